@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from torch import Tensor
 
 from editvc.editing.architectures import Architecture, architecture_of
 from editvc.editing.corpus import CorpusError
-from editvc.editing.replay import Enough, first_tensor, logits_of, padded_right, undisturbed
+from editvc.editing.passes import add_products, batches, keys_at
+from editvc.editing.replay import first_tensor, logits_of, padded_right, undisturbed
 from editvc.editing.statistics import SecondMoment
 from editvc.editing.tracing import PLACEHOLDER, subject_tokens
 
@@ -44,8 +44,6 @@ SENSITIVE = {"name": 0.38, "before": 0.38, "end": 0.24}
 
 SAMPLES = 2
 """Next tokens drawn per prompt for the Fisher information."""
-
-_TOKENS = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +158,7 @@ def sensitivity(
     sums: dict[tuple[int, str], Tensor] = {}
     done = 0
     with undisturbed(model):
-        for batch in _batches(rows):
+        for batch in batches(rows, _length):
             for layer, gradient in _gradients(model, architecture, batch, layers, generator):
                 for part, of_part in _by_part(gradient, batch):
                     held = sums.get((layer, part), torch.zeros(()))
@@ -199,16 +197,8 @@ def _traced(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[_Prompted]
     return sorted(rows, key=lambda row: (len(row.ids), row.ids))
 
 
-def _batches(rows: Sequence[_Prompted]) -> Iterator[list[_Prompted]]:
-    """Rows in their order, as many a batch as fill some 4,096 padded tokens."""
-    batch: list[_Prompted] = []
-    for row in rows:
-        if batch and len(row.ids) * (len(batch) + 1) > _TOKENS:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+def _length(row: _Prompted) -> int:
+    return len(row.ids)
 
 
 def _sum(
@@ -220,51 +210,17 @@ def _sum(
     progress: Progress | None,
 ) -> tuple[dict[int, Tensor], int]:
     """``sum k k^T`` by layer over the chosen places of all rows, and how many there are."""
-    architecture = architecture_of(model.config.model_type)
     sums: dict[int, Tensor] = {}
     count = done = 0
-    with undisturbed(model), torch.no_grad():
-        for batch in _batches(rows):
-            wanted = [(i, place) for i, row in enumerate(batch) for place in places(row)]
-            done += len(batch)
-            if wanted:
-                count += len(wanted)
-                for layer, keys in _keys(model, architecture, batch, wanted, layers).items():
-                    product = (keys.T @ keys).double().cpu()
-                    sums[layer] = sums[layer] + product if layer in sums else product
-            if progress is not None:
-                progress(f"keys ({label})", done, len(rows))
+    for batch in batches(rows, _length):
+        wanted = [places(row) for row in batch]
+        if any(wanted):
+            add_products(sums, keys_at(model, [row.ids for row in batch], wanted, layers))
+        count += sum(map(len, wanted))
+        done += len(batch)
+        if progress is not None:
+            progress(f"keys ({label})", done, len(rows))
     return sums, count
-
-
-def _keys(
-    model: Any,
-    architecture: Architecture,
-    rows: Sequence[_Prompted],
-    wanted: Sequence[tuple[int, int]],
-    layers: Sequence[int],
-) -> dict[int, Tensor]:
-    """Keys (places, v) by layer, at (row, column) pairs."""
-    ids, mask = padded_right([row.ids for row in rows], next(model.parameters()).device)
-    at = torch.tensor(wanted, device=ids.device)
-    keys: dict[int, Tensor] = {}
-
-    def hook(layer: int) -> Callable[..., None]:
-        def catch(_module: Any, args: tuple[Any, ...]) -> None:
-            # Some MLPs are handed all tokens in one dimension.
-            each = args[0].view(*ids.shape, -1)[at[:, 0], at[:, 1]]
-            keys[layer] = each.to(torch.promote_types(each.dtype, torch.float32))
-            if len(keys) == len(layers):
-                raise Enough
-
-        return catch
-
-    with undisturbed(model) as handles, suppress(Enough):
-        for layer in layers:
-            module = architecture.module(model, layer)
-            handles.append(module.register_forward_pre_hook(hook(layer)))
-        model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
-    return keys
 
 
 def _gradients(

@@ -12,7 +12,6 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,9 @@ from safetensors.torch import load, load_file, save, save_file
 from torch import Tensor
 
 from editvc.core.ids import canonical_json, digest_of
-from editvc.editing.architectures import Architecture, architecture_of
+from editvc.editing.architectures import architecture_of
 from editvc.editing.corpus import CorpusError, pieces
-from editvc.editing.replay import Enough, padded_right, undisturbed
+from editvc.editing.passes import add_products, batches, keys_at
 from editvc.errors import DamageError, EditvcError
 
 Progress = Callable[[str, int, int], None]
@@ -36,7 +35,6 @@ SHIPPED = tuple(f"statistics-{role}.safetensors" for role in ("text", "entities"
 
 _METADATA = "editvc"
 _CHUNK = 1 << 14
-_BATCH = 1 << 12
 _SAVES = 20
 
 
@@ -193,24 +191,23 @@ def text_moments(
     texts of one run from another's. Raises :class:`CorpusError` where there is no text, and
     :class:`StateMismatchError`.
     """
-    architecture = architecture_of(model.config.model_type)
-    budget = budget or 10 * _inner(model, architecture, layers[0])
+    budget = budget or 10 * _inner(model, layers[0])
     cap = min(cap, getattr(model.config, "max_position_embeddings", None) or cap)
     settings = {"source": source, "layers": list(layers), "budget": budget, "cap": cap}
     run = Running.load(folder, settings) if folder is not None else Running(settings)
     every, saved = budget // _SAVES, run.tokens
     rest = itertools.islice(pieces(tokenizer, texts, cap), run.position, None)
-    with undisturbed(model), torch.no_grad():
-        for chunk in _chunks(rest, budget - run.tokens):
-            for batch in _batches(chunk):
-                _add(run.sums, _keys(model, architecture, batch, layers))
-            run.tokens += sum(map(len, chunk))
-            run.position += len(chunk)
-            if progress is not None:
-                progress("tokens", run.tokens, budget)
-            if folder is not None and run.tokens - saved >= every:
-                run.save(folder)
-                saved = run.tokens
+    for chunk in _chunks(rest, budget - run.tokens):
+        for batch in batches(sorted(chunk, key=len, reverse=True), len):
+            everywhere = [range(len(piece)) for piece in batch]
+            add_products(run.sums, keys_at(model, batch, everywhere, layers))
+        run.tokens += sum(map(len, chunk))
+        run.position += len(chunk)
+        if progress is not None:
+            progress("tokens", run.tokens, budget)
+        if folder is not None and run.tokens - saved >= every:
+            run.save(folder)
+            saved = run.tokens
     if folder is not None and run.tokens > saved:
         run.save(folder)
     if not run.tokens:
@@ -224,7 +221,8 @@ def text_digest(paths: Sequence[Path]) -> str:
     return digest_of([hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])
 
 
-def _inner(model: Any, architecture: Architecture, layer: int) -> int:
+def _inner(model: Any, layer: int) -> int:
+    architecture = architecture_of(model.config.model_type)
     shape = architecture.module(model, layer).weight.shape
     return int(shape[0] if architecture.transposed else shape[1])
 
@@ -249,53 +247,6 @@ def _chunks(rest: Iterator[tuple[int, ...]], budget: int) -> Iterator[list[tuple
             return
     if chunk:
         yield chunk
-
-
-def _batches(chunk: Sequence[tuple[int, ...]]) -> Iterator[list[tuple[int, ...]]]:
-    """The pieces of a chunk by length, as many a batch as fill some 4,096 padded tokens."""
-    batch: list[tuple[int, ...]] = []
-    for piece in sorted(chunk, key=len, reverse=True):
-        if batch and len(batch[0]) * (len(batch) + 1) > _BATCH:
-            yield batch
-            batch = []
-        batch.append(piece)
-    yield batch
-
-
-def _keys(
-    model: Any,
-    architecture: Architecture,
-    rows: Sequence[Sequence[int]],
-    layers: Sequence[int],
-) -> dict[int, Tensor]:
-    """Keys of all tokens but padding, ``(tokens, v)`` by layer."""
-    device = next(model.parameters()).device
-    ids, mask = padded_right(rows, device)
-    wanted = mask.bool()
-    keys: dict[int, Tensor] = {}
-
-    def hook(layer: int) -> Callable[..., None]:
-        def catch(_module: Any, args: tuple[Any, ...]) -> None:
-            keys[layer] = args[0].view(*ids.shape, -1)[wanted]
-            if len(keys) == len(layers):
-                raise Enough
-
-        return catch
-
-    with undisturbed(model) as handles, suppress(Enough):
-        for layer in layers:
-            module = architecture.module(model, layer)
-            handles.append(module.register_forward_pre_hook(hook(layer)))
-        model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
-    return keys
-
-
-def _add(sums: dict[int, Tensor], keys: Mapping[int, Tensor]) -> None:
-    """Add ``k k^T`` of a batch: multiplied in float32 (or better), summed in float64."""
-    for layer, batch in keys.items():
-        exact = batch.to(torch.promote_types(batch.dtype, torch.float32))
-        product = (exact.T @ exact).double()
-        sums[layer] = sums[layer].to(product.device).add_(product) if layer in sums else product
 
 
 def _packed(matrix: Tensor) -> Tensor:

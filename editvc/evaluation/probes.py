@@ -13,10 +13,9 @@ from typing import Any
 
 import torch
 
+from editvc.editing.passes import batches
+from editvc.editing.replay import padded_right
 from editvc.editing.tracing import Request, trace
-
-TOKENS_PER_BATCH = 4096
-"""Bounds the logits held at once: tokens x vocabulary x 4 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +35,8 @@ def forced(model: Any, tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list
     requests = [Request(prompt, "{}", target) for prompt, target in pairs]
     encoded = [(list(row.ids), row.target) for (row,) in trace(tokenizer, requests)]
     results: list[Forced | None] = [None] * len(pairs)
-    for rows in _batches([len(tokens) for tokens, _ in encoded]):
-        logits = _logits(model, tokenizer, [encoded[row][0] for row in rows])
+    for rows in _by_length([tokens for tokens, _ in encoded]):
+        logits = _logits(model, [encoded[row][0] for row in rows])
         for place, row in enumerate(rows):
             tokens, start = encoded[row]
             target = torch.tensor(tokens[start:], device=logits.device)
@@ -54,8 +53,8 @@ def first_tokens(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[int
     """The token that the model would say first after each prompt."""
     encoded = [tokenizer(prompt)["input_ids"] for prompt in prompts]
     results = [0] * len(prompts)
-    for rows in _batches([len(tokens) for tokens in encoded]):
-        logits = _logits(model, tokenizer, [encoded[row] for row in rows])
+    for rows in _by_length(encoded):
+        logits = _logits(model, [encoded[row] for row in rows])
         for place, row in enumerate(rows):
             results[row] = int(logits[place, len(encoded[row]) - 1].argmax())
     return results
@@ -72,9 +71,9 @@ def perplexity(
     pieces = [tokens[i : i + block] for i in range(0, len(tokens) - block + 1, block)]
     pieces = pieces[:blocks] if blocks else pieces
     total, count = 0.0, 0
-    for rows in _batches([block] * len(pieces)):
+    for rows in _by_length(pieces):
         ids = [pieces[row] for row in rows]
-        logits = _logits(model, tokenizer, ids)[:, :-1].float()
+        logits = _logits(model, ids)[:, :-1].float()
         target = torch.tensor(ids, device=logits.device)[:, 1:]
         losses = torch.nn.functional.cross_entropy(
             logits.flatten(0, 1), target.flatten(), reduction="sum"
@@ -83,29 +82,15 @@ def perplexity(
     return math.exp(total / count)
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Row numbers in batches of similar length, each of bounded size once padded."""
-    batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and lengths[row] * (len(batch) + 1) > TOKENS_PER_BATCH:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+def _by_length(rows: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Numbers of rows of tokens, in batches of similar length."""
+    lengths = [len(row) for row in rows]
+    return batches(sorted(range(len(rows)), key=lengths.__getitem__), lengths.__getitem__)
 
 
 @torch.no_grad()
-def _logits(model: Any, tokenizer: Any, ids: Sequence[Sequence[int]]) -> torch.Tensor:
+def _logits(model: Any, ids: Sequence[Sequence[int]]) -> torch.Tensor:
     """(rows, longest, vocabulary); places past a row's end hold nothing of meaning."""
-    longest = max(len(tokens) for tokens in ids)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    padded = [list(tokens) + [pad] * (longest - len(tokens)) for tokens in ids]
-    mask = [[1] * len(tokens) + [0] * (longest - len(tokens)) for tokens in ids]
-    device = model.get_input_embeddings().weight.device
-    logits: torch.Tensor = model(
-        input_ids=torch.tensor(padded, device=device),
-        attention_mask=torch.tensor(mask, device=device),
-        use_cache=False,
-    ).logits
+    tokens, mask = padded_right(ids, model.get_input_embeddings().weight.device)
+    logits: torch.Tensor = model(input_ids=tokens, attention_mask=mask, use_cache=False).logits
     return logits

@@ -1,0 +1,81 @@
+"""Plain passes over many rows of tokens: how they are batched, and the keys that they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from editvc.editing.architectures import architecture_of
+from editvc.editing.replay import Enough, padded_right, undisturbed
+
+TOKENS_PER_BATCH = 4096
+"""Padding counted. Bounds what one pass holds; in other batches statistics round otherwise."""
+
+Row = TypeVar("Row")
+
+
+def batches(rows: Iterable[Row], length: Callable[[Row], int]) -> Iterator[list[Row]]:
+    """Rows in their order, as many a batch as ``TOKENS_PER_BATCH`` allows once padded.
+
+    ``length`` counts the tokens of a row; a row that is longer than all that has a batch of its
+    own. Little is padding where rows come by length, the shortest or the longest first.
+    """
+    batch: list[Row] = []
+    longest = 0
+    for row in rows:
+        longest = max(longest, length(row))
+        if batch and longest * (len(batch) + 1) > TOKENS_PER_BATCH:
+            yield batch
+            batch, longest = [], length(row)
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def keys_at(
+    model: Any,
+    rows: Sequence[Sequence[int]],
+    places: Sequence[range],
+    layers: Sequence[int],
+) -> dict[int, Tensor]:
+    """Keys by layer at some columns of each row: ``(places, v)``, row by row, float32 at least.
+
+    All rows run at once, no further than the highest of ``layers``.
+    """
+    architecture = architecture_of(model.config.model_type)
+    ids, mask = padded_right(rows, next(model.parameters()).device)
+    wanted = torch.zeros_like(mask, dtype=torch.bool)
+    for row, columns in enumerate(places):
+        wanted[row, columns.start : columns.stop] = True
+    keys: dict[int, Tensor] = {}
+
+    def hook(layer: int) -> Callable[..., None]:
+        def catch(_module: Any, args: tuple[Any, ...]) -> None:
+            # Some MLPs are handed all tokens in one dimension.
+            each = args[0].view(*ids.shape, -1)[wanted]
+            keys[layer] = each.to(torch.promote_types(each.dtype, torch.float32))
+            if len(keys) == len(layers):
+                raise Enough
+
+        return catch
+
+    with undisturbed(model) as handles, torch.no_grad(), suppress(Enough):
+        for layer in layers:
+            module = architecture.module(model, layer)
+            handles.append(module.register_forward_pre_hook(hook(layer)))
+        model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
+    return keys
+
+
+def add_products(sums: dict[int, Tensor], keys: Mapping[int, Tensor]) -> None:
+    """Add ``k k^T`` of :func:`keys_at` to sums (v, v): products as the keys, sums in float64.
+
+    Sums that were read from a file move to where the model is.
+    """
+    for layer, batch in keys.items():
+        product = (batch.T @ batch).double()
+        sums[layer] = sums[layer].to(product.device).add_(product) if layer in sums else product
