@@ -18,7 +18,7 @@ import torch
 from tiny_models import TEXT, saved
 from tokenizers import normalizers
 from transformers import AutoTokenizer
-from vcs_values import quick_folder
+from vcs_values import move, quick_folder
 
 from editvc import Repo
 from editvc.core.facts import Fact
@@ -109,11 +109,8 @@ def locate_ahead(repo: Repo) -> None:
     """Put numbers for facts into the store by a line of commits that is abandoned afterwards."""
     repo.commit(FACTS)
     repo.commit(OTHERS, supersede=True)
-    refs = repo.repository.refs
-    head = refs.head()
-    refs.compare_and_swap(
-        head.ref, head.commit, None, author=ADA, time=0, message="branch: deleted"
-    )
+    head = repo.repository.refs.head()
+    move(repo.repository, head.ref, head.commit, None)
 
 
 def close(repo: Repo) -> None:

@@ -7,7 +7,7 @@ commit's id when detached. A branch without a commit yet (unborn) has no row.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 
 from editvc.core.ids import ObjectId, short
 from editvc.errors import EditvcError
@@ -93,7 +93,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class ReflogEntry:
-    """One move of a ref. ``old`` is ``None`` for the first, ``new`` when it was deleted."""
+    """One move of a ref, made or to be made.
+
+    ``old`` is ``None`` for its first, ``new`` where it is deleted.
+    """
 
     ref: str
     old: ObjectId | None
@@ -178,55 +181,24 @@ class Refs:
         with self.index.transaction():
             self._put(HEAD, SYMBOLIC + BRANCHES + branch)
 
-    def compare_and_swap(
-        self,
-        name: str,
-        old: ObjectId | None,
-        new: ObjectId | None,
-        *,
-        author: str,
-        time: int,
-        message: str,
-    ) -> None:
-        """Move ref ``name`` from ``old`` to ``new`` in a transaction of its own.
+    def move(self, entry: ReflogEntry) -> None:
+        """Move a ref from ``entry.old`` to ``entry.new`` by compare-and-swap, and log it.
 
-        ``name`` is a full name, or ``HEAD`` when detached; ``None`` is "not there". Raises
-        :class:`BranchMoved` where the ref is not at ``old``.
+        ``ref`` is a full name, or ``HEAD`` when detached. HEAD's reflog gets the moves of its
+        branch too. Raises :class:`BranchMoved`. Only inside :meth:`Index.transaction`.
         """
-        with self.index.transaction():
-            self.move(name, old, new, author=author, time=time, message=message)
+        head, actual = self.head(), self.get(entry.ref)
+        if actual != entry.old or (entry.ref == HEAD and head.branch is not None):
+            raise BranchMoved(entry.ref, entry.old, actual)
+        self._put(entry.ref, entry.new)
+        self._log(entry)
+        if entry.ref != HEAD and head.ref == entry.ref:
+            self._log(replace(entry, ref=HEAD))
 
-    def move(
-        self,
-        name: str,
-        old: ObjectId | None,
-        new: ObjectId | None,
-        *,
-        author: str,
-        time: int,
-        message: str,
-    ) -> None:
-        """:meth:`compare_and_swap` inside a transaction that the caller has begun."""
-        head, actual = self.head(), self.get(name)
-        if actual != old or (name == HEAD and head.branch is not None):
-            raise BranchMoved(name, old, actual)
-        self._put(name, new)
-        self._log(name, old, new, author, time, message)
-        if name != HEAD and head.ref == name:
-            self._log(HEAD, old, new, author, time, message)
-
-    def _log(
-        self,
-        ref: str,
-        old: ObjectId | None,
-        new: ObjectId | None,
-        author: str,
-        time: int,
-        message: str,
-    ) -> None:
+    def _log(self, entry: ReflogEntry) -> None:
         self.index.write(
             "INSERT INTO reflog (ref, old, new, author, time, message) VALUES (?,?,?,?,?,?)",
-            [(ref, old, new, author, time, message)],
+            [astuple(entry)],
         )
 
     def reflog(self, name: str) -> list[ReflogEntry]:
@@ -249,7 +221,7 @@ class Refs:
         with self.index.transaction():
             if self.get(BRANCHES + name) is not None:
                 raise BranchExists(name)
-            self.move(BRANCHES + name, None, commit, author=author, time=time, message=message)
+            self.move(ReflogEntry(BRANCHES + name, None, commit, author, time, message))
 
     def delete_branch(self, name: str, *, author: str, time: int) -> ObjectId:
         """Delete a branch and return where it was; its reflog stays."""
@@ -259,9 +231,7 @@ class Refs:
                 raise BranchUnknown(name, list(self.branches()))
             if self.head().branch == name:
                 raise BranchInUse(name)
-            self.move(
-                BRANCHES + name, old, None, author=author, time=time, message="branch: deleted"
-            )
+            self.move(ReflogEntry(BRANCHES + name, old, None, author, time, "branch: deleted"))
         return old
 
     def switch(self, branch: str, *, author: str, time: int) -> None:
@@ -271,7 +241,8 @@ class Refs:
             if new is None:
                 raise BranchUnknown(branch, list(self.branches()))
             self._put(HEAD, SYMBOLIC + BRANCHES + branch)
-            self._log(HEAD, old, new, author, time, f"switch: to {branch}")
+            message = f"switch: to {branch}"
+            self._log(ReflogEntry(HEAD, old, new, author, time, message))
 
     def detach(self, commit: ObjectId, *, author: str, time: int) -> None:
         """Put HEAD on a commit itself, on no branch."""
@@ -279,4 +250,4 @@ class Refs:
             old = self.head().commit
             self._put(HEAD, commit)
             message = f"switch: to {short(commit)}"
-            self._log(HEAD, old, commit, author, time, message)
+            self._log(ReflogEntry(HEAD, old, commit, author, time, message))

@@ -17,7 +17,7 @@ from editvc.vcs.edit_set import EditSet
 from editvc.vcs.files import Fault, Files, is_temporary, unique
 from editvc.vcs.graph import Graph
 from editvc.vcs.index import CommitRow, FactRow, Index
-from editvc.vcs.refs import Refs
+from editvc.vcs.refs import ReflogEntry, Refs
 from editvc.vcs.revisions import Revisions
 from editvc.vcs.store import DiskStore
 
@@ -220,13 +220,9 @@ class Repository:
         with self.index.transaction():
             self.index.add_facts(self._facts)
             self.index.add_commits(map(CommitRow.of, written, commits))
+            place = ref or self.refs.head().ref
             self.refs.move(
-                ref or self.refs.head().ref,
-                expected,
-                written[-1],
-                author=commit.author,
-                time=commit.time,
-                message=message,
+                ReflogEntry(place, expected, written[-1], commit.author, commit.time, message)
             )
         self._facts.clear()
         return written[-1]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from vcs_values import commit_facts, create, fact, located, safetensors
+from vcs_values import commit_facts, create, fact, located, move, safetensors
 
 from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, canonical_json
@@ -113,7 +113,7 @@ def test_old_commits_in_the_reflog_are_still_checked(full: Repository) -> None:
     head = full.refs.head().commit
     assert head is not None
     first = full.graph.row(head).parents[0]
-    full.refs.compare_and_swap("refs/heads/main", head, first, author="a", time=0, message="reset")
+    move(full, "refs/heads/main", head, first)
     assert fsck(full).clean and fsck(full).garbage == ()
     full.store.path(head).unlink()
     assert "the reflog: needs commit" in words(fsck(full))

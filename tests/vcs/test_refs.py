@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from vcs_values import commit_facts, fact
+from vcs_values import commit_facts, fact, move
 
 from editvc.core.ids import ObjectId
 from editvc.vcs.refs import (
@@ -35,12 +35,12 @@ def test_a_commit_moves_the_branch_and_writes_both_reflogs(repo: Repository) -> 
         assert lines[0].message == "commit: Commit 2"
 
 
-def test_compare_and_swap_refuses_a_stale_expectation(repo: Repository) -> None:
+def test_a_move_refuses_a_stale_expectation(repo: Repository) -> None:
     first = commit_facts(repo, fact(1))
     second = commit_facts(repo, fact(2))
     before = repo.refs.reflog("refs/heads/main")
     with pytest.raises(BranchMoved, match="branch 'main' moved") as caught:
-        repo.refs.compare_and_swap("refs/heads/main", first, OTHER, message="", **WHO)
+        move(repo, "refs/heads/main", first, OTHER)
     assert (caught.value.expected, caught.value.actual) == (first, second)
     assert caught.value.hint
     assert repo.refs.get("refs/heads/main") == second
@@ -50,14 +50,14 @@ def test_compare_and_swap_refuses_a_stale_expectation(repo: Repository) -> None:
 def test_a_ref_that_must_not_exist_yet(repo: Repository) -> None:
     first = commit_facts(repo, fact(1))
     with pytest.raises(BranchMoved, match="from unborn to"):
-        repo.refs.compare_and_swap("refs/heads/main", None, first, message="", **WHO)
+        move(repo, "refs/heads/main", None, first)
 
 
 def test_head_moves_by_itself_only_when_detached(repo: Repository) -> None:
     first = commit_facts(repo, fact(1))
     second = commit_facts(repo, fact(2))
     with pytest.raises(BranchMoved):
-        repo.refs.compare_and_swap("HEAD", second, first, message="", **WHO)
+        move(repo, "HEAD", second, first)
     repo.refs.detach(first, **WHO)
     assert repo.refs.head() == Head(None, first)
     third = commit_facts(repo, fact(3))

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from vcs_values import BASE, CONFIG, RECIPE, STATISTICS, commit_facts, create, fact
+from vcs_values import BASE, CONFIG, RECIPE, STATISTICS, commit_facts, create, fact, move
 
 from editvc.core.history import Commit, Tree
 from editvc.vcs.config import ConfigError
@@ -145,7 +145,7 @@ def test_a_thousand_commits_are_listed_fast_and_without_opening_objects(
         rows.append(CommitRow(**{**values, "id": identifier, "number": number, "parents": parents}))
     with repo.index.transaction():
         repo.index.add_commits(rows)
-        repo.refs.move("refs/heads/main", head, rows[-1].id, author="", time=0, message="")
+    move(repo, "refs/heads/main", head, rows[-1].id)
     for path in repo.store.folder.rglob("*"):
         if path.is_file():
             path.unlink()  # so nothing but the index can answer

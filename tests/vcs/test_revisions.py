@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from vcs_values import commit_facts, create, fact
+from vcs_values import commit_facts, create, fact, move
 
 from editvc.core.ids import ObjectId
 from editvc.vcs.repo import Repository
@@ -199,7 +199,7 @@ def test_a_range_between_branches_is_what_the_other_lacks(
 def test_the_reflog_remembers_a_branch_that_was_reset(
     repo: Repository, line: list[ObjectId]
 ) -> None:
-    repo.refs.compare_and_swap("refs/heads/main", line[5], line[0], message="reset", **WHO)
+    move(repo, "refs/heads/main", line[5], line[0])
     assert repo.revisions.resolve("main") == line[0]
     assert repo.revisions.resolve("main@{1}") == line[5]
     assert repo.revisions.resolve("@{1}~1") == line[4]

@@ -15,6 +15,7 @@ from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, canonical_json, object_id
 from editvc.core.recipe import Recipe
 from editvc.vcs.files import Fault
+from editvc.vcs.refs import ReflogEntry
 from editvc.vcs.repo import Repository
 
 BASE = BaseModel(
@@ -79,6 +80,12 @@ def create(work: Path, fault: Fault | None = None) -> Repository:
     return Repository.create(
         work, base=BASE, recipe=RECIPE, config_text=CONFIG, objects=[STATISTICS], fault=fault
     )
+
+
+def move(repo: Repository, ref: str, old: ObjectId | None, new: ObjectId | None) -> None:
+    """Move a ref in a transaction of its own."""
+    with repo.index.transaction():
+        repo.refs.move(ReflogEntry(ref, old, new, "Ada <ada@example.org>", 5, "reset"))
 
 
 def commit_facts(repo: Repository, *facts: Fact, message: str = "", time: int = 0) -> ObjectId:
