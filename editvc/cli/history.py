@@ -12,6 +12,7 @@ from editvc.core.ids import short
 
 if TYPE_CHECKING:
     from editvc.core.facts import Fact
+    from editvc.porcelain.reading import FactChanges
     from editvc.vcs.index import CommitRow
 
 
@@ -79,14 +80,18 @@ def show(ctx: click.Context, revision: str, as_json: bool) -> None:
     say(f"  tree {short(row.tree)}")
     for name, value in commit.health:
         say(f"  {name} {value:.4g}")
+    _say_changes(changes)
+
+
+def _say_changes(changes: FactChanges) -> None:
     for fact in changes.added:
         say(click.style(f"+ {_line(fact)}", fg="green"))
     for fact in changes.removed:
         say(click.style(f"- {_line(fact)}", fg="red"))
-    for before, after in changes.changed:
-        say(click.style(f"~ {_line(after)} (was {before.target_new})", fg="yellow"))
+    for old, new in changes.changed:
+        say(click.style(f"~ {_line(new)} (was {old.target_new})", fg="yellow"))
     if changes.relocated:
-        say(f"  {len(changes.relocated)} facts located again")
+        say(f"{len(changes.relocated)} facts located again")
 
 
 def _line(fact: Fact) -> str:
@@ -124,14 +129,7 @@ def diff(ctx: click.Context, before: str, after: str, as_json: bool) -> None:
         by_layer = {str(layer): norm for layer, norm in norms.items()}
         emit_json(changes.to_json() | {"delta_norm": by_layer})
         return
-    for fact in changes.added:
-        say(click.style(f"+ {_line(fact)}", fg="green"))
-    for fact in changes.removed:
-        say(click.style(f"- {_line(fact)}", fg="red"))
-    for old, new in changes.changed:
-        say(click.style(f"~ {_line(new)} (was {old.target_new})", fg="yellow"))
-    if changes.relocated:
-        say(f"{len(changes.relocated)} facts located again")
+    _say_changes(changes)
     for layer, norm in norms.items():
         say(f"layer {layer}: |delta| = {norm:.4g}")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from editvc.editing.loading import quiet_loading
+from editvc.editing.loading import generate, quiet_loading
 from editvc.errors import EditvcError
 
 
@@ -31,7 +31,7 @@ def verify_reload(folder: Path, prompts: Sequence[str], *, max_new_tokens: int =
     :class:`ReloadError` where transformers refuses the folder, or finds weights missing in it.
     """
     model, tokenizer = _load(folder)
-    return [_complete(model, tokenizer, prompt, max_new_tokens) for prompt in prompts]
+    return [generate(model, tokenizer, prompt, max_new_tokens) for prompt in prompts]
 
 
 def verify_adapter(base: Path, adapter: Path, edited: Any, prompts: Sequence[str]) -> float:
@@ -75,19 +75,3 @@ def _load(folder: Path) -> tuple[Any, Any]:
     if missing := sorted(map(str, report["missing_keys"])):
         raise ReloadError(folder, f"weights are missing: {', '.join(missing)}")
     return model.float().eval(), tokenizer
-
-
-def _complete(model: Any, tokenizer: Any, prompt: str, max_new_tokens: int) -> str:
-    encoded = tokenizer(prompt, return_tensors="pt")
-    length = encoded["input_ids"].shape[1]
-    padding = tokenizer.pad_token_id
-    with torch.no_grad():
-        output = model.generate(
-            input_ids=encoded["input_ids"],
-            attention_mask=encoded["attention_mask"],
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            pad_token_id=tokenizer.eos_token_id if padding is None else padding,
-        )
-    return str(tokenizer.decode(output[0, length:], skip_special_tokens=True))
