@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-# The small values of the store's own tests serve here too.
+# The small values of the store's tests serve here too, and the hub of those that publish.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "vcs"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "publish"))
 
 from cli_runs import clean
+from hub_server import hub
 from tiny_repos import Prepared, close, prepared, work
 
-__all__ = ["prepared", "work"]
+__all__ = ["hub", "prepared", "work"]
 
 
 @pytest.fixture

@@ -6,27 +6,16 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli_runs import SCRIPT, environment, inside, record, script, written
+from hub_server import Hub
 from tiny_repos import FACTS, FRESH, Prepared, close, opened
 
 from editvc import __version__
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "publish"))
-
-from hub_server import Hub, running_hub
-
 pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="the console script is not installed")
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with running_hub() as running:
-        yield running
 
 
 def test_a_story_from_nothing(prepared: Prepared, work: Path) -> None:

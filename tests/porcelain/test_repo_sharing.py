@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import huggingface_hub.constants
 import pytest
 import torch
+from hub_server import Hub
 from safetensors.torch import load_file
 from tiny_repos import FACTS, FRESH, Prepared, close, contents, dense, tree
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -23,10 +21,6 @@ from editvc.porcelain.publishing import HealthRefused
 from editvc.publish.export import read_delta
 from editvc.publish.lock import Lock
 from editvc.publish.staging import TargetError
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "publish"))
-
-from hub_server import Hub, running_hub
 
 TOUCHED = tuple(f"transformer.h.{layer}.mlp.c_proj.weight" for layer in (1, 2))
 
@@ -129,16 +123,6 @@ def test_targets_in_use_are_left_alone(repo: Repo, work: Path) -> None:
 
 
 # publish --------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, work: Path) -> Iterator[Hub]:
-    """The server, and a client that finds no token or cache of whoever runs the tests."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(work / "token"))
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    with running_hub() as running:
-        yield running
 
 
 def push(repo: Repo, hub: Hub, **options: object) -> object:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from hub_server import hub
 from publish_models import tiny_model, tiny_tokenizer
+
+__all__ = ["hub", "make_base"]
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
-from hub_server import Hub, running_hub
+from hub_server import Hub
 from huggingface_hub import snapshot_download
 from publish_models import random_delta
 
@@ -28,16 +28,6 @@ from editvc.publish.verify import verify_reload
 
 REPO = "alice/atlas"
 CARD = "---\ntags:\n- editvc\n---\n# Card\n"
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    """The server, and a client that finds no token or cache of whoever runs the tests."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    with running_hub() as running:
-        yield running
 
 
 @pytest.fixture
