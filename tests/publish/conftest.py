@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from hub_server import hub
-from publish_models import tiny_model, tiny_tokenizer
+from publish_models import tiny_model
+from tiny_models import byte_bpe
 
 __all__ = ["hub", "make_base"]
 
@@ -17,7 +18,7 @@ __all__ = ["hub", "make_base"]
 def make_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A saved tiny model: ``make_base(family, dtype, shard)``; built once per combination."""
     made: dict[tuple[str, torch.dtype, str], Path] = {}
-    tokenizer = tiny_tokenizer()
+    tokenizer = byte_bpe()
 
     def make(family: str, dtype: torch.dtype = torch.float32, shard: str = "1GB") -> Path:
         key = (family, dtype, shard)
