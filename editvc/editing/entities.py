@@ -157,15 +157,14 @@ def sensitivity(
     generator = torch.Generator().manual_seed(seed)
     sums: dict[tuple[int, str], Tensor] = {}
     done = 0
-    with undisturbed(model):
-        for batch in batches(rows, _length):
-            for layer, gradient in _gradients(model, architecture, batch, layers, generator):
-                for part, of_part in _by_part(gradient, batch):
-                    held = sums.get((layer, part), torch.zeros(()))
-                    sums[layer, part] = held + (of_part.T @ of_part)
-            done += len(batch)
-            if progress is not None:
-                progress("sensitivity", done, len(rows))
+    for batch in batches(rows, _length):
+        for layer, gradient in _gradients(model, architecture, batch, layers, generator):
+            for part, of_part in _by_part(gradient, batch):
+                held = sums.get((layer, part), torch.zeros(()))
+                sums[layer, part] = held + (of_part.T @ of_part)
+        done += len(batch)
+        if progress is not None:
+            progress("sensitivity", done, len(rows))
     parts = [
         SENSITIVE[part] * moment / moment.trace().clamp_min(1e-30)
         for (_, part), moment in sums.items()
