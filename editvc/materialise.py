@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -132,21 +130,7 @@ class Materialiser:
             return canonical_json(asdict(figures))
 
         name = digest_of([self.base.id, statistics, layer])
-        return BaseFigures(**json.loads(self._cached("base", name, make)))
-
-    def _cached(self, kind: str, name: str, make: Callable[[], bytes]) -> bytes:
-        """Bytes from the cache folder, made and kept where they are not there or not sound.
-
-        The file begins with the sha256 of the rest: weights are computed from what is in here.
-        """
-        path = self.repository.cache / kind / name
-        with suppress(OSError):
-            stored = path.read_bytes()
-            if sha256(stored[32:]).digest() == stored[:32]:
-                return stored[32:]
-        data = make()
-        self.repository.files.write(path, sha256(data).digest() + data)
-        return data
+        return BaseFigures(**json.loads(self.repository.cache.get_or_make("base", name, make)))
 
     def figures(self, tree: Tree) -> dict[str, float]:
         """What every commit keeps of its tree's health: cheap, and without the dense weights.
@@ -210,7 +194,8 @@ class Materialiser:
                 moment = self.weighted_moment(recipe, layer)
                 return Whitening.of(moment, name=f"layer {layer}").to_bytes()
 
-            self._whitenings[key] = Whitening.from_bytes(self._cached("whitening", name, make))
+            data = self.repository.cache.get_or_make("whitening", name, make)
+            self._whitenings[key] = Whitening.from_bytes(data)
         return self._whitenings[key]
 
     def whitenings(self, recipe: Recipe) -> dict[int, Whitening]:

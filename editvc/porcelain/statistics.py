@@ -203,7 +203,7 @@ def compute(
     model, tokenizer = repo.base_model()
     sources = sources_of(texts, dataset, entities)
     run = digest_of([sources.digest, list(repo.recipe().layers), budget, token_cap])
-    state = plumbing.cache / "statistics" / run
+    state = plumbing.cache.folder / "statistics" / run
     taken = take(
         model,
         tokenizer,

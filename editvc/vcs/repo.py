@@ -13,6 +13,7 @@ from editvc.core.ids import ObjectId
 from editvc.core.recipe import Recipe
 from editvc.errors import EditvcError
 from editvc.vcs import codec, config
+from editvc.vcs.cache import Cache
 from editvc.vcs.edit_set import EditSet
 from editvc.vcs.files import Fault, Files, is_temporary, unique
 from editvc.vcs.graph import Graph
@@ -50,8 +51,8 @@ class RepositoryExists(EditvcError):
 class Repository:
     """Plumbing of one repository. ``folder`` is the ``.editvc`` itself.
 
-    Attributes: ``files``, ``store``, ``index``, ``refs``, ``graph``, ``revisions``, and
-    ``config_file``; ``config`` is the checked configuration, read on first use.
+    Attributes: ``files``, ``store``, ``index``, ``refs``, ``graph``, ``revisions``,
+    ``cache``, and ``config_file``; ``config`` is the checked configuration, read on first use.
     """
 
     def __init__(self, folder: Path, fault: Fault | None = None) -> None:
@@ -63,6 +64,7 @@ class Repository:
         self.graph = Graph(self.index)
         self.revisions = Revisions(self.refs, self.graph)
         self._facts: list[FactRow] = []  # written since the last transaction, not indexed yet
+        self.cache = Cache(folder / "cache", self.files)
         self.config_file = config.ConfigFile(folder / "config.toml", self.files)
 
     @classmethod
@@ -126,11 +128,6 @@ class Repository:
         """Set a dotted key of the configuration; :attr:`config` is the new one from here on."""
         self.config_file.set_value(key, value)
         self.__dict__.pop("config", None)
-
-    @property
-    def cache(self) -> Path:
-        """A folder for what can be computed again; it may vanish at any time."""
-        return self.folder / "cache"
 
     # Objects -----------------------------------------------------------------------------------
 

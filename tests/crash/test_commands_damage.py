@@ -27,7 +27,7 @@ def reading(repo: Repo) -> None:
         repo.live(row.id)
         repo.materialize(row.id)
         plumbing.store.get(commit.delta)
-    shutil.rmtree(plumbing.cache)  # so that statistics are read, not what was made of them
+    shutil.rmtree(plumbing.cache.folder)  # so that statistics are read, not what was made of them
     opened(plumbing.folder).materialize()
 
 

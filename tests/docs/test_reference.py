@@ -210,7 +210,7 @@ def test_every_file_of_a_repository_is_named(repo: editvc.Repo) -> None:
         empty = path.is_dir() and not any(path.iterdir())
         if path.name not in ("index.db-wal", "index.db-shm") and not empty:
             assert path.name in text, path.name
-    for path in repo.repository.cache.iterdir():
+    for path in repo.repository.cache.folder.iterdir():
         assert f"`{path.name}/`" in text
 
 

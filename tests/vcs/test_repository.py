@@ -24,7 +24,7 @@ def test_create_makes_all_of_it(tmp_path: Path) -> None:
     assert repo.read_base() == BASE
     assert repo.read_recipe(RECIPE.id) == RECIPE == repo.config.recipe
     assert repo.store.get(RECIPE.statistics) == STATISTICS
-    assert repo.cache.is_dir()
+    assert repo.cache.folder.is_dir()
     assert fsck(repo).clean
 
 

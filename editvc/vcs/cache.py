@@ -1,0 +1,51 @@
+"""What can be computed again, kept for the next command. The folder may vanish at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+from editvc.vcs.files import Files, is_temporary
+
+DIGEST = 32
+"""Bytes of sha256 before the content of a file."""
+
+
+class Cache:
+    """Files ``kind/name`` below ``folder``, made on first use.
+
+    Each begins with the sha256 of the rest: weights are computed from what is in here.
+    """
+
+    def __init__(self, folder: Path, files: Files) -> None:
+        self.folder = folder
+        self.files = files
+
+    def get(self, kind: str, name: str) -> bytes | None:
+        """What is kept under a name; ``None`` where there is nothing, or nothing sound."""
+        try:
+            with (self.folder / kind / name).open("rb", buffering=0) as file:
+                digest, data = file.read(DIGEST), file.read()
+        except OSError:
+            return None
+        return data if sha256(data).digest() == digest else None
+
+    def put(self, kind: str, name: str, data: bytes) -> None:
+        """Keep ``data`` under a name, in the place of what was there."""
+        self.files.write(self.folder / kind / name, sha256(data).digest() + data)
+
+    def put_alone(self, kind: str, name: str, data: bytes) -> None:
+        """:meth:`put`, and let go of all else of this kind."""
+        self.put(kind, name, data)
+        for path in (self.folder / kind).iterdir():
+            if path.name != name and not is_temporary(path.name):  # another process may write it
+                path.unlink(missing_ok=True)
+
+    def get_or_make(self, kind: str, name: str, make: Callable[[], bytes]) -> bytes:
+        """What is kept under a name, or else what ``make`` returns, kept from now on."""
+        data = self.get(kind, name)
+        if data is None:
+            data = make()
+            self.put(kind, name, data)
+        return data

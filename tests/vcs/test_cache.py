@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from editvc.vcs.cache import Cache
+from editvc.vcs.files import TEMPORARY_PREFIX, Files
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache", Files())
+
+
+def test_gives_back_what_was_put_until_it_vanishes(cache: Cache) -> None:
+    assert cache.get("kind", "name") is None
+    for data in (b"some bytes", b"", b"others"):
+        cache.put("kind", "name", data)
+        assert cache.get("kind", "name") == data
+    assert cache.get("kind", "other") is None
+    assert cache.get("other", "name") is None
+    (cache.folder / "kind" / "name").unlink()
+    assert cache.get("kind", "name") is None
+
+
+@pytest.mark.parametrize("place", [0, 31, 32, 36])
+def test_a_flipped_bit_is_as_good_as_nothing(cache: Cache, place: int) -> None:
+    cache.put("kind", "name", b"sound")
+    path = cache.folder / "kind" / "name"
+    sound = path.read_bytes()
+    path.write_bytes(sound[:place] + bytes([sound[place] ^ 4]) + sound[place + 1 :])
+    assert cache.get("kind", "name") is None
+    assert cache.get_or_make("kind", "name", lambda: b"sound") == b"sound"
+    assert path.read_bytes() == sound
+
+
+@pytest.mark.parametrize("length", [0, 5, 32, 36])
+def test_a_cut_file_is_as_good_as_nothing(cache: Cache, length: int) -> None:
+    cache.put("kind", "name", b"sound")
+    path = cache.folder / "kind" / "name"
+    path.write_bytes(path.read_bytes()[:length])
+    assert cache.get("kind", "name") is None
+
+
+def test_makes_what_is_not_there_once(cache: Cache) -> None:
+    made: list[str] = []
+    for _ in range(2):
+        assert cache.get_or_make("kind", "name", lambda: made.append("once") or b"data") == b"data"
+    assert made == ["once"]
+
+
+def test_one_alone_takes_the_place_of_the_others_of_its_kind(cache: Cache) -> None:
+    cache.put("kind", "first", b"1")
+    cache.put("other", "first", b"1")
+    unfinished = cache.folder / "kind" / f"{TEMPORARY_PREFIX}of another process"
+    unfinished.write_bytes(b"")
+    for name in ("second", "second", "third"):
+        cache.put_alone("kind", name, name.encode())
+        assert cache.get("kind", name) == name.encode()
+    assert cache.get("kind", "first") is cache.get("kind", "second") is None
+    assert cache.get("other", "first") == b"1"
+    assert unfinished.exists()
