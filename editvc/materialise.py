@@ -30,7 +30,7 @@ from editvc.editing.health import BaseFigures
 from editvc.editing.loading import describe, require_same, resolve
 from editvc.editing.locate import Located
 from editvc.editing.restraint import restrain
-from editvc.editing.solvers import Edits, Whitening, solve, solve_change
+from editvc.editing.solvers import Edits, System, Whitening
 from editvc.editing.statistics import SecondMoment
 from editvc.errors import EditvcError
 from editvc.vcs.codec import metadata
@@ -56,11 +56,11 @@ def request_digest(base: ObjectId, recipe: ObjectId, fact: Fact) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The live edits of one recipe, in slot order, as matrices per layer."""
+    """The live edits of one recipe, in slot order, and their equations per layer."""
 
     recipe: Recipe
     entries: tuple[Entry, ...]
-    edits: Mapping[int, Edits]
+    systems: Mapping[int, System]
 
 
 class Materialiser:
@@ -71,6 +71,8 @@ class Materialiser:
         self._located: dict[ObjectId, tuple[ObjectId, Located]] = {}
         self._whitenings: dict[tuple[ObjectId, int], Whitening] = {}
         self._moments: dict[ObjectId, SecondMoment] = {}
+        self._groups: dict[ObjectId, Group] = {}
+        self._delta: tuple[Tree, Delta] | None = None
 
     # -- the base ---------------------------------------------------------------------------
 
@@ -145,9 +147,8 @@ class Materialiser:
             moved = factored.quadratic(self.text_moment(layer, recipes))
             drifts.append(moved / self.base_figures(layer, recipes).output)
         for group in groups:
-            for layer, edits in group.edits.items():
-                whitened = self.whitening(group.recipe, layer).whiten(edits.keys)
-                shares.append(capacity(whitened) / self.base.inner_size)
+            for system in group.systems.values():
+                shares.append(capacity(system) / self.base.inner_size)
         norm = math.hypot(*(factored.frobenius() for factored in delta.layers.values()))
         return {"delta_norm": norm, "drift": max(drifts), "capacity": max(shares)}
 
@@ -231,10 +232,23 @@ class Materialiser:
     def groups(self, tree: Tree) -> list[Group]:
         """The edits of a tree by recipe, in the order of the recipes' ids."""
         by_recipe = self._by_recipe(self.repository.edits_of(tree).entries())
-        return [
-            Group(recipe, tuple(entries), self.stacked(recipe, entries))
-            for recipe, entries in by_recipe
-        ]
+        return [self._group(recipe, entries) for recipe, entries in by_recipe]
+
+    def _group(self, recipe: Recipe, entries: Iterable[Entry]) -> Group:
+        """The group of these entries; the last one of each recipe is kept, with what it solved.
+
+        A commit's change is taken from the edits that stay, its figures from those that are live:
+        mostly the set that was solved a moment ago, by the same command or by the one before it.
+        """
+        entries = tuple(entries)
+        kept = self._groups.get(recipe.id)
+        if kept is None or kept.entries != entries:
+            systems = {
+                layer: System.of(edits, self.whitening(recipe, layer))
+                for layer, edits in self.stacked(recipe, entries).items()
+            }
+            kept = self._groups[recipe.id] = Group(recipe, entries, systems)
+        return kept
 
     def _by_recipe(self, entries: Iterable[Entry]) -> list[tuple[Recipe, list[Entry]]]:
         grouped: dict[ObjectId, list[Entry]] = {}
@@ -249,15 +263,20 @@ class Materialiser:
         total = Delta({})
         for group in self.groups(tree):
             total = total + Delta(
-                {
-                    layer: solve(edits.keys, edits.residuals, self.whitening(group.recipe, layer))
-                    for layer, edits in group.edits.items()
-                }
+                {layer: system.solution for layer, system in group.systems.items()}
             )
         return total
 
     def delta(self, tree: Tree) -> Delta:
-        """What is added to the base's weights: the set's delta under the tree's restraint."""
+        """What is added to the base's weights: the set's delta under the tree's restraint.
+
+        The last one is kept: a command asks for it more than once.
+        """
+        if self._delta is None or self._delta[0] != tree:
+            self._delta = (tree, self._restrained(tree))
+        return self._delta[1]
+
+    def _restrained(self, tree: Tree) -> Delta:
         total = self.unrestrained(tree)
         restraint = tree.restraint
         if restraint is None:
@@ -299,12 +318,10 @@ class Materialiser:
     ) -> dict[int, Factored]:
         if not gone and not come:
             return {}
-        stays, goes, comes = (self.stacked(recipe, part) for part in (kept, gone, come))
+        goes, comes = self.stacked(recipe, gone), self.stacked(recipe, come)
         return {
-            layer: solve_change(
-                stays[layer], goes[layer], comes[layer], self.whitening(recipe, layer)
-            )
-            for layer in recipe.layers
+            layer: system.change(goes[layer], comes[layer])
+            for layer, system in self._group(recipe, kept).systems.items()
         }
 
 

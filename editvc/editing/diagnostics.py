@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from editvc.editing.delta import Factored
-from editvc.editing.solvers import Dual, Edits, SolveError, Whitening
+from editvc.editing.solvers import Dual, Edits, SolveError, System, Whitening
 
 
 def attenuation(dual: Dual, residuals: Tensor) -> Tensor:
@@ -86,15 +86,13 @@ def drift(delta: Factored, weight: Tensor, moment: Tensor) -> float:
     return delta.quadratic(moment) / ordinary
 
 
-def capacity(whitened: Tensor) -> float:
-    """``tr G (I + G)^-1`` from whitened keys (v, n): effective number of directions in use.
+def capacity(system: System) -> float:
+    """``tr G (I + G)^-1``: effective number of directions in use, at most min(n, v).
 
-    At most min(n, v); G may be ``Q^T Q`` or ``Q Q^T``, the smaller is taken.
+    G may be ``Q^T Q`` or ``Q Q^T``, whichever the system is kept in.
     """
-    v, n = whitened.shape
-    gram = whitened.T @ whitened if n <= v else whitened @ whitened.T
     # tr G (I + G)^-1 = n - tr (I + G)^-1, and tr (L L^T)^-1 = |L^-1|^2: no eigenvalues needed.
-    eye = torch.eye(len(gram), dtype=gram.dtype)
-    lower = torch.linalg.cholesky(gram + eye)
+    lower = system.lower
+    eye = torch.eye(len(lower), dtype=lower.dtype)
     inverse = torch.linalg.solve_triangular(lower, eye, upper=False)
-    return len(gram) - float(inverse.square().sum())
+    return len(lower) - float(inverse.square().sum())

@@ -18,7 +18,7 @@ from editvc.core.thresholds import Thresholds
 from editvc.editing.delta import Factored
 from editvc.editing.diagnostics import attenuation_under, capacity, share_kept
 from editvc.editing.restraint import extreme_singular_values
-from editvc.editing.solvers import Edits, Whitening
+from editvc.editing.solvers import System
 from editvc.errors import EditvcError
 
 Level = Literal["ok", "warn", "refuse"]
@@ -117,14 +117,14 @@ def layer_health(
     weight: Tensor,
     delta: Factored,
     moment: Tensor,
-    groups: Sequence[tuple[Edits, Whitening]],
+    systems: Sequence[System],
     *,
     base: BaseFigures | None = None,
 ) -> LayerHealth:
     """The figures of one layer: W (u, v), D, C (v, v) without lambda, and the live edits.
 
-    ``groups`` are the edits of each recipe with its whitening (mostly one); ``worst`` numbers the
-    edits along all groups. ``base`` saves work where many trees of one base are judged. One dense
+    ``systems`` are the edits of each recipe (mostly one); ``worst`` numbers the edits along all of
+    them. ``base`` saves work where many trees of one base are judged. One dense
     u x v float64 weight is held beside W.
     """
     base = base or BaseFigures.of(weight, moment)
@@ -134,8 +134,8 @@ def layer_health(
     condition = largest / max(smallest, EPSILON * largest) if largest > 0 else 1.0
     spectral_norm = delta.spectral()
     l1_norm = float(edited.abs().sum())
-    directions = sum(capacity(whitening.whiten(edits.keys)) for edits, whitening in groups)
-    shares = _shares(delta, groups)
+    directions = sum(capacity(system) for system in systems)
+    shares = _shares(delta, systems)
     return LayerHealth(
         layer=layer,
         edits=len(shares),
@@ -163,9 +163,10 @@ def pearson(one: Tensor, other: Tensor) -> float:
     return float((a * b).sum()) / lengths if lengths > 0 else 0.0
 
 
-def _shares(delta: Factored, groups: Sequence[tuple[Edits, Whitening]]) -> Tensor:
-    """The share of each edit's residual that D gives back, (n,), along all groups."""
-    shares = [share_kept(edits.residuals, attenuation_under(delta, edits)) for edits, _ in groups]
+def _shares(delta: Factored, systems: Sequence[System]) -> Tensor:
+    """The share of each edit's residual that D gives back, (n,), along all systems."""
+    sets = [system.edits for system in systems]
+    shares = [share_kept(edits.residuals, attenuation_under(delta, edits)) for edits in sets]
     return torch.cat(shares) if shares else torch.zeros(0, dtype=torch.float64)
 
 

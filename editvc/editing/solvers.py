@@ -18,6 +18,7 @@ which is the caller's to fix (by edit id). Nothing here mutates its arguments.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from safetensors import SafetensorError
@@ -214,65 +215,87 @@ def solve(keys: Tensor, residuals: Tensor, whitening: Whitening) -> Factored:
 
 def solve_dual(edits: Edits, whitening: Whitening) -> Factored:
     """``R (I + G)^-1 Q^T F^-1``, kernel ridge regression on the keys."""
-    dual = Dual.of(edits.keys, whitening)
-    weights = dual.solve(edits.residuals.T.contiguous()).T.contiguous()
-    if len(edits) < edits.residuals.shape[0]:
-        return Factored(weights, whitening.unwhiten_rows(dual.whitened.T.contiguous()))
-    return Factored.of_dense(whitening.unwhiten_rows(weights @ dual.whitened.T))
+    return System(edits, whitening, primal=False).solution
 
 
 def solve_primal(edits: Edits, whitening: Whitening) -> Factored:
     """``R Q^T (I + Q Q^T)^-1 F^-1``: two v-sized sums, whatever the number of edits."""
-    whitened = whitening.whiten(edits.keys)
-    lower = _cholesky(_plus_diagonal(whitened @ whitened.T, 1.0), "I + Q Q^T")
-    weights = torch.cholesky_solve(whitened @ edits.residuals.T, lower).T.contiguous()
-    return Factored.of_dense(whitening.unwhiten_rows(weights))
+    return System(edits, whitening, primal=True).solution
 
 
 def solve_change(kept: Edits, removed: Edits, added: Edits, whitening: Whitening) -> Factored:
     """The delta of a commit: ``Delta(kept + added) - Delta(kept + removed)``, exactly.
 
-    Its rank is ``len(removed) + len(added)``, whatever the size of ``kept``. Each part is the
-    block form of recursive least squares (Sherman-Morrison for one edit): adding edits D to S,
-
-        (R_D - Delta_S K_D) M^-1 K_D^T A_S^-1,    M = I + K_D^T A_S^-1 K_D
+    Its rank is ``len(removed) + len(added)``, whatever the size of ``kept``.
     """
-    solved = _Solved.of(kept, whitening)
-    return solved.addition(added, whitening) - solved.addition(removed, whitening)
+    return System.of(kept, whitening).change(removed, added)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Solved:
-    """A set S of edits, ready for more to be added; in the form that its size asks for."""
+@dataclass(frozen=True, eq=False)
+class System:
+    """The equations of a set S of edits in one layer: what its solution, figures and changes share.
 
-    whitened: Tensor  # (v, n)
-    residuals: Tensor  # (u, n)
-    lower: Tensor  # Cholesky factor of I + Q^T Q (n, n) or of I + Q Q^T (v, v)
+    ``primal`` is the form they are kept in. Whitening and factoring cost nearly all the time, so
+    each part is computed when it is first asked for, and kept.
+    """
+
+    edits: Edits
+    whitening: Whitening
     primal: bool
 
     @classmethod
-    def of(cls, edits: Edits, whitening: Whitening) -> _Solved:
-        whitened = whitening.whiten(edits.keys)
-        primal = len(edits) >= PRIMAL_FROM * whitened.shape[0]
-        gram = whitened @ whitened.T if primal else whitened.T @ whitened
-        lower = _cholesky(_plus_diagonal(gram, 1.0), "I + G")
-        return cls(whitened, edits.residuals, lower, primal)
+    def of(cls, edits: Edits, whitening: Whitening) -> System:
+        """In the form that the number of edits asks for."""
+        return cls(edits, whitening, primal=len(edits) >= PRIMAL_FROM * edits.keys.shape[0])
 
-    def addition(self, edits: Edits, whitening: Whitening) -> Factored:
-        """``Delta(S + D) - Delta(S)`` of rank len(D); see :func:`solve_change`."""
-        fresh = whitening.whiten(edits.keys)
+    @cached_property
+    def whitened(self) -> Tensor:
+        """Q, (v, n)."""
+        return self.whitening.whiten(self.edits.keys)
+
+    @cached_property
+    def lower(self) -> Tensor:
+        """Cholesky factor of ``I + Q^T Q`` (n, n), or of ``I + Q Q^T`` (v, v) where primal."""
+        whitened = self.whitened
+        gram = whitened @ whitened.T if self.primal else whitened.T @ whitened
+        return _cholesky(_plus_diagonal(gram, 1.0), "I + G")
+
+    @cached_property
+    def solution(self) -> Factored:
+        """``Delta(S)``; see :func:`solve`."""
+        residuals, whitening = self.edits.residuals, self.whitening
+        if self.primal:
+            weights = torch.cholesky_solve(self.whitened @ residuals.T, self.lower).T.contiguous()
+            return Factored.of_dense(whitening.unwhiten_rows(weights))
+        weights = torch.cholesky_solve(residuals.T.contiguous(), self.lower).T.contiguous()
+        if len(self.edits) < residuals.shape[0]:
+            return Factored(weights, whitening.unwhiten_rows(self.whitened.T.contiguous()))
+        return Factored.of_dense(whitening.unwhiten_rows(weights @ self.whitened.T))
+
+    def change(self, removed: Edits, added: Edits) -> Factored:
+        """``Delta(S + added) - Delta(S + removed)``, of rank ``len(removed) + len(added)``."""
+        return self._addition(added) - self._addition(removed)
+
+    def _addition(self, edits: Edits) -> Factored:
+        """``Delta(S + D) - Delta(S)``, of rank len(D).
+
+        The block form of recursive least squares (Sherman-Morrison for one edit):
+
+            (R_D - Delta_S K_D) M^-1 K_D^T A_S^-1,    M = I + K_D^T A_S^-1 K_D
+        """
+        fresh = self.whitening.whiten(edits.keys)
         if self.primal:
             apart = torch.cholesky_solve(fresh, self.lower)
-            recalled = (self.residuals @ self.whitened.T) @ apart
+            recalled = (self.edits.residuals @ self.whitened.T) @ apart
         else:
             shared = torch.cholesky_solve(self.whitened.T @ fresh, self.lower)
             apart = fresh - self.whitened @ shared
-            recalled = self.residuals @ shared
+            recalled = self.edits.residuals @ shared
         # apart = (I + Q Q^T)^-1 Q_D, so that A_S^-1 K_D = F^-T apart, and recalled = Delta_S K_D.
         mixing = fresh.T @ apart
         lower = _cholesky(_plus_diagonal((mixing + mixing.T) / 2, 1.0), "M")
         rows = torch.cholesky_solve(apart.T.contiguous(), lower)
-        return Factored(edits.residuals - recalled, whitening.unwhiten_rows(rows))
+        return Factored(edits.residuals - recalled, self.whitening.unwhiten_rows(rows))
 
 
 def _cholesky(matrix: Tensor, name: str) -> Tensor:

@@ -83,13 +83,13 @@ def check_health(repo: Repo, revision: str) -> HealthReport:
     recipes = [group.recipe for group in groups]
     layers, worst = [], []
     for layer, factored in sorted(delta.layers.items()):
-        in_layer = [group for group in groups if layer in group.edits]
+        in_layer = [group for group in groups if layer in group.systems]
         figures = layer_health(
             layer,
             maker.weight(layer),
             factored,
             maker.text_moment(layer, recipes),
-            [(one.edits[layer], maker.whitening(one.recipe, layer)) for one in in_layer],
+            [one.systems[layer] for one in in_layer],
             base=maker.base_figures(layer, recipes),
         )
         layers.append(figures)

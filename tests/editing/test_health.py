@@ -21,7 +21,7 @@ from editvc.editing.health import (
     outliers,
     verdict,
 )
-from editvc.editing.solvers import Edits, Whitening, solve
+from editvc.editing.solvers import Edits, System, Whitening, solve
 
 U, V, N = 6, 14, 8
 
@@ -56,7 +56,7 @@ def found(
     weight: torch.Tensor, moment: torch.Tensor, edits: Edits, whitening: Whitening
 ) -> LayerHealth:
     delta = solve(edits.keys, edits.residuals, whitening)
-    return layer_health(3, weight, delta, moment, [(edits, whitening)])
+    return layer_health(3, weight, delta, moment, [System.of(edits, whitening)])
 
 
 def test_figures_are_the_plain_formulas(
@@ -106,7 +106,7 @@ def test_base_figures_can_be_reused(
 ) -> None:
     delta = solve(edits.keys, edits.residuals, whitening)
     base = BaseFigures.of(weight, moment)
-    assert layer_health(3, weight, delta, moment, [(edits, whitening)], base=base) == found
+    assert layer_health(3, weight, delta, moment, [System.of(edits, whitening)], base=base) == found
 
 
 def test_edits_of_several_recipes_count_together(
@@ -116,8 +116,10 @@ def test_edits_of_several_recipes_count_together(
     delta = solve(edits.keys, edits.residuals, whitening) + solve(
         edits.keys, edits.residuals, other
     )
-    both = layer_health(0, weight, delta, moment, [(edits, whitening), (edits, other)])
-    one = layer_health(0, weight, delta, moment, [(edits, whitening)])
+    both = layer_health(
+        0, weight, delta, moment, [System.of(edits, whitening), System.of(edits, other)]
+    )
+    one = layer_health(0, weight, delta, moment, [System.of(edits, whitening)])
     assert both.edits == 2 * N
     assert both.directions > one.directions
     # The same edit twice: what it gets counts both deltas, so the two halves agree.

@@ -24,6 +24,7 @@ from editvc.editing.solvers import (
     Dual,
     Edits,
     SolveError,
+    System,
     Whitening,
     WhiteningDamageError,
     solve,
@@ -100,6 +101,28 @@ def test_change_is_the_difference_of_two_solutions(
     expected = dense_solution(stay.joined(come), moment) - dense_solution(stay.joined(go), moment)
     assert relative(change.dense(), expected) < 1e-11
     assert change.rank == removed + added
+
+
+@pytest.mark.parametrize("n", [0, 4, 9, 14, 30])
+def test_a_system_shares_its_factor_and_changes_no_bit(
+    n: int, draw: torch.Generator, whitening: Whitening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stay, go, come = (random_edits(U, V, m, draw) for m in (n, 2, 3))
+    solution = solve(stay.keys, stay.residuals, whitening)
+    change = solve_change(stay, go, come, whitening)
+    figure = capacity(System.of(stay, whitening))
+    factored: list[str] = []
+    cholesky = solvers._cholesky
+    monkeypatch.setattr(
+        solvers, "_cholesky", lambda matrix, name: factored.append(name) or cholesky(matrix, name)
+    )
+    system = System.of(stay, whitening)
+    found = [system.change(go, come), system.solution, system.change(go, come)]
+    assert capacity(system) == figure
+    for one, expected in zip(found, [change, solution, change], strict=True):
+        assert torch.equal(one.left, expected.left)
+        assert torch.equal(one.right, expected.right)
+    assert factored.count("I + G") == 1
 
 
 def test_one_edit_is_sherman_morrison(
@@ -288,9 +311,10 @@ def test_drift_is_the_mean_relative_change_on_ordinary_keys(
 def test_capacity_is_the_trace_on_either_side(
     n: int, draw: torch.Generator, whitening: Whitening
 ) -> None:
-    whitened = whitening.whiten(random_edits(U, V, n, draw).keys)
+    edits = random_edits(U, V, n, draw)
+    system, whitened = System.of(edits, whitening), whitening.whiten(edits.keys)
     for gram in (whitened.T @ whitened, whitened @ whitened.T):
         identity = torch.eye(len(gram), dtype=torch.float64)
         expected = float(torch.trace(gram @ torch.linalg.inv(identity + gram)))
-        assert capacity(whitened) == pytest.approx(expected, abs=1e-12)
-    assert capacity(whitened) <= min(n, V)
+        assert capacity(system) == pytest.approx(expected, abs=1e-12)
+    assert capacity(system) <= min(n, V)

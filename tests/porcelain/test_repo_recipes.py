@@ -29,10 +29,10 @@ def test_edits_of_two_recipes_are_solved_apart_and_summed(repo: Repo) -> None:
     total = repo.materialize()
     for layer in (1, 2):
         parts = [
-            solve(one.edits[layer].keys, one.edits[layer].residuals,
-                  maker.whitening(one.recipe, layer)).dense()
+            solve(edits.keys, edits.residuals, maker.whitening(one.recipe, layer)).dense()
             for one in groups.values()
-        ]  # fmt: skip
+            for edits in [one.systems[layer].edits]
+        ]
         assert torch.allclose(dense(total, layer), sum(parts), rtol=0, atol=1e-12)
         moment = maker.weighted_moment(heavy, layer)
         assert torch.allclose(

@@ -20,6 +20,7 @@ from editvc.editing.diagnostics import (
 from editvc.editing.solvers import (
     Dual,
     Edits,
+    System,
     Whitening,
     solve,
     solve_change,
@@ -174,7 +175,7 @@ def test_diagnostics_are_the_dense_ones(case: Case) -> None:
     assert (attenuation(dual, edits.residuals) - lost).norm() <= 1e-9 * scale
     inverse = torch.linalg.inv(case.moment + edits.keys @ edits.keys.T)
     used = float(torch.trace(edits.keys.T @ inverse @ edits.keys))
-    assert abs(capacity(dual.whitened) - used) <= 1e-9 * max(used, 1e-3)
+    assert abs(capacity(System.of(edits, whitening)) - used) <= 1e-9 * max(used, 1e-3)
     assert float(interference(dual).abs().max()) <= 1 + 1e-9
     key = edits.keys[:, :1]
     parts = contributions(edits.residuals, blame_weights(dual, whitening, key)[:, 0])

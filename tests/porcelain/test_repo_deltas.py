@@ -1,0 +1,60 @@
+"""What is solved once and kept is what solving anew gives, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_repos import FACTS, OTHERS, close, opened, same_bits
+
+from editvc import Repo
+from editvc.core.history import Restraint
+from editvc.editing import solvers
+from editvc.editing.delta import delta_to_bytes
+from editvc.materialise import Materialiser
+
+
+def test_every_commit_of_a_session_is_what_a_fresh_start_computes(repo: Repo) -> None:
+    """One materialiser through a history of two recipes and a restraint, against one a step."""
+    repo.commit(FACTS[:2])
+    repo.commit(FACTS[2:4])
+    repo.revert("1")
+    repo.repository.set_config("recipe.mom2_update_weight", "5000")
+    repo.commit(FACTS[4:])
+    repo.commit(OTHERS[:1])
+    repo.revert("2")
+    repo.compact(Restraint(rank=2))
+    repo.revert(OTHERS[0].id)
+    plumbing, before = repo.repository, repo.repository.tree_of(None)
+    for row in reversed(repo.log()):
+        commit, tree = plumbing.read_commit(row.id), plumbing.tree_of(row.id)
+        change = Materialiser(plumbing).change(before, tree)
+        if not change.is_empty:
+            assert plumbing.store.get(commit.delta) == delta_to_bytes(change, {"kind": "delta"})
+        assert dict(commit.health) == Materialiser(plumbing).figures(tree)
+        assert same_bits(repo.materialiser.delta(tree), Materialiser(plumbing).delta(tree))
+        before = tree
+
+
+def test_a_revert_factors_what_stays_once(
+    repo: Repo, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its change, the new delta and the figures all come from the one set."""
+    repo.commit(FACTS)
+    close(repo)
+    factored: list[int] = []
+    cholesky = solvers._cholesky
+
+    def counted(matrix: object, name: str) -> object:
+        factored.extend([len(matrix)] if name == "I + G" else [])
+        return cholesky(matrix, name)
+
+    monkeypatch.setattr(solvers, "_cholesky", counted)
+    repo = opened(work)
+    repo.revert(FACTS[0].id)
+    assert factored == [5, 5], "one system a layer"
+    repo.revert(FACTS[1].id)
+    assert factored == [5, 5, 4, 4]
+    repo.commit(FACTS[:1])
+    assert factored == [5, 5, 4, 4, 5, 5], "the set before was solved by the last command"
+    close(repo)
