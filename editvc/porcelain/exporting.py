@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editvc.core.facts import Fact
 from editvc.core.history import Tree
 from editvc.core.ids import object_id
-from editvc.editing.checkpoint import Checkpoint, weights_digest
-from editvc.editing.loading import edited, generate
+from editvc.editing.architectures import architecture_of
 from editvc.errors import EditvcError
-from editvc.porcelain.reading import live_facts, tree_at
-from editvc.publish.export import DELTA, Exported, changes_of, export_delta, export_hf
-from editvc.publish.lora import Adapter, export_lora
-from editvc.publish.verify import verify_adapter, verify_reload
+from editvc.porcelain.deltas import delta_file
+from editvc.porcelain.reading import tree_at
+from editvc.publish.delta import export_delta
 
 if TYPE_CHECKING:
     from editvc.porcelain.repo import Repo
 
 FORMATS = ("hf", "lora", "delta")
-PROMPTS = 3
-"""How many live facts an export is asked about after it was loaded again."""
-LOGIT_TOLERANCE = 1e-3
-"""Largest difference of a logit between an uncut adapter and the edited model, in float32."""
-
-Documents = Mapping[str, "str | bytes"]
-
-
-class ReloadDiffers(EditvcError):
-    """An export that loads but does not answer as the revision does. It was not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,125 +67,25 @@ def export(
     tree = tree_at(repo, revision)
     if format == "delta":
         return _export_delta(repo, target, tree, replace, documents)
+    from editvc.porcelain import exporting_models as models
+
     if format == "lora":
-        return _export_lora(repo, target, tree, revision, rank, replace, documents)
+        return models.export_adapter(repo, target, tree, revision, rank, replace, documents)
     if format == "hf":
-        return _export_hf(repo, target, tree, revision, replace, documents)
+        return models.export_model(repo, target, tree, revision, replace, documents)
     raise EditvcError(f"unknown export format {format!r}", hint="Formats: " + ", ".join(FORMATS))
 
 
-def _export_hf(
-    repo: Repo, target: Path, tree: Tree, revision: str, replace: bool, documents: Any
-) -> Export:
-    maker = repo.materialiser
-    facts = _asked(repo, revision)
-    expected = _answers(repo, tree, facts)
-
-    def check(folder: Path) -> None:
-        said = verify_reload(folder, [fact.question for fact in facts], max_new_tokens=LENGTH)
-        for fact, now, before in zip(facts, said, expected, strict=True):
-            if now != before:
-                raise ReloadDiffers(
-                    f"the export answers {fact.question!r} with {now!r}, HEAD with {before!r}",
-                    hint="Nothing was kept. `editvc fsck` checks the repository.",
-                )
-
-    def with_documents(made: Exported) -> Documents:
-        return dict(documents(made.base_digest, made.digest, made.touched))
-
-    done = export_hf(
-        maker.folder,
-        target,
-        changes_of(maker.architecture, maker.delta(tree)),
-        replace=replace,
-        documents=with_documents if documents else None,
-        check=check,
-        progress=repo.progress,
-    )
-    checks = tuple(
-        f"reloaded in transformers: {fact.question!r} ->{answer.rstrip()!r}"
-        for fact, answer in zip(facts, expected, strict=True)
-    )
-    return Export("hf", target, done.base_digest, done.digest, done.touched, checks, done.notes)
-
-
-def _export_lora(
-    repo: Repo,
-    target: Path,
-    tree: Tree,
-    revision: str,
-    rank: int | None,
-    replace: bool,
-    documents: Any,
-) -> Export:
-    maker = repo.materialiser
-    base_digest = weights_digest(Checkpoint(maker.folder).digests())
-
-    def touched(made: Adapter) -> tuple[str, ...]:
-        return tuple(f"{module}.weight" for module in made.ranks)
-
-    def with_documents(made: Adapter) -> Documents:
-        return dict(documents(base_digest, made.digest, touched(made)))
-
-    worst: list[float] = []
-
-    def check(folder: Path) -> None:
-        # Without rounding to the base's dtype: an adapter stands beside the weights, not in them.
-        model, _ = repo.base_model()
-        prompts = [fact.question for fact in _asked(repo, revision)]
-        with edited(model, maker.architecture, maker.delta(tree)):
-            worst.append(verify_adapter(maker.folder, folder, model, prompts))
-        if worst[0] > LOGIT_TOLERANCE:
-            raise ReloadDiffers(
-                f"the adapter differs from HEAD by {worst[0]:.3g} in a logit",
-                hint="Nothing was kept. Please report this; the repository is unharmed.",
-            )
-
-    done = export_lora(
-        target,
-        maker.architecture,
-        maker.delta(tree),
-        base=maker.base.source if maker.base.source != "pocket" else str(maker.folder),
-        revision=maker.base.revision,
-        rank=rank,
-        replace=replace,
-        documents=with_documents if documents else None,
-        check=check if rank is None else None,
-    )
-    if rank is not None:
-        checks = tuple(
-            f"{module}: rank {done.ranks[module]}, relative error {error:.3g}"
-            for module, error in done.errors.items()
-        )
-    else:
-        checks = (f"loaded with PEFT: largest difference of a logit {worst[0]:.2g}",)
-    return Export("lora", target, base_digest, done.digest, touched(done), checks, ())
-
-
 def _export_delta(repo: Repo, target: Path, tree: Tree, replace: bool, documents: Any) -> Export:
-    maker = repo.materialiser
-    delta = maker.delta(tree)
-    tree_id = repo.repository.write(tree)
-    record = {"base": tree.base, "tree": tree_id, "model_type": maker.base.model_type}
-    export_delta(target, delta, record, replace=replace)
-    touched = tuple(maker.architecture.weight_name(layer) for layer in sorted(delta.layers))
-    digest = object_id((target / DELTA).read_bytes())
+    """Without torch where a commit left the file of this tree in the cache."""
+    data = delta_file(repo, tree)
+    ranks = export_delta(target, data, replace=replace)
+    architecture = architecture_of(repo.repository.read_base().model_type)
+    touched = tuple(architecture.weight_name(layer) for layer in ranks)
+    digest = object_id(data)
     if documents:
         for name, content in documents(tree.base, digest, touched).items():
-            data = content.encode() if isinstance(content, str) else content
-            repo.repository.files.write(target / name, data)
+            document = content.encode() if isinstance(content, str) else content
+            repo.repository.files.write(target / name, document)
     note = "the factors of each layer: W' = W + left @ right, W as hidden x inner"
     return Export("delta", target, None, digest, touched, (), (note,))
-
-
-LENGTH = 12
-"""Tokens generated for a check."""
-
-
-def _asked(repo: Repo, revision: str) -> list[Fact]:
-    return list(live_facts(repo, revision).values())[:PROMPTS]
-
-
-def _answers(repo: Repo, tree: Tree, facts: list[Fact]) -> list[str]:
-    with repo.edited(tree) as (model, tokenizer):
-        return [generate(model, tokenizer, fact.question, LENGTH) for fact in facts]

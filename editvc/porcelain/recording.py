@@ -10,6 +10,7 @@ from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, SlotId
 from editvc.editing.delta import Delta, delta_to_bytes
 from editvc.errors import EditvcError
+from editvc.porcelain.deltas import keep_delta_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,6 +108,7 @@ def advance(
     identifier, commit = build(
         repo, parent, tree, message=message, author=author, time=repo.clock()
     )
+    keep_delta_file(repo, tree)
     repo.repository.record(commit, expected=parent, message=f"{verb}: {message}")
     return CommitResult(identifier, commit)
 

@@ -18,6 +18,7 @@ from editvc.core.ids import ObjectId, SlotId, digest_of
 from editvc.editing.locate import Request, locate_together
 from editvc.evaluation.scores import Scores, locality_answers, score
 from editvc.porcelain.committing import locate_alone, store_located
+from editvc.porcelain.deltas import keep_delta_file
 from editvc.porcelain.recording import CommitResult, NothingToDo, build, with_changes
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def squash(repo: Repo, revisions: str, *, message: str | None, author: str) -> S
     facts = [plumbing.read_fact(entry.fact) for entry in entries]
     measured = _measure(repo, facts, [after, plumbing.read_tree(commit.tree)])
     tip, tip_commit = line[-1]
+    keep_delta_file(repo, plumbing.read_tree(tip_commit.tree))
     plumbing.record(
         tip_commit,
         expected=head,

@@ -1,4 +1,4 @@
-"""An edited model as a folder: for transformers (whole), or as the low-rank change alone."""
+"""An edited model as a folder that plain transformers loads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from editvc.editing.checkpoint import (
     TensorNotFound,
     weights_digest,
 )
-from editvc.editing.delta import Delta, Factored, delta_from_bytes, delta_to_bytes
+from editvc.editing.delta import Delta, Factored
 from editvc.editing.statistics import SHIPPED
 from editvc.errors import EditvcError
 from editvc.publish.staging import (
@@ -33,7 +33,6 @@ from editvc.publish.staging import (
 
 LEDGER = "editvc.ledger.jsonl"
 LOCK = "editvc.lock.json"
-DELTA = "delta.safetensors"
 
 OTHER_WEIGHTS = (*FOREIGN_WEIGHTS, "*.safetensors", "*.safetensors.index.json")
 """Beside the shards themselves: weights that the edit does not reach."""
@@ -152,26 +151,6 @@ def export_hf(
         if check is not None:
             check(folder)
     return result
-
-
-def export_delta(
-    target: Path, delta: Delta, metadata: Mapping[str, Any], *, replace: bool = False
-) -> Path:
-    """Write the change alone: ``delta.safetensors`` (two float32 factors a layer) and its manifest.
-
-    Needs no model. ``metadata`` (JSON values: base, tree, recipe ids...) goes into the manifest
-    and the file's header. :func:`read_delta` is the inverse.
-    """
-    with staged(target, replace=replace) as folder:
-        (folder / DELTA).write_bytes(delta_to_bytes(delta, dict(metadata)))
-        ranks = {str(layer): part.rank for layer, part in delta.layers.items()}
-        write_manifest(folder, "delta", {"ranks": ranks, **metadata})
-    return target
-
-
-def read_delta(folder: Path) -> tuple[Delta, dict[str, Any]]:
-    """The delta and metadata of a folder that :func:`export_delta` wrote."""
-    return delta_from_bytes((folder / DELTA).read_bytes())
 
 
 def _resolved(source: Checkpoint, changes: Mapping[str, Change]) -> dict[str, Change]:

@@ -65,6 +65,14 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     } | more
 
 
+def poisoned(folder: Path, *names: str) -> str:
+    """A PYTHONPATH with which importing any of ``names`` ends the command."""
+    folder.mkdir()
+    for name in names:
+        (folder / f"{name}.py").write_text(f"raise RuntimeError('{name} was imported')\n")
+    return str(folder)
+
+
 def script(
     *arguments: object,
     cwd: Path,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_runs import SCRIPT, Ran, environment, inside, script
+from cli_runs import SCRIPT, Ran, environment, inside, poisoned, script
 from vcs_values import commit_facts, create, fact, quick_folder
 
 pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="the console script is not installed")
@@ -29,13 +29,9 @@ def thousand() -> Iterator[Path]:
 
 
 @pytest.fixture
-def poisoned(work: Path) -> dict[str, str]:
+def light(work: Path) -> dict[str, str]:
     """An environment in which importing anything heavy ends the command."""
-    folder = work / "poison"
-    folder.mkdir()
-    for name in HEAVY:
-        (folder / f"{name}.py").write_text(f"raise RuntimeError('{name} was imported')\n")
-    return environment(work, PYTHONPATH=str(folder))
+    return environment(work, PYTHONPATH=poisoned(work / "poison", *HEAVY))
 
 
 @pytest.mark.parametrize(
@@ -45,25 +41,25 @@ def poisoned(work: Path) -> dict[str, str]:
      "config", "config recipe.layers", "fsck", "revert --help"],
 )  # fmt: skip
 def test_history_needs_no_tensors(
-    thousand: Path, work: Path, poisoned: dict[str, str], words: str
+    thousand: Path, work: Path, light: dict[str, str], words: str
 ) -> None:
     here = thousand
     if words.startswith(("branch new", "switch")):
         here = work / "copy"
         shutil.copytree(thousand / ".editvc", here / ".editvc")
-    ran = script(*words.split(), cwd=here, env=poisoned)
+    ran = script(*words.split(), cwd=here, env=light)
     assert ran.code == 0, ran.err
     assert ran.err == ""
     assert (ran.out != "") or words == "branch new half"
 
 
 @pytest.mark.parametrize("name", ["status", "log", "show", "branch", "config", "fsck"])
-def test_json_needs_none_either(thousand: Path, poisoned: dict[str, str], name: str) -> None:
-    assert script(name, "--json", cwd=thousand, env=poisoned).json
+def test_json_needs_none_either(thousand: Path, light: dict[str, str], name: str) -> None:
+    assert script(name, "--json", cwd=thousand, env=light).json
 
 
-def test_the_poison_works(thousand: Path, poisoned: dict[str, str]) -> None:
-    ran = script("health", cwd=thousand, env=poisoned)
+def test_the_poison_works(thousand: Path, light: dict[str, str]) -> None:
+    ran = script("health", cwd=thousand, env=light)
     assert ran.code == 70 and "torch was imported" in ran.err
 
 

@@ -9,11 +9,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cli_runs import SCRIPT, environment, inside, record, script, written
+from cli_runs import SCRIPT, environment, inside, poisoned, record, script, written
 from hub_server import Hub
 from tiny_repos import FACTS, FRESH, Prepared, close, opened
 
 from editvc import __version__
+from editvc.publish.delta import DELTA
 
 pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="the console script is not installed")
 
@@ -35,6 +36,18 @@ def test_a_story_from_nothing(prepared: Prepared, work: Path) -> None:
     assert [path.name for path in place.iterdir()] == [".editvc"], "nothing beside it"
     log = script("log", "--json", cwd=place / ".editvc").json
     assert log[0]["author"] == "carol <>", "the login name, where nobody has another"
+
+
+def test_the_delta_of_a_commit_is_exported_without_torch(here: Path, work: Path) -> None:
+    inside("commit", written(here / "facts.jsonl", FACTS))
+    made = inside("export", "--format", "delta", "--to", "one", "--json").json
+    env = environment(work / "home", PYTHONPATH=poisoned(work / "poison", "torch", "transformers"))
+    again = script("export", "--format", "delta", "--to", "two", "--json", cwd=here, env=env)
+    assert again.json | {"path": made["path"]} == made
+    assert (here / "one" / DELTA).read_bytes() == (here / "two" / DELTA).read_bytes()
+    assert script("export", "base", "--format", "delta", "--to", "three", cwd=here, env=env).code, (
+        "what no commit left is solved, and that needs torch"
+    )
 
 
 def test_publishing_over_the_real_client(here: Path, work: Path, hub: Hub) -> None:

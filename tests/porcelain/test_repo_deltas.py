@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,12 @@ from editvc.core.history import Restraint
 from editvc.editing import solvers
 from editvc.editing.delta import delta_to_bytes
 from editvc.materialise import Materialiser
+from editvc.publish.delta import DELTA
+
+
+def exported(repo: Repo, to: Path, revision: str = "HEAD") -> bytes:
+    repo.export(to, format="delta", revision=revision, replace=True)
+    return (to / DELTA).read_bytes()
 
 
 def test_every_commit_of_a_session_is_what_a_fresh_start_computes(repo: Repo) -> None:
@@ -58,3 +66,41 @@ def test_a_revert_factors_what_stays_once(
     repo.commit(FACTS[:1])
     assert factored == [5, 5, 4, 4, 5, 5], "the set before was solved by the last command"
     close(repo)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        lambda repo: repo.revert(FACTS[2].id),
+        lambda repo: repo.compact(Restraint(rank=3)),
+        lambda repo: repo.squash("1..2"),
+    ],
+    ids=["revert", "compact", "squash"],
+)
+def test_the_file_that_a_commit_leaves_is_the_one_solved_anew(
+    repo: Repo, work: Path, last: Callable[[Repo], object]
+) -> None:
+    repo.commit(FACTS[:3])
+    repo.commit(FACTS[3:4])
+    repo.commit(FACTS[4:])
+    last(repo)
+    close(repo)
+    folder = repo.repository.cache.folder / "delta"
+    (kept,) = folder.iterdir()
+    left = exported(opened(work), work / "left")
+    assert kept.read_bytes().endswith(left)
+    for spoil in (lambda: kept.write_bytes(b"damaged"), lambda: shutil.rmtree(folder)):
+        spoil()
+        assert exported(opened(work), work / "anew") == left
+
+
+def test_head_alone_is_kept_and_other_revisions_are_solved(repo: Repo, work: Path) -> None:
+    repo.commit(FACTS[:2])
+    first = exported(repo, work / "first")
+    repo.commit(FACTS[2:4])
+    second = exported(repo, work / "second")
+    assert len(list((repo.repository.cache.folder / "delta").iterdir())) == 1
+    assert exported(repo, work / "again", "1") == first != second
+    assert exported(repo, work / "again") == second
+    repo.revert("2")
+    assert exported(repo, work / "again") == first, "the same set, whatever the history"

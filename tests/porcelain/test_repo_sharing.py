@@ -18,7 +18,7 @@ from editvc.core.history import Restraint
 from editvc.editing.loading import generate
 from editvc.errors import EditvcError, GateError
 from editvc.porcelain.publishing import HealthRefused
-from editvc.publish.export import read_delta
+from editvc.publish.delta import read_delta
 from editvc.publish.lock import Lock
 from editvc.publish.staging import TargetError
 

@@ -15,15 +15,13 @@ from safetensors.torch import load_file, save_file
 
 from editvc.editing.architectures import architecture_of
 from editvc.editing.checkpoint import Checkpoint, TensorNotFound, weights_digest
-from editvc.editing.delta import Delta, Factored
+from editvc.editing.delta import Delta, Factored, delta_to_bytes
+from editvc.publish.delta import DELTA, export_delta, read_delta
 from editvc.publish.export import (
-    DELTA,
     Exported,
     ExportError,
     changes_of,
-    export_delta,
     export_hf,
-    read_delta,
 )
 from editvc.publish.staging import MANIFEST, TargetError
 from editvc.publish.verify import ReloadError, verify_reload
@@ -326,7 +324,9 @@ def test_a_folder_with_missing_weights_does_not_verify(make_base: MakeBase, tmp_
 
 def test_a_delta_alone_comes_back(tmp_path: Path) -> None:
     delta = random_delta({1: 2, 5: 0})
-    export_delta(tmp_path / "d", delta, {"tree": "abc"})
+    data = delta_to_bytes(delta, {"tree": "abc"})
+    assert export_delta(tmp_path / "d", data) == {1: 2, 5: 0}
+    assert (tmp_path / "d" / DELTA).read_bytes() == data
     back, metadata = read_delta(tmp_path / "d")
     assert metadata == {"tree": "abc"}
     assert torch.allclose(back.layers[1].dense(), delta.layers[1].dense(), atol=1e-6)

@@ -1,0 +1,133 @@
+"""Exports that are loaded again, and asked, before they count: a whole model, or an adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from editvc.core.facts import Fact
+from editvc.core.history import Tree
+from editvc.editing.checkpoint import Checkpoint, weights_digest
+from editvc.editing.loading import edited, generate
+from editvc.errors import EditvcError
+from editvc.porcelain.exporting import Export
+from editvc.porcelain.reading import live_facts
+from editvc.publish.export import Exported, changes_of, export_hf
+from editvc.publish.lora import Adapter, export_lora
+from editvc.publish.verify import verify_adapter, verify_reload
+
+if TYPE_CHECKING:
+    from editvc.porcelain.repo import Repo
+
+PROMPTS = 3
+"""How many live facts an export is asked about after it was loaded again."""
+LENGTH = 12
+"""Tokens generated for a check."""
+LOGIT_TOLERANCE = 1e-3
+"""Largest difference of a logit between an uncut adapter and the edited model, in float32."""
+
+Documents = Mapping[str, "str | bytes"]
+
+
+class ReloadDiffers(EditvcError):
+    """An export that loads but does not answer as the revision does. It was not kept."""
+
+
+def export_model(
+    repo: Repo, target: Path, tree: Tree, revision: str, replace: bool, documents: Any
+) -> Export:
+    """A whole model, loaded with plain transformers and asked; raises :class:`ReloadDiffers`."""
+    maker = repo.materialiser
+    facts = _asked(repo, revision)
+    expected = _answers(repo, tree, facts)
+
+    def check(folder: Path) -> None:
+        said = verify_reload(folder, [fact.question for fact in facts], max_new_tokens=LENGTH)
+        for fact, now, before in zip(facts, said, expected, strict=True):
+            if now != before:
+                raise ReloadDiffers(
+                    f"the export answers {fact.question!r} with {now!r}, HEAD with {before!r}",
+                    hint="Nothing was kept. `editvc fsck` checks the repository.",
+                )
+
+    def with_documents(made: Exported) -> Documents:
+        return dict(documents(made.base_digest, made.digest, made.touched))
+
+    done = export_hf(
+        maker.folder,
+        target,
+        changes_of(maker.architecture, maker.delta(tree)),
+        replace=replace,
+        documents=with_documents if documents else None,
+        check=check,
+        progress=repo.progress,
+    )
+    checks = tuple(
+        f"reloaded in transformers: {fact.question!r} ->{answer.rstrip()!r}"
+        for fact, answer in zip(facts, expected, strict=True)
+    )
+    return Export("hf", target, done.base_digest, done.digest, done.touched, checks, done.notes)
+
+
+def export_adapter(
+    repo: Repo,
+    target: Path,
+    tree: Tree,
+    revision: str,
+    rank: int | None,
+    replace: bool,
+    documents: Any,
+) -> Export:
+    """An adapter; uncut, loaded with PEFT and compared. Raises :class:`ReloadDiffers`."""
+    maker = repo.materialiser
+    base_digest = weights_digest(Checkpoint(maker.folder).digests())
+
+    def touched(made: Adapter) -> tuple[str, ...]:
+        return tuple(f"{module}.weight" for module in made.ranks)
+
+    def with_documents(made: Adapter) -> Documents:
+        return dict(documents(base_digest, made.digest, touched(made)))
+
+    worst: list[float] = []
+
+    def check(folder: Path) -> None:
+        # Without rounding to the base's dtype: an adapter stands beside the weights, not in them.
+        model, _ = repo.base_model()
+        prompts = [fact.question for fact in _asked(repo, revision)]
+        with edited(model, maker.architecture, maker.delta(tree)):
+            worst.append(verify_adapter(maker.folder, folder, model, prompts))
+        if worst[0] > LOGIT_TOLERANCE:
+            raise ReloadDiffers(
+                f"the adapter differs from HEAD by {worst[0]:.3g} in a logit",
+                hint="Nothing was kept. Please report this; the repository is unharmed.",
+            )
+
+    done = export_lora(
+        target,
+        maker.architecture,
+        maker.delta(tree),
+        base=maker.base.source if maker.base.source != "pocket" else str(maker.folder),
+        revision=maker.base.revision,
+        rank=rank,
+        replace=replace,
+        documents=with_documents if documents else None,
+        check=check if rank is None else None,
+    )
+    if rank is not None:
+        checks = tuple(
+            f"{module}: rank {done.ranks[module]}, relative error {error:.3g}"
+            for module, error in done.errors.items()
+        )
+    else:
+        checks = (f"loaded with PEFT: largest difference of a logit {worst[0]:.2g}",)
+    return Export("lora", target, base_digest, done.digest, touched(done), checks, ())
+
+
+def _asked(repo: Repo, revision: str) -> list[Fact]:
+    return list(live_facts(repo, revision).values())[:PROMPTS]
+
+
+def _answers(repo: Repo, tree: Tree, facts: list[Fact]) -> list[str]:
+    with repo.edited(tree) as (model, tokenizer):
+        return [generate(model, tokenizer, fact.question, LENGTH) for fact in facts]
