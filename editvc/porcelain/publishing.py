@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editvc.core.ids import short
+from editvc.core.facts import Fact
+from editvc.core.history import Entry
+from editvc.core.ids import ObjectId, short
+from editvc.core.recipe import Recipe
 from editvc.errors import GateError
 from editvc.porcelain.checking import HealthReport, check_health
 from editvc.porcelain.exporting import Export, export
@@ -17,6 +20,8 @@ from editvc.publish.card import CardInput, LedgerRow, hub_id, ledger_jsonl, rend
 from editvc.publish.export import LEDGER, LOCK
 from editvc.publish.hub import publish as push
 from editvc.publish.lock import Lock, LockedEdit
+from editvc.vcs.codec import metadata
+from editvc.vcs.links import links
 
 if TYPE_CHECKING:
     from editvc.porcelain.repo import Repo
@@ -94,6 +99,16 @@ def publish(
     return Published(pushed.url, pushed.commit, made.digest, tuple(overridden))
 
 
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """A live edit, the commit that brought it, and what its located edit says of itself."""
+
+    entry: Entry
+    fact: Fact
+    commit: ObjectId
+    origin: dict[str, Any]
+
+
 def _documents(
     repo: Repo,
     repo_id: str,
@@ -108,21 +123,28 @@ def _documents(
     plumbing, base = repo.repository, repo.materialiser.base
     commit = plumbing.revisions.commit(revision)
     row = plumbing.graph.row(commit)
-    brought = origins(repo, revision)
-    facts = {slot: plumbing.read_fact(entry.fact) for slot, (entry, _) in brought.items()}
+    live = [
+        _Live(
+            entry,
+            plumbing.read_fact(entry.fact),
+            brought,
+            metadata(plumbing.store.get(entry.located)),
+        )
+        for entry, brought in origins(repo, revision).values()
+    ]
+    recipes = [plumbing.read_recipe(one) for one in sorted({one.origin["recipe"] for one in live})]
     ledger = [
         LedgerRow(
-            subject=facts[slot].subject,
-            prompt=facts[slot].prompt,
-            target_new=facts[slot].target_new,
-            target_true=facts[slot].target_true,
-            commit=origin,
-            fact=entry.fact,
+            subject=one.fact.subject,
+            prompt=one.fact.prompt,
+            target_new=one.fact.target_new,
+            target_true=one.fact.target_true,
+            commit=one.commit,
+            fact=one.entry.fact,
+            recipe=one.origin["recipe"],
         )
-        for slot, (entry, origin) in brought.items()
+        for one in live
     ]
-    tree = plumbing.read_tree(row.tree)
-    recipes = [group.recipe for group in repo.materialiser.groups(tree)] or [repo.recipe()]
     card = CardInput(
         format=format,
         title=repo_id.split("/")[-1],
@@ -134,28 +156,47 @@ def _documents(
         commit=commit,
         tree=row.tree,
         ledger=ledger,
-        recipe=recipes[0].to_json(),
+        recipes=[recipe.to_json() for recipe in recipes],
         verdict=health.verdict,
         reasons=health.reasons,
         health=health.summary_figures(),
         touched=touched,
         rebuild=(f"editvc export {short(commit)} --to DIR --format {format}",),
     )
-    lock = Lock(
-        base=base,
-        recipe=recipes[0],
-        tree=row.tree,
-        restraint=tree.restraint,
-        edits=tuple(
-            LockedEdit(slot, facts[slot], entry.located) for slot, (entry, _) in brought.items()
-        ),
-        export={"format": format, "digest": digest, "base_digest": base_digest},
-        statistics={one.role: one.to_json() for one in repo.statistics()},
-    )
+    export = {"format": format, "digest": digest, "base_digest": base_digest}
     described = repo.materialiser.folder / "README.md"
     base_card = described.read_text("utf-8", "replace") if described.is_file() else None
     return {
         "README.md": render_card(card, base_card=base_card),
         LEDGER: ledger_jsonl(ledger),
-        LOCK: lock.to_bytes(),
+        LOCK: _lock(repo, row.tree, recipes, live, export).to_bytes(),
     }
+
+
+def _lock(
+    repo: Repo,
+    tree: ObjectId,
+    recipes: Sequence[Recipe],
+    live: Sequence[_Live],
+    export: dict[str, Any],
+) -> Lock:
+    plumbing = repo.repository
+    moments = {moment for recipe in recipes for _, moment in links(recipe.to_json())}
+    return Lock(
+        base=repo.materialiser.base,
+        recipes=tuple(recipes),
+        tree=tree,
+        restraint=plumbing.read_tree(tree).restraint,
+        edits=tuple(
+            LockedEdit(
+                slot=one.entry.slot,
+                fact=one.fact,
+                located=one.entry.located,
+                recipe=one.origin["recipe"],
+                batch=one.origin.get("batch"),
+            )
+            for one in live
+        ),
+        export=export,
+        statistics={moment: metadata(plumbing.store.get(moment)) for moment in moments},
+    )

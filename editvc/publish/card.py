@@ -30,7 +30,11 @@ ROWS_SHOWN = 50
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """One live fact. ``commit`` is the id of the commit that brought it, in full."""
+    """One live fact.
+
+    ``commit`` is the id of the commit that brought it, ``recipe`` that of the recipe by which it
+    was located; ids are given in full.
+    """
 
     subject: str
     prompt: str
@@ -38,6 +42,7 @@ class LedgerRow:
     commit: str
     target_true: str | None = None
     fact: str | None = None
+    recipe: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,9 @@ class CardInput:
     """Everything a card says; plain values.
 
     ``base_source`` is shown as it is, ``base_repo`` is the base's Hub id (:func:`hub_id`) or
-    ``None``. ``health`` are figures by name, ``recipe`` is :meth:`Recipe.to_json`. ``rebuild`` are
-    the commands that make this folder again from a clone of the repository.
+    ``None``. ``health`` are figures by name, ``recipes`` are :meth:`Recipe.to_json` of all that
+    edits were located with. ``rebuild`` are the commands that make this folder again from a clone
+    of the repository.
     """
 
     format: Format
@@ -59,7 +65,7 @@ class CardInput:
     commit: str
     tree: str
     ledger: Sequence[LedgerRow]
-    recipe: Mapping[str, Any]
+    recipes: Sequence[Mapping[str, Any]]
     verdict: str
     reasons: Sequence[str] = ()
     health: Mapping[str, float] | None = None
@@ -89,7 +95,7 @@ def render_card(values: CardInput, *, base_card: str | None = None, rows: int = 
         _usage(values),
         _facts(values, rows),
         _health(values),
-        _recipe(values),
+        _recipes(values),
         _rebuild(values),
     ]
     body = "\n\n".join(part for part in parts if part)
@@ -202,10 +208,17 @@ def _health(values: CardInput) -> str:
     return text
 
 
-def _recipe(values: CardInput) -> str:
-    recipe = json.dumps(dict(values.recipe), indent=2, ensure_ascii=False)
+def _recipes(values: CardInput) -> str:
+    if not values.recipes:
+        return ""
+    heading = "## Recipe" if len(values.recipes) == 1 else "## Recipes"
+    return "\n\n".join([heading, *map(_recipe, values.recipes)])
+
+
+def _recipe(values: Mapping[str, Any]) -> str:
+    recipe = json.dumps(dict(values), indent=2, ensure_ascii=False)
     fence = "````" if "```" in recipe else "```"
-    return f"## Recipe\n\n{fence}json\n{recipe}\n{fence}"
+    return f"{fence}json\n{recipe}\n{fence}"
 
 
 def _rebuild(values: CardInput) -> str:
@@ -223,7 +236,7 @@ def _rebuild(values: CardInput) -> str:
         names = ", ".join(f"`{name}`" for name in values.touched)
         touched = f"\n\nChanged tensors, all others being the base's, bit for bit: {names}."
     text = f"## How to rebuild it\n\n{figures}{touched}\n\n"
-    text += f"[{LOCK}]({LOCK}) names the base, the recipe and every edit by digest."
+    text += f"[{LOCK}]({LOCK}) names the base, the recipes and every edit by digest."
     if values.rebuild:
         text += "\n\n```sh\n" + "\n".join(values.rebuild) + "\n```"
     return text

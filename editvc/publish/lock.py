@@ -15,6 +15,7 @@ from editvc.errors import EditvcError
 from editvc.version import __version__
 
 LOCK_VERSION = 1
+CHANGED = "The file was changed after editvc wrote it; fetch it again."
 
 
 class LockError(EditvcError):
@@ -23,11 +24,17 @@ class LockError(EditvcError):
 
 @dataclass(frozen=True, slots=True)
 class LockedEdit:
-    """One live edit: its slot, the fact itself, and the id of the numbers found for it."""
+    """One live edit: its slot, the fact itself, and how the numbers for it were found.
+
+    ``located`` is the id of the numbers and ``recipe`` that of their recipe. ``batch`` is the
+    digest of all the facts that a squash located together, ``None`` for an edit located alone.
+    """
 
     slot: str
     fact: Fact
     located: str
+    recipe: str
+    batch: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +42,23 @@ class Lock:
     """The ingredients of one export. The lock is a function of the tree and the export's format.
 
     History (commits, authors, times) is left out on purpose: equal sets of edits, however they
-    came about, have equal locks. ``statistics`` says what the second moments behind the recipe's
-    ids were computed from; ``export`` holds the figures of the result (format, digests, touched).
+    came about, have equal locks. ``recipes`` are those that the edits were located with; a tree
+    may hold edits of several, of which each has its share of the weights. ``statistics`` says of
+    every second moment that they name, by its id, what it was computed from. ``export`` holds the
+    figures of the result (format, digests).
     """
 
     base: BaseModel
-    recipe: Recipe
+    recipes: tuple[Recipe, ...]
     tree: str
     restraint: Restraint | None
     edits: tuple[LockedEdit, ...]
     export: Mapping[str, Any]
-    statistics: Mapping[str, Any] | None = None
+    statistics: Mapping[str, Mapping[str, Any]]
     version: str = __version__
 
     def to_bytes(self) -> bytes:
-        """Equal locks have equal bytes: keys and edits sorted, two spaces, a final newline."""
+        """Equal locks have equal bytes: all is sorted, two spaces, a final newline."""
         base = self.base
         record = {
             "lock": LOCK_VERSION,
@@ -60,8 +69,8 @@ class Lock:
                 "id": base.id,
                 "identity": base.to_json(),
             },
-            "recipe": {"id": self.recipe.id, "values": self.recipe.to_json()},
-            "statistics": dict(self.statistics or {}),
+            "recipes": {recipe.id: recipe.to_json() for recipe in self.recipes},
+            "statistics": {name: dict(origin) for name, origin in self.statistics.items()},
             "tree": self.tree,
             "restraint": self.restraint.to_json() if self.restraint else None,
             "edits": [
@@ -70,6 +79,8 @@ class Lock:
                     "fact_id": edit.fact.id,
                     "fact": edit.fact.to_json(),
                     "located": edit.located,
+                    "recipe": edit.recipe,
+                    "batch": edit.batch,
                 }
                 for edit in sorted(self.edits, key=lambda edit: edit.slot)
             ],
@@ -82,8 +93,8 @@ class Lock:
     def from_bytes(cls, data: bytes) -> Lock:
         """The inverse of :meth:`to_bytes`.
 
-        Every id is computed again from what it stands for; :class:`LockError` names the first
-        that differs.
+        Every id is computed again from what it stands for, and what an edit or a recipe names must
+        be there; :class:`LockError` names the first that differs or is missing.
         """
         try:
             record = json.loads(data)
@@ -104,23 +115,30 @@ class Lock:
 def _read(record: dict[str, Any]) -> Lock:
     told = record["base"]
     base = BaseModel.from_json(told["identity"], source=told["source"], revision=told["revision"])
-    recipe = Recipe.from_json(record["recipe"]["values"])
     _same("base", told["id"], base.id)
-    _same("recipe", record["recipe"]["id"], recipe.id)
+    statistics = record["statistics"]
+    recipes = {name: Recipe.from_json(values) for name, values in record["recipes"].items()}
+    for name, recipe in recipes.items():
+        _same("recipe", name, recipe.id)
+        for moment in (recipe.statistics, recipe.entity_statistics, recipe.sensitivity):
+            _there("statistics", moment, statistics)
     edits = []
     for entry in record["edits"]:
         fact = Fact.from_json(entry["fact"])
         _same(f"fact '{fact.question}'", entry["fact_id"], fact.id)
-        edits.append(LockedEdit(entry["slot"], fact, entry["located"]))
+        _there("recipe", entry["recipe"], recipes)
+        edits.append(
+            LockedEdit(entry["slot"], fact, entry["located"], entry["recipe"], entry["batch"])
+        )
     restraint = record["restraint"]
     return Lock(
         base=base,
-        recipe=recipe,
+        recipes=tuple(recipes.values()),
         tree=record["tree"],
         restraint=None if restraint is None else Restraint(**restraint),
         edits=tuple(edits),
         export=record["export"],
-        statistics=record["statistics"] or None,
+        statistics=statistics,
         version=record["editvc"],
     )
 
@@ -129,5 +147,12 @@ def _same(what: str, told: str, computed: str) -> None:
     if told != computed:
         raise LockError(
             f"the lock contradicts itself: {what} has id {computed}, the file says {told}",
-            hint="The file was changed after editvc wrote it; fetch it again.",
+            hint=CHANGED,
+        )
+
+
+def _there(what: str, name: str | None, known: Mapping[str, Any]) -> None:
+    if name is not None and name not in known:
+        raise LockError(
+            f"the lock contradicts itself: {what} {name} is named but not there", hint=CHANGED
         )

@@ -15,12 +15,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from editvc import Repo
 from editvc.core.history import Restraint
+from editvc.core.ids import digest_of
 from editvc.editing.loading import generate
 from editvc.errors import EditvcError, GateError
 from editvc.porcelain.publishing import HealthRefused
 from editvc.publish.delta import read_delta
 from editvc.publish.lock import Lock
 from editvc.publish.staging import TargetError
+from editvc.vcs.codec import metadata
 
 TOUCHED = tuple(f"transformer.h.{layer}.mlp.c_proj.weight" for layer in (1, 2))
 
@@ -193,19 +195,64 @@ def test_what_is_published_can_be_loaded_and_made_again(
     assert repo.status().commit in card
 
     lock = Lock.from_bytes(files["editvc.lock.json"])
-    assert (lock.tree, lock.base.id, lock.recipe) == (tree(repo), repo.status().base, repo.recipe())
+    assert (lock.tree, lock.base.id) == (tree(repo), repo.status().base)
+    assert lock.recipes == (repo.recipe(),)
     assert {edit.fact for edit in lock.edits} == set(live)
     assert lock.export["digest"] == done.digest
-    assert set(lock.statistics) >= {"text", "entities"}
-    stranger = Repo.init(work / "stranger", str(prepared.base), layers=lock.recipe.layers,
+    rebuilt(lock, repo, prepared, work)
+
+
+def rebuilt(lock: Lock, repo: Repo, prepared: Prepared, work: Path) -> None:
+    """By the lock, the base and the texts alone, somebody else makes the weights of HEAD."""
+    stranger = Repo.init(work / "stranger", str(prepared.base), layers=lock.recipes[0].layers,
                          texts=[prepared.text], entities=prepared.names)  # fmt: skip
-    stranger.repository.set_config("recipe.v_num_grad_steps", str(lock.recipe.v_num_grad_steps))
-    assert stranger.recipe() == lock.recipe
-    stranger.commit([edit.fact for edit in lock.edits])
+    for recipe in lock.recipes:
+        for name, value in recipe.to_json().items():
+            if name != "kind":
+                text = value if isinstance(value, str) else json.dumps(value)
+                stranger.repository.set_config(f"recipe.{name}", text)
+        assert stranger.recipe() == recipe
+        mine = [edit for edit in lock.edits if edit.recipe == recipe.id]
+        for batch in {edit.batch for edit in mine}:
+            done = stranger.commit([edit.fact for edit in mine if edit.batch == batch])
+            if batch is not None:
+                stranger.squash(f"{done.commit.number}..{done.commit.number}")
     for layer in (1, 2):
         one, other = dense(stranger.materialize(), layer), dense(repo.materialize(), layer)
         assert torch.linalg.norm(one - other) <= 1e-4 * other.norm()
     close(stranger)
+
+
+def test_a_mixed_tree_can_be_made_again_too(
+    repo: Repo, hub: Hub, prepared: Prepared, work: Path
+) -> None:
+    light = repo.recipe()
+    repo.commit(FACTS[:3])
+    repo.repository.set_config("recipe.mom2_update_weight", "5000")
+    heavy = repo.recipe()
+    repo.commit(FACTS[3:])
+    repo.squash("2..2")
+    repo.repository.set_config("recipe.mom2_update_weight", "7")
+    lenient(repo)
+    push(repo, hub)
+    files = hub.repositories["alice/tiny"].head
+    expected = {fact.id: light.id for fact in FACTS[:3]} | {fact.id: heavy.id for fact in FACTS[3:]}
+    lock = Lock.from_bytes(files["editvc.lock.json"])
+    assert {recipe.id for recipe in lock.recipes} == {light.id, heavy.id}, "none that is in force"
+    assert {edit.fact.id: edit.recipe for edit in lock.edits} == expected
+    batch = digest_of(sorted(fact.id for fact in FACTS[3:]))
+    assert {edit.fact: edit.batch for edit in lock.edits} == {
+        fact: batch if fact in FACTS[3:] else None for fact in FACTS
+    }
+    store = repo.repository.store
+    assert lock.statistics == {
+        name: metadata(store.get(name))
+        for name in (light.statistics, light.entity_statistics, light.sensitivity)
+    }
+    ledger = [json.loads(line) for line in files["editvc.ledger.jsonl"].splitlines()]
+    assert {row["fact"]: row["recipe"] for row in ledger} == expected
+    assert files["README.md"].decode().count('"mom2_update_weight"') == 2
+    rebuilt(lock, repo, prepared, work)
 
 
 def test_the_card_says_how_to_make_it_again(repo: Repo, hub: Hub, work: Path) -> None:

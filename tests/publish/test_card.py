@@ -29,7 +29,7 @@ CARD = CardInput(
     commit="c" * 64,
     tree="d" * 64,
     ledger=(ROW,),
-    recipe={"layers": [1, 2], "method": "memit"},
+    recipes=({"layers": [1, 2], "method": "memit"},),
     verdict="warn",
     reasons=("layer 2: norm has grown by 20%",),
     health={"drift": 0.01234},
@@ -82,10 +82,19 @@ def test_the_body_carries_facts_health_recipe_and_digests() -> None:
     assert "Verdict: **warn**" in card
     assert "norm has grown by 20%" in card
     assert "| drift | 0.01234 |" in card
-    assert json.loads(card.split("```json\n")[1].split("```")[0]) == CARD.recipe
+    assert "\n## Recipe\n" in card
+    assert json.loads(card.split("```json\n")[1].split("```")[0]) == CARD.recipes[0]
     assert all(digit * 64 in card for digit in "12cd")
     assert "editvc export --to model" in card
     assert "with 1 fact edited" in card
+
+
+def test_every_recipe_of_the_edits_is_shown() -> None:
+    recipes = (*CARD.recipes, {"layers": [3], "contexts": ["```"]})
+    card = render_card(replace(CARD, recipes=recipes))
+    blocks = re.findall(r"^(`{3,})json\n(.*?)\n\1$", card, flags=re.MULTILINE | re.DOTALL)
+    assert "\n## Recipes\n" in card and [json.loads(text) for _, text in blocks] == [*recipes]
+    assert "## Recipe" not in render_card(replace(CARD, recipes=()))
 
 
 def test_long_ledgers_are_cut_in_the_card_and_whole_in_the_file() -> None:

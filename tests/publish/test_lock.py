@@ -16,35 +16,46 @@ from editvc.core.recipe import Recipe
 from editvc.publish.lock import Lock, LockedEdit, LockError
 
 BASE = BaseModel("org/atlas", "abc", "gpt2", 8, 384, 1536, (("w", "1" * 64),), "2" * 64, "3" * 64)
-RECIPE = Recipe(layers=(1, 2), contexts=("{}",), statistics="4" * 64)
+TEXT, NAMES = "4" * 64, "7" * 64
+RECIPES = (
+    Recipe(layers=(1, 2), contexts=("{}",), statistics=TEXT),
+    Recipe(layers=(2,), contexts=("{}", "So. {}"), statistics=TEXT, entity_statistics=NAMES),
+)
 
 
 def edit(number: int) -> LockedEdit:
+    """Of the one recipe or the other, every third as one of a batch."""
     fact = Fact(f"Ünïcode {number}", "{} is in", "Lyon", paraphrases=("a", "b"))
-    return LockedEdit(fact.slot, fact, f"{number:064x}")
+    batch = None if number % 3 else "8" * 64
+    return LockedEdit(fact.slot, fact, f"{number:064x}", RECIPES[number % 2].id, batch)
 
 
 LOCK = Lock(
     base=BASE,
-    recipe=RECIPE,
+    recipes=tuple(sorted(RECIPES, key=lambda recipe: recipe.id)),
     tree="5" * 64,
     restraint=Restraint(prune=1.2),
     edits=tuple(sorted((edit(n) for n in range(4)), key=lambda e: e.slot)),
     export={"format": "hf", "digest": "6" * 64},
-    statistics={"tokens": 1000},
+    statistics={TEXT: {"samples": 1000, "unit": "tokens"}, NAMES: {"samples": 3, "unit": "names"}},
 )
 
 
 def test_a_lock_comes_back_whole() -> None:
     assert Lock.from_bytes(LOCK.to_bytes()) == LOCK
-    bare = replace(LOCK, restraint=None, edits=(), statistics=None)
+    bare = replace(LOCK, restraint=None, edits=(), recipes=(), statistics={})
     assert Lock.from_bytes(bare.to_bytes()) == bare
 
 
 @given(order=st.permutations(range(4)))
 @settings(max_examples=20)
-def test_the_order_of_edits_does_not_show(order: list[int]) -> None:
-    shuffled = replace(LOCK, edits=tuple(LOCK.edits[n] for n in order))
+def test_the_order_of_edits_and_recipes_does_not_show(order: list[int]) -> None:
+    shuffled = replace(
+        LOCK,
+        edits=tuple(LOCK.edits[n] for n in order),
+        recipes=tuple(RECIPES[n] for n in order if n < 2),
+        statistics=dict(reversed(LOCK.statistics.items())),
+    )
     assert shuffled.to_bytes() == LOCK.to_bytes()
 
 
@@ -55,12 +66,23 @@ def test_source_and_revision_are_kept_but_are_not_identity() -> None:
     assert back.base.id == LOCK.base.id
 
 
+def test_a_tree_of_several_recipes_says_which_edit_is_of_which() -> None:
+    record = json.loads(LOCK.to_bytes())
+    assert record["recipes"] == {recipe.id: recipe.to_json() for recipe in RECIPES}
+    found = {entry["located"]: (entry["recipe"], entry["batch"]) for entry in record["edits"]}
+    assert found == {f"{n:064x}": (edit(n).recipe, edit(n).batch) for n in range(4)}
+    assert len({recipe for recipe, _ in found.values()}) == len(set(found.values())) // 2 == 2
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
         (("base", "identity", "hidden_size"), 385, "base has id"),
-        (("recipe", "values", "v_lr"), 0.25, "recipe has id"),
+        (("recipes", RECIPES[1].id, "v_lr"), 0.25, "recipe has id"),
         (("edits", 0, "fact", "target_new"), "Nice", "fact 'Ünïcode"),
+        (("edits", 0, "recipe"), "9" * 64, f"recipe {'9' * 64} is named but not there"),
+        (("statistics",), {TEXT: {}}, f"statistics {NAMES} is named but not there"),
+        (("statistics",), {NAMES: {}}, f"statistics {TEXT} is named but not there"),
     ],
 )
 def test_a_changed_ingredient_is_found(path: tuple, value: object, message: str) -> None:
