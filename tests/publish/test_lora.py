@@ -36,7 +36,7 @@ def edited_model(base: Path, family: str, delta: Delta) -> Any:
     return model
 
 
-@pytest.mark.filterwarnings("error:fan_in_fan_out")
+@pytest.mark.filterwarnings("error:fan_in_fan_out", "error::FutureWarning")
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     "ranks",
