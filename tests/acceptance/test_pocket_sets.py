@@ -6,13 +6,16 @@ The short run uses a few facts; ``pytest -m slow`` runs the same with 200.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_repos import same_bits
 
 import editvc
+from editvc.editing.delta import Delta
 
 EDITS = Path(__file__).resolve().parents[2] / "examples" / "pocket" / "edits.jsonl"
 
@@ -22,42 +25,68 @@ def facts(count: int) -> list[dict]:
     return [json.loads(line) for line in lines]
 
 
-def exported(repo: editvc.Repo, folder: Path, revision: str = "HEAD") -> bytes:
+def elsewhere(place: Path, **options: object) -> editvc.Repo:
+    """The repository as another process has it: nothing in memory, nothing in the cache."""
+    shutil.rmtree(place / ".editvc" / "cache")
+    return editvc.Repo(place, **options)
+
+
+def weights(repo: editvc.Repo, folder: Path, revision: str = "HEAD") -> tuple[Delta, bytes]:
+    """The delta of a revision, and the weights in its export."""
     repo.export(folder, revision=revision)
-    return (folder / "model.safetensors").read_bytes()
+    return repo.materialize(revision), (folder / "model.safetensors").read_bytes()
+
+
+def same(one: tuple[Delta, bytes], other: tuple[Delta, bytes]) -> bool:
+    return same_bits(one[0], other[0]) and one[1] == other[1]
 
 
 @pytest.mark.parametrize("count", [12, pytest.param(200, marks=pytest.mark.slow)])
 def test_history_leaves_no_trace_in_the_weights(count: int, tmp_path: Path) -> None:
-    written = facts(count)
-    repo = editvc.Repo.init(tmp_path / "a", "pocket")
+    written, place = facts(count), tmp_path / "a"
+    located: list[int] = []
+
+    def progress(label: str, done: int, total: int) -> None:
+        if (label, done) == ("targets", 0):
+            located.append(total)
+
+    repo = editvc.Repo.init(place, "pocket", progress=progress)
     together = repo.commit(written)
     assert together.skipped == () and together.commit.live == count
     repo.create_branch("batch")
-    located = len(repo.repository.index.all_located())
-    assert located == count
+    assert located == [count]
+
+    # Without its edits the model is the base, whatever HEAD holds.
+    base = weights(repo, tmp_path / "base", "base")
+    reverted = repo.revert("HEAD")
+    assert reverted.commit.live == 0
+    assert same(weights(repo, tmp_path / "reverted"), base)
 
     # The same facts one by one, in another order, on a branch that begins at the base.
-    reverted = repo.revert("HEAD")
+    repo = elsewhere(place, progress=progress)
     repo.create_branch("singles")
     repo.switch("singles")
     for fact in reversed(written):
         single = repo.commit([fact])
     assert single.commit.tree == together.commit.tree
-    assert len(repo.repository.index.all_located()) == located, "no fact was located twice"
-    assert exported(repo, tmp_path / "one") == exported(repo, tmp_path / "many", "batch")
-    assert reverted.commit.live == 0
+    assert located == [count], "no fact was located twice"
+    one = weights(repo, tmp_path / "one")
+    many = weights(elsewhere(place), tmp_path / "many", "batch")
+    assert same(one, many)
+    assert not same_bits(one[0], base[0]) and one[1] != base[1]
 
     # Reverting half of them equals never having made them.
-    for _ in range(count // 2):
-        repo.revert(f"{repo.status().number - 2 * _}")
-    kept = repo.status()
+    for step in range(count // 2):
+        repo.revert(f"{repo.status().number - 2 * step}")
+    kept, undone = repo.status(), weights(repo, tmp_path / "undone")
+    assert kept.live == count - count // 2
+    repo = elsewhere(place)
     repo.switch("batch")
     repo.revert("HEAD")
-    never = repo.commit(written[count // 2 + count % 2 :])
-    assert kept.live == count - count // 2
+    never = repo.commit(written[count // 2 :])
     assert never.commit.tree == kept.tree
-    assert exported(repo, tmp_path / "never") == exported(repo, tmp_path / "undone", "singles")
+    assert same(weights(repo, tmp_path / "never"), undone)
+    assert undone[1] not in (one[1], base[1])
 
 
 @pytest.mark.parametrize("count", [12, pytest.param(200, marks=pytest.mark.slow)])
