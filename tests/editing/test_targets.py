@@ -7,6 +7,7 @@ import torch
 from conftest import REQUESTS, recipe, tiny_gpt2, tiny_llama
 from plain_memit import compute_z
 
+from editvc.editing import targets as targets_module
 from editvc.editing.architectures import architecture_of
 from editvc.editing.replay import ReplayError
 from editvc.editing.targets import batches, edit_bytes, find_targets, trace_edits
@@ -68,8 +69,10 @@ def test_every_part_of_the_recipe_counts_as_in_plain_memit(changes, gpt2, tokeni
         assert relative(target.z, hidden + delta) < 1e-10
 
 
-def test_edits_end_each_on_their_own_step(tokenizer):
+@pytest.mark.parametrize("drop_below", [1.0, 0.0], ids=["dropped", "kept in the batch"])
+def test_edits_end_each_on_their_own_step(drop_below, tokenizer, monkeypatch):
     """Frozen and dropped edits keep their value; the others go on as if nothing had happened."""
+    monkeypatch.setattr(targets_module, "_DROP_BELOW", drop_below)
     model = tiny_gpt2(len(tokenizer)).double()
     used = recipe(v_num_grad_steps=25, v_lr=0.1, clamp_norm_factor=20.0, v_loss_threshold=6.3)
     targets = find_targets(model, tokenizer, REQUESTS, used)
@@ -88,6 +91,7 @@ def test_company_changes_a_target_by_rounding_only(family, tokenizer):
     for index, request in enumerate(REQUESTS):
         (alone,) = find_targets(model, tokenizer, [request], used)
         assert relative(together[index].z, alone.z) < 1e-11
+        assert together[index].figures == pytest.approx(alone.figures, rel=1e-9)
         for layer in used.layers:
             assert relative(together[index].keys[layer], alone.keys[layer]) < 1e-11
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from editvc.core.facts import Fact
 from editvc.core.formats import FactFileError
 from editvc.core.history import Restraint
 from editvc.editing.tracing import trace
-from editvc.porcelain.committing import SlotConflict, UntraceableFact
+from editvc.porcelain.committing import SlotConflict, UntraceableFact, locate_alone
 from editvc.porcelain.recording import NothingToDo
 
 
@@ -73,6 +74,19 @@ def test_a_fact_is_located_once(repo: Repo, work: Path) -> None:
     assert located_objects(again) == count
     assert "_loaded" not in vars(again), "and the model was not even loaded"
     close(again)
+
+
+def test_no_fact_takes_the_numbers_of_another_request(repo: Repo) -> None:
+    fact, recipe = FRESH[0], repo.recipe()
+    others = [
+        replace(fact, subject="Kyoto"),
+        replace(fact, prompt="Everybody likes {} for"),
+        replace(fact, target_new="a town"),
+    ]
+    entries = locate_alone(repo, recipe, [fact, *others])
+    entries += locate_alone(repo, replace(recipe, v_num_grad_steps=3), [fact])
+    assert len({entry.located for entry in entries}) == 5
+    assert locate_alone(repo, recipe, [replace(fact, tags=("a",))])[0].located == entries[0].located
 
 
 def test_located_afresh_the_numbers_agree(prepared: Prepared, work: Path) -> None:
