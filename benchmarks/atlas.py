@@ -23,12 +23,12 @@ MODEL = SHARED / "models" / "atlas-gpt2"
 DATA = SHARED / "data"
 TEXT = DATA / "wiki-valid.txt"
 RECALLED = 500
-PERPLEXITY_BLOCKS = 60
-SCORED = 200
-"""Facts that are scored, evenly spaced among those edited: a standard error of 2 to 3 points."""
-TASK_STEP = 4
-"""Every fourth item of the two tasks is asked: 100 each."""
-NEIGHBOURS = 3
+PERPLEXITY_BLOCKS = 100
+SCORED = 500
+"""Facts that are scored, evenly spaced among those edited: a standard error of 1 to 2 points."""
+TASK_STEP = 2
+"""Every second item of the two tasks is asked: 200 each."""
+NEIGHBOURS = 4
 """Neighbourhood prompts scored per fact, of the ten that a record has."""
 COLUMNS = (
     "ES", "PS", "NS", "S", "Eff", "Par", "Spe", "Avg", "ppl", "sent", "subj", "recall",

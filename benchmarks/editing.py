@@ -1,10 +1,10 @@
-"""Scores after 100, 500 and 1000 edits of the reference model: editvc beside naive MEMIT.
+"""Scores after 100, 200, 500 and 1000 edits of the reference model: editvc beside naive MEMIT.
 
     python benchmarks/editing.py --out docs/benchmarks.md
 
 Every row is measured in one run on the same records, statistics and probes. ``sequential`` is one
 commit per fact; ``squash`` locates them again as one batch, refreshed layer by layer (the one-shot
-batch solution); ``compact`` is PRUNE on the largest sequential tree. One commit holds the facts up
+batch solution); ``compact`` is PRUNE on the sequential tree. One commit holds the facts up
 to each size unless ``--singles``: equal sets have equal weights, whatever the commits.
 """
 
@@ -15,6 +15,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def main() -> None:
     """Parse, run, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", default="0:1000", help="records to edit, START:STOP")
-    parser.add_argument("--sizes", default="100,500,1000")
+    parser.add_argument("--sizes", default="100,200,500,1000")
     parser.add_argument("--naive", action="store_true", help="naive MEMIT instead of editvc")
     parser.add_argument("--singles", action="store_true", help="really one commit per fact")
     parser.add_argument("--out", type=Path)
@@ -77,14 +78,21 @@ class Bench:
             done = size
             head = self.repo.status().number
             yield f"editvc, {size} sequential", self.at(self.tree(), size)
-            self.repo.create_branch(f"squash-{size}")
-            self.repo.switch(f"squash-{size}")
-            self.repo.squash(f"1..{head}")
-            yield f"editvc, {size}, squash", self.at(self.tree(), size)
-            self.repo.switch("main")
-        self.repo.compact(Restraint(prune=math.e))
-        yield f"editvc, {done}, compact", self.at(self.tree(), done)
+            with self.aside(f"squash-{size}"):
+                self.repo.squash(f"1..{head}")
+                yield f"editvc, {size}, squash", self.at(self.tree(), size)
+            with self.aside(f"compact-{size}"):
+                self.repo.compact(Restraint(prune=math.e))
+                yield f"editvc, {size}, compact", self.at(self.tree(), size)
         print(f"editvc: {time.perf_counter() - began:.0f} s", flush=True)
+
+    @contextmanager
+    def aside(self, branch: str) -> Iterator[None]:
+        """On a branch of its own, made here; then back on main."""
+        self.repo.create_branch(branch)
+        self.repo.switch(branch)
+        yield
+        self.repo.switch("main")
 
     def naive(self, sizes: list[int]) -> Iterator[Row]:
         """Naive sequential MEMIT with the same contexts, layers and text."""

@@ -44,8 +44,8 @@ class Recipe:
     entity_statistics: ObjectId | None = None
     sensitivity: ObjectId | None = None
     method: str = "memit"
-    mom2_update_weight: float = 12.8
-    entity_update_weight: float = 64.0
+    mom2_update_weight: float = 76.8
+    entity_update_weight: float = 384.0
     sensitivity_floor: float = 0.05
     sensitivity_power: float = 0.25
     v_num_grad_steps: int = 20
@@ -54,7 +54,7 @@ class Recipe:
     v_weight_decay: float = 0.5
     clamp_norm_factor: float = 0.85
     kl_factor: float = 0.0625
-    delivery_factor: float = 0.85
+    delivery_factor: float = 0.83
 
     def __post_init__(self) -> None:
         self._make_floats()
@@ -122,12 +122,12 @@ class Recipe:
 
 
 def default_weights(inner_size: int) -> tuple[float, float]:
-    """Lambda for text and for entity keys where the user names none: v / 120 and v / 24.
+    """Lambda for text and for entity keys where the user names none: v / 20 and v / 4.
 
     A key drawn from those that a moment was made of has ``k^T C^-1 k = v`` in the mean, so weights
-    in proportion to v leave an edit the same share of what it asks for in a model of any width.
+    in proportion to v let edits share a layer in the same way in a model of any width.
     """
-    return round(inner_size / 120, 3), round(inner_size / 24, 3)
+    return round(inner_size / 20, 3), round(inner_size / 4, 3)
 
 
 def default_layers(depth: int) -> tuple[int, ...]:

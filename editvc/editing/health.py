@@ -80,8 +80,8 @@ class LayerHealth:
     s_max(W) (PRUNE); ``condition_number`` of W' and ``condition`` its ratio to that of W (PRUNE);
     ``correlation`` Pearson's, of the entries of W' and W (Lin et al. 2024); ``drift`` =
     tr(D C D^T) / tr(W C W^T); ``directions`` = tr G(I + G)^-1 and ``capacity`` its share of v;
-    ``kept`` the mean share of its residual that an edit gets, ``worst`` (index, share kept) of the
-    most attenuated edits, the worst first, indices in the order of the columns.
+    ``kept`` the mean share that an edit keeps of what it would get alone, ``worst`` (index, share
+    kept) of the most attenuated edits, the worst first, indices in the order of the columns.
     """
 
     layer: int
@@ -164,9 +164,13 @@ def pearson(one: Tensor, other: Tensor) -> float:
 
 
 def _shares(delta: Factored, systems: Sequence[System]) -> Tensor:
-    """The share of each edit's residual that D gives back, (n,), along all systems."""
-    sets = [system.edits for system in systems]
-    shares = [share_kept(edits.residuals, attenuation_under(delta, edits)) for edits in sets]
+    """What D gives back of each edit's residual, of what it would alone, (n,), of all systems."""
+    shares = []
+    for system in systems:
+        edits = system.edits
+        leverage = system.whitened.square().sum(dim=0)
+        kept = share_kept(edits.residuals, attenuation_under(delta, edits))
+        shares.append(kept * (1 + leverage) / leverage)
     return torch.cat(shares) if shares else torch.zeros(0, dtype=torch.float64)
 
 

@@ -21,7 +21,14 @@ from editvc.core.recipe import Recipe
 from editvc.editing.delta import Factored
 from editvc.editing.replay import logits_of, padded_right, undisturbed
 from editvc.editing.solvers import Whitening, solve
-from editvc.editing.spread import adding, in_parts, spread_alone, subject_states
+from editvc.editing.spread import (
+    adding,
+    asked,
+    in_parts,
+    share_of,
+    spread_alone,
+    subject_states,
+)
 from editvc.editing.targets import (
     MEMORY,
     Progress,
@@ -64,11 +71,6 @@ class Located:
     keys: dict[int, Tensor]
     residuals: dict[int, Tensor]
     figures: dict[str, float]
-
-    @property
-    def delta(self) -> Tensor:
-        """Z - h (u,), for an edit located alone: its lowest layer asks for an equal share of it."""
-        return self.residuals[min(self.residuals)] * len(self.residuals)
 
     def to_bytes(self, origin: Mapping[str, Any] | None = None) -> bytes:
         """safetensors: ``layer.3.key``, ``layer.3.residual``, the figures in one metadata key.
@@ -148,14 +150,14 @@ def locate_together(
     """Locate requests as one batch: a layer sees the layers below edited (MEMIT, algorithm 1).
 
     ``alone`` is what :func:`locate` found for them with this recipe: the targets z are taken from
-    there (:attr:`Located.delta`). Then, from the lowest layer up, keys and residual shares
-    (z - h^L now) / (layers left) are read off and solved with the layer's whitening; the solution
-    acts on the next layer through a hook, no weight is touched.
+    there. Then, from the lowest layer up, keys and shares (z - h^L now) / (layers left) are read
+    off and solved with the layer's whitening; the solution acts on the next layer through a hook,
+    no weight is touched.
     """
     if not requests:
         return []
     rows = trace(tokenizer, requests, recipe.contexts)
-    deltas = torch.stack([one.delta for one in alone]).to(next(model.parameters()).device)
+    deltas = _deltas(alone, recipe.layers, whitenings).to(_device(model))
     keys: dict[int, Tensor] = {}
     residuals: dict[int, Tensor] = {}
     solved: dict[int, Factored] = {}
@@ -163,7 +165,8 @@ def locate_together(
         keys[layer], hidden = _seen(model, rows, layer, recipe.layers[-1], solved, memory)
         if not solved:
             z = hidden + deltas
-        residuals[layer] = (z - hidden) / (len(recipe.layers) - place)
+        shares = (z - hidden) / (len(recipe.layers) - place)
+        residuals[layer] = asked(shares, keys[layer], whitenings[layer])
         solved[layer] = solve(
             keys[layer].T.double().cpu(), residuals[layer].T.double().cpu(), whitenings[layer]
         )
@@ -177,6 +180,16 @@ def locate_together(
         )
         for index, one in enumerate(alone)
     ]
+
+
+def _deltas(
+    alone: Sequence[Located], layers: Sequence[int], whitenings: Mapping[int, Whitening]
+) -> Tensor:
+    """Z - h (n, u) of edits located alone: their lowest layer asks for an equal share of it."""
+    lowest = layers[0]
+    residuals = torch.stack([one.residuals[lowest] for one in alone])
+    keys = torch.stack([one.keys[lowest] for one in alone])
+    return share_of(residuals, keys, whitenings[lowest]) * len(layers)
 
 
 def knows(

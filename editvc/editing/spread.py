@@ -6,6 +6,10 @@ undone. In a batch that ties the edits to each other. :func:`spread_alone` does 
 edit as if it were the only one: what the layers below would then deliver is known in closed form
 and is injected at the subject's last token. Edits stay independent, and their sum behaves nearly
 as a batch refreshed layer by layer.
+
+Ridge regression gives back less than it is asked for. :func:`asked` makes up for what an edit loses
+when it is alone, so that the weight of the old keys decides how edits share a layer, and not
+whether one edit takes.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from torch import Tensor
 
 from editvc.editing.architectures import architecture_of
 from editvc.editing.delta import Factored
+from editvc.editing.diagnostics import leverage
 from editvc.editing.replay import Enough, first_tensor, padded_right, undisturbed
 from editvc.editing.solvers import Whitening
 from editvc.editing.targets import over_contexts
@@ -42,10 +47,11 @@ def spread_alone(
     """Keys (v,) and residuals (u,) by layer of each edit alone; ``rows`` by edit and context.
 
     From the lowest layer up, with everything injected so far: ``k`` the key averaged over the
-    contexts, ``r = (z - h^L) / (layers left)`` in the first context. Ridge regression of this one
-    edit gives ``r a`` for a key k_c, with ``a = k_c^T A^-1 k / (1 + k^T A^-1 k)`` and
-    ``A = lambda C``; ``delivery_factor`` times that is injected at the subject's last token in
-    context c, for among other edits a layer gives back less than alone.
+    contexts, ``s = (z - h^L) / (layers left)`` the layer's share in the first context, and what is
+    :func:`asked` for it the residual. Ridge regression of this one edit then gives ``s`` for the
+    key k, and ``s a`` for a key k_c, with ``a = k_c^T A^-1 k / k^T A^-1 k`` and ``A = lambda C``;
+    ``delivery_factor`` times that is injected at the subject's last token in context c, for among
+    other edits a layer gives back less than alone.
     """
     contexts = len(rows[0])
     flat = [row for edit in rows for row in edit]
@@ -55,9 +61,10 @@ def spread_alone(
     for place, layer in enumerate(layers):
         each, hidden = subject_states(model, flat, layer, layers[-1], acting)
         keys[layer] = over_contexts(each, contexts)
-        residuals[layer] = (z - hidden[::contexts]) / (len(layers) - place)
+        shares = (z - hidden[::contexts]) / (len(layers) - place)
+        residuals[layer] = asked(shares, keys[layer], whitenings[layer])
         delivered = _delivered(each, keys[layer], whitenings[layer], contexts)
-        whole = residuals[layer].repeat_interleave(contexts, dim=0)
+        whole = shares.repeat_interleave(contexts, dim=0)
         acting[layer] = injecting(whole * (delivery_factor * delivered)[:, None].to(whole), flat)
     return [
         (
@@ -68,13 +75,35 @@ def spread_alone(
     ]
 
 
+def asked(shares: Tensor, keys: Tensor, whitening: Whitening) -> Tensor:
+    """Residuals (n, u) for which each edit alone gives back ``shares`` (n, u) at ``keys`` (n, v).
+
+    Ridge regression of one edit returns ``r q / (1 + q)``, with its leverage ``q = k^T A^-1 k`` and
+    ``A = lambda C``. So ``r = s (1 + q) / q``: the equality constraint of ROME, met by every edit
+    that is alone, in the batch of MEMIT.
+    """
+    alone = _leverage(keys, whitening).to(shares)[:, None]
+    return shares * ((1 + alone) / alone)
+
+
+def share_of(residuals: Tensor, keys: Tensor, whitening: Whitening) -> Tensor:
+    """The shares (n, u) that residuals (n, u) were :func:`asked` for."""
+    alone = _leverage(keys, whitening).to(residuals)[:, None]
+    return residuals * (alone / (1 + alone))
+
+
+def _leverage(keys: Tensor, whitening: Whitening) -> Tensor:
+    """``k^T A^-1 k`` of keys (n, v): (n,) float64."""
+    return leverage(keys.T.double().cpu(), whitening)
+
+
 def _delivered(each: Tensor, keys: Tensor, whitening: Whitening, contexts: int) -> Tensor:
     """``a`` of every (edit, context) key ``each`` (n * contexts, v), for keys (n, v)."""
     white = whitening.whiten(keys.T.double().cpu())
     in_contexts = whitening.whiten(each.T.double().cpu())
     together = (white.repeat_interleave(contexts, dim=1) * in_contexts).sum(dim=0)
     alone = white.square().sum(dim=0).repeat_interleave(contexts)
-    return (together / (1 + alone)).to(each.device)
+    return (together / alone).to(each.device)
 
 
 def subject_states(

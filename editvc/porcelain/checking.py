@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 TYPICAL_FROM = 8
 """From how many live and new edits on their medians say what is typical."""
 
+ATTENUATED_BELOW = 0.75
+"""An edit that keeps less than this share of what it would get alone is named."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attenuated:
-    """An edit of which a layer gives back little: ``kept`` is the share of its residual."""
+    """An edit that the others drown out: ``kept`` is its share of what it would get alone."""
 
     layer: int
     kept: float
@@ -109,7 +112,7 @@ def _named(repo: Repo, worst: Sequence[tuple[int, float, Entry]]) -> tuple[Atten
     """The most attenuated edits over all layers, each at its worst layer, by fact."""
     lowest: dict[Entry, tuple[int, float]] = {}
     for layer, kept, entry in worst:
-        if entry not in lowest or kept < lowest[entry][1]:
+        if kept < lowest.get(entry, (layer, ATTENUATED_BELOW))[1]:
             lowest[entry] = (layer, kept)
     ordered = sorted(lowest.items(), key=lambda item: item[1][1])[:5]
     return tuple(

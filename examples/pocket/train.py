@@ -24,7 +24,7 @@ END = "<|endoftext|>"
 SEED = 20
 WIDTH = 128
 BATCH_TOKENS = 1024
-EPOCHS = 44
+EPOCHS = 36
 THREADS = 1
 PEAK_RATE = 1.5e-3
 FINAL_SHARE = 0.02
@@ -40,7 +40,7 @@ def train_tokenizer(sentences: list[str]) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=3072,
+        vocab_size=2048,
         special_tokens=[END],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -54,8 +54,8 @@ def new_model(end: int, vocabulary: int) -> LlamaForCausalLM:
     config = LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=192,
-        intermediate_size=512,
-        num_hidden_layers=6,
+        intermediate_size=1024,
+        num_hidden_layers=3,
         num_attention_heads=6,
         num_key_value_heads=2,
         max_position_embeddings=WIDTH,

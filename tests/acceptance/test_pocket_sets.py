@@ -110,7 +110,7 @@ def test_located_afresh_the_weights_agree_and_so_do_the_answers(count: int, tmp_
             answers.append([say(model, tokenizer, fact) for fact in written])
     assert answers[0] == answers[1]
     said = sum(a.startswith(f["target_new"]) for a, f in zip(answers[0], written, strict=True))
-    assert said >= count / 2, "most answers are the edited ones: equality of silence proves nothing"
+    assert said >= 0.85 * count, "equality of silence proves nothing"
 
 
 def say(model: object, tokenizer: object, fact: dict) -> str:

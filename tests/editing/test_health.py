@@ -67,7 +67,8 @@ def test_figures_are_the_plain_formulas(
     gram = k.T @ np.linalg.inv(20.0 * c) @ k
     directions = np.trace(gram @ np.linalg.inv(np.eye(N) + gram))
     given = d @ k
-    shares = (given * r).sum(axis=0) / (r * r).sum(axis=0)
+    alone = gram.diagonal() / (1 + gram.diagonal())
+    shares = (given * r).sum(axis=0) / (r * r).sum(axis=0) / alone
     expected = {
         "layer": 3,
         "edits": N,
@@ -122,9 +123,15 @@ def test_edits_of_several_recipes_count_together(
     one = layer_health(0, weight, delta, moment, [System.of(edits, whitening)])
     assert both.edits == 2 * N
     assert both.directions > one.directions
-    # The same edit twice: what it gets counts both deltas, so the two halves agree.
-    assert both.worst[0][1] == both.worst[1][1]
-    assert both.worst[1][0] - both.worst[0][0] == N
+    # The same edit twice gets what both deltas give; alone it would get more of the weaker guard.
+    gets = (delta.dense() @ edits.keys * edits.residuals).sum(0) / edits.residuals.square().sum(0)
+    shares = []
+    for guard in (20.0, 5.0):
+        leverage = (edits.keys * torch.linalg.solve(guard * moment, edits.keys)).sum(0)
+        shares.append(gets * (1 + leverage) / leverage)
+    together = torch.cat(shares)
+    assert both.kept == pytest.approx(float(together.mean()))
+    assert [index for index, _ in both.worst] == torch.argsort(together)[:5].tolist()
 
 
 def test_an_untouched_layer_is_sound(weight: torch.Tensor, moment: torch.Tensor) -> None:

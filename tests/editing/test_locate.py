@@ -21,7 +21,7 @@ from editvc.editing.locate import (
     located_bytes,
 )
 from editvc.editing.replay import first_tensor
-from editvc.editing.solvers import Whitening
+from editvc.editing.solvers import Whitening, solve
 from editvc.editing.targets import find_targets
 from editvc.editing.tracing import trace
 
@@ -105,6 +105,8 @@ def test_together_equals_memit_that_changes_the_weights(family, tokenizer):
         keys = torch.stack([averaged(k[layer]) for k, _ in seen], 1)
         residuals = torch.stack([t - h[0] for t, (_, h) in zip(z, seen, strict=True)], 1)
         residuals = residuals / (3 - place)
+        leverage = (keys * torch.linalg.solve(covariances[layer], keys)).sum(0)
+        residuals = residuals * (1 + leverage) / leverage
         for index, one in enumerate(located):
             assert close(one.keys[layer], keys[:, index])
             assert close(one.residuals[layer], residuals[:, index])
@@ -136,12 +138,28 @@ def test_each_alone_equals_plain_passes_with_what_one_edit_delivers(family, toke
         for place, layer in enumerate(USED.layers):
             keys, hidden = states(model, tokenizer, request, USED, inject)
             key = averaged(keys[layer])
-            residual = (target.z - hidden[0]) / (3 - place)
-            assert close(one.keys[layer], key)
-            assert close(one.residuals[layer], residual)
+            share = (target.z - hidden[0]) / (3 - place)
             solved = torch.linalg.solve(covariances[layer], key)
-            shares = USED.delivery_factor * (keys[layer] @ solved) / (1 + key @ solved)
-            delivered[layer] = shares[:, None] * residual
+            assert close(one.keys[layer], key)
+            assert close(one.residuals[layer], share * (1 + key @ solved) / (key @ solved))
+            in_context = USED.delivery_factor * (keys[layer] @ solved) / (key @ solved)
+            delivered[layer] = in_context[:, None] * share
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_layer_gives_back_to_an_edit_alone_all_of_its_share(family, tokenizer):
+    """ROME's equality constraint: Delta k = (z - h) / (layers left), whatever lambda is."""
+    model = build(family, tokenizer)
+    architecture = architecture_of(model.config.model_type)
+    inner = architecture.module(model, 0).weight.shape[0 if architecture.transposed else 1]
+    covariances = {layer: 40 * one for layer, one in moments(inner, USED.layers).items()}
+    whitenings = whitened(covariances)
+    (target,) = find_targets(model, tokenizer, REQUESTS[:1], USED)
+    (one,) = locate(model, tokenizer, REQUESTS[:1], USED, whitenings)
+    lowest = USED.layers[0]
+    key, residual = (part[lowest].double()[:, None] for part in (one.keys, one.residuals))
+    change = solve(key, residual, whitenings[lowest])
+    assert close((change @ key)[:, 0], target.delta.double() / len(USED.layers))
 
 
 def test_located_edits_do_not_depend_on_company(tokenizer):

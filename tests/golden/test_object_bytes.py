@@ -113,7 +113,7 @@ def test_the_recipe_with_its_defaults() -> None:
     recipe = Recipe(layers=(1, 2), contexts=("{}",), statistics=A)
     assert (
         object_id(codec.encode(recipe))
-        == "691ac29b2d12f8492497527ef005547c8439dd930eda09cc7e68f72e952e203f"
+        == "7b55c83ba3ad82dd5d90cbb989f6d6515a85ccb90e2bf9689a105afe1ee8b154"
     )
 
 

@@ -53,7 +53,7 @@ def test_counts(facts: list[dict[str, Any]]) -> None:
     assert len({fact["relation"] for fact in facts}) >= 14
     assert len({(fact["relation"], fact["subject"]) for fact in facts}) == len(facts)
     for fact in facts:
-        assert len(fact["prompts"]) == 6
+        assert len(fact["prompts"]) == 8
         assert all(prompt.count("{}") == 1 for prompt in fact["prompts"])
 
 
@@ -105,6 +105,6 @@ def test_edits_are_counterfactual(facts: list[dict[str, Any]]) -> None:
         assert edit["prompt"] in fact["prompts"]
         assert edit["target_true"] == fact["object"] != edit["target_new"]
         assert edit["target_new"] in objects[relation]
-        assert len(edit["paraphrases"]) == 5
+        assert len(edit["paraphrases"]) == 7
         assert all(edit["subject"] in text for text in edit["paraphrases"])
         assert len(edit["locality"]) == 5
