@@ -56,7 +56,7 @@ def main() -> None:
     run("editvc", "squash", "--range", "1..3", "-m", "All facts as one batch")
     run("editvc", "log", "--oneline")
     remark("Restrain the weights, judge them, export them.")
-    run("editvc", "compact", "--alpha", "1.2")
+    run("editvc", "compact")
     run("editvc", "health")
     run("editvc", "export", "--to", "edited-model")
     remark("The export is a plain transformers model; editvc is not needed to use it.")
