@@ -5,7 +5,8 @@
 Every row is measured in one run on the same records, statistics and probes. ``sequential`` is one
 commit per fact; ``squash`` locates them again as one batch, refreshed layer by layer (the one-shot
 batch solution); ``compact`` is PRUNE on the sequential tree. One commit holds the facts up
-to each size unless ``--singles``: equal sets have equal weights, whatever the commits.
+to each size unless ``--singles``: equal sets have equal weights, whatever the commits. The prompts
+of the entities share their templates with the scored prompts unless ``--plain-names``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +42,14 @@ def main() -> None:
     parser.add_argument("--sizes", default="100,200,500,1000")
     parser.add_argument("--naive", action="store_true", help="naive MEMIT instead of editvc")
     parser.add_argument("--singles", action="store_true", help="really one commit per fact")
+    parser.add_argument("--plain-names", action="store_true", help="entities without their prompts")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     start, stop = (int(part) for part in given.records.split(":"))
     sizes = [int(part) for part in given.sizes.split(",")]
     what = trial(start, stop)
+    if given.plain_names:
+        what = replace(what, entities=[{"subject": one["subject"]} for one in what.entities])
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(Path(scratch), what)

@@ -67,7 +67,7 @@ def perplexity(
 
     The first token of a block has no context and is not scored.
     """
-    tokens = tokenizer(text)["input_ids"]
+    tokens = tokenizer(text, verbose=False)["input_ids"]
     pieces = [tokens[i : i + block] for i in range(0, len(tokens) - block + 1, block)]
     pieces = pieces[:blocks] if blocks else pieces
     total, count = 0.0, 0
