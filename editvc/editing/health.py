@@ -16,7 +16,7 @@ from torch import Tensor
 
 from editvc.core.thresholds import Thresholds
 from editvc.editing.delta import Factored
-from editvc.editing.diagnostics import attenuation_under, capacity, share_kept
+from editvc.editing.diagnostics import attenuation_under, capacity, leverage, share_kept
 from editvc.editing.restraint import extreme_singular_values
 from editvc.editing.solvers import System
 from editvc.errors import EditvcError
@@ -168,9 +168,9 @@ def _shares(delta: Factored, systems: Sequence[System]) -> Tensor:
     shares = []
     for system in systems:
         edits = system.edits
-        leverage = system.whitened.square().sum(dim=0)
+        alone = leverage(system.whitened)
         kept = share_kept(edits.residuals, attenuation_under(delta, edits))
-        shares.append(kept * (1 + leverage) / leverage)
+        shares.append(kept * (1 + alone) / alone)
     return torch.cat(shares) if shares else torch.zeros(0, dtype=torch.float64)
 
 

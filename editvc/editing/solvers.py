@@ -77,13 +77,6 @@ class Edits:
     def __len__(self) -> int:
         return self.keys.shape[1]
 
-    def joined(self, other: Edits) -> Edits:
-        """These edits, then the others, in that order of columns."""
-        return Edits(
-            torch.cat([self.keys, other.keys], dim=1),
-            torch.cat([self.residuals, other.residuals], dim=1),
-        )
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Whitening:
@@ -159,76 +152,13 @@ class WhiteningDamageError(DamageError):
     """Bytes that are no whitening factor."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Dual:
-    """The n x n side of a set of edits, from which the diagnostics are read.
-
-    whitened Q (v, n), gram ``G = Q^T Q`` (n, n), lower (n, n) with ``lower lower^T = I + G``.
-    """
-
-    whitened: Tensor
-    gram: Tensor
-    lower: Tensor
-
-    @classmethod
-    def of(cls, keys: Tensor, whitening: Whitening) -> Dual:
-        """From keys (v, n) float64."""
-        whitened = whitening.whiten(_row_major(keys))
-        gram = whitened.T @ whitened
-        return cls(whitened, gram, _cholesky(_plus_diagonal(gram, 1.0), "I + G"))
-
-    def grown(self, keys: Tensor, whitening: Whitening) -> Dual:
-        """With more keys (v, m) at the end: O(v^2 m + v n m + n^2 m) instead of starting anew.
-
-        The same numbers as :meth:`of` up to rounding, for previews and figures; what is exported
-        or compared comes from :func:`solve`.
-        """
-        fresh = whitening.whiten(_row_major(keys))
-        across = self.whitened.T @ fresh
-        corner = fresh.T @ fresh
-        below = torch.linalg.solve_triangular(self.lower, across, upper=False)
-        tail = _cholesky(_plus_diagonal(corner - below.T @ below, 1.0), "I + G")
-        zero = torch.zeros_like(across)
-        return Dual(
-            torch.cat([self.whitened, fresh], dim=1),
-            _blocks(self.gram, across, across.T, corner),
-            _blocks(self.lower, zero, below.T, tail),
-        )
-
-    def solve(self, columns: Tensor) -> Tensor:
-        """``(I + G)^-1 X``: (n, m) to (n, m)."""
-        return torch.cholesky_solve(columns, self.lower)
-
-
 def solve(keys: Tensor, residuals: Tensor, whitening: Whitening) -> Factored:
     """``Delta = R K^T (C + K K^T)^-1`` for keys (v, n) and residuals (u, n), float64.
 
-    Dual form below ``PRIMAL_FROM`` x v edits, primal from there; the same numbers. The rank is
-    n, or min(u, v) where n exceeds it. Raises :class:`SolveError` for shapes and values that have
-    no solution.
+    The rank is n, or min(u, v) where n exceeds it. Raises :class:`SolveError` for shapes and values
+    that have no solution.
     """
-    edits = Edits(keys, residuals)
-    if keys.shape[1] < PRIMAL_FROM * keys.shape[0]:
-        return solve_dual(edits, whitening)
-    return solve_primal(edits, whitening)
-
-
-def solve_dual(edits: Edits, whitening: Whitening) -> Factored:
-    """``R (I + G)^-1 Q^T F^-1``, kernel ridge regression on the keys."""
-    return System(edits, whitening, primal=False).solution
-
-
-def solve_primal(edits: Edits, whitening: Whitening) -> Factored:
-    """``R Q^T (I + Q Q^T)^-1 F^-1``: two v-sized sums, whatever the number of edits."""
-    return System(edits, whitening, primal=True).solution
-
-
-def solve_change(kept: Edits, removed: Edits, added: Edits, whitening: Whitening) -> Factored:
-    """The delta of a commit: ``Delta(kept + added) - Delta(kept + removed)``, exactly.
-
-    Its rank is ``len(removed) + len(added)``, whatever the size of ``kept``.
-    """
-    return System.of(kept, whitening).change(removed, added)
+    return System.of(Edits(keys, residuals), whitening).solution
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,7 +175,7 @@ class System:
 
     @classmethod
     def of(cls, edits: Edits, whitening: Whitening) -> System:
-        """In the form that the number of edits asks for."""
+        """In the form that is cheaper for the number of edits: the same numbers."""
         return cls(edits, whitening, primal=len(edits) >= PRIMAL_FROM * edits.keys.shape[0])
 
     @cached_property
@@ -262,7 +192,7 @@ class System:
 
     @cached_property
     def solution(self) -> Factored:
-        """``Delta(S)``; see :func:`solve`."""
+        """``Delta(S)``, of rank n, or min(u, v) where n exceeds it."""
         residuals, whitening = self.edits.residuals, self.whitening
         if self.primal:
             weights = torch.cholesky_solve(self.whitened @ residuals.T, self.lower).T.contiguous()
@@ -327,8 +257,3 @@ def _row_major(matrix: Tensor) -> Tensor:
     if aligned and matrix.dtype == torch.float64:
         return matrix
     return torch.empty(matrix.shape, dtype=torch.float64).copy_(matrix)
-
-
-def _blocks(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """The matrix ((a, b), (c, d))."""
-    return torch.cat([torch.cat([a, b], dim=1), torch.cat([c, d], dim=1)], dim=0)

@@ -94,7 +94,7 @@ def share_of(residuals: Tensor, keys: Tensor, whitening: Whitening) -> Tensor:
 
 def _leverage(keys: Tensor, whitening: Whitening) -> Tensor:
     """``k^T A^-1 k`` of keys (n, v): (n,) float64."""
-    return leverage(keys.T.double().cpu(), whitening)
+    return leverage(whitening.whiten(keys.T.double().cpu()))
 
 
 def _delivered(each: Tensor, keys: Tensor, whitening: Whitening, contexts: int) -> Tensor:
@@ -102,7 +102,7 @@ def _delivered(each: Tensor, keys: Tensor, whitening: Whitening, contexts: int) 
     white = whitening.whiten(keys.T.double().cpu())
     in_contexts = whitening.whiten(each.T.double().cpu())
     together = (white.repeat_interleave(contexts, dim=1) * in_contexts).sum(dim=0)
-    alone = white.square().sum(dim=0).repeat_interleave(contexts)
+    alone = leverage(white).repeat_interleave(contexts)
     return (together / alone).to(each.device)
 
 

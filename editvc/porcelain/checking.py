@@ -147,7 +147,7 @@ def unusual(
         return ()
     warnings: dict[int, str] = {}
     for layer, edits in maker.stacked(recipe, both).items():
-        leverages = leverage(edits.keys, maker.whitening(recipe, layer))
+        leverages = leverage(maker.whitening(recipe, layer).whiten(edits.keys))
         norms = torch.linalg.vector_norm(edits.residuals, dim=0)
         typical = Reference.of(leverages, norms)
         assert typical is not None, "there are edits, so they have medians"

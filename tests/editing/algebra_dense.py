@@ -29,6 +29,14 @@ def random_moment(v: int, draw: torch.Generator, weight: float = 1.0) -> Tensor:
     return weight * (keys @ keys.T) / (4 * v)
 
 
+def joined(one: Edits, other: Edits) -> Edits:
+    """The edits of both, one's columns first."""
+    return Edits(
+        torch.cat([one.keys, other.keys], dim=1),
+        torch.cat([one.residuals, other.residuals], dim=1),
+    )
+
+
 def relative(found: Tensor, expected: Tensor) -> float:
     """Frobenius distance over the expected norm (over 1 where that is 0)."""
     return float((found - expected).norm() / (float(expected.norm()) or 1.0))

@@ -1,36 +1,21 @@
-"""Dual, primal and incremental forms against the dense formula, and the limits of each."""
+"""Dual and primal form, and changes, against the dense formula, and the limits of each."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from algebra_dense import dense_solution, random_edits, random_moment, relative
+from algebra_dense import dense_solution, joined, random_edits, random_moment, relative
 from safetensors.torch import save
 
 from editvc.editing import solvers
-from editvc.editing.diagnostics import (
-    attenuation,
-    attenuation_under,
-    blame_weights,
-    capacity,
-    contributions,
-    drift,
-    interference,
-    leverage,
-    ordinary_leverage,
-    share_kept,
-)
+from editvc.editing.diagnostics import attenuation_under, capacity, leverage, share_kept
 from editvc.editing.solvers import (
-    Dual,
     Edits,
     SolveError,
     System,
     Whitening,
     WhiteningDamageError,
     solve,
-    solve_change,
-    solve_dual,
-    solve_primal,
 )
 
 U, V = 6, 14
@@ -57,8 +42,9 @@ def test_both_forms_are_the_dense_formula(
 ) -> None:
     edits = random_edits(U, V, n, draw)
     expected = dense_solution(edits, moment)
-    for form in (solve_dual, solve_primal, lambda e, w: solve(e.keys, e.residuals, w)):
-        assert relative(form(edits, whitening).dense(), expected) < 1e-12
+    for primal in (False, True):
+        assert relative(System(edits, whitening, primal).solution.dense(), expected) < 1e-12
+    assert relative(solve(edits.keys, edits.residuals, whitening).dense(), expected) < 1e-12
 
 
 def test_rank_is_the_number_of_edits_until_it_cannot_be(
@@ -69,19 +55,9 @@ def test_rank_is_the_number_of_edits_until_it_cannot_be(
         assert solve(edits.keys, edits.residuals, whitening).rank == min(n, U)
 
 
-def test_many_edits_take_the_primal_form(
-    draw: torch.Generator, whitening: Whitening, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    taken = []
-    for name in ("solve_dual", "solve_primal"):
-        real = getattr(solvers, name)
-        monkeypatch.setattr(
-            solvers, name, lambda e, w, real=real, name=name: taken.append(name) or real(e, w)
-        )
-    for n in (V - 1, V):
-        edits = random_edits(U, V, n, draw)
-        solve(edits.keys, edits.residuals, whitening)
-    assert taken == ["solve_dual", "solve_primal"]
+def test_many_edits_take_the_primal_form(draw: torch.Generator, whitening: Whitening) -> None:
+    forms = [System.of(random_edits(U, V, n, draw), whitening).primal for n in (V - 1, V)]
+    assert forms == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -97,8 +73,9 @@ def test_change_is_the_difference_of_two_solutions(
     whitening: Whitening,
 ) -> None:
     stay, go, come = (random_edits(U, V, n, draw) for n in (kept, removed, added))
-    change = solve_change(stay, go, come, whitening)
-    expected = dense_solution(stay.joined(come), moment) - dense_solution(stay.joined(go), moment)
+    change = System.of(stay, whitening).change(go, come)
+    expected = dense_solution(joined(stay, come), moment)
+    expected -= dense_solution(joined(stay, go), moment)
     assert relative(change.dense(), expected) < 1e-11
     assert change.rank == removed + added
 
@@ -109,7 +86,7 @@ def test_a_system_shares_its_factor_and_changes_no_bit(
 ) -> None:
     stay, go, come = (random_edits(U, V, m, draw) for m in (n, 2, 3))
     solution = solve(stay.keys, stay.residuals, whitening)
-    change = solve_change(stay, go, come, whitening)
+    change = System.of(stay, whitening).change(go, come)
     figure = capacity(System.of(stay, whitening))
     factored: list[str] = []
     cholesky = solvers._cholesky
@@ -133,16 +110,8 @@ def test_one_edit_is_sherman_morrison(
     key, residual = come.keys[:, 0], come.residuals[:, 0]
     gain = inverse @ key / (1 + key @ inverse @ key)
     expected = torch.outer(residual - dense_solution(stay, moment) @ key, gain)
-    found = solve_change(stay, Edits.empty(U, V), come, whitening)
+    found = System.of(stay, whitening).change(Edits.empty(U, V), come)
     assert relative(found.dense(), expected) < 1e-12
-
-
-def test_a_grown_dual_is_the_dual_of_all(draw: torch.Generator, whitening: Whitening) -> None:
-    old, new = random_edits(U, V, 5, draw), random_edits(U, V, 3, draw)
-    grown = Dual.of(old.keys, whitening).grown(new.keys, whitening)
-    fresh = Dual.of(old.joined(new).keys, whitening)
-    for part in ("whitened", "gram", "lower"):
-        assert relative(getattr(grown, part), getattr(fresh, part)) < 1e-12
 
 
 def test_bits_do_not_depend_on_where_values_lie(
@@ -163,8 +132,7 @@ def test_arguments_are_left_as_they_were(draw: torch.Generator, whitening: White
     stay, come = random_edits(U, V, 20, draw), random_edits(U, V, 3, draw)
     tensors = (stay.keys, stay.residuals, come.keys, come.residuals, whitening.lower)
     before = [tensor.clone() for tensor in tensors]
-    solve_change(stay, come, come, whitening)
-    Dual.of(stay.keys, whitening).grown(come.keys, whitening)
+    System.of(stay, whitening).change(come, come)
     assert all(torch.equal(a, b) for a, b in zip(tensors, before, strict=True))
 
 
@@ -224,8 +192,6 @@ def test_attenuation_is_what_the_dense_solution_leaves(
 ) -> None:
     edits = random_edits(U, V, 8, draw)
     expected = edits.residuals - dense_solution(edits, moment) @ edits.keys
-    lost = attenuation(Dual.of(edits.keys, whitening), edits.residuals)
-    assert relative(lost, expected) < 1e-12
     delta = solve(edits.keys, edits.residuals, whitening)
     assert relative(attenuation_under(delta, edits), expected) < 1e-12
 
@@ -240,71 +206,21 @@ def test_one_edit_alone_keeps_what_ridge_regression_leaves(
     draw: torch.Generator, whitening: Whitening
 ) -> None:
     edits = random_edits(U, V, 1, draw)
-    dual = Dual.of(edits.keys, whitening)
-    kept = share_kept(edits.residuals, attenuation(dual, edits.residuals))
-    lever = leverage(edits.keys, whitening)
+    delta = solve(edits.keys, edits.residuals, whitening)
+    kept = share_kept(edits.residuals, attenuation_under(delta, edits))
+    lever = leverage(whitening.whiten(edits.keys))
     torch.testing.assert_close(kept, lever / (1 + lever))
 
 
-def test_interference_is_the_cosine_of_whitened_keys(
-    draw: torch.Generator, moment: torch.Tensor, whitening: Whitening
+def test_leverage_is_the_quadratic_form_and_v_over_lambda_on_average(
+    draw: torch.Generator,
 ) -> None:
-    keys = random_edits(U, V, 4, draw).keys
-    keys[:, 3] = -2 * keys[:, 0]
-    found = interference(Dual.of(keys, whitening))
-    inner = keys.T @ torch.linalg.inv(moment) @ keys
-    expected = inner / torch.outer(inner.diagonal().sqrt(), inner.diagonal().sqrt())
-    assert relative(found, expected) < 1e-12
-    assert float(found[0, 3]) == pytest.approx(-1.0)
-    keys[:, 2] = 0
-    assert bool(torch.isfinite(interference(Dual.of(keys, whitening))).all())
-
-
-def test_blame_adds_up_to_what_the_delta_says(
-    draw: torch.Generator, moment: torch.Tensor, whitening: Whitening
-) -> None:
-    edits = random_edits(U, V, 6, draw)
-    keys = torch.randn(V, 3, generator=draw, dtype=torch.float64)
-    weights = blame_weights(Dual.of(edits.keys, whitening), whitening, keys)
-    assert weights.shape == (6, 3)
-    for column in range(3):
-        parts = contributions(edits.residuals, weights[:, column])
-        expected = dense_solution(edits, moment) @ keys[:, column]
-        assert relative(parts.sum(dim=1), expected) < 1e-12
-        assert relative(parts[:, 2], edits.residuals[:, 2] * weights[2, column]) == 0
-
-
-def test_leverage_and_its_mean_on_ordinary_keys(draw: torch.Generator) -> None:
     ordinary = torch.randn(V, 200, generator=draw, dtype=torch.float64)
     moment = ordinary @ ordinary.T / 200
-    whitening = Whitening.of(3.0 * moment)
-    found = leverage(ordinary, whitening)
+    found = leverage(Whitening.of(3.0 * moment).whiten(ordinary))
     expected = (ordinary * (torch.linalg.inv(3.0 * moment) @ ordinary)).sum(dim=0)
     torch.testing.assert_close(found, expected)
-    assert float(found.mean()) == pytest.approx(ordinary_leverage(V, 3.0))
-
-
-def test_mean_leverage_with_entity_keys_is_by_weight(draw: torch.Generator) -> None:
-    text = torch.randn(V, 100, generator=draw, dtype=torch.float64)
-    names = 2 * torch.randn(V, 50, generator=draw, dtype=torch.float64)
-    whitening = Whitening.of(2.0 * text @ text.T / 100 + 6.0 * names @ names.T / 50)
-    means = [float(leverage(keys, whitening).mean()) for keys in (text, names)]
-    weighted = (2.0 * means[0] + 6.0 * means[1]) / 8.0
-    assert weighted == pytest.approx(ordinary_leverage(V, 8.0))
-
-
-def test_drift_is_the_mean_relative_change_on_ordinary_keys(
-    draw: torch.Generator, whitening: Whitening
-) -> None:
-    weight = torch.randn(U, V, generator=draw, dtype=torch.float64)
-    ordinary = torch.randn(V, 60, generator=draw, dtype=torch.float64)
-    edits = random_edits(U, V, 4, draw)
-    delta = solve(edits.keys, edits.residuals, whitening)
-    expected = (delta.dense() @ ordinary).square().sum() / (weight @ ordinary).square().sum()
-    found = drift(delta, weight, ordinary @ ordinary.T / 60)
-    assert found == pytest.approx(float(expected))
-    with pytest.raises(SolveError, match="no output"):
-        drift(delta, torch.zeros(U, V), ordinary @ ordinary.T)
+    assert float(found.mean()) == pytest.approx(V / 3.0)
 
 
 @pytest.mark.parametrize("n", [0, 3, 14, 33])
