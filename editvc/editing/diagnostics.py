@@ -9,23 +9,7 @@ import torch
 from torch import Tensor
 
 from editvc.editing.delta import Factored
-from editvc.editing.solvers import Edits, System
-
-
-def attenuation_under(delta: Factored, edits: Edits) -> Tensor:
-    """``R - D K``, (u, n), for any delta D, such as a restrained one."""
-    return edits.residuals - delta @ edits.keys
-
-
-def share_kept(residuals: Tensor, lost: Tensor) -> Tensor:
-    """How much of each residual the weights give back: ``1 - <r_i, lost_i> / |r_i|^2``, (n,).
-
-    1 is all of it, 0 nothing, negative the opposite of what was asked. A residual of zero asks for
-    nothing and counts as kept.
-    """
-    squares = residuals.square().sum(dim=0)
-    safe = torch.where(squares > 0, squares, torch.ones_like(squares))
-    return 1 - (residuals * lost).sum(dim=0) / safe
+from editvc.editing.solvers import System
 
 
 def leverage(whitened: Tensor) -> Tensor:
@@ -34,6 +18,19 @@ def leverage(whitened: Tensor) -> Tensor:
     How far out each key lies among the guarded ones.
     """
     return whitened.square().sum(dim=0)
+
+
+def share_kept(delta: Factored, system: System) -> Tensor:
+    """How much each edit keeps, under any delta D, of what it would get alone: (n,).
+
+    Alone an edit gets ``r q / (1 + q)`` at its key, with its leverage q; so that is
+    ``<r, D k> / |r|^2 * (1 + q) / q``. 1 is all of it, 0 nothing, negative the opposite of what was
+    asked. An edit that gets nothing alone (its residual or its key is zero) loses nothing: 1.
+    """
+    edits, levers = system.edits, leverage(system.whitened)
+    given = (edits.residuals * (delta @ edits.keys)).sum(dim=0)
+    alone = edits.residuals.square().sum(dim=0) * (levers / (1 + levers))
+    return torch.where(alone > 0, given / alone, torch.ones_like(alone))
 
 
 def capacity(system: System) -> float:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from editvc.core.thresholds import Thresholds
 from editvc.editing.delta import Factored
-from editvc.editing.diagnostics import attenuation_under, capacity, leverage, share_kept
+from editvc.editing.diagnostics import capacity, share_kept
 from editvc.editing.restraint import extreme_singular_values
 from editvc.editing.solvers import System
 from editvc.errors import EditvcError
@@ -135,7 +135,8 @@ def layer_health(
     spectral_norm = delta.spectral()
     l1_norm = float(edited.abs().sum())
     directions = sum(capacity(system) for system in systems)
-    shares = _shares(delta, systems)
+    kept = [share_kept(delta, system) for system in systems]
+    shares = torch.cat(kept) if kept else torch.zeros(0, dtype=torch.float64)
     return LayerHealth(
         layer=layer,
         edits=len(shares),
@@ -161,17 +162,6 @@ def pearson(one: Tensor, other: Tensor) -> float:
     a, b = one - one.mean(), other - other.mean()
     lengths = float(torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b))
     return float((a * b).sum()) / lengths if lengths > 0 else 0.0
-
-
-def _shares(delta: Factored, systems: Sequence[System]) -> Tensor:
-    """What D gives back of each edit's residual, of what it would alone, (n,), of all systems."""
-    shares = []
-    for system in systems:
-        edits = system.edits
-        alone = leverage(system.whitened)
-        kept = share_kept(edits.residuals, attenuation_under(delta, edits))
-        shares.append(kept * (1 + alone) / alone)
-    return torch.cat(shares) if shares else torch.zeros(0, dtype=torch.float64)
 
 
 def _worst(shares: Tensor) -> tuple[tuple[int, float], ...]:

@@ -8,7 +8,7 @@ from algebra_dense import dense_solution, joined, random_edits, random_moment, r
 from safetensors.torch import save
 
 from editvc.editing import solvers
-from editvc.editing.diagnostics import attenuation_under, capacity, leverage, share_kept
+from editvc.editing.diagnostics import capacity, leverage, share_kept
 from editvc.editing.solvers import (
     Edits,
     SolveError,
@@ -187,29 +187,32 @@ def test_a_moment_that_is_none_is_refused_by_name(moment: torch.Tensor, problem:
         Whitening.of(moment, name="layer 3")
 
 
-def test_attenuation_is_what_the_dense_solution_leaves(
+def test_share_kept_is_what_the_dense_solution_gives_of_what_one_alone_gives(
     draw: torch.Generator, moment: torch.Tensor, whitening: Whitening
 ) -> None:
     edits = random_edits(U, V, 8, draw)
-    expected = edits.residuals - dense_solution(edits, moment) @ edits.keys
-    delta = solve(edits.keys, edits.residuals, whitening)
-    assert relative(attenuation_under(delta, edits), expected) < 1e-12
+    total = dense_solution(edits, moment)
+    expected = []
+    for column in range(8):
+        one = Edits(edits.keys[:, [column]], edits.residuals[:, [column]])
+        key, residual = one.keys[:, 0], one.residuals[:, 0]
+        expected.append((residual @ total @ key) / (residual @ dense_solution(one, moment) @ key))
+    system = System.of(edits, whitening)
+    assert relative(share_kept(system.solution, system), torch.stack(expected)) < 1e-12
+    restrained = system.solution.scaled(-0.5)
+    assert relative(share_kept(restrained, system), -0.5 * torch.stack(expected)) < 1e-12
 
 
-def test_share_kept_is_a_projection_on_the_residual() -> None:
-    residuals = torch.tensor([[2.0, 0.0, 1.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
-    given = torch.tensor([[1.0, 0.0, -1.0], [5.0, 1.0, 0.0]], dtype=torch.float64)
-    assert share_kept(residuals, residuals - given).tolist() == [0.5, 1.0, -1.0]
-
-
-def test_one_edit_alone_keeps_what_ridge_regression_leaves(
+def test_an_edit_that_gets_nothing_alone_loses_nothing(
     draw: torch.Generator, whitening: Whitening
 ) -> None:
-    edits = random_edits(U, V, 1, draw)
-    delta = solve(edits.keys, edits.residuals, whitening)
-    kept = share_kept(edits.residuals, attenuation_under(delta, edits))
-    lever = leverage(whitening.whiten(edits.keys))
-    torch.testing.assert_close(kept, lever / (1 + lever))
+    edits = random_edits(U, V, 4, draw)
+    edits.residuals[:, 1] = 0
+    edits.keys[:, 2] = 0
+    system = System.of(edits, whitening)
+    kept = share_kept(system.solution, system)
+    assert kept[1:3].tolist() == [1.0, 1.0]
+    assert bool(torch.isfinite(kept).all())
 
 
 def test_leverage_is_the_quadratic_form_and_v_over_lambda_on_average(

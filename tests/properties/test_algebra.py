@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from editvc.editing.delta import Delta, Factored, delta_from_bytes, delta_to_bytes
-from editvc.editing.diagnostics import attenuation_under, capacity
+from editvc.editing.diagnostics import capacity, share_kept
 from editvc.editing.solvers import Edits, System, Whitening, solve
 
 EXAMPLES = settings(max_examples=60)
@@ -142,13 +142,15 @@ def test_the_order_of_columns_is_rounding_only(case: Case, random) -> None:
 @EXAMPLES
 @given(cases(min_edits=1))
 def test_diagnostics_are_the_dense_ones(case: Case) -> None:
-    edits, whitening = case.edits, case.whitening
-    lost = edits.residuals - dense(edits, case.moment) @ edits.keys
-    found = attenuation_under(solved(edits, whitening), edits)
-    assert (found - lost).norm() <= 1e-9 * edits.residuals.norm()
+    edits, system = case.edits, System.of(case.edits, case.whitening)
+    given = dense(edits, case.moment) @ edits.keys
+    levers = torch.diagonal(edits.keys.T @ torch.linalg.inv(case.moment) @ edits.keys)
+    expected = (edits.residuals * given).sum(0) / edits.residuals.square().sum(0)
+    expected = expected * (1 + levers) / levers
+    assert (share_kept(system.solution, system) - expected).abs().max() <= 1e-8
     inverse = torch.linalg.inv(case.moment + edits.keys @ edits.keys.T)
     used = float(torch.trace(edits.keys.T @ inverse @ edits.keys))
-    assert abs(capacity(System.of(edits, whitening)) - used) <= 1e-9 * max(used, 1e-3)
+    assert abs(capacity(system) - used) <= 1e-9 * max(used, 1e-3)
 
 
 @EXAMPLES
