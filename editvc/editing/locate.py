@@ -20,7 +20,7 @@ from editvc.core.ids import canonical_json
 from editvc.core.recipe import Recipe
 from editvc.editing.delta import Factored
 from editvc.editing.replay import logits_of, padded_right, undisturbed
-from editvc.editing.solvers import Whitening, solve
+from editvc.editing.solvers import SolveError, Whitening, solve
 from editvc.editing.spread import (
     adding,
     asked,
@@ -117,7 +117,8 @@ def locate(
     """Locate every request on the base, each as if it were the only edit (:mod:`.spread`).
 
     ``shaping`` (u, u) is the recipe's sensitivity made ready for targets. Raises what
-    :func:`editvc.editing.targets.find_targets` raises.
+    :func:`editvc.editing.targets.find_targets` raises, and :class:`SolveError` for a request that
+    a layer cannot answer, its key being zero or not finite.
     """
     targets = find_targets(
         model, tokenizer, requests, recipe, shaping=shaping, memory=memory, progress=progress
@@ -130,6 +131,9 @@ def locate(
         found = spread_alone(
             model, mine, z[part], recipe.layers, whitenings, recipe.delivery_factor
         )
+        for place, (keys, residuals) in zip(part, found, strict=True):
+            for layer in recipe.layers:
+                _require_finite(requests[place], layer, keys[layer], residuals[layer])
         spread.update(zip(part, found, strict=True))
         if progress is not None:
             progress("keys", len(spread), len(rows))
@@ -152,7 +156,7 @@ def locate_together(
     ``alone`` is what :func:`locate` found for them with this recipe: the targets z are taken from
     there. Then, from the lowest layer up, keys and shares (z - h^L now) / (layers left) are read
     off and solved with the layer's whitening; the solution acts on the next layer through a hook,
-    no weight is touched.
+    no weight is touched. Raises :class:`SolveError` as :func:`locate` does.
     """
     if not requests:
         return []
@@ -167,6 +171,8 @@ def locate_together(
             z = hidden + deltas
         shares = (z - hidden) / (len(recipe.layers) - place)
         residuals[layer] = asked(shares, keys[layer], whitenings[layer])
+        for request, key, residual in zip(requests, keys[layer], residuals[layer], strict=True):
+            _require_finite(request, layer, key, residual)
         solved[layer] = solve(
             keys[layer].T.double().cpu(), residuals[layer].T.double().cpu(), whitenings[layer]
         )
@@ -230,6 +236,17 @@ def estimate_memory(
 def located_bytes(config: Any, layers: int) -> int:
     """Upper bound of a stored located edit: 4 (u + v) bytes a layer, and 4 KB."""
     return 4 * (int(config.hidden_size) + inner_size(config)) * layers + 4096
+
+
+def _require_finite(request: Request, layer: int, key: Tensor, residual: Tensor) -> None:
+    """Numbers that were stored once are found in the store ever after: only sound ones may be."""
+    if not bool(torch.isfinite(key).all() and torch.isfinite(residual).all()):
+        what = "zero" if not key.any() else "out of range"
+        raise SolveError(
+            f"layer {layer} cannot be edited for {request.question!r}: "
+            f"its key at the end of {request.subject!r} is {what}",
+            hint="Leave the fact out, or name other layers under [recipe] in config.toml.",
+        )
 
 
 def _located(target: Target, keys: dict[int, Tensor], residuals: dict[int, Tensor]) -> Located:

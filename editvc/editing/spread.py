@@ -80,7 +80,7 @@ def asked(shares: Tensor, keys: Tensor, whitening: Whitening) -> Tensor:
 
     Ridge regression of one edit returns ``r q / (1 + q)``, with its leverage ``q = k^T A^-1 k`` and
     ``A = lambda C``. So ``r = s (1 + q) / q``: the equality constraint of ROME, met by every edit
-    that is alone, in the batch of MEMIT.
+    that is alone, in the batch of MEMIT. Not finite where the key is zero: there is no such r.
     """
     alone = _leverage(keys, whitening).to(shares)[:, None]
     return shares * ((1 + alone) / alone)

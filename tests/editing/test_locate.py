@@ -21,7 +21,7 @@ from editvc.editing.locate import (
     located_bytes,
 )
 from editvc.editing.replay import first_tensor
-from editvc.editing.solvers import Whitening, solve
+from editvc.editing.solvers import SolveError, Whitening, solve
 from editvc.editing.targets import find_targets
 from editvc.editing.tracing import trace
 
@@ -160,6 +160,27 @@ def test_a_layer_gives_back_to_an_edit_alone_all_of_its_share(family, tokenizer)
     key, residual = (part[lowest].double()[:, None] for part in (one.keys, one.residuals))
     change = solve(key, residual, whitenings[lowest])
     assert close((change @ key)[:, 0], target.delta.double() / len(USED.layers))
+
+
+def silence(model, layer):
+    """Make the MLP of a block see nothing: every key there is zero."""
+    inward = model.transformer.h[layer].mlp.c_fc
+    inward.weight.zero_()
+    inward.bias.zero_()
+
+
+@pytest.mark.parametrize("layer", USED.layers)
+def test_a_key_of_zero_is_refused_by_name(layer, tokenizer):
+    """Not stored as NaN: what was located once is never located again."""
+    model = build("gpt2", tokenizer)
+    whitenings = whitened(moments(128, USED.layers))
+    alone = locate(model, tokenizer, REQUESTS[:2], USED, whitenings)
+    silence(model, layer)
+    refused = f"layer {layer} cannot be edited for .* is zero"
+    with pytest.raises(SolveError, match=refused):
+        locate(model, tokenizer, REQUESTS[:2], USED, whitenings)
+    with pytest.raises(SolveError, match=refused):
+        locate_together(model, tokenizer, REQUESTS[:2], alone, USED, whitenings)
 
 
 def test_located_edits_do_not_depend_on_company(tokenizer):
