@@ -146,9 +146,8 @@ class Materialiser:
         for layer, factored in delta.layers.items():
             moved = factored.quadratic(self.text_moment(layer, recipes))
             drifts.append(moved / self.base_figures(layer, recipes).output)
-        for group in groups:
-            for system in group.systems.values():
-                shares.append(capacity(system) / self.base.inner_size)
+            systems = [group.systems[layer] for group in groups if layer in group.systems]
+            shares.append(sum(map(capacity, systems)) / self.base.inner_size)
         norm = math.hypot(*(factored.frobenius() for factored in delta.layers.values()))
         return {"delta_norm": norm, "drift": max(drifts), "capacity": max(shares)}
 

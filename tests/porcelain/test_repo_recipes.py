@@ -41,6 +41,16 @@ def test_edits_of_two_recipes_are_solved_apart_and_summed(repo: Repo) -> None:
         )
 
 
+def test_the_figures_of_a_mixed_tree_are_those_of_its_health(repo: Repo) -> None:
+    repo.commit(FACTS[:3])
+    repo.repository.set_config(*HEAVY)
+    newest = repo.commit(FACTS[3:]).commit
+    layers = repo.health().layers
+    figures = dict(newest.health)
+    assert figures["capacity"] == pytest.approx(max(one.capacity for one in layers))
+    assert figures["drift"] == pytest.approx(max(one.drift for one in layers))
+
+
 def test_a_mixed_tree_is_a_function_of_its_set_too(repo: Repo) -> None:
     weight = f"{repo.recipe().mom2_update_weight}"
     repo.commit(FACTS[:3])
