@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,13 +80,17 @@ def export(
 def _export_delta(repo: Repo, target: Path, tree: Tree, replace: bool, documents: Any) -> Export:
     """Without torch where a commit left the file of this tree in the cache."""
     data = delta_file(repo, tree)
-    ranks = export_delta(target, data, replace=replace)
-    architecture = architecture_of(repo.repository.read_base().model_type)
-    touched = tuple(architecture.weight_name(layer) for layer in ranks)
     digest = object_id(data)
-    if documents:
-        for name, content in documents(tree.base, digest, touched).items():
-            document = content.encode() if isinstance(content, str) else content
-            repo.repository.files.write(target / name, document)
+    architecture = architecture_of(repo.repository.read_base().model_type)
+
+    def touched(ranks: Iterable[int]) -> tuple[str, ...]:
+        return tuple(architecture.weight_name(layer) for layer in ranks)
+
+    def with_documents(ranks: dict[int, int]) -> Mapping[str, str | bytes]:
+        return dict(documents(tree.base, digest, touched(ranks)))
+
+    ranks = export_delta(
+        target, data, replace=replace, documents=with_documents if documents else None
+    )
     note = "the factors of each layer: W' = W + left @ right, W as hidden x inner"
-    return Export("delta", target, None, digest, touched, (), (note,))
+    return Export("delta", target, None, digest, touched(ranks), (), (note,))

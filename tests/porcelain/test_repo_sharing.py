@@ -18,6 +18,7 @@ from editvc.core.history import Restraint
 from editvc.core.ids import digest_of
 from editvc.editing.loading import generate
 from editvc.errors import EditvcError, GateError
+from editvc.porcelain import exporting
 from editvc.porcelain.publishing import HealthRefused
 from editvc.publish.delta import read_delta
 from editvc.publish.lock import Lock
@@ -122,6 +123,20 @@ def test_targets_in_use_are_left_alone(repo: Repo, work: Path) -> None:
     with pytest.raises(EditvcError, match="no edit"):
         repo.export(work / "x", format="lora", revision="base")
     assert not (work / "x").exists()
+
+
+@pytest.mark.parametrize("kind", ["hf", "lora", "delta"])
+def test_documents_that_fail_leave_what_was_there(repo: Repo, work: Path, kind: str) -> None:
+    def failing(*_args: object) -> dict[str, str]:
+        raise EditvcError("no card")
+
+    repo.commit(FACTS[:2])
+    repo.export(work / "out", format=kind)
+    before = contents(work / "out")
+    repo.commit(FACTS[2:])
+    with pytest.raises(EditvcError, match="no card"):
+        exporting.export(repo, work / "out", format=kind, replace=True, documents=failing)
+    assert contents(work / "out") == before
 
 
 # publish --------------------------------------------------------------------------------------
