@@ -18,7 +18,7 @@ class Thresholds:
     Every figure is relative to the base weight. W is the base weight, D the total delta. The
     defaults refuse what PRUNE, D4S and Gupta et al. call collapse, and warn well before it. They
     stand between figures measured on a GPT-2 of 17M parameters with four edited layers: 200 edits
-    by editvc (sound), 1,000 (strained: perplexity +18%, half of the unedited facts recalled), and
+    by editvc (sound), 1,000 (strained: perplexity +17%, half of the unedited facts recalled), and
     200 by naive sequential MEMIT (collapsed). Where edits are small beside the weights, as in large
     models, all of them can be drawn much tighter.
 

@@ -47,7 +47,7 @@ def export_model(
         for fact, now, before in zip(facts, said, expected, strict=True):
             if now != before:
                 raise ReloadDiffers(
-                    f"the export answers {fact.question!r} with {now!r}, HEAD with {before!r}",
+                    f"the export answers {fact.question!r} with {now!r}, the revision with {before!r}",
                     hint="Nothing was kept. `editvc fsck` checks the repository.",
                 )
 
@@ -97,9 +97,9 @@ def export_adapter(
         prompts = [fact.question for fact in _asked(repo, revision)]
         with edited(model, maker.architecture, maker.delta(tree)):
             worst.append(verify_adapter(maker.folder, folder, model, prompts))
-        if worst[0] > LOGIT_TOLERANCE:
+        if not worst[0] <= LOGIT_TOLERANCE:
             raise ReloadDiffers(
-                f"the adapter differs from HEAD by {worst[0]:.3g} in a logit",
+                f"the adapter differs from the revision by {worst[0]:.3g} in a logit",
                 hint="Nothing was kept. Please report this; the repository is unharmed.",
             )
 

@@ -38,7 +38,8 @@ def verify_reload(folder: Path, prompts: Sequence[str], *, max_new_tokens: int =
 def verify_adapter(base: Path, adapter: Path, edited: Any, prompts: Sequence[str]) -> float:
     """Largest difference of any logit between base + adapter (through PEFT) and ``edited``.
 
-    ``edited`` is a loaded transformers model of the same base, in float32. Raises
+    ``edited`` is a loaded transformers model of the same base, in float32. NaN where a logit of
+    either is not a number; 0 without prompts. Raises
     :class:`MissingPeft` without the ``lora`` extra, :class:`ReloadError` where PEFT refuses.
     """
     try:
@@ -55,13 +56,13 @@ def verify_adapter(base: Path, adapter: Path, edited: Any, prompts: Sequence[str
             adapted = PeftModel.from_pretrained(model, str(adapter)).eval()
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise ReloadError(adapter, f"PEFT does not load it ({error})") from error
-    worst = 0.0
+    largest = [torch.zeros(())]
     with torch.no_grad():
         for prompt in prompts:
             encoded = tokenizer(prompt, return_tensors="pt")
             difference = adapted(**encoded).logits - edited(**encoded).logits
-            worst = max(worst, float(difference.abs().max()))
-    return worst
+            largest.append(difference.abs().max())
+    return float(torch.stack(largest).max())  # unlike Python's, torch's max does not pass over NaN
 
 
 def _load(folder: Path) -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,14 @@ def test_peft_gives_the_edited_logits(
     assert verify_adapter(base, tmp_path / "a", edited, PROMPTS) < 1e-5
     # The comparison can fail: against the unedited model it does.
     assert verify_adapter(base, tmp_path / "a", edited_model(base, family, Delta()), PROMPTS) > 1e-3
+
+
+def test_logits_that_are_no_numbers_do_not_agree(make_base: MakeBase, tmp_path: Path) -> None:
+    base, delta = make_base("gpt2"), random_delta({3: 4})
+    export_lora(tmp_path / "a", architecture_of("gpt2"), delta, base=str(base))
+    broken = edited_model(base, "gpt2", delta)
+    broken.transformer.h[3].mlp.c_proj.weight.data.fill_(float("nan"))
+    assert math.isnan(verify_adapter(base, tmp_path / "a", broken, PROMPTS))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
