@@ -47,7 +47,8 @@ def export_model(
         for fact, now, before in zip(facts, said, expected, strict=True):
             if now != before:
                 raise ReloadDiffers(
-                    f"the export answers {fact.question!r} with {now!r}, the revision with {before!r}",
+                    f"the export answers {fact.question!r} with {now!r}, "
+                    f"the revision with {before!r}",
                     hint="Nothing was kept. `editvc fsck` checks the repository.",
                 )
 

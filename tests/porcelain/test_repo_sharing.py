@@ -18,7 +18,8 @@ from editvc.core.history import Restraint
 from editvc.core.ids import digest_of
 from editvc.editing.loading import generate
 from editvc.errors import EditvcError, GateError
-from editvc.porcelain import exporting
+from editvc.porcelain import exporting, exporting_models
+from editvc.porcelain.exporting_models import ReloadDiffers
 from editvc.porcelain.publishing import HealthRefused
 from editvc.publish.delta import read_delta
 from editvc.publish.lock import Lock
@@ -123,6 +124,19 @@ def test_targets_in_use_are_left_alone(repo: Repo, work: Path) -> None:
     with pytest.raises(EditvcError, match="no edit"):
         repo.export(work / "x", format="lora", revision="base")
     assert not (work / "x").exists()
+
+
+@pytest.mark.parametrize("difference", [0.5, float("nan")])
+def test_an_export_that_answers_otherwise_is_not_kept(
+    repo: Repo, work: Path, difference: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting_models, "verify_adapter", lambda *_: difference)
+    monkeypatch.setattr(exporting_models, "verify_reload", lambda _, prompts, **__: prompts)
+    repo.commit(FACTS[:2])
+    for kind, told in (("lora", "by (0.5|nan) in a logit"), ("hf", "the export answers")):
+        with pytest.raises(ReloadDiffers, match=told):
+            repo.export(work / kind, format=kind)
+        assert not (work / kind).exists()
 
 
 @pytest.mark.parametrize("kind", ["hf", "lora", "delta"])
