@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from editvc.core.history import Tree
-from editvc.core.ids import ObjectId, digest_of
-from editvc.version import __version__
+from editvc.core.ids import ObjectId
 
 if TYPE_CHECKING:
     from editvc.porcelain.repo import Repo
@@ -21,7 +20,7 @@ KIND = "delta"
 def delta_file(repo: Repo, tree: Tree) -> bytes:
     """The safetensors bytes of :func:`editvc.editing.delta.delta_to_bytes` for a tree's delta."""
     identifier = repo.repository.write(tree)
-    kept = repo.repository.cache.get(KIND, _name(identifier))
+    kept = repo.repository.cache.get(KIND, identifier)
     return kept if kept is not None else _made(repo, tree, identifier)
 
 
@@ -29,12 +28,7 @@ def keep_delta_file(repo: Repo, tree: Tree) -> None:
     """Put the file of a new HEAD's tree into the cache, in the place of the last one."""
     identifier = repo.repository.write(tree)
     data = _made(repo, tree, identifier)
-    repo.repository.cache.put_alone(KIND, _name(identifier), data)
-
-
-def _name(tree: ObjectId) -> str:
-    """An upgrade may solve with other roundings, so what an older editvc made does not count."""
-    return digest_of([__version__, tree])
+    repo.repository.cache.put_alone(KIND, identifier, data)
 
 
 def _made(repo: Repo, tree: Tree, identifier: ObjectId) -> bytes:

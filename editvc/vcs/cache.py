@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from editvc.vcs.files import Files, is_temporary
+from editvc.version import __version__
 
 DIGEST = 32
 """Bytes of sha256 before the content of a file."""
@@ -15,7 +16,8 @@ DIGEST = 32
 class Cache:
     """Files ``kind/name`` below ``folder``, made on first use.
 
-    Each begins with the sha256 of the rest: weights are computed from what is in here.
+    Each begins with a sha256 over the version of editvc and the rest: weights are computed from
+    what is in here, and another version may compute it, or lay it out, in another way.
     """
 
     def __init__(self, folder: Path, files: Files) -> None:
@@ -29,11 +31,11 @@ class Cache:
                 digest, data = file.read(DIGEST), file.read()
         except OSError:
             return None
-        return data if sha256(data).digest() == digest else None
+        return data if _digest(data) == digest else None
 
     def put(self, kind: str, name: str, data: bytes) -> None:
         """Keep ``data`` under a name, in the place of what was there."""
-        self.files.write(self.folder / kind / name, sha256(data).digest() + data)
+        self.files.write(self.folder / kind / name, _digest(data) + data)
 
     def put_alone(self, kind: str, name: str, data: bytes) -> None:
         """:meth:`put`, and let go of all else of this kind."""
@@ -49,3 +51,9 @@ class Cache:
             data = make()
             self.put(kind, name, data)
         return data
+
+
+def _digest(data: bytes) -> bytes:
+    digest = sha256(__version__.encode())
+    digest.update(data)
+    return digest.digest()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from editvc.vcs import cache as vcs_cache
 from editvc.vcs.cache import Cache
 from editvc.vcs.files import TEMPORARY_PREFIX, Files
 
@@ -40,6 +41,18 @@ def test_a_cut_file_is_as_good_as_nothing(cache: Cache, length: int) -> None:
     cache.put("kind", "name", b"sound")
     path = cache.folder / "kind" / "name"
     path.write_bytes(path.read_bytes()[:length])
+    assert cache.get("kind", "name") is None
+
+
+def test_what_another_version_made_is_made_again(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been computed, or laid out, in another way."""
+    cache.put("kind", "name", b"older")
+    with monkeypatch.context() as newer:
+        newer.setattr(vcs_cache, "__version__", "99.0")
+        assert cache.get("kind", "name") is None
+        assert cache.get_or_make("kind", "name", lambda: b"newer") == b"newer"
     assert cache.get("kind", "name") is None
 
 
