@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from editvc.vcs.files import Files, is_temporary
+from editvc.vcs.files import Files, WriteError, is_temporary
 from editvc.version import __version__
 
 DIGEST = 32
@@ -34,15 +35,20 @@ class Cache:
         return data if _digest(data) == digest else None
 
     def put(self, kind: str, name: str, data: bytes) -> None:
-        """Keep ``data`` under a name, in the place of what was there."""
-        self.files.write(self.folder / kind / name, _digest(data) + data)
+        """Keep ``data`` under a name, in the place of what was there.
+
+        What cannot be written is not kept: that costs the next command time, and this one nothing.
+        """
+        with suppress(WriteError):
+            self.files.write(self.folder / kind / name, _digest(data) + data)
 
     def put_alone(self, kind: str, name: str, data: bytes) -> None:
         """:meth:`put`, and let go of all else of this kind."""
         self.put(kind, name, data)
-        for path in (self.folder / kind).iterdir():
-            if path.name != name and not is_temporary(path.name):  # another process may write it
-                path.unlink(missing_ok=True)
+        with suppress(OSError):
+            for path in (self.folder / kind).iterdir():
+                if path.name != name and not is_temporary(path.name):  # another may be writing it
+                    path.unlink(missing_ok=True)
 
     def get_or_make(self, kind: str, name: str, make: Callable[[], bytes]) -> bytes:
         """What is kept under a name, or else what ``make`` returns, kept from now on."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,23 @@ def test_one_alone_takes_the_place_of_the_others_of_its_kind(cache: Cache) -> No
     assert cache.get("kind", "first") is cache.get("kind", "second") is None
     assert cache.get("other", "first") == b"1"
     assert unfinished.exists()
+
+
+@pytest.mark.parametrize("step", ["create", "fsync", "rename", "fsync-folder"])
+def test_a_folder_that_vanishes_meanwhile_costs_no_command(tmp_path: Path, step: str) -> None:
+    """Another process deletes it while this one writes to it."""
+
+    def vanish(here: str) -> None:
+        if here == step:
+            shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+
+    cache = Cache(tmp_path / "cache", Files(vanish))
+    assert cache.get_or_make("kind", "name", lambda: b"data") == b"data"
+    cache.put_alone("kind", "name", b"data")
+
+
+def test_what_cannot_be_written_is_not_kept(cache: Cache) -> None:
+    cache.folder.write_bytes(b"a file in the place of the folder")
+    assert cache.get_or_make("kind", "name", lambda: b"data") == b"data"
+    cache.put_alone("kind", "name", b"data")
+    assert cache.get("kind", "name") is None
