@@ -48,15 +48,6 @@ class Architecture:
         """Name of the down projection's weight, as the model's own parameters are named."""
         return f"{self.layers}.{layer}.{self.down_proj}.weight"
 
-    def checkpoint_names(self, layer: int) -> tuple[str, ...]:
-        """The names that a checkpoint may give this weight: whole, or without the first part.
-
-        GPT-2's published files say ``h.3.mlp.c_proj.weight`` where the model says
-        ``transformer.h.3.mlp.c_proj.weight``.
-        """
-        name = self.weight_name(layer)
-        return (name, name.split(".", 1)[1])
-
     def block(self, model: Any, layer: int) -> Any:
         """The module of one block."""
         return model.get_submodule(f"{self.layers}.{layer}")

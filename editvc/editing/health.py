@@ -105,12 +105,6 @@ class LayerHealth:
         """Every figure by name."""
         return asdict(self) | {"worst": [list(pair) for pair in self.worst]}
 
-    @classmethod
-    def from_json(cls, record: dict[str, Any]) -> LayerHealth:
-        """The inverse of :meth:`to_json`."""
-        worst = tuple((int(index), float(share)) for index, share in record["worst"])
-        return cls(**(record | {"worst": worst}))
-
 
 def layer_health(
     layer: int,
