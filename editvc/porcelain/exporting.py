@@ -87,7 +87,10 @@ def _export_delta(repo: Repo, target: Path, tree: Tree, replace: bool, documents
         return tuple(architecture.weight_name(layer) for layer in ranks)
 
     def with_documents(ranks: dict[int, int]) -> Mapping[str, str | bytes]:
-        return dict(documents(tree.base, digest, touched(ranks)))
+        from editvc.editing.checkpoint import Checkpoint, weights_digest
+
+        base = weights_digest(Checkpoint(repo.materialiser.folder).digests())
+        return dict(documents(base, digest, touched(ranks)))
 
     ranks = export_delta(
         target, data, replace=replace, documents=with_documents if documents else None

@@ -72,19 +72,20 @@ def publish(
     endpoint: str | None = None,
 ) -> Published:
     """Push a revision to ``repo_id``. Raises :class:`HealthRefused` unless healthy or forced."""
+    # One commit from here on: what is judged is what is pushed, wherever HEAD goes meanwhile.
     commit = repo.repository.revisions.commit(revision)
-    health = check_health(repo, revision)
+    health = check_health(repo, commit)
     if health.verdict == "refuse" and not force:
         raise HealthRefused(health.reasons)
 
     def documents(base_digest: str, digest: str, touched: Sequence[str]) -> dict[str, str | bytes]:
         return _documents(
-            repo, repo_id, revision, format, health, base_digest, digest, tuple(touched)
+            repo, repo_id, commit, format, health, base_digest, digest, tuple(touched)
         )
 
     with tempfile.TemporaryDirectory(prefix="editvc-publish-") as scratch:
         made: Export = export(
-            repo, Path(scratch) / "export", format=format, revision=revision, documents=documents
+            repo, Path(scratch) / "export", format=format, revision=commit, documents=documents
         )
         pushed = push(
             made.path,
@@ -112,7 +113,7 @@ class _Live:
 def _documents(
     repo: Repo,
     repo_id: str,
-    revision: str,
+    commit: ObjectId,
     format: Any,
     health: HealthReport,
     base_digest: str,
@@ -121,7 +122,6 @@ def _documents(
 ) -> dict[str, str | bytes]:
     """README.md, the whole ledger, and the lock file, as the card and lock modules write them."""
     plumbing, base = repo.repository, repo.materialiser.base
-    commit = plumbing.revisions.commit(revision)
     row = plumbing.graph.row(commit)
     live = [
         _Live(
@@ -130,7 +130,7 @@ def _documents(
             brought,
             metadata(plumbing.store.get(entry.located)),
         )
-        for entry, brought in origins(repo, revision).values()
+        for entry, brought in origins(repo, commit).values()
     ]
     recipes = [plumbing.read_recipe(one) for one in sorted({one.origin["recipe"] for one in live})]
     ledger = [

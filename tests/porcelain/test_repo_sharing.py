@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +17,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from editvc import Repo
 from editvc.core.history import Restraint
 from editvc.core.ids import digest_of
+from editvc.editing.checkpoint import Checkpoint, weights_digest
 from editvc.editing.loading import generate
 from editvc.errors import EditvcError, GateError
-from editvc.porcelain import exporting, exporting_models
+from editvc.porcelain import exporting, exporting_models, publishing
 from editvc.porcelain.exporting_models import ReloadDiffers
 from editvc.porcelain.publishing import HealthRefused
 from editvc.publish.delta import read_delta
@@ -189,6 +191,35 @@ def test_the_gate_refuses_and_nothing_is_sent(repo: Repo, hub: Hub) -> None:
     assert forced.overridden == caught.value.reasons
     card = hub.repositories["alice/tiny"].head["README.md"].decode()
     assert "Verdict: **refuse**" in card
+
+
+@pytest.mark.parametrize("format", ["hf", "lora", "delta"])
+def test_every_format_names_the_weights_of_the_base(repo: Repo, hub: Hub, format: str) -> None:
+    repo.commit(FACTS[:2])
+    lenient(repo)
+    push(repo, hub, format=format)
+    lock = json.loads(hub.repositories["alice/tiny"].head["editvc.lock.json"])
+    before = weights_digest(Checkpoint(repo.materialiser.folder).digests())
+    assert lock["export"]["base_digest"] == before
+
+
+def test_what_is_judged_is_what_is_pushed_wherever_head_goes(
+    repo: Repo, hub: Hub, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = repo.commit(FACTS[:2]).commit
+    lenient(repo)
+    health = publishing.check_health
+
+    def slow(*args: Any) -> Any:
+        report = health(*args)
+        Repo(work).commit(FACTS[2:])  # someone else's commit, in the meantime
+        return report
+
+    monkeypatch.setattr(publishing, "check_health", slow)
+    push(repo, hub)
+    lock = json.loads(hub.repositories["alice/tiny"].head["editvc.lock.json"])
+    assert lock["tree"] == judged.tree
+    assert len(lock["edits"]) == judged.live
 
 
 def test_what_is_published_can_be_loaded_and_made_again(
