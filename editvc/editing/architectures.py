@@ -18,7 +18,8 @@ _BLOCK = """[{model_type}]
 layers = "model.layers"          # path of the list of blocks
 down_proj = "mlp.down_proj"      # second matrix of the MLP, inside one block
 final_norm = "model.norm"        # normalisation before the head
-transposed = false               # true for Conv1D (stored inner x hidden)"""
+transposed = false               # true for Conv1D (stored inner x hidden)
+normed = false                   # true where a norm stands between the MLP and the residual"""
 
 
 class UnknownArchitectureError(EditvcError):
