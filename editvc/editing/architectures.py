@@ -7,6 +7,7 @@ weight, come from the table by ``config.model_type``; nothing is guessed from a 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -17,7 +18,8 @@ _BLOCK = """[{model_type}]
 layers = "model.layers"          # path of the list of blocks
 down_proj = "mlp.down_proj"      # second matrix of the MLP, inside one block
 final_norm = "model.norm"        # normalisation before the head
-transposed = false               # true for Conv1D (stored inner x hidden)"""
+transposed = false               # true for Conv1D (stored inner x hidden)
+normed = false                   # true where a norm stands between the MLP and the residual"""
 
 
 class UnknownArchitectureError(EditvcError):
@@ -34,6 +36,26 @@ class UnknownArchitectureError(EditvcError):
         self.model_type = model_type
 
 
+class RefusedArchitectureError(EditvcError):
+    """A family that the table names as one that cannot be edited, with the reason."""
+
+    def __init__(self, model_type: str, reason: str) -> None:
+        super().__init__(f"model type '{model_type}' cannot be edited: {reason}")
+        self.model_type = model_type
+
+
+class LayersError(EditvcError):
+    """More than one layer to edit where a norm stands behind the down projection."""
+
+    def __init__(self, model_type: str, layers: Sequence[int]) -> None:
+        super().__init__(
+            f"model type '{model_type}' is edited in one layer, not in {list(layers)}: its norm "
+            "behind each MLP lets no layer add just a share of what is missing",
+            hint=f"Name one: --layers {layers[-1]}",
+        )
+        self.model_type = model_type
+
+
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """One block of the table. Paths are those of the causal language model's modules."""
@@ -43,6 +65,8 @@ class Architecture:
     down_proj: str
     final_norm: str
     transposed: bool
+    factor: str | None = None
+    normed: bool = False
 
     def weight_name(self, layer: int) -> str:
         """Name of the down projection's weight, as the model's own parameters are named."""
@@ -55,6 +79,23 @@ class Architecture:
     def module(self, model: Any, layer: int) -> Any:
         """The module of one down projection; its input is the key, ``(..., v)``."""
         return model.get_submodule(f"{self.layers}.{layer}.{self.down_proj}")
+
+    def aimed(self, model: Any, layer: int) -> Any:
+        """The module whose output ``(..., u)`` a target is for.
+
+        The block. Behind a norm the down projection itself, as in ROME: what a norm gives has one
+        length, so hardly any hidden state after the block could be reached by a weight.
+        """
+        return self.module(model, layer) if self.normed else self.block(model, layer)
+
+    def gain(self, config: Any) -> float:
+        """How much of what a down projection gives arrives where targets are."""
+        return float(getattr(config, self.factor)) if self.factor else 1.0
+
+    def require_editable(self, layers: Sequence[int]) -> None:
+        """Raise :class:`LayersError` where these layers cannot share an edit."""
+        if self.normed and len(layers) > 1:
+            raise LayersError(self.model_type, layers)
 
     def mlp(self, model: Any, layer: int) -> Any | None:
         """The MLP around the down projection; None where its parts lie in the block itself."""
@@ -76,13 +117,23 @@ def _table() -> dict[str, dict[str, Any]]:
 
 
 def known_model_types() -> tuple[str, ...]:
-    """Every ``model_type`` of the table, sorted."""
-    return tuple(sorted(_table()))
+    """Every ``model_type`` of the table that can be edited, sorted."""
+    return _editable(_table())
 
 
 def architecture_of(model_type: str) -> Architecture:
-    """The block of one ``model_type``; :class:`UnknownArchitectureError` where there is none."""
+    """The block of one ``model_type``.
+
+    Raises :class:`UnknownArchitectureError` where there is none, and
+    :class:`RefusedArchitectureError` where it says that the family cannot be edited.
+    """
     table = _table()
     if model_type not in table:
-        raise UnknownArchitectureError(model_type, tuple(sorted(table)))
+        raise UnknownArchitectureError(model_type, _editable(table))
+    if reason := table[model_type].get("refused"):
+        raise RefusedArchitectureError(model_type, reason)
     return Architecture(model_type=model_type, **table[model_type])
+
+
+def _editable(table: dict[str, dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(sorted(name for name, block in table.items() if "refused" not in block))

@@ -146,11 +146,12 @@ def sensitivity(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Fisher information of the hidden states after ``layers``, (u, u) float64, trace u.
+    """Fisher information of what targets are for in ``layers``, (u, u) float64, trace u.
 
-    ``F = E[g g^T]`` with ``g = d log p(y) / d h``, y drawn from the model's own prediction after a
-    prompt about an entity; one prompt an entity, ``limit`` entities. The parts of ``SENSITIVE`` and
-    the layers are brought to equal traces before they are summed.
+    ``F = E[g g^T]`` with ``g = d log p(y) / d h``, h the output of
+    :meth:`editvc.editing.architectures.Architecture.aimed`, y drawn from the model's own prediction
+    after a prompt about an entity; one prompt an entity, ``limit`` entities. The parts of
+    ``SENSITIVE`` and the layers are brought to equal traces before they are summed.
     """
     architecture = architecture_of(model.config.model_type)
     rows = _traced(tokenizer, [(one.name, one.prompts[0]) for one in entities[:limit]])
@@ -245,7 +246,7 @@ def _gradients(
 
     with undisturbed(model) as handles, torch.enable_grad():
         for layer in sorted(layers):
-            handles.append(architecture.block(model, layer).register_forward_hook(hook(layer)))
+            handles.append(architecture.aimed(model, layer).register_forward_hook(hook(layer)))
         out = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)[0]
         ends = torch.tensor([len(row.ids) - 1 for row in rows], device=out.device)
         last = out[torch.arange(len(rows), device=out.device), ends]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from editvc.core.ids import canonical_json
 from editvc.core.recipe import Recipe
+from editvc.editing.architectures import architecture_of
 from editvc.editing.delta import Factored
 from editvc.editing.replay import logits_of, padded_right, undisturbed
 from editvc.editing.solvers import SolveError, Whitening, solve
@@ -162,14 +163,15 @@ def locate_together(
         return []
     rows = trace(tokenizer, requests, recipe.contexts)
     deltas = _deltas(alone, recipe.layers, whitenings).to(_device(model))
+    gain = architecture_of(model.config.model_type).gain(model.config)
     keys: dict[int, Tensor] = {}
     residuals: dict[int, Tensor] = {}
     solved: dict[int, Factored] = {}
     for place, layer in enumerate(recipe.layers):
         keys[layer], hidden = _seen(model, rows, layer, recipe.layers[-1], solved, memory)
         if not solved:
-            z = hidden + deltas
-        shares = (z - hidden) / (len(recipe.layers) - place)
+            z = hidden + deltas * gain
+        shares = (z - hidden) / ((len(recipe.layers) - place) * gain)
         residuals[layer] = asked(shares, keys[layer], whitenings[layer])
         for request, key, residual in zip(requests, keys[layer], residuals[layer], strict=True):
             _require_finite(request, layer, key, residual)
@@ -191,7 +193,7 @@ def locate_together(
 def _deltas(
     alone: Sequence[Located], layers: Sequence[int], whitenings: Mapping[int, Whitening]
 ) -> Tensor:
-    """Z - h (n, u) of edits located alone: their lowest layer asks for an equal share of it."""
+    """Z - h (n, u), over the gain, of edits located alone: an equal share is the lowest layer's."""
     lowest = layers[0]
     residuals = torch.stack([one.residuals[lowest] for one in alone])
     keys = torch.stack([one.keys[lowest] for one in alone])

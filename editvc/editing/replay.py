@@ -1,11 +1,12 @@
 """Run the base once, then replay only the blocks and the columns that an edit can change.
 
-An edit adds a vector to the output of block L at the subject's last token. Blocks up to L do not
-see it, and causal attention keeps every earlier token from seeing it. So a row of tokens is cut in
-two: its *prefix* (before the subject's last token) runs once and leaves keys and values in a
-cache (:mod:`editvc.editing.prefixes`); its *tail* (from that token on) is what each optimiser step
-runs, through blocks L+1..end. The blocks are called with the very arguments that the model gave
-them (masks, positions), so no family needs its own code.
+An edit adds a vector to the output of block L at the subject's last token (where a norm stands
+behind the down projection: to that one's output, and the rest of the block is replayed too).
+Blocks up to L do not see it, and causal attention keeps every earlier token from seeing it. So a
+row of tokens is cut in two: its *prefix* (before the subject's last token) runs once and leaves
+keys and values in a cache (:mod:`editvc.editing.prefixes`); its *tail* (from that token on) is what
+each optimiser step runs, through blocks L+1..end. The blocks are called with the very arguments
+that the model gave them (masks, positions), so no family needs its own code.
 """
 
 from __future__ import annotations
@@ -67,16 +68,37 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """The rest of a block behind one of its modules, as the model called the block."""
+
+    call: Call
+    module: Any
+
+    def run(self, output: Tensor) -> Tensor:
+        """The block's output for another output of the module, ``(rows, columns, u)``."""
+        handle = self.module.register_forward_hook(lambda *_: output)
+        try:
+            return first_tensor(self.call.block(*self.call.args, **self.call.kwargs))
+        finally:
+            handle.remove()
+
+    def pick(self, index: Tensor, rows: int) -> Within:
+        """The same for a choice of ``rows``."""
+        return Within(self.call.pick(index, rows), self.module)
+
+
+@dataclass(frozen=True, slots=True)
 class Tails:
     """The tails of some rows, ready to be replayed.
 
-    ``hidden`` is the base's output of block L, ``(rows, columns, u)``; ``keys`` the input of each
+    ``hidden`` is what the base gave where targets are, ``(rows, columns, u)``: block L's output,
+    or behind a norm the output of its down projection; ``keys`` the input of each
     edited down projection in the first tail column, ``(rows, v)`` a layer.
     """
 
     hidden: Tensor
     keys: dict[int, Tensor]
-    calls: tuple[Call, ...]
+    calls: tuple[Call | Within, ...]
 
     def replay(self, delta: Tensor) -> Tensor:
         """Output of the last block with ``delta`` (rows, u) added in the first column.
@@ -168,14 +190,15 @@ def run_tails(
         cache, seen, tail = run_prefixes(model.base_model, rows, device)
         before = stored(cache, architecture.depth(model))
         later = range(layer + 1, architecture.depth(model))
-        for index in later:
+        replayed = [layer, *later] if architecture.normed else [*later]
+        for index in replayed:
             handles.append(
                 architecture.block(model, index).register_forward_pre_hook(
                     _catch(caught, index), with_kwargs=True
                 )
             )
         handles.append(
-            architecture.block(model, layer).register_forward_hook(
+            architecture.aimed(model, layer).register_forward_hook(
                 lambda _module, _args, output: hidden.append(first_tensor(output).detach())
             )
         )
@@ -187,12 +210,13 @@ def run_tails(
             )
         mask = torch.cat([seen, tail.mask], dim=1)
         final, _ = forward(model.base_model, tail, mask, cache)
-    view = PrefixCache({index: before[index] for index in later if index in before})
-    calls = tuple(
-        Call(architecture.block(model, index), *_mapped(caught[index], _read_only(view)))
-        for index in later
-    )
-    tails = Tails(hidden[-1], keys, calls)
+    view = PrefixCache({index: before[index] for index in replayed if index in before})
+    calls = {
+        index: Call(architecture.block(model, index), *_mapped(caught[index], _read_only(view)))
+        for index in replayed
+    }
+    rest = (Within(calls[layer], architecture.module(model, layer)),) if layer in calls else ()
+    tails = Tails(hidden[-1], keys, (*rest, *(calls[index] for index in later)))
     _verify(model, architecture, tails, final)
     return tails
 

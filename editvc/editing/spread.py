@@ -47,7 +47,8 @@ def spread_alone(
     """Keys (v,) and residuals (u,) by layer of each edit alone; ``rows`` by edit and context.
 
     From the lowest layer up, with everything injected so far: ``k`` the key averaged over the
-    contexts, ``s = (z - h^L) / (layers left)`` the layer's share in the first context, and what is
+    contexts, ``s = (z - h^L) / (layers left)`` the layer's share in the first context (over the
+    family's ``gain``, where the block scales what its down projection gives), and what is
     :func:`asked` for it the residual. Ridge regression of this one edit then gives ``s`` for the
     key k, and ``s a`` for a key k_c, with ``a = k_c^T A^-1 k / k^T A^-1 k`` and ``A = lambda C``;
     ``delivery_factor`` times that is injected at the subject's last token in context c, for among
@@ -55,13 +56,14 @@ def spread_alone(
     """
     contexts = len(rows[0])
     flat = [row for edit in rows for row in edit]
+    gain = architecture_of(model.config.model_type).gain(model.config)
     acting: dict[int, Callable[..., Tensor]] = {}
     keys: dict[int, Tensor] = {}
     residuals: dict[int, Tensor] = {}
     for place, layer in enumerate(layers):
         each, hidden = subject_states(model, flat, layer, layers[-1], acting)
         keys[layer] = over_contexts(each, contexts)
-        shares = (z - hidden[::contexts]) / (len(layers) - place)
+        shares = (z - hidden[::contexts]) / ((len(layers) - place) * gain)
         residuals[layer] = asked(shares, keys[layer], whitenings[layer])
         delivered = _delivered(each, keys[layer], whitenings[layer], contexts)
         whole = shares.repeat_interleave(contexts, dim=0)
@@ -109,9 +111,11 @@ def _delivered(each: Tensor, keys: Tensor, whitening: Whitening, contexts: int) 
 def subject_states(
     model: Any, rows: Sequence[Traced], layer: int, last: int, acting: Acting
 ) -> tuple[Tensor, Tensor]:
-    """Key of ``layer`` (rows, v) and output of block ``last`` (rows, u) at the subjects' ends.
+    """Key of ``layer`` (rows, v) and h of layer ``last`` (rows, u) at the subjects' ends.
 
-    In float32 at least. Runs no further than block ``last`` and no further right than the subject.
+    h is what targets are for: the block's output, or what
+    :meth:`editvc.editing.architectures.Architecture.aimed` says. In float32 at least. Runs no
+    further than block ``last`` and no further right than the subject.
     """
     architecture = architecture_of(model.config.model_type)
     device = next(model.parameters()).device
@@ -132,7 +136,7 @@ def subject_states(
         for below, hook in acting.items():
             handles.append(architecture.module(model, below).register_forward_hook(hook))
         handles.append(architecture.module(model, layer).register_forward_pre_hook(key))
-        handles.append(architecture.block(model, last).register_forward_hook(hidden))
+        handles.append(architecture.aimed(model, last).register_forward_hook(hidden))
         with suppress(Enough):
             model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
     work = torch.promote_types(caught["key"].dtype, torch.float32)

@@ -13,6 +13,9 @@ context. It ends when the loss falls below v_loss_threshold, or after v_num_grad
 token rather than the prompt's, are those of MEMIT's published code; the words "is a" after the
 subject therefore change nothing but how its last token is cut.
 
+Where a norm stands behind the down projection of a family, h is that one's own output, as in ROME,
+and not the block's (:meth:`editvc.editing.architectures.Architecture.aimed`).
+
 With a ``shaping`` B (u, u) the search runs over y with ``delta = B y``, and |y| takes the place of
 |delta| in the decay and the limit: directions in which the model is sensitive get short steps.
 
@@ -98,10 +101,12 @@ def find_targets(
     ``shaping`` (u, u) is that of :func:`editvc.editing.entities.shaping`; without it, MEMIT's.
 
     ``memory`` bounds a batch in bytes; it changes speed, and results by float rounding only.
-    Raises the errors of :mod:`editvc.editing.tracing` and
+    Raises the errors of :mod:`editvc.editing.tracing`,
+    :class:`editvc.editing.architectures.LayersError` and
     :class:`editvc.editing.replay.ReplayError`.
     """
     architecture = architecture_of(model.config.model_type)
+    architecture.require_editable(recipe.layers)
     edits = trace_edits(tokenizer, requests, recipe)
     order = sorted(range(len(edits)), key=lambda i: (edits[i].tail, edits[i].prefix, i))
     found: dict[int, Target] = {}
@@ -297,7 +302,8 @@ class _Batch:
         held = free[self.live]
         mine = self._delta(held)
         wanted = self.wanted
-        mlp = self.architecture.mlp(self.model, self.architecture.depth(self.model) - 1)
+        last = self.architecture.depth(self.model) - 1
+        mlp = self.architecture.mlp(self.model, last) if self.recipe.layers[-1] < last else None
         sparing = nullcontext() if mlp is None else only_at(mlp, wanted.row, wanted.column)
         with sparing:
             out = self.tails.replay(mine.repeat_interleave(self.contexts, dim=0))

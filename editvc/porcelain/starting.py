@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from editvc.core.base import BaseModel
 from editvc.core.recipe import Recipe, RecipeError, default_layers, default_weights
+from editvc.editing.architectures import Architecture, architecture_of
 from editvc.editing.contexts import sample_contexts
 from editvc.editing.loading import POCKET, describe, load, resolve
 from editvc.porcelain.statistics import Taken, shipped_settings, shipped_with, sources_of, take
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from editvc.porcelain.repo import Progress
 
 CONTEXT_SEED = 0
+
+ROME_CLAMP = 4.0
+"""``clamp_norm_factor`` for targets of a down projection's own output, as ROME's files have it."""
 
 
 def init(
@@ -39,15 +43,16 @@ def init(
     source = str(folder.resolve()) if named else model
     base = describe(folder, source, revision)
     settings = shipped_settings(folder)
-    default = settings.pop("layers", None) or default_layers(base.layers)
+    architecture = architecture_of(base.model_type)
+    defaults = _defaults(base, architecture)
+    default = settings.get("layers") or defaults["layers"]
     chosen = _checked(layers, base) if layers is not None else default
+    architecture.require_editable(chosen)
     loaded, tokenizer = load(folder)
     taken = _statistics(loaded, tokenizer, base, folder, chosen, texts, entities, progress, remark)
-    text_weight, entity_weight = default_weights(base.inner_size)
-    defaults = {"mom2_update_weight": text_weight, "entity_update_weight": entity_weight}
     contexts = sample_contexts(loaded, tokenizer, CONTEXT_SEED)
     recipe = Recipe.from_json(
-        {"layers": chosen, "contexts": contexts} | defaults | settings | taken.in_recipe
+        defaults | settings | taken.in_recipe | {"layers": chosen, "contexts": contexts}
     )
     path.mkdir(parents=True, exist_ok=True)
     with resources.as_file(_template()) as template:
@@ -59,6 +64,16 @@ def init(
             objects=taken.objects,
             template=template,
         ).close()
+
+
+def _defaults(base: BaseModel, architecture: Architecture) -> dict[str, Any]:
+    """What a recipe begins with where neither the user nor the model's own files say otherwise."""
+    text_weight, entity_weight = default_weights(base.inner_size)
+    weights = {"mom2_update_weight": text_weight, "entity_update_weight": entity_weight}
+    layers = default_layers(base.layers)
+    if architecture.normed:
+        return weights | {"layers": layers[-1:], "clamp_norm_factor": ROME_CLAMP}
+    return weights | {"layers": layers}
 
 
 def _checked(layers: Sequence[int], base: BaseModel) -> tuple[int, ...]:

@@ -1,0 +1,153 @@
+"""An edit of every family from question to export: one tiny random model each, a square weight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import TEXT, recipe
+from test_architectures import POST_NORM, tiny
+from transformers import AutoModelForCausalLM
+
+from editvc.editing.architectures import architecture_of, known_model_types
+from editvc.editing.delta import Delta
+from editvc.editing.loading import apply_delta
+from editvc.editing.locate import locate, locate_together
+from editvc.editing.passes import keys_at
+from editvc.editing.replay import first_tensor
+from editvc.editing.solvers import Whitening, solve
+from editvc.editing.targets import find_targets
+from editvc.editing.tracing import Request
+from editvc.publish.export import changes_of, export_hf
+from editvc.publish.lora import export_lora
+from editvc.publish.verify import verify_adapter
+
+REQUEST = Request("London", "The river that runs through {}", "is")
+"""The subject ends the question and the target is one token: a random model can be told that."""
+
+SQUARE = {"falcon": "ffn_hidden_size", "gpt2": "n_inner", "gptj": "n_inner", "opt": "ffn_dim"}
+FOUR_TIMES = {"bloom"}
+"""Families whose inner size is four times the hidden one, whatever the config says."""
+
+
+def build(model_type, tokenizer):
+    square = {} if model_type in FOUR_TIMES else {SQUARE.get(model_type, "intermediate_size"): 32}
+    model = tiny(model_type, len(tokenizer), **square)
+    architecture_of(model_type).norm(model).weight += 5  # logits as far apart as a trained model's
+    if model_type in POST_NORM:
+        model.model.layers[1].post_feedforward_layernorm.weight += 4  # one MLP that can be heard
+    return model
+
+
+def used_for(model_type):
+    return recipe(
+        layers=(1,) if model_type in POST_NORM else (0, 1),
+        contexts=("{}",),
+        v_num_grad_steps=40,
+        clamp_norm_factor=4.0,
+        kl_factor=0.0,
+        delivery_factor=1.0,
+    )
+
+
+def whitened(model, tokenizer, layers):
+    """Factors of the second moment of the model's own keys, by layer."""
+    rows = [tokenizer(text)["input_ids"] for text in sorted(set(TEXT))]
+    keys = keys_at(model, rows, [range(len(row)) for row in rows], layers)
+    eye = torch.eye(keys[layers[0]].shape[1], dtype=torch.float64)
+    return {
+        layer: Whitening.of(seen.T.double() @ seen.double() / len(seen) + 1e-3 * eye)
+        for layer, seen in keys.items()
+    }
+
+
+def solved(located, whitenings):
+    return Delta(
+        {
+            layer: solve(
+                located.keys[layer].double()[:, None],
+                located.residuals[layer].double()[:, None],
+                whitening,
+            )
+            for layer, whitening in whitenings.items()
+        }
+    )
+
+
+def probability(model, tokenizer):
+    """Of the whole target after the question."""
+    asked = tokenizer(REQUEST.question)["input_ids"]
+    told = tokenizer(" " + REQUEST.target, add_special_tokens=False)["input_ids"]
+    logits = model(input_ids=torch.tensor([asked + told])).logits[0]
+    chances = logits.log_softmax(-1)[len(asked) - 1 : -1]
+    return float(chances.gather(1, torch.tensor(told)[:, None]).sum().exp())
+
+
+@pytest.mark.parametrize("model_type", known_model_types())
+def test_an_edit_is_said_and_survives_both_exports(model_type, tokenizer, tmp_path):
+    model = build(model_type, tokenizer)
+    model.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    architecture, used = architecture_of(model_type), used_for(model_type)
+    whitenings = whitened(model, tokenizer, used.layers)
+    (located,) = locate(model, tokenizer, [REQUEST], used, whitenings)
+    delta = solved(located, whitenings)
+
+    assert probability(model, tokenizer) < 0.1
+    apply_delta(model, architecture, delta)
+    assert probability(model, tokenizer) > 0.9
+
+    export_hf(tmp_path / "base", tmp_path / "out", changes_of(architecture, delta))
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
+    ids = torch.tensor([tokenizer(REQUEST.question)["input_ids"]])
+    assert torch.allclose(again(input_ids=ids).logits, model(input_ids=ids).logits, atol=1e-6)
+
+    export_lora(tmp_path / "lora", architecture, delta, base=str(tmp_path / "base"))
+    worst = verify_adapter(tmp_path / "base", tmp_path / "lora", model, [REQUEST.question])
+    assert worst < 1e-4 * float(model(input_ids=ids).logits.abs().max())
+
+
+@pytest.mark.parametrize("model_type", known_model_types())
+def test_a_delta_goes_the_right_way_into_a_square_weight(model_type, tokenizer):
+    model = build(model_type, tokenizer)
+    architecture, used = architecture_of(model_type), used_for(model_type)
+    module = architecture.module(model, 1)
+    if model_type not in FOUR_TIMES:
+        assert tuple(module.weight.shape) == (32, 32)
+    whitenings = whitened(model, tokenizer, used.layers)
+    (located,) = locate(model, tokenizer, [REQUEST], used, whitenings)
+    delta = solved(located, whitenings)
+    key = located.keys[1]
+    before = module(key[None])[0]
+    apply_delta(model, architecture, delta)
+    expected = (delta.layers[1].dense() @ key.double()).float()
+    assert torch.allclose(module(key[None])[0] - before, expected, atol=1e-4)
+    assert expected.norm() > 1
+
+
+@pytest.mark.parametrize("model_type", ["granite", *sorted(POST_NORM)])
+def test_alone_and_as_a_batch_of_one_ask_for_the_same_at_the_lowest_layer(model_type, tokenizer):
+    model, used = build(model_type, tokenizer), used_for(model_type)
+    whitenings = whitened(model, tokenizer, used.layers)
+    alone = locate(model, tokenizer, [REQUEST], used, whitenings)
+    (together,) = locate_together(model, tokenizer, [REQUEST], alone, used, whitenings)
+    lowest = used.layers[0]
+    assert torch.allclose(together.residuals[lowest], alone[0].residuals[lowest], atol=1e-4)
+
+
+@pytest.mark.parametrize("model_type", known_model_types())
+def test_one_edited_layer_gives_just_the_target(model_type, tokenizer):
+    """No lower layer moves its key, so what the weight then gives is what was searched with."""
+    model, used = build(model_type, tokenizer), replace(used_for(model_type), layers=(1,))
+    architecture = architecture_of(model_type)
+    place = (architecture.module if model_type in POST_NORM else architecture.block)(model, 1)
+    outputs = []
+    place.register_forward_hook(lambda _m, _a, out: outputs.append(first_tensor(out)))
+    whitenings = whitened(model, tokenizer, used.layers)
+    (target,) = find_targets(model, tokenizer, [REQUEST], used)
+    (located,) = locate(model, tokenizer, [REQUEST], used, whitenings)
+    apply_delta(model, architecture, solved(located, whitenings))
+    model(input_ids=torch.tensor([tokenizer(REQUEST.question)["input_ids"]]))
+    assert torch.allclose(outputs[-1][0, -1], target.z, atol=1e-3)
+    assert target.delta.norm() > 1
