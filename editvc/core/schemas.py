@@ -134,7 +134,11 @@ def _counterfact_or_mquake(source: _Fields, _: Target | None) -> Iterator[Fact]:
         )
         return
     if not rewrite:
-        raise FactError("requested_rewrite", "is an empty list: there is no edit in it")
+        raise FactError(
+            "requested_rewrite",
+            "is an empty list: there is no edit in it",
+            hint="Write at least one edit there, or take the record out.",
+        )
     for i, item in enumerate(rewrite):
         edit = _inner(item, f"requested_rewrite[{i}]")
         question = edit.optional_text("question")
@@ -201,7 +205,11 @@ def _zsre(source: _Fields, target: Target | None) -> Iterator[Fact]:
     prompt = _template(source.text("src"), subject, "src")
     answers = source.texts("answers")
     if not answers and target == "answers":
-        raise FactError("answers", "is missing or empty, and --target answers asks for it")
+        raise FactError(
+            "answers",
+            "is missing or empty, and --target answers asks for it",
+            hint="Fill it in, take the record out, or choose --target alt.",
+        )
     yield Fact(
         subject=subject,
         prompt=prompt,
@@ -307,4 +315,8 @@ def _inner(value: Any, path: str) -> _Fields:
 
 
 def _wrong_type(field: str, wanted: str, value: Any) -> FactError:
-    return FactError(field, f"must be {wanted}, got {type_name(value)}")
+    return FactError(
+        field,
+        f"must be {wanted}, got {type_name(value)}",
+        hint=f"Write {wanted} there; an optional field can be left out.",
+    )
