@@ -58,7 +58,7 @@ def editvc(ctx: click.Context, directory: Path) -> None:
 
 
 for command in (
-    setup.init, files.lint, facts.commit, inspect.ask, history.log, history.show,
+    setup.init, files.lint, files.convert, facts.commit, inspect.ask, history.log, history.show,
     history.status, history.diff, facts.revert, facts.squash, facts.compact, inspect.health,
     share.export, share.publish, history.branch, history.switch, setup.stats, inspect.fsck,
     setup.config,

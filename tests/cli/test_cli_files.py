@@ -9,6 +9,8 @@ import pytest
 from cli_runs import clean, inside, written
 from tiny_repos import FACTS
 
+from editvc.core.formats import read_facts
+
 GOOD = {"subject": "France", "prompt": "The capital of {} is", "target_new": "Lyon"}
 BAD = [
     GOOD,
@@ -60,3 +62,62 @@ def test_lint_asks_for_zsre_s_target_as_commit_does(nowhere: Path) -> None:
     written(nowhere / "zsre.jsonl", [zsre, zsre | {"src": "Who?"}])
     assert "--target alt" in inside("lint", "zsre.jsonl").out
     assert inside("lint", "zsre.jsonl", "--target", "alt").out.endswith("1 problem, 1 good fact\n")
+
+
+# convert --------------------------------------------------------------------------------------
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "facts"
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.iterdir()), ids=lambda path: path.name)
+def test_what_convert_writes_holds_the_same_facts(nowhere: Path, path: Path) -> None:
+    ran = inside("convert", path, "--target", "alt")
+    assert ran.code == 0, ran.err
+    before = read_facts([("f", path.read_bytes())], target="alt")
+    after = read_facts([("f", ran.out)])
+    assert [item.fact for item in after] == [item.fact for item in before]
+    assert [item.line for item in after] == list(range(1, len(after) + 1))
+
+
+def test_convert_writes_canonical_lines(nowhere: Path) -> None:
+    rewrite = {
+        "prompt": "{} is in",
+        "subject": "Tōkyō",
+        "target_new": {"str": "Lyon"},
+        "relation_id": "P1",
+    }
+    other = rewrite | {"subject": "Nara", "question": "Where is Nara?"}
+    written(nowhere / "in.jsonl", [{"requested_rewrite": [rewrite, other, rewrite]}])
+    ran = inside("convert", "in.jsonl")
+    assert ran.out.splitlines() == [
+        '{"subject": "Tōkyō", "prompt": "{} is in", "target_new": "Lyon", "relation": "P1"}',
+        '{"subject": "Nara", "prompt": "{} is in", "target_new": "Lyon", "relation": "P1", '
+        '"paraphrases": ["Where is Nara?"]}',
+    ]
+    assert ran.err == "2 facts written, 1 repeat skipped\n"
+
+
+def test_convert_to_a_file_even_the_one_it_reads(nowhere: Path) -> None:
+    path = written(nowhere / "facts.jsonl", FACTS)
+    path.write_text(json.dumps([json.loads(line) for line in path.read_text("utf-8").splitlines()]))
+    ran = inside("convert", "facts.jsonl", "--to", "facts.jsonl")
+    assert (ran.code, ran.out) == (0, "")
+    assert [item.fact for item in read_facts([("f", path.read_bytes())])] == list(FACTS)
+    assert len(path.read_text("utf-8").splitlines()) == len(FACTS)
+
+
+@pytest.mark.parametrize("to", [[], ["--to", "out.jsonl"], ["--to", "old.jsonl"]], ids=str)
+def test_convert_writes_nothing_when_a_record_is_bad(nowhere: Path, to: list[str]) -> None:
+    written(nowhere / "bad.jsonl", BAD)
+    (nowhere / "old.jsonl").write_text("old")
+    ran = inside("convert", "bad.jsonl", *to)
+    assert (ran.code, ran.out) == (1, "") and "bad.jsonl:2" in ran.err
+    files = {path.name for path in nowhere.iterdir() if path.is_file()}
+    assert files == {"bad.jsonl", "old.jsonl"}
+    assert (nowhere / "old.jsonl").read_text() == "old"
+
+
+def test_convert_into_a_folder_that_is_not_there(nowhere: Path) -> None:
+    written(nowhere / "good.jsonl", FACTS)
+    ran = inside("convert", "good.jsonl", "--to", "gone/out.jsonl")
+    assert ran.code == 1 and "gone/out.jsonl" in ran.err and "Traceback" not in ran.err
