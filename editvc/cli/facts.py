@@ -45,10 +45,10 @@ def commit(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Commit the facts of FILE..., JSON or JSONL; - is stdin.
+    """Commit the facts of FILE..., JSON, JSONL or CSV; - is stdin.
 
-    editvc's own records, CounterFact, EasyEdit, MQuAKE and zsRE are told apart by their keys. One
-    bad record among many, and nothing is committed.
+    editvc's own records, CounterFact, EasyEdit, FastEdit, KnowEdit, MQuAKE, UltraEditBench and
+    zsRE are told apart by their keys. One bad record among many, and nothing is committed.
     """
     from editvc.core.formats import read_facts
 

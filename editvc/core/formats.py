@@ -1,4 +1,4 @@
-"""Facts from files: editvc's own schema, CounterFact, MQuAKE, EasyEdit requests and zsRE.
+"""Facts from files: editvc's own schema, and those of datasets and other tools, as JSON or CSV.
 
 :func:`examined` reads all there is, facts and problems. :func:`read_facts` is the same reading, all
 or nothing: the facts of every input, each with the place it was written at, or one
@@ -15,6 +15,7 @@ from editvc.core.facts import Fact, FactError
 from editvc.core.ids import SlotId
 from editvc.core.reading import FactFileError, Record, decoded, place, read_records
 from editvc.core.schemas import Target, TargetChoiceError, facts_of, is_record
+from editvc.core.tables import is_table, read_table
 
 __all__ = [
     "FactFileError",
@@ -115,7 +116,11 @@ def _in_file(
         text = decoded(file, data) if isinstance(data, bytes) else data
     except FactFileError as error:
         return [], [error]
-    records, problems = read_records(file, text, is_record=is_record)
+    records, problems = (
+        read_table(file, text)
+        if is_table(file, text)
+        else read_records(file, text, is_record=is_record)
+    )
     facts: list[SourcedFact] = []
     for record in records:
         try:

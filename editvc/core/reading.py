@@ -20,7 +20,7 @@ SHOWN = 5
 """Further problems that a message lists; ``others`` has all of them."""
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-_BYTE_ORDER_MARK = "\ufeff"
+BYTE_ORDER_MARK = "\ufeff"
 _TYPES = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
 
 
@@ -127,7 +127,7 @@ def read_records(
     ``is_record`` tells whether an object is a record itself, which settles whether a list inside
     it is part of the record or the list of records.
     """
-    document = _Text(file, text.removeprefix(_BYTE_ORDER_MARK))
+    document = _Text(file, text.removeprefix(BYTE_ORDER_MARK))
     try:
         _refuse_half_characters(document)
         if not document.text.strip(" \t\r\n"):
