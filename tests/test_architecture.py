@@ -91,3 +91,14 @@ def test_help_loads_nothing_heavy(words: str, tmp_path: Path) -> None:
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code"
     )
     assert not loaded_after(code, tmp_path) & HEAVY
+
+
+def test_linting_loads_nothing_heavy(tmp_path: Path) -> None:
+    good = '{"subject": "France", "prompt": "The capital of {} is", "target_new": "Lyon"}'
+    (tmp_path / "facts.jsonl").write_text(good, encoding="utf-8")
+    code = (
+        "import sys\nfrom editvc.cli.main import main\n"
+        "sys.argv = ['editvc', 'lint', 'facts.jsonl']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code"
+    )
+    assert not loaded_after(code, tmp_path) & HEAVY

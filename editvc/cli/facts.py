@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -11,34 +9,29 @@ import click
 from editvc.cli.options import (
     author_of,
     author_option,
+    contents,
     dry_run_option,
+    files_argument,
     json_option,
     message_option,
     open_repo,
+    target_option,
 )
 from editvc.cli.output import emit_json, note, progress, say, table, warn
 from editvc.core.ids import short
 
 if TYPE_CHECKING:
-    from editvc.core.formats import SourcedFact
     from editvc.porcelain.previewing import Preview
     from editvc.porcelain.recording import CommitResult
     from editvc.porcelain.squashing import SquashResult
 
 
 @click.command()
-@click.argument(
-    "files", nargs=-1, required=True, metavar="FILE...",
-    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-)  # fmt: skip
+@files_argument
 @message_option
 @author_option
 @click.option("--supersede", is_flag=True, help="Replace live facts of the same slots.")
-@click.option(
-    "--target",
-    type=click.Choice(["answers", "alt"]),
-    help="zsRE records only: teach the true answer, or the counterfactual one.",
-)
+@target_option
 @dry_run_option
 @json_option
 @click.pass_context
@@ -52,12 +45,14 @@ def commit(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Commit the facts of FILE..., JSON or JSONL; - is stdin.
+    """Commit the facts of FILE..., JSON, JSONL or CSV; - is stdin.
 
-    editvc's own records, CounterFact, EasyEdit, MQuAKE and zsRE are told apart by their keys. One
-    bad record among many, and nothing is committed.
+    editvc's own records, CounterFact, EasyEdit, FastEdit, KnowEdit, MQuAKE, UltraEditBench and
+    zsRE are told apart by their keys. One bad record among many, and nothing is committed.
     """
-    facts = _read(files, target)
+    from editvc.core.formats import read_facts
+
+    facts = read_facts(contents(files), target=target)
     with progress() as report:
         repo = open_repo(ctx, report)
         if dry_run:
@@ -71,16 +66,6 @@ def commit(
         emit_json(preview.to_json()) if as_json else _show_preview(preview)
     else:
         _show_commit(result, as_json)
-
-
-def _read(files: tuple[str, ...], target: Literal["answers", "alt"] | None) -> list[SourcedFact]:
-    from editvc.core.formats import decoded, read_facts
-
-    sources = []
-    for name in files:
-        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        sources.append((name, decoded(name, data)))
-    return read_facts(sources, target=target)
 
 
 def _show_commit(result: CommitResult, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +27,24 @@ author_option = click.option(
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Say what would happen and write nothing."
 )
+
+files_argument = click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+)  # fmt: skip
+target_option = click.option(
+    "--target",
+    type=click.Choice(["answers", "alt"]),
+    help="zsRE records only: teach the true answer, or the counterfactual one.",
+)
+
+
+def contents(files: tuple[str, ...]) -> list[tuple[str, bytes]]:
+    """The files with what is in them; ``-`` is standard input."""
+    return [
+        (name, sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes())
+        for name in files
+    ]
 
 
 def open_repo(ctx: click.Context, progress: Progress | None = None) -> Repo:

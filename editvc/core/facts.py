@@ -68,14 +68,18 @@ class Fact:
         about = self.relation if self.relation is not None else self.prompt
         return SlotId(digest_of([normalised(self.subject), normalised(about)]))
 
-    def to_json(self) -> dict[str, Any]:
-        """The canonical form: fields at their defaults are left out."""
-        record: dict[str, Any] = {"kind": "fact"}
+    def to_record(self) -> dict[str, Any]:
+        """The fact as a user writes it, in editvc's own schema. Defaults are left out."""
+        record: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if value not in (None, ()):
                 record[field.name] = list(value) if isinstance(value, tuple) else value
         return record
+
+    def to_json(self) -> dict[str, Any]:
+        """What is stored and hashed: the record and its kind."""
+        return {"kind": "fact"} | self.to_record()
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Fact:

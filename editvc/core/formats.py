@@ -1,6 +1,7 @@
-"""Facts from files: editvc's own schema, CounterFact, MQuAKE, EasyEdit requests and zsRE.
+"""Facts from files: editvc's own schema, and those of datasets and other tools, as JSON or CSV.
 
-All or nothing: the facts of every input, each with the place it was written at, or one
+:func:`examined` reads all there is, facts and problems. :func:`read_facts` is the same reading, all
+or nothing: the facts of every input, each with the place it was written at, or one
 :class:`FactFileError` that names the first problem and lists the others.
 """
 
@@ -14,8 +15,21 @@ from editvc.core.facts import Fact, FactError
 from editvc.core.ids import SlotId
 from editvc.core.reading import FactFileError, Record, decoded, place, read_records
 from editvc.core.schemas import Target, TargetChoiceError, facts_of, is_record
+from editvc.core.tables import is_table, read_table
 
-__all__ = ["FactFileError", "SourcedFact", "Target", "decoded", "marked", "read_facts"]
+__all__ = [
+    "FactFileError",
+    "Reading",
+    "SourcedFact",
+    "Target",
+    "decoded",
+    "examined",
+    "marked",
+    "read_facts",
+]
+
+Source = tuple[str, str | bytes]
+"""A file's name (``-``: standard input) and what is in it: text, or bytes to be read as UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,28 +53,48 @@ class SourcedFact:
         return place(self.file, self.line) + (f" (record {self.record})" if not self.line else "")
 
 
-def read_facts(
-    sources: Sequence[tuple[str, str]], *, target: Target | None = None
-) -> list[SourcedFact]:
-    """All facts of ``sources``, pairs of a file's name (``-``: standard input) and its text.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What :func:`examined` found: the good facts, and the problems by file and line."""
+
+    facts: tuple[SourcedFact, ...]
+    problems: tuple[FactFileError, ...]
+    files: tuple[str, ...]
+
+    @property
+    def findings(self) -> list[FactFileError]:
+        """The problems, and the repeats too, which no reading fails for: a commit skips them."""
+        repeats = [_repeat(item) for item in self.facts if item.duplicate_of is not None]
+        return _in_order(self.files, [*self.problems, *repeats])
+
+
+def examined(sources: Sequence[Source], *, target: Target | None = None) -> Reading:
+    """Read ``sources`` to their end, past every record that is wrong.
 
     ``target`` says which answer of a zsRE record to teach; the other schemas do not ask for it.
-    The order is that of the files; repeats are marked as by :func:`marked`. Raises
-    :class:`FactFileError`, also where two facts of one slot have different targets.
+    Repeats are marked as by :func:`marked`; a fact that contradicts an earlier one of its slot is
+    a problem. Of one record, and of a file that is no JSON, the first problem is told.
     """
     found: list[SourcedFact] = []
     problems: list[FactFileError] = []
-    for file, text in sources:
-        facts, wrong = _in_file(file, text, target)
+    for file, data in sources:
+        facts, wrong = _in_file(file, data, target)
         found += facts
         problems += wrong
     found, contradictions = _mark(found)
-    problems += contradictions
-    if problems:
-        order = {file: i for i, (file, _) in reversed(list(enumerate(sources)))}
-        problems.sort(key=lambda error: (order[error.file], error.line or 0))
-        raise _together(problems)
-    return found
+    files = tuple(file for file, _ in sources)
+    return Reading(tuple(found), tuple(_in_order(files, [*problems, *contradictions])), files)
+
+
+def read_facts(sources: Sequence[Source], *, target: Target | None = None) -> list[SourcedFact]:
+    """All facts of ``sources``, as :func:`examined` finds them, if there is no problem in any.
+
+    Raises :class:`FactFileError`, also where two facts of one slot have different targets.
+    """
+    reading = examined(sources, target=target)
+    if reading.problems:
+        raise _together(reading.problems)
+    return list(reading.facts)
 
 
 def marked(facts: Iterable[SourcedFact]) -> list[SourcedFact]:
@@ -75,10 +109,18 @@ def marked(facts: Iterable[SourcedFact]) -> list[SourcedFact]:
 
 
 def _in_file(
-    file: str, text: str, target: Target | None
+    file: str, data: str | bytes, target: Target | None
 ) -> tuple[list[SourcedFact], list[FactFileError]]:
     """The facts of one file, and what is wrong in it."""
-    records, problems = read_records(file, text, is_record=is_record)
+    try:
+        text = decoded(file, data) if isinstance(data, bytes) else data
+    except FactFileError as error:
+        return [], [error]
+    records, problems = (
+        read_table(file, text)
+        if is_table(file, text)
+        else read_records(file, text, is_record=is_record)
+    )
     facts: list[SourcedFact] = []
     for record in records:
         try:
@@ -124,6 +166,22 @@ def _contradiction(item: SourcedFact, earlier: SourcedFact) -> FactFileError:
         record=item.record,
         field="target_new",
         hint="Keep one of the two, or commit them one after the other with --supersede.",
+    )
+
+
+def _in_order(files: Sequence[str], problems: Iterable[FactFileError]) -> list[FactFileError]:
+    order = {file: i for i, file in reversed(list(enumerate(files)))}
+    return sorted(problems, key=lambda error: (order[error.file], error.line or 0))
+
+
+def _repeat(item: SourcedFact) -> FactFileError:
+    return FactFileError(
+        item.file,
+        f"says of {item.fact.subject!r} what {item.duplicate_of} says already",
+        line=item.line,
+        record=item.record,
+        field="target_new",
+        hint="Take it out, or leave it: a commit skips it.",
     )
 
 

@@ -20,7 +20,7 @@ SHOWN = 5
 """Further problems that a message lists; ``others`` has all of them."""
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-_BYTE_ORDER_MARK = "\ufeff"
+BYTE_ORDER_MARK = "\ufeff"
 _TYPES = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
 
 
@@ -57,6 +57,17 @@ class FactFileError(EditvcError):
         inner = f"record {self.record}: " if self.record is not None else ""
         inner += f"field '{self.field}': " if self.field is not None else ""
         return f"{place(self.file, self.line)}: {inner}{self.problem}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Only the problem itself, for scripts; ``None`` where there is nothing to name."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "record": self.record,
+            "field": self.field,
+            "problem": self.problem,
+            "hint": self.hint,
+        }
 
     def _further(self) -> list[str]:
         lines = [error.headline for error in self.others[:SHOWN]]
@@ -116,7 +127,7 @@ def read_records(
     ``is_record`` tells whether an object is a record itself, which settles whether a list inside
     it is part of the record or the list of records.
     """
-    document = _Text(file, text.removeprefix(_BYTE_ORDER_MARK))
+    document = _Text(file, text.removeprefix(BYTE_ORDER_MARK))
     try:
         _refuse_half_characters(document)
         if not document.text.strip(" \t\r\n"):
@@ -162,13 +173,17 @@ class _Text:
         except _DuplicateKeyError as error:
             raise self.twice(offset, error.key) from error
         except RecursionError as error:
-            raise self.error(offset, "is nested too deeply to be a fact") from error
+            raise self.error(
+                offset, "is nested too deeply to be a fact", hint=f"Write it like {EXAMPLE}"
+            ) from error
         except _ConstantError as error:
             raise self.error(
                 offset, f"holds {error.name}, which is no JSON", hint="Leave it out, or write null."
             ) from error
         except ValueError as error:  # the interpreter's own limit on the digits of a number
-            raise self.error(offset, "holds a number of too many digits") from error
+            raise self.error(
+                offset, "holds a number of too many digits", hint="Write it as text, in quotes."
+            ) from error
 
     def twice(self, offset: int, key: str) -> FactFileError:
         return self.error(

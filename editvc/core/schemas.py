@@ -23,6 +23,7 @@ NO_ANSWER = "<|endoftext|>"
 
 _OWN_KEYS = tuple(field.name for field in fields(Fact))
 _REQUIRED = ("subject", "prompt", "target_new")
+_FASTEDIT_KEYS = ("subject", "prompt", "target", "queries")
 
 
 class TargetChoiceError(FactError):
@@ -91,6 +92,8 @@ def facts_of(record: dict[str, Any], target: Target | None) -> list[Fact]:
             return list(read(_Fields(record), target))
     if isinstance(record.get("locality"), dict) or _is_bare_request(record):
         return list(_easyedit(_Fields(record), target))
+    if _is_fastedit(record):
+        return [_fastedit(_Fields(record))]
     return [_own(_Fields(record))]
 
 
@@ -101,15 +104,20 @@ def is_record(whole: dict[str, Any]) -> bool:
     )
 
 
-def _own(source: _Fields) -> Fact:
+def _refuse_others(source: _Fields, keys: tuple[str, ...]) -> None:
+    """Raise at a key that is none of ``keys``: a misspelt one would be dropped in silence."""
     for key in source.record:
-        if key not in _OWN_KEYS:
-            near = difflib.get_close_matches(key, _OWN_KEYS, n=1)
+        if key not in keys:
+            near = difflib.get_close_matches(key, keys, n=1)
             raise FactError(
                 key,
                 "is no field of a fact",
-                hint=f"Did you mean '{near[0]}'?" if near else f"Fields: {', '.join(_OWN_KEYS)}.",
+                hint=f"Did you mean '{near[0]}'?" if near else f"Fields: {', '.join(keys)}.",
             )
+
+
+def _own(source: _Fields) -> Fact:
+    _refuse_others(source, _OWN_KEYS)
     return Fact(
         subject=source.text("subject"),
         prompt=source.prompt(),
@@ -134,7 +142,11 @@ def _counterfact_or_mquake(source: _Fields, _: Target | None) -> Iterator[Fact]:
         )
         return
     if not rewrite:
-        raise FactError("requested_rewrite", "is an empty list: there is no edit in it")
+        raise FactError(
+            "requested_rewrite",
+            "is an empty list: there is no edit in it",
+            hint="Write at least one edit there, or take the record out.",
+        )
     for i, item in enumerate(rewrite):
         edit = _inner(item, f"requested_rewrite[{i}]")
         question = edit.optional_text("question")
@@ -201,7 +213,11 @@ def _zsre(source: _Fields, target: Target | None) -> Iterator[Fact]:
     prompt = _template(source.text("src"), subject, "src")
     answers = source.texts("answers")
     if not answers and target == "answers":
-        raise FactError("answers", "is missing or empty, and --target answers asks for it")
+        raise FactError(
+            "answers",
+            "is missing or empty, and --target answers asks for it",
+            hint="Fill it in, take the record out, or choose --target alt.",
+        )
     yield Fact(
         subject=subject,
         prompt=prompt,
@@ -209,6 +225,27 @@ def _zsre(source: _Fields, target: Target | None) -> Iterator[Fact]:
         target_true=answers[0] if target == "alt" and answers else None,
         paraphrases=source.text_or_texts("rephrase"),
         locality=source.text_or_texts("loc"),
+    )
+
+
+def _ultraeditbench(source: _Fields, _: Target | None) -> Iterator[Fact]:
+    subject = source.text("subject")
+    yield Fact(
+        subject=subject,
+        prompt=_template(source.text("prompt"), subject, "prompt"),
+        target_new=source.text("ans"),
+        paraphrases=source.text_or_texts("rephrase_prompt"),
+        locality=source.text_or_texts("loc"),
+    )
+
+
+def _fastedit(source: _Fields) -> Fact:
+    _refuse_others(source, _FASTEDIT_KEYS)
+    return Fact(
+        subject=source.text("subject"),
+        prompt=source.prompt(),
+        target_new=source.text("target"),
+        paraphrases=source.texts("queries"),
     )
 
 
@@ -220,6 +257,7 @@ _FOREIGN: tuple[tuple[frozenset[str], Callable[[_Fields, Target | None], Iterato
         _counterfact_or_mquake,
     ),
     (frozenset(("src", "alt", "answers")), _zsre),
+    (frozenset(("ans", "loc_ans")), _ultraeditbench),
     (
         frozenset(
             ("ground_truth", "rephrase_prompt", "portability", "locality_prompt", "loc_prompt")
@@ -228,6 +266,11 @@ _FOREIGN: tuple[tuple[frozenset[str], Callable[[_Fields, Target | None], Iterato
     ),
 )
 """Which keys give a schema away, first match first."""
+
+
+def _is_fastedit(record: dict[str, Any]) -> bool:
+    """Beside ``target_new`` these keys are mistakes in a record of editvc's own."""
+    return "target_new" not in record and ("target" in record or "queries" in record)
 
 
 def _is_bare_request(record: dict[str, Any]) -> bool:
@@ -307,4 +350,8 @@ def _inner(value: Any, path: str) -> _Fields:
 
 
 def _wrong_type(field: str, wanted: str, value: Any) -> FactError:
-    return FactError(field, f"must be {wanted}, got {type_name(value)}")
+    return FactError(
+        field,
+        f"must be {wanted}, got {type_name(value)}",
+        hint=f"Write {wanted} there; an optional field can be left out.",
+    )

@@ -25,9 +25,17 @@ EXAMPLES = sorted((ROOT / "examples" / "facts").iterdir())
 
 
 def test_the_page_has_an_example_of_every_schema():
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 8
     subjects = [read_facts([("b", block)], target="alt")[0].fact.subject for block in BLOCKS]
-    assert subjects == ["France", "Japan", "France", "Frankenstein", "Egypt", "Marie Curie"]
+    assert subjects == [
+        "France", "Japan", "France", "Frankenstein", "Egypt", "Marie Curie", "Norway",
+        "The Swan of Tuonela",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["fastedit.json", "ultraeditbench.json", "facts.csv"])
+def test_the_page_shows_the_example_file(name):
+    assert (ROOT / "examples" / "facts" / name).read_text(encoding="utf-8") in FACTS_PAGE
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
@@ -99,6 +107,11 @@ LYON = {"subject": "France", "prompt": "The capital of {} is", "target_new": "Ly
         json.dumps({"requested_rewrite": []}),
         json.dumps({"subject": "F", "src": "F?", "alt": "x"}),
         json.dumps([LYON, LYON | {"target_new": "Nice"}]),
+        "subject,prompt,target_new",
+        "subject,prompt,target_new,subject",
+        "subject,prompt,target_new,x",
+        "subject,prompt,target_new\na,b",
+        'subject,prompt,target_new\n"a,{} b,c',
     ],
 )
 def test_every_text_of_a_refusal_is_on_the_page(text):

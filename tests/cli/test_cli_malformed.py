@@ -1,0 +1,32 @@
+"""Whatever is wrong in a file of facts, `commit` says so in one error and commits nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from cli_runs import inside
+from hypothesis import given, settings
+from tiny_repos import contents
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "core"))
+
+from fact_schemas import SCHEMAS, malformed, malformed_tables
+
+
+@pytest.mark.parametrize("schema", [*SCHEMAS, "csv"])
+def test_200_malformed_files_leave_the_repository_as_it_was(here: Path, schema: str) -> None:
+    before = contents(here)
+
+    @settings(max_examples=200, deadline=None)
+    @given(malformed_tables() if schema == "csv" else malformed(schema))
+    def refused(text: str) -> None:
+        data = text.encode("utf-8", "surrogatepass")
+        ran = inside("commit", "-", "--target", "alt", stdin=data)
+        assert (ran.code, ran.out) == (1, "")
+        message, hint = ran.err.splitlines()
+        assert message.startswith("error: standard input:") and hint.startswith("hint: ")
+
+    refused()
+    assert contents(here) == before
