@@ -21,8 +21,8 @@ Target = Literal["answers", "alt"]
 NO_ANSWER = "<|endoftext|>"
 """What ROME's and EasyEdit's loaders write for an old answer that they do not know."""
 
-_OWN_KEYS = tuple(field.name for field in fields(Fact))
-_REQUIRED = ("subject", "prompt", "target_new")
+OWN_KEYS = tuple(field.name for field in fields(Fact))
+REQUIRED = ("subject", "prompt", "target_new")
 _FASTEDIT_KEYS = ("subject", "prompt", "target", "queries")
 
 
@@ -99,7 +99,7 @@ def facts_of(record: dict[str, Any], target: Target | None) -> list[Fact]:
 
 def is_record(whole: dict[str, Any]) -> bool:
     """Whether an object is a record itself, rather than a wrapper of a list of records."""
-    return any(key in whole for key in _REQUIRED) or any(
+    return any(key in whole for key in REQUIRED) or any(
         not marks.isdisjoint(whole) for marks, _ in _FOREIGN
     )
 
@@ -117,7 +117,7 @@ def _refuse_others(source: _Fields, keys: tuple[str, ...]) -> None:
 
 
 def _own(source: _Fields) -> Fact:
-    _refuse_others(source, _OWN_KEYS)
+    _refuse_others(source, OWN_KEYS)
     return Fact(
         subject=source.text("subject"),
         prompt=source.prompt(),
@@ -276,7 +276,7 @@ def _is_fastedit(record: dict[str, Any]) -> bool:
 def _is_bare_request(record: dict[str, Any]) -> bool:
     """Only the three keys that editvc and EasyEdit share, and no placeholder: EasyEdit's."""
     prompt = record.get("prompt")
-    return record.keys() == set(_REQUIRED) and isinstance(prompt, str) and PLACEHOLDER not in prompt
+    return record.keys() == set(REQUIRED) and isinstance(prompt, str) and PLACEHOLDER not in prompt
 
 
 def _template(prompt: str, subject: str, field: str) -> str:

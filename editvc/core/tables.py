@@ -5,13 +5,10 @@ from __future__ import annotations
 import csv
 import difflib
 import io
-from dataclasses import fields
 
-from editvc.core.facts import Fact
 from editvc.core.reading import BYTE_ORDER_MARK, FactFileError, Record
+from editvc.core.schemas import OWN_KEYS, REQUIRED
 
-COLUMNS = tuple(field.name for field in fields(Fact))
-REQUIRED = ("subject", "prompt", "target_new")
 LISTS = ("paraphrases", "locality", "tags")
 SEPARATOR = "|"
 """Between the texts in one cell of a list; a list's column may also stand several times."""
@@ -86,9 +83,9 @@ def _header_problems(file: str, line: int, header: list[str]) -> list[FactFileEr
         if name not in header
     ]
     for name in dict.fromkeys(header):
-        if name not in COLUMNS:
-            near = difflib.get_close_matches(name, COLUMNS, n=1)
-            hint = f"Did you mean '{near[0]}'?" if near else f"Columns: {', '.join(COLUMNS)}."
+        if name not in OWN_KEYS:
+            near = difflib.get_close_matches(name, OWN_KEYS, n=1)
+            hint = f"Did you mean '{near[0]}'?" if near else f"Columns: {', '.join(OWN_KEYS)}."
             problems.append(problem(name, "is no field of a fact", hint))
         elif header.count(name) > 1 and name not in LISTS:
             hint = f"Keep one; only {', '.join(LISTS)} may have several columns."

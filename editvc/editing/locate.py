@@ -20,6 +20,7 @@ from editvc.core.ids import canonical_json
 from editvc.core.recipe import Recipe
 from editvc.editing.architectures import architecture_of
 from editvc.editing.delta import Factored
+from editvc.editing.diagnostics import leverage
 from editvc.editing.replay import logits_of, padded_right, undisturbed
 from editvc.editing.solvers import SolveError, Whitening, solve
 from editvc.editing.spread import (
@@ -29,6 +30,7 @@ from editvc.editing.spread import (
     share_of,
     spread_alone,
     subject_states,
+    whitened,
 )
 from editvc.editing.targets import (
     MEMORY,
@@ -172,7 +174,7 @@ def locate_together(
         if not solved:
             z = hidden + deltas * gain
         shares = (z - hidden) / ((len(recipe.layers) - place) * gain)
-        residuals[layer] = asked(shares, keys[layer], whitenings[layer])
+        residuals[layer] = asked(shares, leverage(whitened(keys[layer], whitenings[layer])))
         for request, key, residual in zip(requests, keys[layer], residuals[layer], strict=True):
             _require_finite(request, layer, key, residual)
         solved[layer] = solve(
@@ -197,7 +199,7 @@ def _deltas(
     lowest = layers[0]
     residuals = torch.stack([one.residuals[lowest] for one in alone])
     keys = torch.stack([one.keys[lowest] for one in alone])
-    return share_of(residuals, keys, whitenings[lowest]) * len(layers)
+    return share_of(residuals, leverage(whitened(keys, whitenings[lowest]))) * len(layers)
 
 
 def knows(

@@ -64,8 +64,9 @@ def spread_alone(
         each, hidden = subject_states(model, flat, layer, layers[-1], acting)
         keys[layer] = over_contexts(each, contexts)
         shares = (z - hidden[::contexts]) / ((len(layers) - place) * gain)
-        residuals[layer] = asked(shares, keys[layer], whitenings[layer])
-        delivered = _delivered(each, keys[layer], whitenings[layer], contexts)
+        white = whitened(keys[layer], whitenings[layer])
+        residuals[layer] = asked(shares, leverage(white))
+        delivered = _delivered(whitened(each, whitenings[layer]), white, contexts)
         whole = shares.repeat_interleave(contexts, dim=0)
         acting[layer] = injecting(whole * (delivery_factor * delivered)[:, None].to(whole), flat)
     return [
@@ -77,35 +78,33 @@ def spread_alone(
     ]
 
 
-def asked(shares: Tensor, keys: Tensor, whitening: Whitening) -> Tensor:
-    """Residuals (n, u) for which each edit alone gives back ``shares`` (n, u) at ``keys`` (n, v).
+def asked(shares: Tensor, alone: Tensor) -> Tensor:
+    """Residuals (n, u) for which each edit alone gives back ``shares`` (n, u).
 
     Ridge regression of one edit returns ``r q / (1 + q)``, with its leverage ``q = k^T A^-1 k`` and
-    ``A = lambda C``. So ``r = s (1 + q) / q``: the equality constraint of ROME, met by every edit
-    that is alone, in the batch of MEMIT. Not finite where the key is zero: there is no such r.
+    ``A = lambda C``; ``alone`` (n,) has the q. So ``r = s (1 + q) / q``: the equality constraint of
+    ROME, met by every edit that is alone, in the batch of MEMIT. Not finite where q is zero: there
+    is no such r.
     """
-    alone = _leverage(keys, whitening).to(shares)[:, None]
-    return shares * ((1 + alone) / alone)
+    factor = alone.to(shares)[:, None]
+    return shares * ((1 + factor) / factor)
 
 
-def share_of(residuals: Tensor, keys: Tensor, whitening: Whitening) -> Tensor:
-    """The shares (n, u) that residuals (n, u) were :func:`asked` for."""
-    alone = _leverage(keys, whitening).to(residuals)[:, None]
-    return residuals * (alone / (1 + alone))
+def share_of(residuals: Tensor, alone: Tensor) -> Tensor:
+    """The shares (n, u) that residuals (n, u) were :func:`asked` for, with the same ``alone``."""
+    factor = alone.to(residuals)[:, None]
+    return residuals * (factor / (1 + factor))
 
 
-def _leverage(keys: Tensor, whitening: Whitening) -> Tensor:
-    """``k^T A^-1 k`` of keys (n, v): (n,) float64."""
-    return leverage(whitening.whiten(keys.T.double().cpu()))
+def whitened(keys: Tensor, whitening: Whitening) -> Tensor:
+    """Keys (n, v) as columns in float64 on the CPU, whitened: (v, n)."""
+    return whitening.whiten(keys.T.double().cpu())
 
 
-def _delivered(each: Tensor, keys: Tensor, whitening: Whitening, contexts: int) -> Tensor:
-    """``a`` of every (edit, context) key ``each`` (n * contexts, v), for keys (n, v)."""
-    white = whitening.whiten(keys.T.double().cpu())
-    in_contexts = whitening.whiten(each.T.double().cpu())
-    together = (white.repeat_interleave(contexts, dim=1) * in_contexts).sum(dim=0)
-    alone = leverage(white).repeat_interleave(contexts)
-    return (together / alone).to(each.device)
+def _delivered(each: Tensor, white: Tensor, contexts: int) -> Tensor:
+    """``a`` of every (edit, context) key ``each`` (v, n * contexts), for keys (v, n), whitened."""
+    together = (white.repeat_interleave(contexts, dim=1) * each).sum(dim=0)
+    return together / leverage(white).repeat_interleave(contexts)
 
 
 def subject_states(
