@@ -84,7 +84,7 @@ class Materialiser:
     @cached_property
     def architecture(self) -> Architecture:
         """Where the editable weights are in the base."""
-        return architecture_of(self.base.model_type)
+        return architecture_of(self.base.model_type, self.base.architecture)
 
     @cached_property
     def folder(self) -> Path:
@@ -92,8 +92,9 @@ class Materialiser:
 
         Raises ``BaseMismatchError``, naming the tensor that differs.
         """
-        folder = resolve(self.base.source, self.base.revision)
-        require_same(self.base, describe(folder, self.base.source, self.base.revision))
+        base = self.base
+        folder = resolve(base.source, base.revision)
+        require_same(base, describe(folder, base.source, base.revision, base.architecture))
         return folder
 
     @cached_property

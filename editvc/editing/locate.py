@@ -18,7 +18,7 @@ from torch import Tensor
 
 from editvc.core.ids import canonical_json
 from editvc.core.recipe import Recipe
-from editvc.editing.architectures import architecture_of
+from editvc.editing.architectures import architecture_in
 from editvc.editing.delta import Factored
 from editvc.editing.diagnostics import leverage
 from editvc.editing.replay import logits_of, padded_right, undisturbed
@@ -165,7 +165,7 @@ def locate_together(
         return []
     rows = trace(tokenizer, requests, recipe.contexts)
     deltas = _deltas(alone, recipe.layers, whitenings).to(_device(model))
-    gain = architecture_of(model.config.model_type).gain(model.config)
+    gain = architecture_in(model).gain(model.config)
     keys: dict[int, Tensor] = {}
     residuals: dict[int, Tensor] = {}
     solved: dict[int, Factored] = {}

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from editvc.editing.architectures import architecture_of
+from editvc.editing.architectures import architecture_in
 from editvc.editing.replay import Enough, padded_right, undisturbed
 
 TOKENS_PER_BATCH = 4096
@@ -46,7 +46,7 @@ def keys_at(
 
     All rows run at once, no further than the highest of ``layers``.
     """
-    architecture = architecture_of(model.config.model_type)
+    architecture = architecture_in(model)
     ids, mask = padded_right(rows, next(model.parameters()).device)
     wanted = torch.zeros_like(mask, dtype=torch.bool)
     for row, columns in enumerate(places):

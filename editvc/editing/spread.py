@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editvc.editing.architectures import architecture_of
+from editvc.editing.architectures import architecture_in
 from editvc.editing.delta import Factored
 from editvc.editing.diagnostics import leverage
 from editvc.editing.replay import Enough, first_tensor, padded_right, undisturbed
@@ -56,7 +56,7 @@ def spread_alone(
     """
     contexts = len(rows[0])
     flat = [row for edit in rows for row in edit]
-    gain = architecture_of(model.config.model_type).gain(model.config)
+    gain = architecture_in(model).gain(model.config)
     acting: dict[int, Callable[..., Tensor]] = {}
     keys: dict[int, Tensor] = {}
     residuals: dict[int, Tensor] = {}
@@ -116,7 +116,7 @@ def subject_states(
     :meth:`editvc.editing.architectures.Architecture.aimed` says. In float32 at least. Runs no
     further than block ``last`` and no further right than the subject.
     """
-    architecture = architecture_of(model.config.model_type)
+    architecture = architecture_in(model)
     device = next(model.parameters()).device
     ids, mask = padded_right([row.ids[: row.subject + 1] for row in rows], device)
     ends = torch.tensor([row.subject for row in rows], device=device)

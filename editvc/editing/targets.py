@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from editvc.core.recipe import Recipe
-from editvc.editing.architectures import Architecture, architecture_of
+from editvc.editing.architectures import Architecture, architecture_in
 from editvc.editing.prefixes import Row
 from editvc.editing.replay import Tails, logits_of, only_at, run_tails, undisturbed
 from editvc.editing.tracing import Request, Traced, subject_tokens, trace
@@ -105,7 +105,7 @@ def find_targets(
     :class:`editvc.editing.architectures.LayersError` and
     :class:`editvc.editing.replay.ReplayError`.
     """
-    architecture = architecture_of(model.config.model_type)
+    architecture = architecture_in(model)
     architecture.require_editable(recipe.layers)
     edits = trace_edits(tokenizer, requests, recipe)
     order = sorted(range(len(edits)), key=lambda i: (edits[i].tail, edits[i].prefix, i))

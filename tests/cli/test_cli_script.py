@@ -73,7 +73,7 @@ def test_help_and_version_in_a_bare_environment(work: Path) -> None:
     commands = [
         *("init", "lint", "convert", "commit", "ask", "log", "show", "status", "diff", "revert"),
         *("squash", "compact", "health", "export", "publish", "branch", "switch", "stats", "fsck"),
-        "config",
+        *("config", "arch"),
     ]
     listed = [line.split()[0] for line in shown.out.split("Commands:\n")[1].splitlines()]
     assert listed == commands

@@ -1,0 +1,359 @@
+"""Find the block of a family that the architecture table lacks, and check one against a model.
+
+Paths are read off a model without weights, built from its config. Whether a norm or a factor
+stands behind the down projection is measured: on a narrow random model of the same config where
+one can be built, and always on the real one before a repository is made with the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from editvc.editing.architectures import Architecture
+from editvc.editing.replay import first_tensor, logits_of, undisturbed
+from editvc.editing.targets import inner_size
+from editvc.errors import EditvcError
+
+_TOLERANCE = 1e-3
+_TOKENS = 5
+
+
+class StructureError(EditvcError):
+    """A model whose structure does not show one block, or contradicts the one that was given."""
+
+    def __init__(self, model_type: str, problem: str, *, hint: str = "") -> None:
+        super().__init__(f"model type '{model_type}': {problem}", hint=hint)
+        self.model_type = model_type
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The block that a structure shows; ``measured`` is False where no narrow model was built.
+
+    Then ``normed`` and ``factor`` are at their defaults, and what a repository begins with says
+    whether they hold.
+    """
+
+    architecture: Architecture
+    measured: bool
+
+
+def config_in(folder: Path, named: str) -> Any:
+    """The transformers config of a folder, whose model type is ``named`` in errors.
+
+    Runs no code of the folder. Raises :class:`StructureError`.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # a family's own checks raise whatever they like
+        raise StructureError(
+            named,
+            f"transformers cannot read its config: {_first_line(error)}",
+            hint="A newer transformers may know it. Code from a model's folder is never run.",
+        ) from error
+
+
+def skeleton(config: Any) -> Any:
+    """The causal language model of a config on the ``meta`` device: shapes, but no weights."""
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(deepcopy(config)).eval()
+    except Exception as error:  # so does its model's constructor
+        raise StructureError(
+            config.model_type,
+            f"transformers builds no causal language model of it: {_first_line(error)}",
+            hint="editvc edits decoders that AutoModelForCausalLM loads.",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def find_block(config: Any) -> Found:
+    """The block of a config's family, from its structure alone.
+
+    Raises :class:`StructureError` where the structure is ambiguous, a mixture of experts, or does
+    something with the down projection's output that no block can say.
+    """
+    model = skeleton(config)
+    name, count = config.model_type, getattr(config, "num_hidden_layers", None)
+    if not isinstance(getattr(config, "intermediate_size", 0), int | None):
+        raise StructureError(name, "its blocks are not alike: intermediate_size is a list")
+    layers = _only(name, "lists of blocks", _lists(model, count))
+    blocks = list(model.get_submodule(layers))
+    down = _only(name, "down projections", _down_projections(name, blocks[0], config))
+    module = blocks[0].get_submodule(down)
+    for index, block in enumerate(blocks):
+        if dict(block.named_modules()).keys() != dict(blocks[0].named_modules()).keys():
+            raise StructureError(name, f"block {index} is not like block 0")
+    norms = _norms_beside(model, layers)
+    proposed = Architecture(name, layers, down, norms[0] if norms else "", _is_conv1d(module))
+    narrow = _narrow(config)
+    if narrow is None:
+        return Found(replace(proposed, final_norm=_only(name, "final norms", norms)), False)
+    norms = _called_after(narrow, proposed, norms)
+    proposed = replace(proposed, final_norm=_only(name, "final norms", norms))
+    found = _with_arrival(proposed, narrow)
+    check_block(narrow, found)
+    return Found(found, True)
+
+
+def check_block(model: Any, architecture: Architecture) -> None:
+    """Raise :class:`StructureError` unless a loaded model does what the block says.
+
+    The paths lead to modules, the down projection is stored as said and gives the hidden size,
+    what it gives arrives as said behind every block, and the head makes the model's logits of what
+    the final norm gives.
+    """
+    name = architecture.model_type
+    try:
+        modules = [architecture.module(model, at) for at in range(architecture.depth(model))]
+        architecture.norm(model)
+        architecture.gain(model.config)
+    except (AttributeError, TypeError) as error:
+        raise StructureError(name, f"the block does not fit the model: {error}") from error
+    shape = _features(modules[0])
+    if _is_conv1d(modules[0]) != architecture.transposed or shape is None:
+        kind = type(modules[0]).__name__
+        raise StructureError(name, f"{architecture.down_proj} is a {kind}: transposed is wrong")
+    if shape[0] != model.config.hidden_size:
+        raise StructureError(
+            name, f"{architecture.down_proj} gives {shape[0]} numbers, not the hidden state's"
+        )
+    expected = None if architecture.normed else architecture.gain(model.config)
+    for layer, gain in enumerate(arrivals(model, architecture)):
+        if not _same(gain, expected):
+            raise StructureError(
+                name,
+                f"what the down projection of layer {layer} gives arrives {_told(gain)} behind its "
+                f"block, and not {_told(expected)} as the block says",
+                hint="`normed` and `factor` say how it arrives.",
+            )
+    _check_head(model, architecture)
+
+
+def arrivals(model: Any, architecture: Architecture) -> list[float | None]:
+    """How much of what each down projection gives arrives behind its block; None through a norm.
+
+    Measured by running every block a second time, with a vector added to that output.
+    """
+    gains: list[float | None] = []
+
+    def measuring(down: Any) -> Callable[..., None]:
+        def measure(block: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+            plain = first_tensor(output)
+            added = torch.linspace(-1, 1, plain.shape[-1], device=plain.device, dtype=plain.dtype)
+            added *= plain.norm(dim=-1).mean()
+            handle = down.register_forward_hook(lambda _module, _args, given: given + added)
+            try:
+                moved = first_tensor(block.forward(*args, **kwargs)) - plain
+            finally:
+                handle.remove()
+            gains.append(_gain(moved.double(), added.double()))
+
+        return measure
+
+    with undisturbed(model) as handles, torch.no_grad():
+        for layer in range(architecture.depth(model)):
+            hook = measuring(architecture.module(model, layer))
+            block = architecture.block(model, layer)
+            handles.append(block.register_forward_hook(hook, with_kwargs=True))
+        model(**_tokens(model), use_cache=False)
+    return gains
+
+
+def _gain(moved: Tensor, added: Tensor) -> float | None:
+    """The factor g of ``moved = g added`` at every token, (1, tokens, u) and (u,)."""
+    gain = float((moved @ added).mean() / (added @ added))
+    off = float((moved - gain * added).norm(dim=-1).max())
+    return gain if off < _TOLERANCE * abs(gain) * float(added.norm()) else None
+
+
+def _same(gain: float | None, other: float | None) -> bool:
+    if gain is None or other is None:
+        return gain is other
+    return abs(gain - other) <= _TOLERANCE * abs(other)
+
+
+def _told(gain: float | None) -> str:
+    return "through a norm" if gain is None else f"{gain:.4g}-fold"
+
+
+def _check_head(model: Any, architecture: Architecture) -> None:
+    seen: list[Tensor] = []
+    with undisturbed(model) as handles, torch.no_grad():
+        handles.append(
+            architecture.norm(model).register_forward_hook(
+                lambda _module, _args, output: seen.append(first_tensor(output))
+            )
+        )
+        expected = model(**_tokens(model), use_cache=False).logits.float()
+        try:
+            found = logits_of(model, seen[-1]).float()
+            off = float((found - expected).norm() / expected.norm())
+        except (IndexError, RuntimeError):  # the norm was not run, or gives another size
+            off = torch.inf
+    if not off <= _TOLERANCE:
+        raise StructureError(
+            architecture.model_type,
+            f"its logits are not the head's on what {architecture.final_norm} gives",
+            hint="Its head does more than editvc can follow; this family cannot be edited.",
+        )
+
+
+def _tokens(model: Any) -> dict[str, Tensor]:
+    ids = torch.arange(_TOKENS, device=next(model.parameters()).device)[None]
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def _only(model_type: str, what: str, found: list[str]) -> str:
+    if len(found) == 1:
+        return found[0]
+    raise StructureError(
+        model_type,
+        f"its structure is ambiguous: {what}: " + (", ".join(found) or "none"),
+        hint="Write the block by hand, as in editvc/editing/architectures.toml, and give it to "
+        "`editvc init MODEL --architecture FILE`, which checks it on the model.",
+    )
+
+
+def _lists(model: Any, depth: int | None) -> list[str]:
+    """Paths of the module lists as long as the model is deep, without those inside another."""
+    found = [
+        path
+        for path, module in model.named_modules()
+        if isinstance(module, torch.nn.ModuleList) and len(module) == depth
+    ]
+    return [path for path in found if not any(path.startswith(f"{outer}.") for outer in found)]
+
+
+def _down_projections(name: str, block: Any, config: Any) -> list[str]:
+    """Paths of the linear maps from the MLP's inner size to the hidden one, outside attention."""
+    if any(isinstance(part, torch.nn.ModuleList) for part in block.modules()) or any(
+        parameter.ndim > 2 for parameter in block.parameters()
+    ):
+        raise StructureError(
+            name,
+            "a block holds a list of modules or stacked weights, as mixtures of experts and "
+            "convolutions do",
+            hint="editvc edits transformers with one MLP a block.",
+        )
+    attention = [
+        path for path, part in block.named_modules() if "attention" in type(part).__name__.lower()
+    ]
+    shapes = {
+        path: _features(part)
+        for path, part in block.named_modules()
+        if not any(path == outer or path.startswith(f"{outer}.") for outer in attention)
+    }
+    wide = (config.hidden_size, inner_size(config))
+    return [path for path, shape in shapes.items() if shape == wide]
+
+
+def _features(module: Any) -> tuple[int, int] | None:
+    """Output and input size of a linear map, None of anything else."""
+    if isinstance(module, torch.nn.Linear):
+        return module.out_features, module.in_features
+    if _is_conv1d(module):
+        inner, out = module.weight.shape
+        return int(out), int(inner)
+    return None
+
+
+def _is_conv1d(module: Any) -> bool:
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, Conv1D)
+
+
+def _norms_beside(model: Any, layers: str) -> list[str]:
+    parent = layers.rpartition(".")[0]
+    return [
+        f"{parent}.{name}".lstrip(".")
+        for name, child in model.get_submodule(parent).named_children()
+        if "norm" in type(child).__name__.lower()
+    ]
+
+
+def _called_after(model: Any, architecture: Architecture, norms: list[str]) -> list[str]:
+    """The norms that run after the last block."""
+    order: list[str] = []
+
+    def noting(path: str) -> Any:
+        return lambda *_: order.append(path)
+
+    last = architecture.depth(model) - 1
+    with undisturbed(model) as handles, torch.no_grad():
+        handles.append(architecture.block(model, last).register_forward_hook(noting("")))
+        for path in norms:
+            handles.append(model.get_submodule(path).register_forward_hook(noting(path)))
+        model(**_tokens(model))
+    return order[order.index("") + 1 :]
+
+
+def _with_arrival(architecture: Architecture, model: Any) -> Architecture:
+    gain = arrivals(model, architecture)[0]
+    if gain is None:
+        return replace(architecture, normed=True)
+    if _same(gain, 1.0):
+        return architecture
+    numbers = model.config.to_dict().items()
+    named = [key for key, value in numbers if isinstance(value, float) and _same(gain, value)]
+    return replace(architecture, factor=_only(architecture.model_type, "factors", named))
+
+
+def _narrow(config: Any) -> Any | None:
+    """A random model like the config's but with few heads and a small vocabulary, or None."""
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with _own_seed():
+            model = AutoModelForCausalLM.from_config(_narrowed(config))
+        model = model.float().eval().requires_grad_(False)
+        with torch.no_grad():
+            model(**_tokens(model))
+    except Exception:  # whatever a family demands of its sizes
+        return None
+    return model
+
+
+def _narrowed(config: Any) -> Any:
+    """Heads keep their size, since rotary embeddings may be cut to it; blocks keep their number,
+    since a config may describe each.
+    """
+    heads, hidden = config.num_attention_heads, config.hidden_size
+    grouped = getattr(config, "num_key_value_heads", None) or heads
+    size = getattr(config, "head_dim", None) or hidden // heads
+    few = max(1, heads // grouped)
+    sizes = {hidden: few * size, inner_size(config): 2 * few * size, config.vocab_size: 64}
+    small = deepcopy(config)
+    for name, value in config.to_dict().items():
+        if type(value) is int and value in sizes:
+            setattr(small, name, sizes[value])
+        elif name.endswith("token_id") and value is not None:
+            setattr(small, name, 0)
+    small.num_attention_heads = few
+    if hasattr(config, "num_key_value_heads"):
+        small.num_key_value_heads = 1
+    return small
+
+
+@contextmanager
+def _own_seed() -> Iterator[None]:
+    """Random weights that are always the same; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
