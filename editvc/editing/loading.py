@@ -184,8 +184,8 @@ def require_same(expected: BaseModel, found: BaseModel) -> None:
     for name, digest in expected.weights:
         if theirs.get(name) != digest:
             raise BaseMismatchError(found.source, f"tensor {name}")
-    ours = expected.to_json()
-    part = next(key for key, value in found.to_json().items() if ours[key] != value)
+    ours, other = expected.to_json(), found.to_json()
+    part = next(key for key in other | ours if ours.get(key) != other.get(key))
     raise BaseMismatchError(found.source, part)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,11 +15,16 @@ from transformers import CONFIG_MAPPING, AutoConfig
 from transformers.pytorch_utils import Conv1D
 
 from editvc.editing.architectures import (
+    Architecture,
+    BlockError,
     LayersError,
     RefusedArchitectureError,
     UnknownArchitectureError,
+    architecture_in,
     architecture_of,
+    carry,
     known_model_types,
+    read_block,
 )
 from editvc.editing.replay import logits_of
 from editvc.editing.targets import find_targets
@@ -159,6 +166,56 @@ def test_an_unknown_type_shows_the_block_to_write():
     assert "mamba9" in str(caught.value)
     assert '[mamba9]\nlayers = "model.layers"' in caught.value.hint
     assert "gpt2" in caught.value.hint
+    assert "`editvc arch MODEL`" in caught.value.hint
+
+
+def test_a_confirmed_block_is_taken_before_the_table():
+    block = (("down_proj", "ff"), ("final_norm", "n"), ("layers", "h"), ("transposed", True))
+    architecture = architecture_of("mamba9", block)
+    assert architecture == Architecture("mamba9", "h", "ff", "n", True)
+    assert architecture.pairs == block
+
+
+def test_a_model_carries_its_own_block_and_a_copy_does_too(tokenizer):
+    model = tiny("gpt2", len(tokenizer))
+    assert architecture_in(model) == architecture_of("gpt2")
+    own = replace(architecture_of("gpt2"), down_proj="mlp.c_fc")
+    carry(model, own)
+    assert architecture_in(model) == architecture_in(deepcopy(model)) == own
+    assert architecture_in(tiny("gpt2", len(tokenizer))) == architecture_of("gpt2")
+
+
+@pytest.mark.parametrize("model_type", [*known_model_types(), "with space/and slash"])
+def test_a_block_survives_its_file(model_type, tmp_path):
+    known = architecture_of(model_type if model_type in known_model_types() else "gpt2")
+    architecture = replace(known, model_type=f"{model_type}-new")
+    (tmp_path / "block.toml").write_text(architecture.toml())
+    assert read_block(tmp_path / "block.toml") == architecture
+
+
+GOOD = 'layers = "h"\ndown_proj = "f"\nfinal_norm = "n"\ntransposed = false\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "exactly one block"),
+        ("layers = 3", "exactly one block"),
+        (f"[a]\n{GOOD}[b]\n{GOOD}", "exactly one block"),
+        ("[a", "is not TOML"),
+        (f"[gpt2]\n{GOOD}", "has model type 'gpt2' itself"),
+        (f"[mixtral]\n{GOOD}", "has model type 'mixtral' itself"),
+        (f"[a]\n{GOOD}down = 1", "down: there is no such key"),
+        (f"[a]\n{GOOD}normed = 1", "normed: must be true or false, got 1"),
+        (f"[a]\n{GOOD}factor = 0.5", "factor: must be a string, got 0.5"),
+        ("[a]\n" + GOOD.replace("false", '"false"'), "transposed: must be true or false"),
+        ("[a]\n" + GOOD.replace('final_norm = "n"\n', ""), "final_norm: is missing"),
+    ],
+)
+def test_a_file_that_is_no_block_is_refused_by_what_is_wrong(text, said, tmp_path):
+    (tmp_path / "block.toml").write_text(text)
+    with pytest.raises(BlockError, match=said):
+        read_block(tmp_path / "block.toml")
 
 
 def test_a_family_that_cannot_be_edited_says_why():
