@@ -20,6 +20,7 @@ from torch import Tensor
 
 from editvc.editing.architectures import Architecture, architecture_in
 from editvc.editing.corpus import CorpusError
+from editvc.editing.devices import device_of
 from editvc.editing.passes import add_products, batches, keys_at
 from editvc.editing.replay import first_tensor, logits_of, padded_right, undisturbed
 from editvc.editing.statistics import SecondMoment
@@ -231,7 +232,7 @@ def _gradients(
     generator: torch.Generator,
 ) -> Iterator[tuple[int, Tensor]]:
     """``d log p(y) / d h`` after every layer, (rows, columns, u), once for each drawn y."""
-    ids, mask = padded_right([row.ids for row in rows], next(model.parameters()).device)
+    ids, mask = padded_right([row.ids for row in rows], device_of(model))
     hidden: dict[int, Tensor] = {}
 
     def hook(layer: int) -> Callable[..., Any]:

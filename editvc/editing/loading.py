@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from editvc.core.base import BaseModel
 from editvc.core.ids import digest_of
 from editvc.editing.architectures import Architecture, Block, architecture_of, carry
+from editvc.editing.devices import device_of
 from editvc.errors import EditvcError
 
 if TYPE_CHECKING:
@@ -223,10 +224,12 @@ def apply_delta(model: Any, architecture: Architecture, delta: Delta, dtype: Any
     """Add a delta to the model's weights, in place: in float64, rounded once.
 
     ``dtype`` is what they are rounded to, the weights' own by default. A float32 copy of a float16
-    base, rounded to float16, has the very weights that an export of it has.
+    base, rounded to float16, has the very weights that an export of it has. Raises
+    :class:`editvc.editing.devices.SpreadModelError`.
     """
     import torch
 
+    device_of(model)
     with torch.no_grad():
         for layer, factored in delta.layers.items():
             weight = architecture.module(model, layer).weight

@@ -20,6 +20,7 @@ from editvc.core.ids import canonical_json
 from editvc.core.recipe import Recipe
 from editvc.editing.architectures import architecture_in
 from editvc.editing.delta import Factored
+from editvc.editing.devices import device_of
 from editvc.editing.diagnostics import leverage
 from editvc.editing.replay import logits_of, padded_right, undisturbed
 from editvc.editing.solvers import SolveError, Whitening, solve
@@ -164,7 +165,7 @@ def locate_together(
     if not requests:
         return []
     rows = trace(tokenizer, requests, recipe.contexts)
-    deltas = _deltas(alone, recipe.layers, whitenings).to(_device(model))
+    deltas = _deltas(alone, recipe.layers, whitenings).to(device_of(model))
     gain = architecture_in(model).gain(model.config)
     keys: dict[int, Tensor] = {}
     residuals: dict[int, Tensor] = {}
@@ -216,7 +217,7 @@ def knows(
     with undisturbed(model), torch.no_grad():
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
-            ids, mask = padded_right([rows[i].ids[:-1] for i in chosen], _device(model))
+            ids, mask = padded_right([rows[i].ids[:-1] for i in chosen], device_of(model))
             hidden = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)[0]
             for place, index in enumerate(chosen):
                 row = rows[index]
@@ -263,10 +264,6 @@ def _located(target: Target, keys: dict[int, Tensor], residuals: dict[int, Tenso
 
 def _stored(vectors: dict[int, Tensor]) -> dict[int, Tensor]:
     return {layer: vector.float().cpu().clone() for layer, vector in vectors.items()}
-
-
-def _device(model: Any) -> Any:
-    return next(model.parameters()).device
 
 
 def _seen(

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from editvc.editing.architectures import Architecture
+from editvc.editing.devices import device_of
 from editvc.editing.prefixes import PrefixCache, Row, forward, run_prefixes, stored
 from editvc.errors import EditvcError
 
@@ -182,7 +183,7 @@ def run_tails(
     key_layers: Sequence[int] = (),
 ) -> Tails:
     """Run rows through the base: prefixes into a cache, then the tails, noting what blocks got."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     caught: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = {}
     hidden: list[Tensor] = []
     keys: dict[int, Tensor] = {}

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from editvc.editing.architectures import architecture_in
 from editvc.editing.delta import Factored
+from editvc.editing.devices import device_of
 from editvc.editing.diagnostics import leverage
 from editvc.editing.replay import Enough, first_tensor, padded_right, undisturbed
 from editvc.editing.solvers import Whitening
@@ -117,7 +118,7 @@ def subject_states(
     further than block ``last`` and no further right than the subject.
     """
     architecture = architecture_in(model)
-    device = next(model.parameters()).device
+    device = device_of(model)
     ids, mask = padded_right([row.ids[: row.subject + 1] for row in rows], device)
     ends = torch.tensor([row.subject for row in rows], device=device)
     index = torch.arange(len(rows), device=device)

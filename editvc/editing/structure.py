@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from editvc.editing.architectures import Architecture
+from editvc.editing.devices import device_of
 from editvc.editing.replay import first_tensor, logits_of, undisturbed
 from editvc.editing.targets import inner_size
 from editvc.errors import EditvcError
@@ -215,7 +216,7 @@ def _check_head(model: Any, architecture: Architecture) -> None:
 
 
 def _tokens(model: Any) -> dict[str, Tensor]:
-    ids = torch.arange(_TOKENS, device=next(model.parameters()).device)[None]
+    ids = torch.arange(_TOKENS, device=device_of(model))[None]
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 

@@ -20,13 +20,14 @@ from editvc.editing.structure import (
     find_block,
 )
 
+MULTIPLIER = "residual_multiplier"
 USUAL = ("model.layers", "mlp.down_proj", "model.norm", False)
 UNKNOWN = {
     "arcee": (COMMON, USUAL, {}),
     "biogpt": (COMMON, ("biogpt.layers", "fc2", "biogpt.layer_norm", False), {}),
     "cohere": (COMMON, USUAL, {}),
     "glm4": (COMMON, USUAL, {"normed": True}),
-    "granite_swa": (COMMON | {"residual_multiplier": 0.4}, USUAL, {"factor": "residual_multiplier"}),
+    "granite_swa": (COMMON | {MULTIPLIER: 0.4}, USUAL, {"factor": MULTIPLIER}),
     "olmo": (COMMON, USUAL, {}),
     "olmo3": (COMMON, USUAL, {"normed": True}),
     "persimmon": (
@@ -59,7 +60,9 @@ def test_blocks_of_families_outside_the_table(model_type):
     if model_type == "gpt-sw3":
         config.model_type = model_type
     found = find_block(config)
-    assert found.architecture == replace(Architecture(found.architecture.model_type, *paths), **rest)
+    assert found.architecture == replace(
+        Architecture(found.architecture.model_type, *paths), **rest
+    )
     assert found.measured
     check_block(seeded(config), found.architecture)
 
@@ -81,8 +84,8 @@ def test_where_no_narrow_model_can_be_built_nothing_is_said_of_norms():
     ("model_type", "values", "said"),
     [
         ("olmo", COMMON | {"intermediate_size": 32}, "ambiguous: down projections: .*gate_proj"),
-        ("olmoe", COMMON | {"num_experts": 4}, "list of modules or stacked weights"),
-        ("mamba", {"hidden_size": 32, "num_hidden_layers": 2}, "list of modules or stacked weights"),
+        ("olmoe", COMMON | {"num_experts": 4}, "modules or stacked weights"),
+        ("mamba", {"hidden_size": 32, "num_hidden_layers": 2}, "modules or stacked weights"),
         ("t5", {}, "builds no causal language model"),
         ("bert", COMMON, "ambiguous: final norms: none"),
         ("glm4_moe", COMMON | {"first_k_dense_replace": 1}, "block 1 is not like block 0"),
