@@ -11,7 +11,7 @@ from test_architectures import POST_NORM, tiny
 from transformers import AutoModelForCausalLM
 
 from editvc.editing.architectures import architecture_of, known_model_types
-from editvc.editing.delta import Delta
+from editvc.editing.delta import Delta, Factored
 from editvc.editing.loading import apply_delta
 from editvc.editing.locate import locate, locate_together
 from editvc.editing.passes import keys_at
@@ -29,6 +29,9 @@ REQUEST = Request("London", "The river that runs through {}", "is")
 SQUARE = {"falcon": "ffn_hidden_size", "gpt2": "n_inner", "gptj": "n_inner", "opt": "ffn_dim"}
 FOUR_TIMES = {"bloom"}
 """Families whose inner size is four times the hidden one, whatever the config says."""
+
+BIASED = {"gptj", "phi"}
+"""Families whose head has a bias."""
 
 
 def build(model_type, tokenizer):
@@ -151,3 +154,34 @@ def test_one_edited_layer_gives_just_the_target(model_type, tokenizer):
     model(input_ids=torch.tensor([tokenizer(REQUEST.question)["input_ids"]]))
     assert torch.allclose(outputs[-1][0, -1], target.z, atol=1e-3)
     assert target.delta.norm() > 1
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("model_type", known_model_types())
+def test_a_head_stays_tied_or_its_own_and_keeps_its_bias(model_type, tied, tokenizer, tmp_path):
+    model = tiny(model_type, len(tokenizer), tie_word_embeddings=tied)
+    model.save_pretrained(tmp_path / "base")
+    architecture = architecture_of(model_type)
+    delta = random_delta(architecture, model)
+    export_hf(tmp_path / "base", tmp_path / "out", changes_of(architecture, delta))
+    apply_delta(model, architecture, delta)
+
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
+    head, embedding = again.get_output_embeddings(), again.get_input_embeddings()
+    assert (head.weight is embedding.weight) == tied
+    assert (head.bias is not None) == (model_type in BIASED)
+    assert head.bias is None or torch.equal(head.bias, model.get_output_embeddings().bias)
+    ids = torch.arange(7)[None]
+    assert torch.allclose(again(input_ids=ids).logits, model(input_ids=ids).logits, atol=1e-6)
+
+
+def random_delta(architecture, model):
+    """Of rank two, in the last block."""
+    weight = architecture.module(model, 2).weight
+    u, v = reversed(weight.shape) if architecture.transposed else weight.shape
+    generator = torch.Generator().manual_seed(4)
+
+    def factor(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    return Delta({2: Factored(factor(u, 2), factor(2, v))})
