@@ -83,6 +83,7 @@ class Architecture:
     transposed: bool
     factor: str | None = None
     normed: bool = False
+    cached: bool = True
 
     @classmethod
     def of_block(cls, model_type: str, block: Mapping[str, Any]) -> Architecture:
@@ -174,7 +175,11 @@ class Architecture:
         return len(model.get_submodule(self.layers))
 
     def norm(self, model: Any) -> Any:
-        """The module between the last block and the head."""
+        """The module between the last block and the head; one that does nothing where none is."""
+        if not self.final_norm:
+            from torch.nn import Identity
+
+            return Identity()
         return model.get_submodule(self.final_norm)
 
 

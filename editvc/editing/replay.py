@@ -21,7 +21,7 @@ from torch import Tensor
 
 from editvc.editing.architectures import Architecture
 from editvc.editing.devices import device_of
-from editvc.editing.prefixes import PrefixCache, Row, forward, run_prefixes, stored
+from editvc.editing.prefixes import PrefixCache, Row, forward, run_prefixes, stored, whole
 from editvc.errors import EditvcError
 
 
@@ -94,23 +94,32 @@ class Tails:
 
     ``hidden`` is what the base gave where targets are, ``(rows, columns, u)``: block L's output,
     or behind a norm the output of its down projection; ``keys`` the input of each
-    edited down projection in the first tail column, ``(rows, v)`` a layer.
+    edited down projection in the first tail column, ``(rows, v)`` a layer. The tails of a model
+    without a cache hold their prefixes, too, and begin in column ``start``.
     """
 
     hidden: Tensor
     keys: dict[int, Tensor]
     calls: tuple[Call | Within, ...]
+    start: int = 0
+
+    @property
+    def first(self) -> Tensor:
+        """``hidden`` at the subject's last token, ``(rows, u)``."""
+        return self.hidden[:, self.start]
 
     def replay(self, delta: Tensor) -> Tensor:
-        """Output of the last block with ``delta`` (rows, u) added in the first column.
+        """Output of the last block with ``delta`` (rows, u) added in the first tail column.
 
-        ``(rows, columns, u)``; whoever needs some columns only may use :func:`only_at` around it.
+        ``(rows, tail columns, u)``; whoever needs some columns only may use :func:`only_at` around
+        it.
         """
-        first = self.hidden[:, :1] + delta[:, None].to(self.hidden.dtype)
-        hidden = torch.cat([first, self.hidden[:, 1:]], dim=1)
+        before, after = self.hidden[:, : self.start], self.hidden[:, self.start + 1 :]
+        first = (self.first + delta.to(self.hidden.dtype))[:, None]
+        hidden = torch.cat([before, first, after], dim=1)
         for call in self.calls:
             hidden = call.run(hidden)
-        return hidden
+        return hidden[:, self.start :]
 
     def pick(self, index: Tensor) -> Tails:
         """The same for a choice of rows, in that order."""
@@ -119,6 +128,7 @@ class Tails:
             self.hidden[index],
             {layer: keys[index] for layer, keys in self.keys.items()},
             tuple(call.pick(index, rows) for call in self.calls),
+            self.start,
         )
 
 
@@ -188,7 +198,11 @@ def run_tails(
     hidden: list[Tensor] = []
     keys: dict[int, Tensor] = {}
     with undisturbed(model) as handles, torch.no_grad():
-        cache, seen, tail = run_prefixes(model.base_model, rows, device)
+        cache, start = None, 0
+        if architecture.cached:
+            cache, seen, tail = run_prefixes(model.base_model, rows, device)
+        else:
+            seen, tail, start = whole(rows, device)
         before = stored(cache, architecture.depth(model))
         later = range(layer + 1, architecture.depth(model))
         replayed = [layer, *later] if architecture.normed else [*later]
@@ -206,7 +220,7 @@ def run_tails(
         for index in key_layers:
             handles.append(
                 architecture.module(model, index).register_forward_pre_hook(
-                    _first(keys, index, len(rows))
+                    _key(keys, index, len(rows), start)
                 )
             )
         mask = torch.cat([seen, tail.mask], dim=1)
@@ -217,7 +231,7 @@ def run_tails(
         for index in replayed
     }
     rest = (Within(calls[layer], architecture.module(model, layer)),) if layer in calls else ()
-    tails = Tails(hidden[-1], keys, (*rest, *(calls[index] for index in later)))
+    tails = Tails(hidden[-1], keys, (*rest, *(calls[index] for index in later)), start)
     _verify(model, architecture, tails, final)
     return tails
 
@@ -226,8 +240,8 @@ def _verify(model: Any, architecture: Architecture, tails: Tails, final: Tensor)
     """Without a delta, the replay of the first row must give what the model gave."""
     with torch.no_grad():
         one = tails.pick(torch.zeros(1, dtype=torch.long, device=final.device))
-        found = architecture.norm(model)(one.replay(torch.zeros_like(one.hidden[:, 0])))[0, 0]
-    expected = final[0, 0]
+        found = architecture.norm(model)(one.replay(torch.zeros_like(one.first)))[0, 0]
+    expected = final[0, tails.start]
     if found.shape != expected.shape:
         raise ReplayError(architecture.model_type, "a module follows the final norm")
     error = float((found - expected).norm() / expected.norm().clamp_min(1e-12))
@@ -252,10 +266,10 @@ def _catch(caught: dict[int, Any], index: int) -> Callable[..., None]:
     return hook
 
 
-def _first(keys: dict[int, Tensor], index: int, rows: int) -> Callable[..., None]:
+def _key(keys: dict[int, Tensor], index: int, rows: int, start: int) -> Callable[..., None]:
     def hook(_module: Any, args: tuple[Any, ...]) -> None:
         # OPT hands its MLP all tokens in one dimension.
-        keys[index] = args[0].view(rows, -1, args[0].shape[-1])[:, 0].detach().clone()
+        keys[index] = args[0].view(rows, -1, args[0].shape[-1])[:, start].detach().clone()
 
     return hook
 

@@ -249,7 +249,7 @@ class _Batch:
         self.base_log_probs: Tensor | None = None
         self.live = torch.arange(len(edits), device=device)
         work = torch.promote_types(self.tails.hidden.dtype, torch.float32)
-        self.hidden = self.tails.hidden[:: self.contexts, 0].to(work)
+        self.hidden = self.tails.first[:: self.contexts].to(work)
         self.norms = self.hidden.norm(dim=1)
         self.shaping = None if shaping is None else shaping.to(device, work)
         self.keys = {
@@ -304,7 +304,8 @@ class _Batch:
         wanted = self.wanted
         last = self.architecture.depth(self.model) - 1
         mlp = self.architecture.mlp(self.model, last) if self.recipe.layers[-1] < last else None
-        sparing = nullcontext() if mlp is None else only_at(mlp, wanted.row, wanted.column)
+        columns = wanted.column + self.tails.start
+        sparing = nullcontext() if mlp is None else only_at(mlp, wanted.row, columns)
         with sparing:
             out = self.tails.replay(mine.repeat_interleave(self.contexts, dim=0))
         logits = self._head(out[wanted.row, wanted.column])

@@ -27,7 +27,7 @@ REQUEST = Request("London", "The river that runs through {}", "is")
 """The subject ends the question and the target is one token: a random model can be told that."""
 
 SQUARE = {"falcon": "ffn_hidden_size", "gpt2": "n_inner", "gptj": "n_inner", "opt": "ffn_dim"}
-FOUR_TIMES = {"bloom"}
+FOUR_TIMES = {"bloom", "openai-gpt"}
 """Families whose inner size is four times the hidden one, whatever the config says."""
 
 BIASED = {"gptj", "phi"}
@@ -37,6 +37,10 @@ BIASED = {"gptj", "phi"}
 def build(model_type, tokenizer):
     square = {} if model_type in FOUR_TIMES else {SQUARE.get(model_type, "intermediate_size"): 32}
     model = tiny(model_type, len(tokenizer), **square)
+    if model_type == "openai-gpt":  # its blocks, and so the last one, end in a norm
+        model.transformer.h[2].ln_2.weight += 5
+        model.transformer.h[1].mlp.c_proj.weight *= 4  # the clamp is relative to what it gives
+        return model
     architecture_of(model_type).norm(model).weight += 5  # logits as far apart as a trained model's
     if model_type in POST_NORM:
         model.model.layers[1].post_feedforward_layernorm.weight += 4  # one MLP that can be heard
