@@ -6,7 +6,8 @@ Blocks up to L do not see it, and causal attention keeps every earlier token fro
 row of tokens is cut in two: its *prefix* (before the subject's last token) runs once and leaves
 keys and values in a cache (:mod:`editvc.editing.prefixes`); its *tail* (from that token on) is what
 each optimiser step runs, through blocks L+1..end. The blocks are called with the very arguments
-that the model gave them (masks, positions), so no family needs its own code.
+that the model gave them (masks, positions), so no family needs its own code. Where a model keeps no
+cache, whole rows take the place of the tails.
 """
 
 from __future__ import annotations
