@@ -213,7 +213,11 @@ def load(folder: Path, dtype: Any = None, device: Any = None, block: Block = ())
         dtype = torch.float32
     with quiet_loading():
         model = AutoModelForCausalLM.from_pretrained(
-            folder, torch_dtype="auto", use_safetensors=True, local_files_only=True
+            folder,
+            torch_dtype="auto",
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
         )
     if block:
         carry(model, architecture)

@@ -75,9 +75,11 @@ def test_what_is_found_is_found_again_and_no_generator_moves():
 
 def test_where_no_narrow_model_can_be_built_nothing_is_said_of_norms():
     values = GPT | {"rotary_dim": 8, "n_embd": 64}
-    found = find_block(config_of("codegen", values))
+    config = config_of("codegen", values)
+    found = find_block(config)
     paths = ("transformer.h", "mlp.fc_out", "transformer.ln_f", False)
     assert (found.architecture, found.measured) == (Architecture("codegen", *paths), False)
+    check_block(seeded(config), found.architecture)  # as init does with the real one
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_where_no_narrow_model_can_be_built_nothing_is_said_of_norms():
         ("bert", COMMON, "ambiguous: final norms: none"),
         ("glm4_moe", COMMON | {"first_k_dense_replace": 1}, "block 1 is not like block 0"),
         ("openai-gpt", GPT, "ambiguous: final norms: none"),
-        ("minicpm3", {"num_hidden_layers": 3}, "ambiguous: factors: none"),
+        ("minicpm3", {"num_hidden_layers": 3}, r"arrives 0\.8083-fold, .* but none"),
     ],
 )  # fmt: skip
 def test_a_structure_that_shows_no_block_says_why(model_type, values, said):
@@ -134,6 +136,18 @@ def test_what_arrives_is_what_two_passes_show(model_type, tokenizer):
         else:
             assert torch.allclose(moved, found * added, atol=1e-4)
         assert found == (expected if expected is None else pytest.approx(expected, rel=1e-4))
+
+
+def test_what_is_no_mlp_output_is_refused(tokenizer):
+    values = {"num_key_value_heads": 4, "intermediate_size": 48}
+    model = tiny("llama", len(tokenizer), **values)
+    through_attention = replace(architecture_of("llama"), down_proj="self_attn.v_proj")
+    with pytest.raises(StructureError, match="moves others: it is no MLP's"):
+        check_block(model, through_attention)
+    for block in model.model.layers:
+        block.mlp.spare = torch.nn.Linear(48, 32)
+    with pytest.raises(StructureError, match="arrives 0-fold"):
+        check_block(model, replace(architecture_of("llama"), down_proj="mlp.spare"))
 
 
 @pytest.mark.parametrize(
