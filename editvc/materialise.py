@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,12 +29,20 @@ from editvc.editing.entities import shaping
 from editvc.editing.health import BaseFigures
 from editvc.editing.loading import describe, require_same, resolve
 from editvc.editing.locate import Located
+from editvc.editing.patch import Patch
 from editvc.editing.restraint import restrain
 from editvc.editing.solvers import Edits, System, Whitening
 from editvc.editing.statistics import SecondMoment
 from editvc.errors import EditvcError
 from editvc.vcs.codec import metadata
 from editvc.vcs.repo import Repository
+
+
+READERS: Mapping[str, Callable[[bytes], Located | Patch]] = {
+    "located": Located.from_bytes,
+    "patch": Patch.from_bytes,
+}
+"""How the bytes of each kind of element are read."""
 
 
 class LayerNotCovered(EditvcError):
@@ -68,7 +76,7 @@ class Materialiser:
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
-        self._located: dict[ObjectId, tuple[ObjectId, Located]] = {}
+        self._elements: dict[ObjectId, tuple[ObjectId, Located | Patch]] = {}
         self._whitenings: dict[tuple[ObjectId, int], Whitening] = {}
         self._moments: dict[ObjectId, SecondMoment] = {}
         self._groups: dict[ObjectId, Group] = {}
@@ -211,21 +219,28 @@ class Materialiser:
 
     # -- edits ------------------------------------------------------------------------------
 
-    def recipe(self, identifier: ObjectId) -> Recipe:
-        """A stored recipe."""
-        return self.repository.read_recipe(identifier)
-
-    def located(self, identifier: ObjectId) -> tuple[ObjectId, Located]:
-        """A stored located edit and the id of the recipe that it was located with."""
-        if identifier not in self._located:
+    def element(self, identifier: ObjectId) -> tuple[ObjectId, Located | Patch]:
+        """What was made of a fact, and the id of the recipe that it was made with."""
+        if identifier not in self._elements:
             data = self.repository.store.get(identifier)
-            recipe = ObjectId(metadata(data)["recipe"])
-            self._located[identifier] = (recipe, Located.from_bytes(data))
-        return self._located[identifier]
+            record = metadata(data)
+            read = READERS[record["kind"]]
+            self._elements[identifier] = (ObjectId(record["recipe"]), read(data))
+        return self._elements[identifier]
+
+    def patches(self, entries: Iterable[Entry]) -> list[Patch]:
+        """Those of the entries that are patches, in the order given."""
+        found = (self.element(entry.located)[1] for entry in entries)
+        return [one for one in found if isinstance(one, Patch)]
+
+    def located(self, entries: Iterable[Entry]) -> list[Located]:
+        """Those of the entries that are located edits, in the order given."""
+        found = (self.element(entry.located)[1] for entry in entries)
+        return [one for one in found if isinstance(one, Located)]
 
     def stacked(self, recipe: Recipe, entries: Iterable[Entry]) -> dict[int, Edits]:
         """Keys (v, n) and residuals (u, n) of entries, per layer, in the order given."""
-        located = [self.located(entry.located)[1] for entry in entries]
+        located = self.located(entries)
         return {layer: _stack(located, layer, self.base) for layer in recipe.layers}
 
     def groups(self, tree: Tree) -> list[Group]:
@@ -250,21 +265,34 @@ class Materialiser:
         return kept
 
     def _by_recipe(self, entries: Iterable[Entry]) -> list[tuple[Recipe, list[Entry]]]:
+        """The located edits among entries by their recipe, in the order of the recipes' ids."""
         grouped: dict[ObjectId, list[Entry]] = {}
         for entry in entries:
-            grouped.setdefault(self.located(entry.located)[0], []).append(entry)
-        return [(self.recipe(key), grouped[key]) for key in sorted(grouped)]
+            recipe, element = self.element(entry.located)
+            if isinstance(element, Located):
+                grouped.setdefault(recipe, []).append(entry)
+        found = [(self.repository.read_recipe(key), grouped[key]) for key in sorted(grouped)]
+        return [(recipe, group) for recipe, group in found if isinstance(recipe, Recipe)]
 
     # -- deltas -----------------------------------------------------------------------------
 
     def unrestrained(self, tree: Tree) -> Delta:
-        """``sum over recipes of R K^T (lambda C + K K^T)^-1`` per layer: the set's own delta."""
-        total = Delta({})
+        """What the set adds to the weights: each recipe's solution of its edits, and the patches.
+
+        ``sum over recipes of R K^T (lambda C + K K^T)^-1`` per layer for MEMIT's, and so on.
+        """
+        total = self._sum(self.repository.edits_of(tree).entries(), tree.patches)
         for group in self.groups(tree):
             total = total + Delta(
                 {layer: system.solution for layer, system in group.systems.items()}
             )
         return total
+
+    def _sum(self, entries: Iterable[Entry], imported: Iterable[ObjectId]) -> Delta:
+        """The patches among entries, in slot order, and imported ones, in that of their ids."""
+        alone = (Patch.from_bytes(self.repository.store.get(one)) for one in sorted(imported))
+        patches = (*self.patches(sorted(entries)), *alone)
+        return sum((patch.delta for patch in patches), start=Delta({}))
 
     def delta(self, tree: Tree) -> Delta:
         """What is added to the base's weights: the set's delta under the tree's restraint.
@@ -300,7 +328,8 @@ class Materialiser:
         """The delta of a commit, before any restraint: rank at most the number of edits changed."""
         old = set(self.repository.edits_of(before).entries())
         new = set(self.repository.edits_of(after).entries())
-        total = Delta({})
+        total = self._sum(new - old, set(after.patches) - set(before.patches))
+        total = total - self._sum(old - new, set(before.patches) - set(after.patches))
         for recipe, entries in self._by_recipe(sorted(old | new)):
             kept = [entry for entry in entries if entry in old and entry in new]
             gone = [entry for entry in entries if entry not in new]

@@ -10,7 +10,10 @@ from editvc.core.ids import ObjectId, SlotId
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entry:
-    """One live edit of a tree: its slot, the fact in it, and the numbers found for that fact."""
+    """One live edit of a tree: its slot, the fact in it, and what was made of that fact.
+
+    ``located`` names a located edit, a patch or a codebook entry, by the method of its recipe.
+    """
 
     slot: SlotId
     fact: ObjectId
@@ -41,20 +44,26 @@ class Tree:
     """A model version: base, set of edits, restraint. Equal sets have equal ids.
 
     ``edits`` is the root node of the edit set (``vcs/edit_set.py``), ``None`` for the empty set.
+    ``patches`` are those that stand for no fact, such as imported adapters, in the order of ids.
     """
 
     base: ObjectId
     edits: ObjectId | None = None
     restraint: Restraint | None = None
+    patches: tuple[ObjectId, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "patches", tuple(sorted(set(self.patches))))
 
     def to_json(self) -> dict[str, Any]:
         """The canonical form, from which the tree's id is computed."""
-        return {
+        record = {
             "kind": "tree",
             "base": self.base,
             "edits": self.edits,
             "restraint": self.restraint.to_json() if self.restraint else None,
         }
+        return record | ({"patches": list(self.patches)} if self.patches else {})
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Tree:
@@ -64,6 +73,7 @@ class Tree:
             base=record["base"],
             edits=record["edits"],
             restraint=Restraint(**restraint) if restraint is not None else None,
+            patches=tuple(record.get("patches", ())),
         )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from editvc.core.facts import Fact
 from editvc.core.history import Entry
 from editvc.core.ids import ObjectId, short
-from editvc.core.recipe import Recipe
+from editvc.core.patch_recipes import AnyRecipe
 from editvc.errors import GateError
 from editvc.porcelain.checking import HealthReport, check_health
 from editvc.porcelain.exporting import Export, export
@@ -176,7 +176,7 @@ def _documents(
 def _lock(
     repo: Repo,
     tree: ObjectId,
-    recipes: Sequence[Recipe],
+    recipes: Sequence[AnyRecipe],
     live: Sequence[_Live],
     export: dict[str, Any],
 ) -> Lock:

@@ -125,7 +125,7 @@ def _located_together(repo: Repo, entries: Sequence[Entry]) -> dict[SlotId, Entr
     """
     plumbing, recipe = repo.repository, repo.recipe()
     facts = [plumbing.read_fact(entry.fact) for entry in entries]
-    alone = [repo.materialiser.located(one.located)[1] for one in locate_alone(repo, recipe, facts)]
+    alone = repo.materialiser.located(locate_alone(repo, recipe, facts))
     model, tokenizer = repo.base_model()
     located = locate_together(
         model,

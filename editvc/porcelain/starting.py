@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editvc.core.base import BaseModel
-from editvc.core.recipe import Recipe, RecipeError, default_layers, default_weights
+from editvc.core.methods import method_of
+from editvc.core.recipe import Recipe, RecipeError, default_layers
 from editvc.editing.architectures import Architecture, architecture_of
 from editvc.editing.contexts import sample_contexts
 from editvc.editing.loading import POCKET, describe, load, resolve
@@ -68,12 +69,11 @@ def init(
 
 def _defaults(base: BaseModel, architecture: Architecture) -> dict[str, Any]:
     """What a recipe begins with where neither the user nor the model's own files say otherwise."""
-    text_weight, entity_weight = default_weights(base.inner_size)
-    weights = {"mom2_update_weight": text_weight, "entity_update_weight": entity_weight}
+    numbers = method_of("memit").numbers_for(base.inner_size)
     layers = default_layers(base.layers)
     if architecture.normed:
-        return weights | {"layers": layers[-1:], "clamp_norm_factor": ROME_CLAMP}
-    return weights | {"layers": layers}
+        return {**numbers, "layers": layers[-1:], "clamp_norm_factor": ROME_CLAMP}
+    return {**numbers, "layers": layers}
 
 
 def _checked(layers: Sequence[int], base: BaseModel) -> tuple[int, ...]:

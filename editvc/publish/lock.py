@@ -10,7 +10,7 @@ from typing import Any
 from editvc.core.base import BaseModel
 from editvc.core.facts import Fact, FactError
 from editvc.core.history import Restraint
-from editvc.core.recipe import Recipe
+from editvc.core.patch_recipes import AnyRecipe, recipe_from_json
 from editvc.errors import EditvcError
 from editvc.version import __version__
 
@@ -49,7 +49,7 @@ class Lock:
     """
 
     base: BaseModel
-    recipes: tuple[Recipe, ...]
+    recipes: tuple[AnyRecipe, ...]
     tree: str
     restraint: Restraint | None
     edits: tuple[LockedEdit, ...]
@@ -117,11 +117,11 @@ def _read(record: dict[str, Any]) -> Lock:
     base = BaseModel.from_json(told["identity"], source=told["source"], revision=told["revision"])
     _same("base", told["id"], base.id)
     statistics = record["statistics"]
-    recipes = {name: Recipe.from_json(values) for name, values in record["recipes"].items()}
+    recipes = {name: recipe_from_json(values) for name, values in record["recipes"].items()}
     for name, recipe in recipes.items():
         _same("recipe", name, recipe.id)
-        for moment in (recipe.statistics, recipe.entity_statistics, recipe.sensitivity):
-            _there("statistics", moment, statistics)
+        for role in ("statistics", "entity_statistics", "sensitivity"):
+            _there("statistics", getattr(recipe, role, None), statistics)
     edits = []
     for entry in record["edits"]:
         fact = Fact.from_json(entry["fact"])

@@ -1,0 +1,145 @@
+"""Recipes of the methods that make patches or codebooks: each has its own few numbers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from math import isfinite
+from typing import Any, ClassVar
+
+from editvc.core.ids import ObjectId, canonical_json, object_id
+from editvc.core.methods import method_of
+from editvc.core.recipe import Recipe, RecipeError
+
+
+@dataclass(frozen=True, slots=True)
+class PatchRecipe:
+    """What these recipes have in common: layers, a method, and a canonical form with an id.
+
+    ``layers`` are those whose MLP down projection is changed or replaced. ``POSITIVE`` and
+    ``NOT_NEGATIVE`` name the numbers of a class that must be so, and finite.
+    """
+
+    POSITIVE: ClassVar[tuple[str, ...]] = ()
+    NOT_NEGATIVE: ClassVar[tuple[str, ...]] = ()
+
+    layers: tuple[int, ...]
+    method: str
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if item.type == "float":
+                object.__setattr__(self, item.name, float(getattr(self, item.name)))
+        layers = self.layers
+        if not layers or layers[0] < 0 or list(layers) != sorted(set(layers)):
+            raise RecipeError(
+                f"layers must rise from 0 or more and not repeat, got {list(layers)}",
+                hint="Write them like layers=[1, 2, 3].",
+            )
+        if method_of(self.method).single and len(layers) > 1:
+            raise RecipeError(
+                f"{self.method} edits one layer, not {list(layers)}",
+                hint=f"Name one: -O layers=[{layers[-1]}]",
+            )
+        for name in (*self.POSITIVE, *self.NOT_NEGATIVE):
+            value = getattr(self, name)
+            if not isfinite(value) or value < 0 or (value == 0 and name in self.POSITIVE):
+                wanted = "positive" if name in self.POSITIVE else "not negative"
+                raise RecipeError(f"{name} must be finite and {wanted}, got {value}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The canonical form, from which the recipe's id is computed."""
+        return {"kind": "recipe"} | asdict(self) | {"layers": list(self.layers)}
+
+    @property
+    def id(self) -> ObjectId:
+        """The address of the recipe as a stored object."""
+        return object_id(canonical_json(self.to_json()))
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuning(PatchRecipe):
+    """``ft`` and ``ft-c``: Adam on one down projection. Names are those of ROME's FT files.
+
+    ``norm_constraint`` is the L-infinity bound on the change of ft-c; 0, no bound, is ft.
+    ``energy`` is the share of the change's squared norm that the stored factors keep.
+    """
+
+    POSITIVE = ("lr", "num_steps", "energy")
+    NOT_NEGATIVE = ("weight_decay", "norm_constraint")
+
+    method: str = "ft"
+    lr: float = 5e-4
+    num_steps: int = 25
+    weight_decay: float = 0.0
+    norm_constraint: float = 0.0
+    energy: float = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeNeurons(PatchRecipe):
+    """``kn``: integrated gradients over the keys of all ``layers``, and what is done to the found.
+
+    ``steps`` of the integral; a neuron counts whose attribution exceeds ``threshold`` times the
+    largest; at most ``neurons`` of them are changed.
+    """
+
+    POSITIVE = ("steps", "threshold", "neurons")
+
+    method: str = "kn"
+    steps: int = 20
+    threshold: float = 0.2
+    neurons: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Mend(PatchRecipe):
+    """``mend``: the stored editor that turns gradients into changes."""
+
+    method: str = "mend"
+    editor: ObjectId = ObjectId("")
+
+
+@dataclass(frozen=True, slots=True)
+class Grace(PatchRecipe):
+    """``grace``: how a codebook entry's value is found, and how far its key reaches at first.
+
+    Names are those of GRACE's files: ``edit_lr`` and ``n_iter`` of Adam, ``eps`` the radius that a
+    new key begins with.
+    """
+
+    POSITIVE = ("edit_lr", "n_iter", "eps")
+
+    method: str = "grace"
+    edit_lr: float = 1.0
+    n_iter: int = 100
+    eps: float = 1.0
+
+
+CLASSES: dict[str, type[PatchRecipe]] = {
+    "ft": FineTuning,
+    "ft-c": FineTuning,
+    "kn": KnowledgeNeurons,
+    "mend": Mend,
+    "grace": Grace,
+}
+"""Whose recipe a method's is; every other method has a :class:`Recipe`."""
+
+AnyRecipe = Recipe | PatchRecipe
+
+
+def recipe_from_json(record: dict[str, Any]) -> AnyRecipe:
+    """A recipe of any method, the inverse of ``to_json``.
+
+    Raises :class:`RecipeError` for unknown names and numbers out of range, and
+    :class:`editvc.core.methods.UnknownMethod`.
+    """
+    cls = CLASSES.get(record.get("method", "memit"))
+    if cls is None:
+        return Recipe.from_json(record)
+    values = {key: value for key, value in record.items() if key != "kind"}
+    known = {item.name for item in fields(cls)}
+    if unknown := sorted(values.keys() - known):
+        raise RecipeError(
+            f"unknown recipe keys {unknown}", hint="Known keys: " + ", ".join(sorted(known))
+        )
+    return cls(**values | {"layers": tuple(values["layers"])})
