@@ -80,13 +80,17 @@ class Architecture:
         """The module of one down projection; its input is the key, ``(..., v)``."""
         return model.get_submodule(f"{self.layers}.{layer}.{self.down_proj}")
 
-    def aimed(self, model: Any, layer: int) -> Any:
-        """The module whose output ``(..., u)`` a target is for.
+    def within(self, target: str) -> bool:
+        """Whether targets are for the down projection's own output, and not for the block's.
 
-        The block. Behind a norm the down projection itself, as in ROME: what a norm gives has one
-        length, so hardly any hidden state after the block could be reached by a weight.
+        So it is for ROME's and PMET's. Behind a norm it is so for every method: what a norm gives
+        has one length, so hardly any hidden state after the block could be reached by a weight.
         """
-        return self.module(model, layer) if self.normed else self.block(model, layer)
+        return self.normed or target != "memit"
+
+    def aimed(self, model: Any, layer: int, target: str) -> Any:
+        """The module whose output ``(..., u)`` a target is for."""
+        return self.module(model, layer) if self.within(target) else self.block(model, layer)
 
     def gain(self, config: Any) -> float:
         """How much of what a down projection gives arrives where targets are."""
