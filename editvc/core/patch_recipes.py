@@ -107,7 +107,8 @@ class KnowledgeNeurons(PatchRecipe):
 
     ``steps`` of the integral. In each of the ``contexts``, prefixes with one ``{}`` for the prompt,
     those neurons count whose attribution exceeds ``adaptive_threshold`` times the largest; kept are
-    those found in more than the share ``p`` of the contexts, the ``neurons`` strongest of them.
+    those found in more than the share ``p`` of the contexts, the ``neurons`` strongest of them: the
+    authors tune their thresholds until facts have 2 to 5.
     ``norm_lambda1`` of the old answer is taken from a value vector and ``norm_lambda2`` of the new
     one added, in units of the vector's own length. Names are those of EasyEdit's files and of the
     authors' code.
@@ -121,7 +122,7 @@ class KnowledgeNeurons(PatchRecipe):
     steps: int = 20
     adaptive_threshold: float = 0.2
     p: float = 0.4
-    neurons: int = 20
+    neurons: int = 5
     norm_lambda1: float = 1.0
     norm_lambda2: float = 8.0
 

@@ -122,18 +122,15 @@ def attributions(
 
 
 def _patch(model: Any, request: Request, rows: Sequence[Traced], recipe: KnowledgeNeurons) -> Patch:
-    answer: int | None = None
-    each: list[Tensor] = []
-    for row in rows:
-        scores, seen, answer = attributions(
-            model, row.ids[: row.target], recipe.layers, recipe.steps, answer
-        )
-        each.append(scores)
-        keys = seen if len(each) == 1 else keys
+    row, *others = rows
+    layers, steps = recipe.layers, recipe.steps
+    scores, keys, answer = attributions(model, row.ids[: row.target], layers, steps)
+    each = [scores] + [
+        attributions(model, other.ids[: other.target], layers, steps, answer)[0] for other in others
+    ]
     chosen = _shared(torch.stack(each), recipe)
-    if not chosen.any() or answer is None:
+    if not chosen.any():
         raise NoNeurons(request)
-    row = rows[0]
     change = _change(model, answer, row.ids[row.target], recipe)
     delta = Delta(
         {
@@ -144,7 +141,7 @@ def _patch(model: Any, request: Request, rows: Sequence[Traced], recipe: Knowled
     )
     figures = {
         "neurons": float(chosen.sum()),
-        "attribution": float(each[0][chosen].sum() / each[0].clamp_min(0).sum()),
+        "attribution": float(scores[chosen].sum() / scores.clamp_min(0).sum()),
         "base_probability": _probability(model, row, Delta()),
         "probability": _probability(model, row, delta),
         "error": 0.0,
@@ -167,15 +164,17 @@ def _change(model: Any, old: int, new: int, recipe: KnowledgeNeurons) -> Tensor:
     """(u,): what is added to a value vector of length 1, float64 on the CPU."""
     embeddings = model.get_output_embeddings().weight[[old, new]].detach().cpu().double()
     before, after = torch.nn.functional.normalize(embeddings, dim=1)
-    return recipe.norm_lambda2 * after - recipe.norm_lambda1 * before
+    change: Tensor = recipe.norm_lambda2 * after - recipe.norm_lambda1 * before
+    return change
 
 
 def _lengths(model: Any, layer: int, key: Tensor, chosen: Tensor) -> Tensor:
     """(1, v): the lengths of the chosen neurons' value vectors, with the signs of their keys."""
     architecture = architecture_of(model.config.model_type)
-    weight = architecture.module(model, layer).weight.detach().double()
-    lengths = (weight.T if architecture.transposed else weight).norm(dim=0)
-    return (lengths * key.double().sign() * chosen)[None].cpu()
+    weight: Tensor = architecture.module(model, layer).weight.detach().double()
+    lengths = torch.linalg.vector_norm(weight, dim=1 if architecture.transposed else 0)
+    signed: Tensor = lengths * key.double().sign() * chosen
+    return signed[None].cpu()
 
 
 def _probability(model: Any, row: Traced, delta: Delta) -> float:
