@@ -138,10 +138,12 @@ def _cut(change: Tensor, energy: float) -> tuple[Factored, float]:
     ``P (P^T D)`` with P (u, r) the leading eigenvectors of ``D D^T``: Eckart-Young's matrix without
     a singular value decomposition of D.
     """
+    norm = torch.linalg.vector_norm(change)
+    if not norm:
+        return Factored.zero(*change.shape), 0.0
     squares, vectors = torch.linalg.eigh(change @ change.T)
     kept = rank_for(squares.flip(0).clamp_min(0).sqrt(), energy=energy)
     left = vectors.flip(1)[:, :kept].contiguous()
     right = left.T @ change
-    norm = torch.linalg.vector_norm(change)
-    error = torch.linalg.vector_norm(change - left @ right) / norm if norm else norm
+    error = torch.linalg.vector_norm(change - left @ right) / norm
     return Factored(left.cpu(), right.cpu()), float(error)

@@ -103,7 +103,8 @@ def attributions(
             answer = int(logits_of(model, norm(last))[0].argmax())
     repeated = torch.zeros(steps, dtype=torch.long, device=tails.hidden.device)
     calls = [call.pick(repeated, 1) for call in (tails.within.call, *tails.calls)]
-    shares = torch.arange(1, steps + 1, device=repeated.device)[:, None] / steps
+    counted = torch.arange(1, steps + 1, dtype=torch.float64, device=repeated.device)
+    shares = counted[:, None] / steps
     found: list[Tensor] = []
     for layer in layers:
         key = tails.keys[layer]
