@@ -57,6 +57,17 @@ def test_an_exported_folder_has_the_edited_weights(method: str, repo: Repo, work
     assert not torch.equal(expected, untouched)
 
 
+def test_health_says_which_layers_it_cannot_judge(repo: Repo) -> None:
+    repo.commit(FACTS[:1], recipe=repo.choose("ft").recipe)
+    assert [one.layer for one in repo.health().layers] == [2]
+    assert not any("not judged" in reason for reason in repo.health().reasons)
+    repo.commit(FACTS[1:2], recipe=repo.choose("ft", options=["layers=3"]).recipe)
+    report = repo.health()
+    assert [one.layer for one in report.layers] == [2]
+    assert report.verdict != "ok"
+    assert report.reasons[-1].startswith("layers [3] are changed and not judged")
+
+
 def test_layers_are_those_of_the_method(repo: Repo) -> None:
     assert repo.choose("ft").recipe.layers == (2,)
     assert repo.choose("kn").recipe.layers == (0, 1, 2, 3)
