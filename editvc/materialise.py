@@ -132,6 +132,14 @@ class Materialiser:
                 return recipe.statistics
         raise LayerNotCovered(in_force.statistics, layer)
 
+    def covers(self, layer: int, recipes: Iterable[Recipe] = ()) -> bool:
+        """Whether there are statistics that :meth:`text_statistics` finds."""
+        try:
+            self.text_statistics(layer, recipes)
+        except LayerNotCovered:
+            return False
+        return True
+
     def text_moment(self, layer: int, recipes: Iterable[Recipe] = ()) -> torch.Tensor:
         """(v, v) float64: C of ordinary text, of :meth:`text_statistics`."""
         return self.moment_of(self.text_statistics(layer, recipes), layer)
@@ -151,14 +159,16 @@ class Materialiser:
         """What every commit keeps of its tree's health: cheap, and without the dense weights.
 
         ``delta_norm`` is the Frobenius norm over all layers; ``drift`` and ``capacity`` are those
-        of :class:`editvc.editing.health.LayerHealth`, of the worst layer.
+        of :class:`editvc.editing.health.LayerHealth`, of the worst layer. A layer that no
+        statistics cover, as where a patch is, has no drift to tell.
         """
         delta, groups = self.delta(tree), self.groups(tree)
         recipes = [group.recipe for group in groups]
         drifts, shares = [0.0], [0.0]
         for layer, factored in delta.layers.items():
-            moved = factored.quadratic(self.text_moment(layer, recipes))
-            drifts.append(moved / self.base_figures(layer, recipes).output)
+            if self.covers(layer, recipes):
+                moved = factored.quadratic(self.text_moment(layer, recipes))
+                drifts.append(moved / self.base_figures(layer, recipes).output)
             systems = [group.systems[layer] for group in groups if layer in group.systems]
             shares.append(sum(map(capacity, systems)) / self.base.inner_size)
         norm = math.hypot(*(factored.frobenius() for factored in delta.layers.values()))

@@ -79,14 +79,19 @@ class HealthReport:
 
 
 def check_health(repo: Repo, revision: str) -> HealthReport:
-    """Judge the weights of a revision by the thresholds of config.toml."""
+    """Judge the weights of a revision by the thresholds of config.toml.
+
+    A layer that no statistics cover, as where a patch is, cannot be judged: that is a warning.
+    """
     plumbing, maker = repo.repository, repo.materialiser
     tree = tree_at(repo, revision)
     delta, groups = maker.delta(tree), maker.groups(tree)
     entries = [entry for group in groups for entry in group.entries]
     recipes = [group.recipe for group in groups]
     layers, worst = [], []
-    for layer, factored in sorted(delta.layers.items()):
+    covered = [layer for layer in delta.layers if maker.covers(layer, recipes)]
+    for layer in covered:
+        factored = delta.layers[layer]
         in_layer = [group for group in groups if layer in group.systems]
         figures = layer_health(
             layer,
@@ -100,12 +105,22 @@ def check_health(repo: Repo, revision: str) -> HealthReport:
         here = [entry for group in in_layer for entry in group.entries]
         worst += [(layer, kept, here[index]) for index, kept in figures.worst]
     judged = verdict(layers, plumbing.config.health)
+    blind = _blind([layer for layer in delta.layers if layer not in covered])
     return HealthReport(
-        verdict=judged.level,
-        reasons=judged.reasons,
+        verdict="warn" if blind and judged.level == "ok" else judged.level,
+        reasons=judged.reasons + blind,
         layers=tuple(layers),
         worst=_named(repo, worst) if entries else (),
         trend=_trend(repo, revision),
+    )
+
+
+def _blind(layers: Sequence[int]) -> tuple[str, ...]:
+    if not layers:
+        return ()
+    return (
+        f"layers {list(layers)} are changed and not judged: no statistics cover them "
+        "(`editvc stats compute` takes them for the layers of config.toml)",
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from editvc.core.patch_recipes import AnyRecipe
+from editvc.core.patch_recipes import AnyRecipe, FineTuning, KnowledgeNeurons
 from editvc.core.recipe import Recipe
 from editvc.editing.delta import Delta
+from editvc.editing.fine_tuning import fine_tune
 from editvc.editing.locate import locate
 from editvc.editing.located import Located
+from editvc.editing.neurons import knowledge_neurons
 from editvc.editing.patch import Patch
 from editvc.editing.solvers import solver_of
 from editvc.editing.tracing import Request
@@ -67,5 +69,17 @@ def _located(
     )  # fmt: skip
 
 
-MAKERS: Mapping[str, Maker] = {}
+def _fine_tuned(
+    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: FineTuning
+) -> Sequence[Patch]:
+    return fine_tune(model, tokenizer, requests, recipe, progress=repo.progress)
+
+
+def _neurons(
+    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: KnowledgeNeurons
+) -> Sequence[Patch]:
+    return knowledge_neurons(model, tokenizer, requests, recipe, progress=repo.progress)
+
+
+MAKERS: Mapping[str, Maker] = {"ft": _fine_tuned, "ft-c": _fine_tuned, "kn": _neurons}
 """What makes patches and codebook entries; every method without a row here is a located one."""
