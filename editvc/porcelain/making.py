@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from editvc.core.patch_recipes import AnyRecipe
+from editvc.core.patch_recipes import AnyRecipe, Grace
 from editvc.core.recipe import Recipe
+from editvc.editing.codebook import CodebookEntry
 from editvc.editing.delta import Delta
+from editvc.editing.grace import find_entries
 from editvc.editing.locate import locate
 from editvc.editing.located import Located
 from editvc.editing.patch import Patch
 from editvc.editing.solvers import solver_of
 from editvc.editing.tracing import Request
-from editvc.materialise import stack
+from editvc.materialise import Element, stack
 
 if TYPE_CHECKING:
     from editvc.porcelain.repo import Repo
 
-Made = Located | Patch
+Made = Element
 Maker = Callable[[Any, Any, Any, Sequence[Request], Any], Sequence[Made]]
 """Called with the repository, a model, its tokenizer, the requests and the recipe."""
 
@@ -67,5 +69,11 @@ def _located(
     )  # fmt: skip
 
 
-MAKERS: Mapping[str, Maker] = {}
+def _grace(
+    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: Grace
+) -> Sequence[CodebookEntry]:
+    return find_entries(model, tokenizer, requests, recipe, progress=repo.progress)
+
+
+MAKERS: Mapping[str, Maker] = {"grace": _grace}
 """What makes patches and codebook entries; every method without a row here is a located one."""
