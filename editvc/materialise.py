@@ -236,6 +236,11 @@ class Materialiser:
         found = (self.element(entry.located)[1] for entry in entries)
         return [one for one in found if isinstance(one, Located)]
 
+    def codebook_entries(self, entries: Iterable[Entry]) -> list[CodebookEntry]:
+        """Those of the entries that are codebook entries, in the order given."""
+        found = (self.element(entry.located)[1] for entry in entries)
+        return [one for one in found if isinstance(one, CodebookEntry)]
+
     def in_codebooks(self, tree: Tree) -> list[Entry]:
         """The live edits of a tree that are codebook entries, in slot order."""
         entries = self.repository.edits_of(tree).entries()
@@ -252,7 +257,7 @@ class Materialiser:
             if isinstance(element, CodebookEntry):
                 grouped.setdefault(recipe, {})[entry.slot] = element
         found = [(self.repository.read_recipe(key), grouped[key]) for key in sorted(grouped)]
-        return [Codebook.of(made, recipe.eps) for recipe, made in found if isinstance(recipe, Grace)]
+        return [Codebook.of(one, recipe.eps) for recipe, one in found if isinstance(recipe, Grace)]
 
     def stacked(self, recipe: Recipe, entries: Iterable[Entry]) -> dict[int, Edits]:
         """Keys (v, n) and residuals (u, n) of entries, per layer, in the order given."""

@@ -2,8 +2,8 @@
 
 An entry has a *key* (v,), the input of one MLP's down projection at the last token of a prompt, and
 a *value* (u,), what that down projection shall give there instead. A codebook gives every entry a
-radius. Wherever the layer sees an input within the radius of its nearest key, its output is replaced
-by that key's value; everywhere else it is what it was, bit for bit.
+radius. Wherever the layer sees an input within the radius of the key nearest to it, its output is
+replaced by that key's value; everywhere else it is what it was, bit for bit.
 
 GRACE compares the input at one token, the prompt's last, and replaces the output there
 (``replacement: replace_last``). Here every token is compared with the keys. A token's input depends
@@ -146,10 +146,12 @@ class Codebook:
         return nearest, distances <= self.radii[nearest]
 
     def answers(self, entry: CodebookEntry) -> bool:
-        """Whether the entry's own key gets a value for the entry's target.
+        """Whether the entry's own key, in the entry's layer, gets a value for its target.
 
         It does not where a later split shrank the radius that once reached it.
         """
+        if entry.layer != self.layer:
+            return False
         nearest, within = self.find(entry.key[None])
         return bool(within[0]) and self.targets[int(nearest[0])] == entry.target
 

@@ -195,6 +195,7 @@ class Wanted:
 
     @classmethod
     def of(cls, rows: Sequence[Traced], device: Any) -> Wanted:
+        """All target tokens of rows whose tails begin at ``subject``."""
         found = [
             (index, at - 1 - row.subject, row.ids[at], 1 / (len(row.ids) - row.target))
             for index, row in enumerate(rows)
@@ -209,6 +210,7 @@ class Wanted:
         )
 
     def pick(self, index: Tensor, rows: int) -> Wanted:
+        """The same for a choice of ``rows``, in that order."""
         place = torch.full((rows,), -1, dtype=torch.long, device=index.device)
         place[index] = torch.arange(len(index), device=index.device)
         row = place[self.row]

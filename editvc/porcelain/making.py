@@ -35,16 +35,16 @@ def make(
 
 def make_in_sequence(
     repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: AnyRecipe
-) -> Sequence[Patch]:
-    """Patches for an edited ``model``, as papers measure edits one after the other.
+) -> Sequence[Made]:
+    """Elements for an edited ``model``, as papers measure edits one after the other: patches.
 
     A located method's solution of the requests alone, blind to all that was edited before, is a sum
     of one term an edit: ``sum_i r_i g_i^T`` with ``G = (ridge I + Q^T Q)^-1 Q^T F^-1``. Every fact
-    gets its own, so each can be taken out again.
+    gets its own, so each can be taken out again. Codebook entries are what they are on any model.
     """
     made = make(repo, model, tokenizer, requests, recipe)
     if not isinstance(recipe, Recipe):
-        return [one for one in made if isinstance(one, Patch)]
+        return made
     located = [one for one in made if isinstance(one, Located)]
     solver, guards = solver_of(recipe), repo.materialiser.guards(recipe)
     base = repo.materialiser.base
