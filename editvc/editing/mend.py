@@ -90,7 +90,7 @@ class Editor:
         return cls(tuple(layers), placed, {})
 
     def pseudo(self, layer: int, keys: Tensor, deltas: Tensor) -> Pairs:
-        """g of one layer on pairs of any dtype: pseudo keys (..., v) and pseudo deltas (..., u)."""
+        """Pseudo keys (..., v) and pseudo deltas (..., u): g of a layer, on pairs of any dtype."""
         place = self.layers.index(layer)
         part = {name: tensor.to(keys) for name, tensor in self.tensors.items()}
         pairs = torch.cat([keys, deltas], dim=-1)
@@ -99,8 +99,8 @@ class Editor:
             mixed = hidden @ part[f"{block}.down"].T @ part[f"{block}.up"].T + part[f"{block}.bias"]
             added = mixed * part[f"{block}.scale"][place] + part[f"{block}.offset"][place]
             hidden = hidden + (added.clamp_min(0) if block == BLOCKS[0] else added)
-        k, d = hidden.split([keys.shape[-1], deltas.shape[-1]], dim=-1)
-        return k, d
+        v = keys.shape[-1]
+        return hidden[..., :v], hidden[..., v:]
 
     def change(self, layer: int, keys: Tensor, deltas: Tensor) -> Pairs:
         """The factors of ``Delta_l = left^T right``: right (..., tokens, v), left (..., tokens, u).
@@ -111,7 +111,7 @@ class Editor:
         return k, d * -self.tensors["rate"][self.layers.index(layer)].to(d)
 
     def to_bytes(self) -> bytes:
-        """safetensors bytes, float32, one metadata key: equal editors have equal bytes."""
+        """As safetensors, float32, one metadata key: equal editors have equal bytes."""
         stored = {
             name: tensor.detach().to("cpu", torch.float32).contiguous()
             for name, tensor in self.tensors.items()
@@ -216,7 +216,7 @@ def changed(model: Any, changes: Mapping[int, Pairs]) -> Iterator[None]:
 
     def hook(right: Tensor, left: Tensor) -> Callable[..., Tensor]:
         def add(_module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor:
-            given = args[0].reshape(right.shape[0], -1, right.shape[-1])
+            given: Tensor = args[0].reshape(right.shape[0], -1, right.shape[-1])
             added = given @ right.transpose(1, 2) @ left
             return output + added.reshape(output.shape)
 

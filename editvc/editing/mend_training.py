@@ -12,7 +12,7 @@ Mitchell et al. 2022, Fast Model Editing at Scale, arXiv 2110.11309.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -72,6 +72,14 @@ class Settings:
     interval: int = 25
     patience: int = 6
 
+    def kept_back(self, facts: int) -> int:
+        """How many of so many facts are held out."""
+        return max(1, round(self.held_out * facts))
+
+    def to_json(self) -> dict[str, Any]:
+        """By name, as an editor's ``origin`` has them."""
+        return asdict(self) | {"layers": list(self.layers)}
+
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
@@ -100,6 +108,10 @@ class Judged:
     kl: float
 
 
+Watch = Callable[[int, Judged], None]
+"""Called with a step and how the facts held out do at it."""
+
+
 def train(
     model: Any,
     tokenizer: Any,
@@ -108,6 +120,7 @@ def train(
     *,
     seed: int = 0,
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> Editor:
     """Train an editor on facts; the model's weights are not touched.
 
@@ -116,25 +129,30 @@ def train(
     ``training`` on as many of the others. Raises :class:`TooFewFacts` and the errors of
     :mod:`editvc.editing.tracing`.
     """
-    if len(facts) < FEWEST:
-        raise TooFewFacts(len(facts))
+    require_enough(len(facts))
     draw = torch.Generator().manual_seed(seed)
     lessons = lessons_of(tokenizer, facts)
     order = torch.randperm(len(lessons), generator=draw).tolist()
-    count = max(1, round(settings.held_out * len(lessons)))
+    count = settings.kept_back(len(lessons))
     held_out = [lessons[index] for index in order[:count]]
     learnt = [lessons[index] for index in order[count:]]
     mean, std = normalisation(model, learnt, settings)
     editor = Editor.untrained(
         settings.layers, mean, std, rank=settings.rank, rate=settings.edit_lr, seed=seed
     )
-    best = _optimised(model, editor, learnt, held_out, settings, draw, progress)
+    best = _optimised(model, editor, learnt, held_out, settings, draw, progress, watch)
     figures = {
         "validation": asdict(judge(model, best, held_out, settings)),
         "training": asdict(judge(model, best, learnt[:count], settings)),
     }
-    origin = {"settings": _json(settings), "seed": seed, "facts": len(facts), "figures": figures}
+    origin = {"settings": settings.to_json(), "seed": seed, "facts": len(facts), "figures": figures}
     return replace(best, origin=dict(best.origin) | origin)
+
+
+def require_enough(facts: int) -> None:
+    """Raise :class:`TooFewFacts` for a number that no editor can be trained on."""
+    if facts < FEWEST:
+        raise TooFewFacts(facts)
 
 
 def lessons_of(tokenizer: Any, facts: Sequence[Fact]) -> list[Lesson]:
@@ -188,6 +206,7 @@ def _optimised(
     settings: Settings,
     draw: torch.Generator,
     progress: Progress | None,
+    watch: Watch | None,
 ) -> Editor:
     """The editor of the look with the least loss on the facts held out."""
     tensors = {
@@ -196,9 +215,11 @@ def _optimised(
     }
     learning = replace(editor, tensors=tensors)
     network = [tensors[name] for name in tensors if name not in (*FIXED, "rate")]
-    adam = torch.optim.Adam(
-        [{"params": network}, {"params": [tensors["rate"]], "lr": settings.lr_lr}], lr=settings.lr
-    )
+    groups: list[dict[str, Any]] = [
+        {"params": network},
+        {"params": [tensors["rate"]], "lr": settings.lr_lr},
+    ]
+    adam = torch.optim.Adam(groups, lr=settings.lr)
     parameters = [*network, tensors["rate"]]
     best, least, waited = editor, float("inf"), 0
     batches = _drawn(learnt, settings.batch, draw)
@@ -212,6 +233,8 @@ def _optimised(
         if step % settings.interval and step != settings.steps:
             continue
         judged = judge(model, learning, held_out, settings)
+        if watch is not None:
+            watch(step, judged)
         total = settings.cedit * judged.nll + judged.kl
         if total < least:
             kept = {name: tensor.detach().clone() for name, tensor in tensors.items()}
@@ -305,8 +328,8 @@ def judge(model: Any, editor: Editor, lessons: Sequence[Lesson], settings: Setti
 def _all_first(model: Any, hidden: Tensor, asked: Sequence[Traced]) -> int:
     """How many rows have their whole target as first choices."""
     logits, wanted, row = at_targets(model, hidden, asked)
-    wrong = row[logits.argmax(-1) != wanted]
-    return len(asked) - len(wrong.unique())
+    wrong = torch.bincount(row, logits.argmax(-1) != wanted, minlength=len(asked))
+    return int((wrong == 0).sum())
 
 
 def _last_choice(model: Any, hidden: Tensor, mask: Tensor) -> Tensor:
@@ -337,7 +360,3 @@ def _drawn(lessons: Sequence[Lesson], size: int, draw: torch.Generator) -> Itera
 def _chunks(lessons: Sequence[Lesson], size: int) -> Iterator[list[Lesson]]:
     for start in range(0, len(lessons), size):
         yield list(lessons[start : start + size])
-
-
-def _json(settings: Settings) -> dict[str, Any]:
-    return asdict(settings) | {"layers": list(settings.layers)}

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from editvc.core.patch_recipes import AnyRecipe
+from editvc.core.patch_recipes import AnyRecipe, Mend
 from editvc.core.recipe import Recipe
 from editvc.editing.delta import Delta
 from editvc.editing.locate import locate
 from editvc.editing.located import Located
+from editvc.editing.mend import edit as mend
 from editvc.editing.patch import Patch
 from editvc.editing.solvers import solver_of
 from editvc.editing.tracing import Request
 from editvc.materialise import stack
+from editvc.porcelain.training import editor_of
 
 if TYPE_CHECKING:
     from editvc.porcelain.repo import Repo
@@ -67,5 +69,14 @@ def _located(
     )  # fmt: skip
 
 
-MAKERS: Mapping[str, Maker] = {}
+def _mend(
+    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: Mend
+) -> Sequence[Patch]:
+    editor = editor_of(repo, recipe)
+    return mend(model, tokenizer, requests, recipe, editor, progress=repo.progress)
+
+
+MAKERS: Mapping[str, Maker] = {
+    "mend": _mend,
+}
 """What makes patches and codebook entries; every method without a row here is a located one."""
