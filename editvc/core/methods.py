@@ -116,7 +116,12 @@ _ROWS = (
         spread="even",
         solver="equality",
         single=True,
-        numbers={**SEARCH, "v_num_grad_steps": 20, "clamp_norm_factor": 4.0},
+        numbers={
+            **SEARCH,
+            "v_num_grad_steps": 20,
+            "clamp_norm_factor": 4.0,
+            "compensation": 1.0,
+        },
     ),
     Method(
         "emmet",

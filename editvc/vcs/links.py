@@ -10,7 +10,7 @@ from editvc.core.ids import ObjectId
 Link = tuple[str, ObjectId]
 """The kind that the other object must be of, and its id."""
 
-ELEMENT = "edit"
+ELEMENT = "located edit"
 """Stands for any of ``ELEMENTS`` in a link."""
 
 ELEMENTS = ("located", "patch", "codebook")

@@ -242,7 +242,7 @@ def test_what_cannot_be_squashed(repo: Repo, work: Path) -> None:
         repo.squash("1..main")
     assert "switch" in caught.value.hint
     repo.switch("main")
-    with pytest.raises(NothingToDo, match=r"no edit of 1\.\.2 is live"):
+    with pytest.raises(NothingToDo, match=r"no located edit of 1\.\.2 is live"):
         repo.squash("1..2")
     with pytest.raises(RevisionError):
         repo.squash("2..9")
