@@ -132,6 +132,14 @@ class Materialiser:
                 return recipe.statistics
         raise LayerNotCovered(in_force.statistics, layer)
 
+    def covers(self, layer: int, recipes: Iterable[Recipe] = ()) -> bool:
+        """Whether there are statistics to judge a layer by; an import may change any layer."""
+        try:
+            self.text_statistics(layer, recipes)
+        except LayerNotCovered:
+            return False
+        return True
+
     def text_moment(self, layer: int, recipes: Iterable[Recipe] = ()) -> torch.Tensor:
         """(v, v) float64: C of ordinary text, of :meth:`text_statistics`."""
         return self.moment_of(self.text_statistics(layer, recipes), layer)
@@ -150,13 +158,15 @@ class Materialiser:
     def figures(self, tree: Tree) -> dict[str, float]:
         """What every commit keeps of its tree's health: cheap, and without the dense weights.
 
-        ``delta_norm`` is the Frobenius norm over all layers; ``drift`` and ``capacity`` are those
-        of :class:`editvc.editing.health.LayerHealth`, of the worst layer.
+        ``delta_norm`` is the Frobenius norm over all weights; ``drift`` and ``capacity`` are those
+        of :class:`editvc.editing.health.LayerHealth`, of the worst layer that has statistics.
         """
         delta, groups = self.delta(tree), self.groups(tree)
         recipes = [group.recipe for group in groups]
         drifts, shares = [0.0], [0.0]
         for layer, factored in delta.layers.items():
+            if not self.covers(layer, recipes):
+                continue
             moved = factored.quadratic(self.text_moment(layer, recipes))
             drifts.append(moved / self.base_figures(layer, recipes).output)
             systems = [group.systems[layer] for group in groups if layer in group.systems]
