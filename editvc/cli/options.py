@@ -39,6 +39,16 @@ target_option = click.option(
 )
 
 
+def layer_numbers(text: str) -> list[int]:
+    """What ``--layers`` was given, like ``3,4,5``."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is not a list of layer numbers like 3,4,5", param_hint="--layers"
+        ) from None
+
+
 def contents(files: tuple[str, ...]) -> list[tuple[str, bytes]]:
     """The files with what is in them; ``-`` is standard input."""
     return [

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.recording import CommitResult
     from editvc.porcelain.squashing import SquashResult
     from editvc.porcelain.statistics import Described, StatisticsResult
+    from editvc.porcelain.training import Trained, TrainingPlan
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, how much is done, how much there is)."""
@@ -296,6 +297,40 @@ class Repo:
             self, texts=texts, dataset=dataset, entities=entities, budget=budget,
             token_cap=token_cap,
         )  # fmt: skip
+
+    # -- training ---------------------------------------------------------------------------
+
+    def train_mend(
+        self,
+        facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
+        *,
+        layers: Sequence[int] | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        remark: Callable[[str], None] | None = None,
+    ) -> Trained:
+        """Train MEND's editor on facts, and use it for commits with that method from now on.
+
+        ``layers`` are the last three without a choice, ``steps`` the most that training takes.
+        ``remark`` hears how the facts held out do as training goes on.
+        """
+        from editvc.porcelain.training import plan_mend, train_mend
+
+        plan = plan_mend(self, sourced(facts), layers=layers, steps=steps, seed=seed)
+        return train_mend(self, plan, remark=remark)
+
+    def plan_mend(
+        self,
+        facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
+        *,
+        layers: Sequence[int] | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+    ) -> TrainingPlan:
+        """What :meth:`train_mend` would do, with nothing trained or written."""
+        from editvc.porcelain.training import plan_mend
+
+        return plan_mend(self, sourced(facts), layers=layers, steps=steps, seed=seed)
 
     # -- branches ---------------------------------------------------------------------------
 
