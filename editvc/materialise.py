@@ -11,14 +11,14 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 
 from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
-from editvc.core.history import Entry, Tree
+from editvc.core.history import Entry, Restraint, Tree
 from editvc.core.ids import ObjectId, canonical_json, digest_of, short
 from editvc.core.recipe import Recipe
 from editvc.editing.architectures import Architecture, architecture_of
@@ -30,7 +30,7 @@ from editvc.editing.health import BaseFigures
 from editvc.editing.loading import describe, require_same, resolve
 from editvc.editing.locate import Located
 from editvc.editing.patch import Patch
-from editvc.editing.restraint import restrain
+from editvc.editing.restraint import check, restrain
 from editvc.editing.solvers import Edits, System, Whitening
 from editvc.editing.statistics import SecondMoment
 from editvc.errors import EditvcError
@@ -305,20 +305,26 @@ class Materialiser:
 
     def _restrained(self, tree: Tree) -> Delta:
         total = self.unrestrained(tree)
-        restraint = tree.restraint
-        if restraint is None:
+        if tree.restraint is None:
             return total
-        return Delta(
-            {
-                layer: restrain(factored, restraint, self._ceiling(tree, layer))
-                for layer, factored in total.layers.items()
-            }
+        check(tree.restraint)
+        return total.map(partial(self._restrained_layer, tree, tree.restraint))
+
+    def _restrained_layer(
+        self, tree: Tree, restraint: Restraint, layer: int, delta: Factored
+    ) -> Factored:
+        """One layer's delta under a restraint; the base is read only for those that look at it."""
+        pruning = restraint.prune is not None or restraint.linear is not None
+        return restrain(
+            delta,
+            restraint,
+            self._ceiling(tree, layer) if pruning else math.inf,
+            weight=self.weight(layer) if restraint.rect is not None else None,
+            layer=layer,
         )
 
     def _ceiling(self, tree: Tree, layer: int) -> float:
-        """s_max where PRUNE needs it; a rank or energy cut alone does without the base."""
-        if tree.restraint is None or tree.restraint.prune is None:
-            return float("inf")
+        """s_max of the base weight, PRUNE's yardstick."""
         recipes = [
             recipe for recipe, _ in self._by_recipe(self.repository.edits_of(tree).entries())
         ]

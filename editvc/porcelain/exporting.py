@@ -96,4 +96,14 @@ def _export_delta(repo: Repo, target: Path, tree: Tree, replace: bool, documents
         target, data, replace=replace, documents=with_documents if documents else None
     )
     note = "the factors of each layer: W' = W + left @ right, W as hidden x inner"
-    return Export("delta", target, None, digest, touched(ranks), (), (note,))
+    return Export("delta", target, None, digest, touched(ranks), (), (note, *rank_notes(tree)))
+
+
+def rank_notes(tree: Tree) -> tuple[str, ...]:
+    """What a user of the factors should know of their rank."""
+    if tree.restraint is None or not tree.restraint.chooses_entries:
+        return ()
+    return (
+        "the restraint keeps single entries, so the factors have full rank "
+        "and are larger than the weights themselves",
+    )

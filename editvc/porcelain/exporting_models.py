@@ -11,7 +11,7 @@ from editvc.core.history import Tree
 from editvc.editing.checkpoint import Checkpoint, weights_digest
 from editvc.editing.loading import edited, generate
 from editvc.errors import EditvcError
-from editvc.porcelain.exporting import Export
+from editvc.porcelain.exporting import Export, rank_notes
 from editvc.porcelain.reading import live_facts
 from editvc.publish.export import Exported, changes_of, export_hf
 from editvc.publish.lora import Adapter, export_lora
@@ -122,7 +122,8 @@ def export_adapter(
         )
     else:
         checks = (f"loaded with PEFT: largest difference of a logit {worst[0]:.2g}",)
-    return Export("lora", target, base_digest, done.digest, touched(done), checks, ())
+    notes = rank_notes(tree)
+    return Export("lora", target, base_digest, done.digest, touched(done), checks, notes)
 
 
 def _asked(repo: Repo, revision: str) -> list[Fact]:
