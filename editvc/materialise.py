@@ -26,17 +26,17 @@ from editvc.editing.checkpoint import Checkpoint
 from editvc.editing.delta import Delta, Factored
 from editvc.editing.diagnostics import capacity
 from editvc.editing.entities import shaping
+from editvc.editing.guards import Guard, Projection, Unguarded, Whitening
 from editvc.editing.health import BaseFigures
 from editvc.editing.loading import describe, require_same, resolve
-from editvc.editing.locate import Located
+from editvc.editing.located import Located
 from editvc.editing.patch import Patch
-from editvc.editing.restraint import check, restrain
-from editvc.editing.solvers import Edits, System, Whitening
+from editvc.editing.restraint import check, largest_singular_value, restrain
+from editvc.editing.solvers import Edits, System, solver_of
 from editvc.editing.statistics import SecondMoment
 from editvc.errors import EditvcError
 from editvc.vcs.codec import metadata
 from editvc.vcs.repo import Repository
-
 
 READERS: Mapping[str, Callable[[bytes], Located | Patch]] = {
     "located": Located.from_bytes,
@@ -57,9 +57,14 @@ class LayerNotCovered(EditvcError):
         self.layer = layer
 
 
-def request_digest(base: ObjectId, recipe: ObjectId, fact: Fact) -> str:
-    """What a located edit answers: this request, on this base, with this recipe."""
-    return digest_of([base, recipe, *fact.request])
+def request_digest(
+    base: ObjectId, recipe: ObjectId, fact: Fact, anchor: ObjectId | None = None
+) -> str:
+    """What an element answers: this request, on this base, with this recipe.
+
+    ``anchor`` is the tree whose weights it was made on, where these are not the base's.
+    """
+    return digest_of([base, recipe, *fact.request, *([] if anchor is None else [anchor])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ class Materialiser:
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
         self._elements: dict[ObjectId, tuple[ObjectId, Located | Patch]] = {}
-        self._whitenings: dict[tuple[ObjectId, int], Whitening] = {}
+        self._guards: dict[tuple[ObjectId, int], Guard] = {}
         self._moments: dict[ObjectId, SecondMoment] = {}
         self._groups: dict[ObjectId, Group] = {}
         self._delta: tuple[Tree, Delta] | None = None
@@ -127,6 +132,14 @@ class Materialiser:
                 return recipe.statistics
         raise LayerNotCovered(in_force.statistics, layer)
 
+    def covers(self, layer: int, recipes: Iterable[Recipe] = ()) -> bool:
+        """Whether there are statistics to judge a layer by; an import may change any layer."""
+        try:
+            self.text_statistics(layer, recipes)
+        except LayerNotCovered:
+            return False
+        return True
+
     def text_moment(self, layer: int, recipes: Iterable[Recipe] = ()) -> torch.Tensor:
         """(v, v) float64: C of ordinary text, of :meth:`text_statistics`."""
         return self.moment_of(self.text_statistics(layer, recipes), layer)
@@ -145,19 +158,20 @@ class Materialiser:
     def figures(self, tree: Tree) -> dict[str, float]:
         """What every commit keeps of its tree's health: cheap, and without the dense weights.
 
-        ``delta_norm`` is the Frobenius norm over all layers; ``drift`` and ``capacity`` are those
-        of :class:`editvc.editing.health.LayerHealth`, of the worst layer.
+        ``delta_norm`` is the Frobenius norm over all weights; ``drift`` and ``capacity`` are those
+        of :class:`editvc.editing.health.LayerHealth`, of the worst layer that has statistics.
         """
         delta, groups = self.delta(tree), self.groups(tree)
         recipes = [group.recipe for group in groups]
         drifts, shares = [0.0], [0.0]
         for layer, factored in delta.layers.items():
+            if not self.covers(layer, recipes):
+                continue
             moved = factored.quadratic(self.text_moment(layer, recipes))
             drifts.append(moved / self.base_figures(layer, recipes).output)
             systems = [group.systems[layer] for group in groups if layer in group.systems]
             shares.append(sum(map(capacity, systems)) / self.base.inner_size)
-        norm = math.hypot(*(factored.frobenius() for factored in delta.layers.values()))
-        return {"delta_norm": norm, "drift": max(drifts), "capacity": max(shares)}
+        return {"delta_norm": delta.norm(), "drift": max(drifts), "capacity": max(shares)}
 
     # -- statistics -------------------------------------------------------------------------
 
@@ -184,31 +198,16 @@ class Materialiser:
             total = total + recipe.entity_update_weight * entities
         return total
 
-    def whitening(self, recipe: Recipe, layer: int) -> Whitening:
-        """The factor of ``lambda C``, from memory, the cache folder, or made and kept."""
+    def guard(self, recipe: Recipe, layer: int) -> Guard:
+        """What a recipe's solver weighs edits against in a layer: kept in memory and the cache."""
         key = (recipe.id, layer)
-        if key not in self._whitenings:
-            name = digest_of(
-                [
-                    recipe.statistics,
-                    recipe.mom2_update_weight,
-                    recipe.entity_statistics,
-                    recipe.entity_update_weight,
-                    layer,
-                ]
-            )
+        if key not in self._guards:
+            self._guards[key] = GUARDS.get(recipe.row.solver, _whitening)(self, recipe, layer)
+        return self._guards[key]
 
-            def make() -> bytes:
-                moment = self.weighted_moment(recipe, layer)
-                return Whitening.of(moment, name=f"layer {layer}").to_bytes()
-
-            data = self.repository.cache.get_or_make("whitening", name, make)
-            self._whitenings[key] = Whitening.from_bytes(data)
-        return self._whitenings[key]
-
-    def whitenings(self, recipe: Recipe) -> dict[int, Whitening]:
-        """The whitening of every layer of a recipe."""
-        return {layer: self.whitening(recipe, layer) for layer in recipe.layers}
+    def guards(self, recipe: Recipe) -> dict[int, Guard]:
+        """The guard of every layer of a recipe."""
+        return {layer: self.guard(recipe, layer) for layer in recipe.layers}
 
     def shaping(self, recipe: Recipe) -> torch.Tensor | None:
         """What the recipe shapes its targets by, (u, u); ``None`` where it names no sensitivity."""
@@ -241,11 +240,11 @@ class Materialiser:
     def stacked(self, recipe: Recipe, entries: Iterable[Entry]) -> dict[int, Edits]:
         """Keys (v, n) and residuals (u, n) of entries, per layer, in the order given."""
         located = self.located(entries)
-        return {layer: _stack(located, layer, self.base) for layer in recipe.layers}
+        return {layer: stack(located, layer, self.base) for layer in recipe.layers}
 
     def groups(self, tree: Tree) -> list[Group]:
         """The edits of a tree by recipe, in the order of the recipes' ids."""
-        by_recipe = self._by_recipe(self.repository.edits_of(tree).entries())
+        by_recipe = self.by_recipe(self.repository.edits_of(tree).entries())
         return [self._group(recipe, entries) for recipe, entries in by_recipe]
 
     def _group(self, recipe: Recipe, entries: Iterable[Entry]) -> Group:
@@ -258,13 +257,13 @@ class Materialiser:
         kept = self._groups.get(recipe.id)
         if kept is None or kept.entries != entries:
             systems = {
-                layer: System.of(edits, self.whitening(recipe, layer))
+                layer: solver_of(recipe).system(edits, self.guard(recipe, layer))
                 for layer, edits in self.stacked(recipe, entries).items()
             }
             kept = self._groups[recipe.id] = Group(recipe, entries, systems)
         return kept
 
-    def _by_recipe(self, entries: Iterable[Entry]) -> list[tuple[Recipe, list[Entry]]]:
+    def by_recipe(self, entries: Iterable[Entry]) -> list[tuple[Recipe, list[Entry]]]:
         """The located edits among entries by their recipe, in the order of the recipes' ids."""
         grouped: dict[ObjectId, list[Entry]] = {}
         for entry in entries:
@@ -324,11 +323,11 @@ class Materialiser:
         )
 
     def _ceiling(self, tree: Tree, layer: int) -> float:
-        """s_max of the base weight, PRUNE's yardstick."""
-        recipes = [
-            recipe for recipe, _ in self._by_recipe(self.repository.edits_of(tree).entries())
-        ]
-        return self.base_figures(layer, recipes).spectral_norm
+        """s_max of the base weight, PRUNE's yardstick; one of its figures where it has some."""
+        recipes = [recipe for recipe, _ in self.by_recipe(self.repository.edits_of(tree).entries())]
+        if self.covers(layer, recipes):
+            return self.base_figures(layer, recipes).spectral_norm
+        return largest_singular_value(self.weight(layer))
 
     def change(self, before: Tree, after: Tree) -> Delta:
         """The delta of a commit, before any restraint: rank at most the number of edits changed."""
@@ -336,7 +335,7 @@ class Materialiser:
         new = set(self.repository.edits_of(after).entries())
         total = self._sum(new - old, set(after.patches) - set(before.patches))
         total = total - self._sum(old - new, set(before.patches) - set(after.patches))
-        for recipe, entries in self._by_recipe(sorted(old | new)):
+        for recipe, entries in self.by_recipe(sorted(old | new)):
             kept = [entry for entry in entries if entry in old and entry in new]
             gone = [entry for entry in entries if entry not in new]
             come = [entry for entry in entries if entry not in old]
@@ -352,14 +351,55 @@ class Materialiser:
     ) -> dict[int, Factored]:
         if not gone and not come:
             return {}
+        stays = self.stacked(recipe, kept)
         goes, comes = self.stacked(recipe, gone), self.stacked(recipe, come)
+        solver = solver_of(recipe)
         return {
-            layer: system.change(goes[layer], comes[layer])
+            layer: solver.change(system, stays[layer], goes[layer], comes[layer])
             for layer, system in self._group(recipe, kept).systems.items()
         }
 
 
-def _stack(located: Sequence[Located], layer: int, base: BaseModel) -> Edits:
+def _whitening(maker: Materialiser, recipe: Recipe, layer: int) -> Whitening:
+    """The factor of ``lambda C``."""
+    name = digest_of(
+        [
+            recipe.statistics,
+            recipe.mom2_update_weight,
+            recipe.entity_statistics,
+            recipe.entity_update_weight,
+            layer,
+        ]
+    )
+
+    def make() -> bytes:
+        moment = maker.weighted_moment(recipe, layer)
+        return Whitening.of(moment, name=f"layer {layer}").to_bytes()
+
+    return Whitening.from_bytes(maker.repository.cache.get_or_make("whitening", name, make))
+
+
+def _projection(maker: Materialiser, recipe: Recipe, layer: int) -> Projection:
+    """The null space of C."""
+    threshold, l2 = recipe.nullspace_threshold, recipe.l2
+    name = digest_of([recipe.statistics, threshold, l2, layer])
+
+    def make() -> bytes:
+        moment = maker.moment_of(recipe.statistics, layer)
+        return Projection.of(moment, threshold, l2, name=f"layer {layer}").to_bytes()
+
+    return Projection.from_bytes(maker.repository.cache.get_or_make("nullspace", name, make))
+
+
+GUARDS: Mapping[str, Callable[[Materialiser, Recipe, int], Guard]] = {
+    "nullspace": _projection,
+    "normalised": lambda _maker, _recipe, _layer: Unguarded(),
+}
+"""The guards of solvers that do not weigh edits against ``lambda C``."""
+
+
+def stack(located: Sequence[Located], layer: int, base: BaseModel) -> Edits:
+    """Keys (v, n) and residuals (u, n) of located edits in one layer, in the order given."""
     if not located:
         return Edits.empty(base.hidden_size, base.inner_size)
     return Edits(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -31,6 +32,19 @@ if TYPE_CHECKING:
 @files_argument
 @message_option
 @author_option
+@click.option("--method", metavar="NAME", help="Another method; `editvc methods` lists them.")
+@click.option(
+    "-O", "options", multiple=True, metavar="KEY=VALUE",
+    help="One number of the recipe, such as -O clamp_norm_factor=0.8. Repeatable.",
+)  # fmt: skip
+@click.option(
+    "--recipe", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A recipe in YAML, or a hparams file of ROME, MEMIT or EasyEdit as it is.",
+)  # fmt: skip
+@click.option(
+    "--sequential", is_flag=True,
+    help="Make patches on HEAD's weights, one after the other as papers measure it.",
+)  # fmt: skip
 @click.option("--supersede", is_flag=True, help="Replace live facts of the same slots.")
 @target_option
 @dry_run_option
@@ -41,6 +55,10 @@ def commit(
     files: tuple[str, ...],
     message: str | None,
     author: str | None,
+    method: str | None,
+    options: tuple[str, ...],
+    file: Path | None,
+    sequential: bool,
     supersede: bool,
     target: Literal["answers", "alt"] | None,
     dry_run: bool,
@@ -56,12 +74,15 @@ def commit(
     facts = read_facts(contents(files), target=target)
     with progress() as report:
         repo = open_repo(ctx, report)
+        chosen = repo.choose(method, options=options, file=file)
+        if chosen.aside:
+            note(f"{file}: taken from the repository instead: " + ", ".join(chosen.aside))
         if dry_run:
-            preview = repo.preview(facts, supersede=supersede)
+            preview = repo.preview(facts, recipe=chosen.recipe, supersede=supersede)
         else:
             result = repo.commit(
-                facts, message=message, author=author_of(repo, author), supersede=supersede,
-                remark=warn,
+                facts, recipe=chosen.recipe, message=message, author=author_of(repo, author),
+                supersede=supersede, sequential=sequential, remark=warn,
             )  # fmt: skip
     if dry_run:
         emit_json(preview.to_json()) if as_json else _show_preview(preview)

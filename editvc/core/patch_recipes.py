@@ -96,7 +96,7 @@ class Mend(PatchRecipe):
     """``mend``: the stored editor that turns gradients into changes."""
 
     method: str = "mend"
-    editor: ObjectId = ObjectId("")
+    editor: ObjectId | None = None
 
 
 @dataclass(frozen=True, slots=True)

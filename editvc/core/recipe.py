@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 from editvc.core.ids import ObjectId, canonical_json, object_id
-from editvc.core.methods import method_of
+from editvc.core.methods import Method, method_of
 from editvc.errors import EditvcError
 
 NOT_NEGATIVE = (
@@ -20,6 +20,13 @@ NOT_NEGATIVE = (
     "nullspace_threshold",
 )
 POSITIVE = ("mom2_update_weight", "v_lr", "clamp_norm_factor", "l2", "lr")
+NEUTRAL = {
+    "mom2_update_weight": 1.0,
+    "entity_update_weight": 0.0,
+    "delivery_factor": 1.0,
+    "compensation": 0.0,
+}
+"""What stands where a method does not know the number: C as it is, shares as they are."""
 COMMON = ("layers", "contexts", "statistics", "entity_statistics", "sensitivity", "method")
 """What a recipe of every located method has, beside the method's own numbers."""
 
@@ -121,12 +128,15 @@ class Recipe:
             )
         own = {*row.numbers, *row.wide}
         for item in fields(self):
-            foreign = item.name not in own and item.name not in COMMON
-            if foreign and getattr(self, item.name) != item.default:
+            if item.name in own or item.name in COMMON:
+                continue
+            neutral = NEUTRAL.get(item.name, item.default)
+            if getattr(self, item.name) not in (item.default, neutral):
                 raise RecipeError(
                     f"{item.name} means nothing to {self.method}",
                     hint=f"The numbers of {self.method}: " + ", ".join(sorted(own)),
                 )
+            object.__setattr__(self, item.name, neutral)
 
     def to_json(self) -> dict[str, Any]:
         """The canonical form, from which the recipe's id is computed."""
@@ -149,6 +159,11 @@ class Recipe:
         for name in ("layers", "contexts"):
             values[name] = tuple(values[name])
         return cls(**values)
+
+    @property
+    def row(self) -> Method:
+        """The row of the recipe's method: its target, spread and solver."""
+        return method_of(self.method)
 
     @property
     def id(self) -> ObjectId:

@@ -1,7 +1,8 @@
 """Run the base once, then replay only the blocks and the columns that an edit can change.
 
-An edit adds a vector to the output of block L at the subject's last token (where a norm stands
-behind the down projection: to that one's output, and the rest of the block is replayed too).
+An edit adds a vector to the output of block L at the subject's last token, or, where targets are
+for what is within the block, to the output of its down projection (and, for PMET, of its attention
+too): then that block is replayed as well.
 Blocks up to L do not see it, and causal attention keeps every earlier token from seeing it. So a
 row of tokens is cut in two: its *prefix* (before the subject's last token) runs once and leaves
 keys and values in a cache (:mod:`editvc.editing.prefixes`); its *tail* (from that token on) is what
@@ -69,44 +70,71 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """The rest of a block behind one of its modules, as the model called the block."""
+    """A whole block, as the model called it, with vectors added to what its ``modules`` give."""
 
     call: Call
-    module: Any
+    modules: tuple[Any, ...]
 
-    def run(self, output: Tensor) -> Tensor:
-        """The block's output for another output of the module, ``(rows, columns, u)``."""
-        handle = self.module.register_forward_hook(lambda *_: output)
+    def run(self, deltas: Tensor) -> Tensor:
+        """The block's output, ``(rows, columns, u)``, for deltas (rows, modules, u).
+
+        Each is added in the first column of its module's output.
+        """
+        rows = deltas.shape[0]
+        handles = [
+            module.register_forward_hook(_adding_first(deltas[:, place], rows))
+            for place, module in enumerate(self.modules)
+        ]
         try:
             return first_tensor(self.call.block(*self.call.args, **self.call.kwargs))
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
 
     def pick(self, index: Tensor, rows: int) -> Within:
         """The same for a choice of ``rows``."""
-        return Within(self.call.pick(index, rows), self.module)
+        return Within(self.call.pick(index, rows), self.modules)
+
+
+def _adding_first(delta: Tensor, rows: int) -> Callable[..., Any]:
+    """A hook that adds ``delta`` (rows, u) to the first column of a module's first output."""
+
+    def hook(_module: Any, _args: Any, output: Any) -> Any:
+        first = first_tensor(output)
+        # Some MLPs are handed all tokens in one dimension.
+        columns = first.view(rows, -1, first.shape[-1])
+        moved = columns[:, :1] + delta[:, None].to(first.dtype)
+        added = torch.cat([moved, columns[:, 1:]], dim=1).view(first.shape)
+        return added if isinstance(output, Tensor) else (added, *output[1:])
+
+    return hook
 
 
 @dataclass(frozen=True, slots=True)
 class Tails:
     """The tails of some rows, ready to be replayed.
 
-    ``hidden`` is what the base gave where targets are, ``(rows, columns, u)``: block L's output,
-    or behind a norm the output of its down projection; ``keys`` the input of each
-    edited down projection in the first tail column, ``(rows, v)`` a layer.
+    ``hidden`` is block L's output as the base gave it, ``(rows, columns, u)``; ``aimed`` what it
+    gave in the first tail column where targets are, ``(rows, parts, u)``: one part but for PMET.
+    ``keys`` are the input of each edited down projection in that column, ``(rows, v)`` a layer.
     """
 
     hidden: Tensor
+    aimed: Tensor
     keys: dict[int, Tensor]
-    calls: tuple[Call | Within, ...]
+    within: Within | None
+    calls: tuple[Call, ...]
 
-    def replay(self, delta: Tensor) -> Tensor:
-        """Output of the last block with ``delta`` (rows, u) added in the first column.
+    def replay(self, deltas: Tensor) -> Tensor:
+        """Output of the last block with ``deltas`` (rows, parts, u) added in the first column.
 
         ``(rows, columns, u)``; whoever needs some columns only may use :func:`only_at` around it.
         """
-        first = self.hidden[:, :1] + delta[:, None].to(self.hidden.dtype)
-        hidden = torch.cat([first, self.hidden[:, 1:]], dim=1)
+        if self.within is not None:
+            hidden = self.within.run(deltas)
+        else:
+            first = self.hidden[:, :1] + deltas.to(self.hidden.dtype)
+            hidden = torch.cat([first, self.hidden[:, 1:]], dim=1)
         for call in self.calls:
             hidden = call.run(hidden)
         return hidden
@@ -116,7 +144,9 @@ class Tails:
         rows = self.hidden.shape[0]
         return Tails(
             self.hidden[index],
+            self.aimed[index],
             {layer: keys[index] for layer, keys in self.keys.items()},
+            None if self.within is None else self.within.pick(index, rows),
             tuple(call.pick(index, rows) for call in self.calls),
         )
 
@@ -179,18 +209,24 @@ def run_tails(
     architecture: Architecture,
     rows: Sequence[Row],
     layer: int,
+    target: str,
     key_layers: Sequence[int] = (),
 ) -> Tails:
-    """Run rows through the base: prefixes into a cache, then the tails, noting what blocks got."""
+    """Run rows through the base: prefixes into a cache, then the tails, noting what blocks got.
+
+    ``target`` is that of a row of :mod:`editvc.core.methods`.
+    """
     device = next(model.parameters()).device
     caught: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = {}
-    hidden: list[Tensor] = []
+    hidden: dict[int, Tensor] = {}
+    aims: dict[int, Tensor] = {}
     keys: dict[int, Tensor] = {}
+    aimed = _aimed(model, architecture, layer, target)
     with undisturbed(model) as handles, torch.no_grad():
         cache, seen, tail = run_prefixes(model.base_model, rows, device)
         before = stored(cache, architecture.depth(model))
         later = range(layer + 1, architecture.depth(model))
-        replayed = [layer, *later] if architecture.normed else [*later]
+        replayed = [layer, *later] if architecture.within(target) else [*later]
         for index in replayed:
             handles.append(
                 architecture.block(model, index).register_forward_pre_hook(
@@ -198,10 +234,12 @@ def run_tails(
                 )
             )
         handles.append(
-            architecture.aimed(model, layer).register_forward_hook(
-                lambda _module, _args, output: hidden.append(first_tensor(output).detach())
+            architecture.block(model, layer).register_forward_hook(
+                lambda _module, _args, output: hidden.update({0: first_tensor(output).detach()})
             )
         )
+        for place, module in enumerate(aimed):
+            handles.append(module.register_forward_hook(_first_output(aims, place, len(rows))))
         for index in key_layers:
             handles.append(
                 architecture.module(model, index).register_forward_pre_hook(
@@ -215,17 +253,30 @@ def run_tails(
         index: Call(architecture.block(model, index), *_mapped(caught[index], _read_only(view)))
         for index in replayed
     }
-    rest = (Within(calls[layer], architecture.module(model, layer)),) if layer in calls else ()
-    tails = Tails(hidden[-1], keys, (*rest, *(calls[index] for index in later)))
+    tails = Tails(
+        hidden[0],
+        torch.stack([aims[place] for place in range(len(aimed))], dim=1),
+        keys,
+        Within(calls[layer], aimed) if layer in calls else None,
+        tuple(calls[index] for index in later),
+    )
     _verify(model, architecture, tails, final)
     return tails
+
+
+def _aimed(model: Any, architecture: Architecture, layer: int, target: str) -> tuple[Any, ...]:
+    """The modules that vectors are added to: PMET's search moves the attention's output too."""
+    module = architecture.aimed(model, layer, target)
+    if target == "pmet":
+        return (module, architecture.attention_module(model, layer))
+    return (module,)
 
 
 def _verify(model: Any, architecture: Architecture, tails: Tails, final: Tensor) -> None:
     """Without a delta, the replay of the first row must give what the model gave."""
     with torch.no_grad():
         one = tails.pick(torch.zeros(1, dtype=torch.long, device=final.device))
-        found = architecture.norm(model)(one.replay(torch.zeros_like(one.hidden[:, 0])))[0, 0]
+        found = architecture.norm(model)(one.replay(torch.zeros_like(one.aimed)))[0, 0]
     expected = final[0, 0]
     if found.shape != expected.shape:
         raise ReplayError(architecture.model_type, "a module follows the final norm")
@@ -255,6 +306,14 @@ def _first(keys: dict[int, Tensor], index: int, rows: int) -> Callable[..., None
     def hook(_module: Any, args: tuple[Any, ...]) -> None:
         # OPT hands its MLP all tokens in one dimension.
         keys[index] = args[0].view(rows, -1, args[0].shape[-1])[:, 0].detach().clone()
+
+    return hook
+
+
+def _first_output(found: dict[int, Tensor], place: int, rows: int) -> Callable[..., None]:
+    def hook(_module: Any, _args: Any, output: Any) -> None:
+        first = first_tensor(output)
+        found[place] = first.view(rows, -1, first.shape[-1])[:, 0].detach().clone()
 
     return hook
 

@@ -11,6 +11,7 @@ import torch
 from editvc.core.facts import Fact
 from editvc.core.history import Entry
 from editvc.core.ids import short
+from editvc.core.patch_recipes import AnyRecipe
 from editvc.core.recipe import Recipe
 from editvc.editing.diagnostics import leverage
 from editvc.editing.health import LayerHealth, Reference, layer_health, outliers, verdict
@@ -133,13 +134,16 @@ def _trend(repo: Repo, revision: str) -> tuple[tuple[int, dict[str, float]], ...
 
 
 def unusual(
-    repo: Repo, recipe: Recipe, facts: Sequence[Fact], entries: Sequence[Entry]
+    repo: Repo, recipe: AnyRecipe, facts: Sequence[Fact], entries: Sequence[Entry]
 ) -> tuple[str, ...]:
     """Warnings, in words, for new edits that look like disabling ones, each at its worst layer.
 
-    What is typical are the medians over the live edits and the new ones together.
+    What is typical are the medians over the live edits and the new ones together. Patches have
+    neither leverage nor residual.
     """
     maker = repo.materialiser
+    if not isinstance(recipe, Recipe) or len(maker.located(entries)) < len(entries):
+        return ()
     _, tree = head_of(repo)
     live = [group.entries for group in maker.groups(tree) if group.recipe.id == recipe.id]
     both = [*entries, *(entry for one in live for entry in one)]
@@ -147,7 +151,7 @@ def unusual(
         return ()
     warnings: dict[int, str] = {}
     for layer, edits in maker.stacked(recipe, both).items():
-        leverages = leverage(maker.whitening(recipe, layer).whiten(edits.keys))
+        leverages = leverage(maker.guard(recipe, layer).whiten(edits.keys))
         norms = torch.linalg.vector_norm(edits.residuals, dim=0)
         typical = Reference.of(leverages, norms)
         assert typical is not None, "there are edits, so they have medians"

@@ -14,6 +14,7 @@ from editvc.core.facts import Fact
 from editvc.core.formats import SourcedFact, decoded, marked, read_facts
 from editvc.core.history import Restraint, Tree
 from editvc.core.ids import ObjectId
+from editvc.core.patch_recipes import AnyRecipe
 from editvc.core.recipe import Recipe
 from editvc.porcelain import branching, reading
 from editvc.vcs.files import Fault
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.exporting import Export
     from editvc.porcelain.previewing import CompactPreview, Preview, RevertPreview, SquashPreview
     from editvc.porcelain.publishing import Published
+    from editvc.porcelain.recipes import Chosen
     from editvc.porcelain.recording import CommitResult
     from editvc.porcelain.squashing import SquashResult
     from editvc.porcelain.statistics import Described, StatisticsResult
@@ -90,34 +92,48 @@ class Repo:
         self,
         facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
         *,
+        recipe: AnyRecipe | None = None,
         message: str | None = None,
         author: str | None = None,
         supersede: bool = False,
+        sequential: bool = False,
         remark: Callable[[str], None] | None = None,
     ) -> CommitResult:
         """Commit facts (values, dictionaries in any accepted format, or a file) on HEAD.
 
-        All or nothing: one bad record, and nothing is written. ``supersede`` lets a fact take
-        the slot of a live one that says otherwise. ``remark`` hears of edits that look like
-        disabling ones before the branch moves; what it raises cancels the commit.
+        All or nothing: one bad record, and nothing is written. ``recipe`` is that of config.toml,
+        or what :meth:`choose` gives. ``supersede`` lets a fact take the slot of a live one that
+        says otherwise. ``sequential`` makes patches on HEAD's weights, as papers measure edits one
+        after the other. ``remark`` hears of edits that look like disabling ones before the branch
+        moves; what it raises cancels the commit.
         """
         from editvc.porcelain.committing import commit
 
         return commit(
-            self, sourced(facts), message=message, author=self._author(author),
-            supersede=supersede, remark=remark,
+            self, sourced(facts), recipe=recipe or self.recipe(), message=message,
+            author=self._author(author), supersede=supersede, sequential=sequential, remark=remark,
         )  # fmt: skip
+
+    def choose(
+        self, method: str | None = None, *, options: Sequence[str] = (), file: Path | None = None
+    ) -> Chosen:
+        """The recipe of a method, with options ``"key=value"`` and a file of hyper-parameters."""
+        from editvc.porcelain.recipes import choose
+
+        return choose(self, method, options, file)
 
     def preview(
         self,
         facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
         *,
+        recipe: AnyRecipe | None = None,
         supersede: bool = False,
     ) -> Preview:
         """What :meth:`commit` would do, with nothing written."""
         from editvc.porcelain.previewing import preview
 
-        return preview(self, sourced(facts), supersede=supersede)
+        recipe = recipe or self.recipe()
+        return preview(self, sourced(facts), recipe=recipe, supersede=supersede)
 
     def revert(
         self, target: str, *, message: str | None = None, author: str | None = None

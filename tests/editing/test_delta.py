@@ -164,7 +164,7 @@ def test_delta_adds_layer_by_layer() -> None:
     close(total.layers[4].dense(), a.layers[4].dense() + b.layers[4].dense())
     close((a - b).layers[7].dense(), -b.layers[7].dense())
     assert (total.rank, total.is_empty) == (5, False)
-    assert total.frobenius()[1] == a.layers[1].frobenius()
+    assert total.layers[1].frobenius() == a.layers[1].frobenius()
     assert total.compress(rank=1).rank == 1
 
 

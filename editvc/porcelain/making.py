@@ -1,0 +1,71 @@
+"""From facts to elements of the set: what each method makes of requests, on a given model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from editvc.core.patch_recipes import AnyRecipe
+from editvc.core.recipe import Recipe
+from editvc.editing.delta import Delta
+from editvc.editing.locate import locate
+from editvc.editing.located import Located
+from editvc.editing.patch import Patch
+from editvc.editing.solvers import solver_of
+from editvc.editing.tracing import Request
+from editvc.materialise import stack
+
+if TYPE_CHECKING:
+    from editvc.porcelain.repo import Repo
+
+Made = Located | Patch
+Maker = Callable[[Any, Any, Any, Sequence[Request], Any], Sequence[Made]]
+"""Called with the repository, a model, its tokenizer, the requests and the recipe."""
+
+
+def make(
+    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: AnyRecipe
+) -> Sequence[Made]:
+    """One element for every request, each as if it were the only one, on ``model`` as it is."""
+    maker: Maker = MAKERS.get(recipe.method, _located)
+    return maker(repo, model, tokenizer, requests, recipe)
+
+
+def make_in_sequence(
+    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: AnyRecipe
+) -> Sequence[Patch]:
+    """Patches for an edited ``model``, as papers measure edits one after the other.
+
+    A located method's solution of the requests alone, blind to all that was edited before, is a sum
+    of one term an edit: ``sum_i r_i g_i^T`` with ``G = (ridge I + Q^T Q)^-1 Q^T F^-1``. Every fact
+    gets its own, so each can be taken out again.
+    """
+    made = make(repo, model, tokenizer, requests, recipe)
+    if not isinstance(recipe, Recipe):
+        return [one for one in made if isinstance(one, Patch)]
+    located = [one for one in made if isinstance(one, Located)]
+    solver, guards = solver_of(recipe), repo.materialiser.guards(recipe)
+    base = repo.materialiser.base
+    terms = {
+        layer: solver.terms(stack(located, layer, base), guards[layer]) for layer in recipe.layers
+    }
+    return [
+        Patch(Delta({layer: terms[layer][index] for layer in recipe.layers}), one.figures)
+        for index, one in enumerate(located)
+    ]
+
+
+def _located(
+    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: Recipe
+) -> Sequence[Located]:
+    if repo.progress is not None:
+        repo.progress("targets", 0, len(requests))  # the first batch may take a minute
+    maker = repo.materialiser
+    return locate(
+        model, tokenizer, requests, recipe, maker.guards(recipe),
+        shaping=maker.shaping(recipe), progress=repo.progress,
+    )  # fmt: skip
+
+
+MAKERS: Mapping[str, Maker] = {}
+"""What makes patches and codebook entries; every method without a row here is a located one."""
