@@ -107,6 +107,10 @@ class Factored:
         """The matrix times a number."""
         return Factored(self.left * factor, self.right)
 
+    def transposed(self) -> Factored:
+        """The (v, u) transpose."""
+        return Factored(self.right.T.contiguous(), self.left.T.contiguous())
+
     def __matmul__(self, columns: Tensor) -> Tensor:
         """The product with a (v,) vector or a (v, m) matrix: (u,) or (u, m)."""
         return self.left @ (self.right @ columns)

@@ -50,7 +50,9 @@ class Attenuated:
 class HealthReport:
     """Figures per layer, the verdict and its reasons, and the figures of every commit so far.
 
-    ``trend`` has (commit number, its figures), oldest first.
+    ``trend`` has (commit number, its figures), oldest first. ``others`` are changed weights that no
+    figure judges, with the Frobenius norm of their change: those that are no down projection of a
+    layer with statistics, which imports reach.
     """
 
     verdict: str
@@ -58,6 +60,7 @@ class HealthReport:
     layers: tuple[LayerHealth, ...]
     worst: tuple[Attenuated, ...]
     trend: tuple[tuple[int, dict[str, float]], ...]
+    others: tuple[tuple[str, float], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``health --json``."""
@@ -67,6 +70,7 @@ class HealthReport:
             "layers": [layer.to_json() for layer in self.layers],
             "attenuated": [one.to_json() for one in self.worst],
             "trend": [{"number": number} | figures for number, figures in self.trend],
+            "others": dict(self.others),
         }
 
     def summary_figures(self) -> dict[str, float]:
@@ -85,8 +89,11 @@ def check_health(repo: Repo, revision: str) -> HealthReport:
     delta, groups = maker.delta(tree), maker.groups(tree)
     entries = [entry for group in groups for entry in group.entries]
     recipes = [group.recipe for group in groups]
-    layers, worst = [], []
+    layers, worst, others = [], [], dict(delta.weights)
     for layer, factored in sorted(delta.layers.items()):
+        if not maker.covers(layer, recipes):
+            others[maker.architecture.weight_name(layer)] = factored
+            continue
         in_layer = [group for group in groups if layer in group.systems]
         figures = layer_health(
             layer,
@@ -106,6 +113,7 @@ def check_health(repo: Repo, revision: str) -> HealthReport:
         layers=tuple(layers),
         worst=_named(repo, worst) if entries else (),
         trend=_trend(repo, revision),
+        others=tuple((name, others[name].frobenius()) for name in sorted(others)),
     )
 
 

@@ -83,10 +83,12 @@ def _export_delta(repo: Repo, target: Path, tree: Tree, replace: bool, documents
     digest = object_id(data)
     architecture = architecture_of(repo.repository.read_base().model_type)
 
-    def touched(ranks: Iterable[int]) -> tuple[str, ...]:
-        return tuple(architecture.weight_name(layer) for layer in ranks)
+    def touched(ranks: Iterable[str]) -> tuple[str, ...]:
+        return tuple(
+            architecture.weight_name(int(one)) if one.isdecimal() else one for one in ranks
+        )
 
-    def with_documents(ranks: dict[int, int]) -> Mapping[str, str | bytes]:
+    def with_documents(ranks: dict[str, int]) -> Mapping[str, str | bytes]:
         from editvc.editing.checkpoint import Checkpoint, weights_digest
 
         base = weights_digest(Checkpoint(repo.materialiser.folder).digests())
