@@ -12,6 +12,9 @@ from editvc.cli.output import complain, emit_json, note, say, table
 if TYPE_CHECKING:
     from editvc.porcelain.checking import HealthReport
 
+OTHERS_SHOWN = 5
+"""How many imported weights `health` names; `--json` has all."""
+
 COLOURS = {"ok": "green", "warn": "yellow", "refuse": "red"}
 
 
@@ -81,6 +84,10 @@ def _show_health(report: HealthReport) -> None:
         )
     for fact in report.codebook.lost:
         say(f"lost in the codebook: {fact.question!r} -> {fact.target_new!r}")
+    for name, norm in sorted(report.others, key=lambda one: -one[1])[:OTHERS_SHOWN]:
+        say(f"not judged: {name}, |delta| = {norm:.4g}")
+    if len(report.others) > OTHERS_SHOWN:
+        say(f"not judged: {len(report.others) - OTHERS_SHOWN} more weights, which changed less")
     if len(report.trend) > 1:
         say(_trend_plot(report))
     say(f"verdict: {click.style(report.verdict, fg=COLOURS[report.verdict], bold=True)}")

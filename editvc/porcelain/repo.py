@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from editvc.materialise import Materialiser
     from editvc.porcelain.checking import HealthReport
     from editvc.porcelain.exporting import Export
+    from editvc.porcelain.importing import ImportPreview, ImportResult
     from editvc.porcelain.previewing import CompactPreview, Preview, RevertPreview, SquashPreview
     from editvc.porcelain.publishing import Published
     from editvc.porcelain.recipes import Chosen
@@ -136,6 +137,23 @@ class Repo:
         recipe = recipe or self.recipe()
         return preview(self, sourced(facts), recipe=recipe, supersede=supersede)
 
+    def import_patch(
+        self,
+        source: str | Path,
+        *,
+        rank: int | None = None,
+        energy: float | None = None,
+        message: str | None = None,
+        author: str | None = None,
+    ) -> ImportResult:
+        """Commit a PEFT adapter, or another checkpoint's difference to the base, as a patch."""
+        from editvc.porcelain.importing import import_patch
+
+        return import_patch(
+            self, Path(source), rank=rank, energy=energy, message=message,
+            author=self._author(author),
+        )  # fmt: skip
+
     def revert(
         self, target: str, *, message: str | None = None, author: str | None = None
     ) -> CommitResult:
@@ -159,6 +177,14 @@ class Repo:
         from editvc.porcelain.compacting import compact
 
         return compact(self, restraint, message=message, author=self._author(author))
+
+    def preview_import(
+        self, source: str | Path, *, rank: int | None = None, energy: float | None = None
+    ) -> ImportPreview:
+        """What :meth:`import_patch` would take over."""
+        from editvc.porcelain.importing import preview_import
+
+        return preview_import(self, Path(source), rank=rank, energy=energy)
 
     def preview_revert(self, target: str) -> RevertPreview:
         """What :meth:`revert` would do."""
@@ -198,13 +224,22 @@ class Repo:
             self, reading.tree_at(self, before), reading.tree_at(self, after)
         )
 
-    def delta_norms(self, before: str, after: str) -> dict[int, float]:
-        """Frobenius norm of the change of every edited layer between two revisions."""
+    def delta_norms(self, before: str, after: str) -> dict[int | str, float]:
+        """Frobenius norm of the change of every edited layer between two revisions.
+
+        Weights other than down projections, which imports change, go by their names.
+        """
         old, new = reading.tree_at(self, before), reading.tree_at(self, after)
         if old == new:
-            return {layer: 0.0 for layer in self.materialiser.delta(new).layers}
+            delta = self.materialiser.delta(new)
+            return dict.fromkeys([*delta.layers, *delta.weights], 0.0)
         difference = self.materialiser.delta(new) - self.materialiser.delta(old)
-        return {layer: one.frobenius() for layer, one in sorted(difference.layers.items())}
+        norms: dict[int | str, float] = {}
+        for layer, one in difference.layers.items():
+            norms[layer] = one.frobenius()
+        for name, one in difference.weights.items():
+            norms[name] = one.frobenius()
+        return norms
 
     def materialize(self, revision: str = "HEAD") -> Delta:
         """The exact low-rank delta of a revision, to be added to the base's weights."""
