@@ -9,8 +9,9 @@ import click
 from editvc.cli.options import (
     author_of,
     author_option,
-    contents,
+    confirm_option,
     dry_run_option,
+    facts_in,
     files_argument,
     json_option,
     message_option,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @author_option
 @click.option("--supersede", is_flag=True, help="Replace live facts of the same slots.")
 @target_option
+@confirm_option
 @dry_run_option
 @json_option
 @click.pass_context
@@ -42,17 +44,17 @@ def commit(
     author: str | None,
     supersede: bool,
     target: Literal["answers", "alt"] | None,
+    confirm_subjects: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Commit the facts of FILE..., JSON, JSONL or CSV; - is stdin.
 
-    editvc's own records, CounterFact, EasyEdit, FastEdit, KnowEdit, MQuAKE, UltraEditBench and
-    zsRE are told apart by their keys. One bad record among many, and nothing is committed.
+    editvc's own records, free questions, CounterFact, EasyEdit, FastEdit, KnowEdit, MQuAKE,
+    UltraEditBench and zsRE are told apart by their keys. One bad record among many, and nothing is
+    committed. A question without a subject is asked about at a terminal, and refused elsewhere.
     """
-    from editvc.core.formats import read_facts
-
-    facts = read_facts(contents(files), target=target)
+    facts = facts_in(files, target, confirm_subjects)
     with progress() as report:
         repo = open_repo(ctx, report)
         if dry_run:
