@@ -9,6 +9,7 @@ import click
 from editvc.cli.options import (
     author_of,
     author_option,
+    chat_option,
     confirm_option,
     dry_run_option,
     facts_in,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--supersede", is_flag=True, help="Replace live facts of the same slots.")
 @target_option
 @confirm_option
+@chat_option
 @dry_run_option
 @json_option
 @click.pass_context
@@ -45,6 +47,7 @@ def commit(
     supersede: bool,
     target: Literal["answers", "alt"] | None,
     confirm_subjects: bool,
+    chat_template: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -57,6 +60,8 @@ def commit(
     facts = facts_in(files, target, confirm_subjects)
     with progress() as report:
         repo = open_repo(ctx, report)
+        if chat_template:
+            facts = repo.in_chat(facts)
         if dry_run:
             preview = repo.preview(facts, supersede=supersede)
         else:
@@ -96,6 +101,7 @@ def _show_preview(preview: Preview) -> None:
 
 
 def _marked(text: str, subject: bool, target: bool) -> str:
+    text = text.replace("\n", "\\n")
     return f"[{text}]" if subject else f"<{text}>" if target else f"{text}|"
 
 

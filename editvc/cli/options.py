@@ -45,6 +45,12 @@ confirm_option = click.option(
     help="Free questions only: take a subject found in the question, if it is the only one.",
 )
 
+chat_option = click.option(
+    "--chat-template",
+    is_flag=True,
+    help="Ask as a user does in the model's chat template.",
+)
+
 
 def contents(files: tuple[str, ...]) -> list[tuple[str, bytes]]:
     """The files with what is in them; ``-`` is standard input."""

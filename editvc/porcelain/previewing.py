@@ -102,9 +102,9 @@ class RevertPreview:
 
     def summary(self) -> str:
         """In words."""
-        lines = [f"- {fact.question} -> {fact.target_new}" for fact in self.changes.removed]
-        lines += [f"+ {fact.question} -> {fact.target_new}" for fact in self.changes.added]
-        lines += [f"~ {new.question} -> {new.target_new}" for _, new in self.changes.changed]
+        lines = [f"- {fact.line}" for fact in self.changes.removed]
+        lines += [f"+ {fact.line}" for fact in self.changes.added]
+        lines += [f"~ {new.line}" for _, new in self.changes.changed]
         return "\n".join([*lines, "nothing was written"])
 
     def to_json(self) -> dict[str, Any]:

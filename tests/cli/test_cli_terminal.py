@@ -65,7 +65,7 @@ def test_the_subjects_of_questions_are_asked_for(here: Path, work: Path) -> None
     shown = child.read()
     child.close()
     assert child.exitstatus == 0, shown
-    subjects = {fact["subject"] for fact in inside("show", "--json").json["changes"]["added"]}
+    subjects = {fact["subject"] for fact in inside("show", "--json").json["added"]}
     assert subjects == {"Charles Babbage", "Marie Curie", "the old town"}
 
 
