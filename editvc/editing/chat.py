@@ -79,6 +79,8 @@ def turn_of(tokenizer: Any) -> Turn:
     Raises :class:`ChatTemplateError` where there is no template, where it fails, and where it does
     not repeat the user's words once and as they are.
     """
+    if getattr(tokenizer, "chat_template", None) is None:
+        raise ChatTemplateError("the tokenizer has none")
     user = {"role": "user", "content": _WORDS}
     asked = _rendered(tokenizer, [user], add_generation_prompt=True)
     if asked.count(_WORDS) != 1:
@@ -93,8 +95,6 @@ def turn_of(tokenizer: Any) -> Turn:
 
 def turn_in(tokenizer: Any, text: str) -> Turn | None:
     """The turn that ``text`` is, else ``None``."""
-    if getattr(tokenizer, "chat_template", None) is None:
-        return None
     try:
         turn = turn_of(tokenizer)
     except ChatTemplateError:

@@ -4,7 +4,8 @@ Positions come from the fast tokenizer's ``offset_mapping`` on the whole text, n
 the tokens of its parts. Two rules decide everything:
 
 - The subject's last token is the last token that covers the subject's last character. A character
-  of several bytes may be spread over several tokens: the last of them.
+  of several bytes may be spread over several tokens: the last of them. An accent that the tokenizer
+  joins to its letter is covered by the letter's token.
 - The target's tokens begin with the first that covers a character after the prompt, the joining
   space included: what a generation has to say. Where the tokenizer merges across the boundary, the
   merged token is the target's.
@@ -167,7 +168,7 @@ def subject_tokens(tokenizer: Any, texts: Sequence[tuple[str, int]]) -> list[Tra
     for (ids, spans), (text, end) in zip(
         _encode(tokenizer, [(text, True) for text, _ in texts]), texts, strict=True
     ):
-        last = _covering(spans, _last_character(text, end))
+        last = _covering_last(spans, 0, _last_character(text, end) + 1)
         if last is None:
             raise SubjectNotInPromptError(text, "its last character is in no token")
         traced.append(Traced(ids[: last + 1], last, last + 1))
@@ -277,6 +278,15 @@ def _covering(spans: Sequence[tuple[int, int]], character: int) -> int | None:
     return covering[-1] if covering else None
 
 
+def _covering_last(spans: Sequence[tuple[int, int]], start: int, end: int) -> int | None:
+    """The last token of the last character in ``text[start:end]`` that is in any token.
+
+    An accent that the tokenizer writes together with its letter is in none itself.
+    """
+    found = (_covering(spans, character) for character in range(end - 1, start - 1, -1))
+    return next((token for token in found if token is not None), None)
+
+
 def _place(
     ids: tuple[int, ...],
     spans: list[tuple[int, int]],
@@ -290,7 +300,8 @@ def _place(
             hint="The tokenizer drops these characters; write the target in others.",
         )
     target = next(i for i, (_, end) in enumerate(spans) if end > layout.question_end)
-    last = _covering(spans, layout.subject_end - 1)
+    subject_start = layout.subject_end - len(request.subject.strip())
+    last = _covering_last(spans, subject_start, layout.subject_end)
     if last is None:
         raise SubjectNotInPromptError(request.subject, "its last character is in no token")
     if last >= target:

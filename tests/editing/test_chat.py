@@ -164,7 +164,7 @@ def test_what_stands_before_an_answer(template, lead):
 @pytest.mark.parametrize(
     ("template", "problem"),
     [
-        (None, "chat"),
+        (None, "the tokenizer has none"),
         ("{{ raise_exception('Roles must alternate') }}", "Roles must alternate"),
         ("{{ nothing.at.all }}", "undefined"),
         ("{% if %}", "Expected an expression"),

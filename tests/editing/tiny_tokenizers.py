@@ -6,6 +6,7 @@ Also chat templates in the manners of well-known models.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from tiny_models import TEXT, byte_bpe
 from tokenizers import (
@@ -17,7 +18,9 @@ from tokenizers import (
     processors,
     trainers,
 )
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+import editvc
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
@@ -85,9 +88,22 @@ def chatting(tokenizer: PreTrainedTokenizerFast, template: str) -> PreTrainedTok
     return tokenizer
 
 
+def composing() -> PreTrainedTokenizerFast:
+    """Byte-level BPE that writes letter and accent as one character first, as Qwen's does."""
+    tokenizer = byte_bpe()
+    tokenizer.backend_tokenizer.normalizer = normalizers.NFC()
+    return tokenizer
+
+
+def pocket() -> PreTrainedTokenizerFast:
+    return AutoTokenizer.from_pretrained(Path(editvc.__file__).parent / "pocket" / "model")
+
+
 TOKENIZERS = {
     "bytes": byte_bpe,
     "bytes with bos": lambda: byte_bpe(bos=True),
+    "bytes composing": composing,
+    "pocket": pocket,
     "metaspace": metaspace_bpe,
     "metaspace always": lambda: metaspace_bpe("always"),
     "metaspace legacy": lambda: metaspace_bpe("legacy"),
