@@ -84,7 +84,7 @@ class Look:
 def look_at(model: str, *, revision: str | None = None) -> Look:
     """What editvc would use of a model folder, a Hub id, or ``pocket``; reads no weights.
 
-    Raises :class:`~editvc.editing.structure.StructureError` where the structure shows no block,
+    Raises :class:`~editvc.editing.arrival.StructureError` where the structure shows no block,
     and the errors with which ``init`` refuses a quantised model or a family.
     """
     folder = resolve(model, revision, files=CONFIG)

@@ -12,19 +12,18 @@ from test_architectures import COMMON, ENDS, GPT, tiny
 from transformers import CONFIG_MAPPING, AutoConfig
 
 from editvc.editing.architectures import Architecture, architecture_of, known_model_types
-from editvc.editing.structure import (
-    StructureError,
-    arrivals,
-    check_block,
-    config_in,
-    find_block,
-)
+from editvc.editing.arrival import StructureError, arrivals, check_block
+from editvc.editing.structure import config_in, find_block
 
 MULTIPLIER = "residual_multiplier"
 USUAL = ("model.layers", "mlp.down_proj", "model.norm", False)
 UNKNOWN = {
     "arcee": (COMMON, USUAL, {}),
-    "biogpt": (COMMON, ("biogpt.layers", "fc2", "biogpt.layer_norm", False), {}),
+    "biogpt": (
+        COMMON,
+        ("biogpt.layers", "fc2", "biogpt.layer_norm", False),
+        {"attention": "self_attn.out_proj"},
+    ),
     "cohere": (COMMON, USUAL, {}),
     "glm4": (COMMON, USUAL, {"normed": True}),
     "granite_swa": (COMMON | {MULTIPLIER: 0.4}, USUAL, {"factor": MULTIPLIER}),
@@ -33,9 +32,13 @@ UNKNOWN = {
     "persimmon": (
         COMMON,
         ("model.layers", "mlp.dense_4h_to_h", "model.final_layernorm", False),
-        {},
+        {"attention": "self_attn.dense"},
     ),
-    "gpt-sw3": (GPT, ("transformer.h", "mlp.c_proj", "transformer.ln_f", True), {}),
+    "gpt-sw3": (
+        GPT,
+        ("transformer.h", "mlp.c_proj", "transformer.ln_f", True),
+        {"attention": "attn.c_proj"},
+    ),
 }  # fmt: skip
 """Families outside the table: sizes, what the block must say, and what differs from the default."""
 
@@ -60,6 +63,7 @@ def test_blocks_of_families_outside_the_table(model_type):
     if model_type == "gpt-sw3":
         config.model_type = model_type
     found = find_block(config)
+    rest = {"attention": "self_attn.o_proj"} | rest
     assert found.architecture == replace(
         Architecture(found.architecture.model_type, *paths), **rest
     )
