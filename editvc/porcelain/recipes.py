@@ -46,7 +46,7 @@ def choose(
             record, aside = {"method": read.method} | dict(read.numbers), read.aside
     name = method or str(record.get("method", repo.recipe().method))
     given = {key: value for key, value in (*record.items(), *said.items()) if key != "kind"}
-    begun = _begun(repo, method_of(name), given)
+    begun = _begun(repo, method_of(name))
     return Chosen(_recipe(name, begun | given | {"method": name}), aside)
 
 
@@ -91,7 +91,7 @@ def _option(text: str) -> tuple[str, Any]:
         raise RecipeError(f"-O {key}: {value!r} is not a value of YAML") from cause
 
 
-def _begun(repo: Repo, row: Method, given: Mapping[str, Any]) -> dict[str, Any]:
+def _begun(repo: Repo, row: Method) -> dict[str, Any]:
     """What the repository and the row say of a recipe before anybody else does."""
     config, base = repo.recipe(), repo.repository.read_base()
     if row.name == "mend":
@@ -105,9 +105,9 @@ def _begun(repo: Repo, row: Method, given: Mapping[str, Any]) -> dict[str, Any]:
         begun |= {name: getattr(config, name) for name in mine}
     else:
         begun |= row.numbers_for(base.inner_size)
-    if "entity_update_weight" in mine and given.get("entity_update_weight") != 0:
+    if "entity_update_weight" in mine:
         begun["entity_statistics"] = config.entity_statistics
-    if "sensitivity_power" in mine and "compensation" not in given:
+    if "sensitivity_power" in mine:
         begun["sensitivity"] = config.sensitivity
     return begun
 
