@@ -149,7 +149,8 @@ def anchored(delta: Tensor, hidden: Tensor, share: float) -> Tensor:
     """
     z = hidden + delta
     scale = hidden.norm() / z.norm().clamp_min(torch.finfo(z.dtype).tiny)
-    return delta + share * (scale - 1) * z
+    moved: Tensor = delta + share * (scale - 1) * z
+    return moved
 
 
 def edit_bytes(edit: Edit, config: Any) -> int:

@@ -46,7 +46,7 @@ def choose(
             record, aside = {"method": read.method} | dict(read.numbers), read.aside
     name = method or str(record.get("method", repo.recipe().method))
     given = {key: value for key, value in (*record.items(), *said.items()) if key != "kind"}
-    begun = _begun(repo, method_of(name))
+    begun = _begun(repo, method_of(name), given)
     return Chosen(_recipe(name, begun | given | {"method": name}), aside)
 
 
@@ -91,7 +91,7 @@ def _option(text: str) -> tuple[str, Any]:
         raise RecipeError(f"-O {key}: {value!r} is not a value of YAML") from cause
 
 
-def _begun(repo: Repo, row: Method) -> dict[str, Any]:
+def _begun(repo: Repo, row: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     """What the repository and the row say of a recipe before anybody else does."""
     config, base = repo.recipe(), repo.repository.read_base()
     if row.name == "mend":
