@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from editvc.cli import facts, files, history, inspect, methods, setup, share
+from editvc.cli import facts, files, history, inspect, methods, setup, share, tracing
 from editvc.cli.output import complain
 from editvc.errors import EditvcError
 from editvc.version import __version__
@@ -60,8 +60,8 @@ def editvc(ctx: click.Context, directory: Path) -> None:
 for command in (
     setup.init, files.lint, files.convert, facts.commit, methods.methods, inspect.ask,
     history.log, history.show, history.status, history.diff, facts.revert, facts.squash,
-    facts.compact, inspect.health, share.export, share.publish, history.branch, history.switch,
-    setup.stats, inspect.fsck, setup.config,
+    facts.compact, inspect.health, tracing.trace, share.export, share.publish,
+    history.branch, history.switch, setup.stats, inspect.fsck, setup.config,
 ):  # fmt: skip
     editvc.add_command(command)
 

@@ -42,7 +42,7 @@ ROLES = (
 )
 """The places of tokens over which effects of several prompts are averaged."""
 
-LAST_SUBJECT = ROLES[2]
+LAST_SUBJECT, LAST = ROLES[2], ROLES[5]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.recording import CommitResult
     from editvc.porcelain.squashing import SquashResult
     from editvc.porcelain.statistics import Described, StatisticsResult
+    from editvc.porcelain.tracing import Corruption, TraceReport
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, how much is done, how much there is)."""
@@ -238,6 +239,39 @@ class Repo:
         from editvc.porcelain.checking import check_health
 
         return check_health(self, revision)
+
+    def trace(
+        self,
+        facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
+        *,
+        at: str = "base",
+        kind: str = "hidden",
+        corruption: Corruption | None = None,
+    ) -> TraceReport:
+        """Causal traces of the facts that the model of a revision knows, and their average.
+
+        ``kind`` is what is restored: ``hidden``, ``mlp`` or ``attn``.
+        """
+        from editvc.porcelain.tracing import Corruption, trace_facts
+
+        how = corruption or Corruption()
+        return trace_facts(self, sourced(facts), at=at, kind=kind, corruption=how)
+
+    def trace_prompt(
+        self,
+        prompt: str,
+        subject: str,
+        target: str | None = None,
+        *,
+        at: str = "base",
+        kind: str = "hidden",
+        corruption: Corruption | None = None,
+    ) -> TraceReport:
+        """The causal trace of one prompt; without a target, for what the model says first."""
+        from editvc.porcelain.tracing import Corruption, trace_prompt
+
+        how = corruption or Corruption()
+        return trace_prompt(self, prompt, subject, target, at=at, kind=kind, corruption=how)
 
     def fsck(self) -> Report:
         """Verify every object, reference and index row."""
