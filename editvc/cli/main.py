@@ -60,7 +60,7 @@ def editvc(ctx: click.Context, directory: Path) -> None:
 for command in (
     setup.init, files.lint, files.convert, facts.commit, methods.methods, inspect.ask,
     history.log, history.show, history.status, history.diff, facts.revert, facts.squash,
-    facts.compact, inspect.health, tracing.trace, share.export, share.publish,
+    facts.compact, inspect.health, tracing.trace, tracing.tune, share.export, share.publish,
     history.branch, history.switch, setup.stats, inspect.fsck, setup.config,
 ):  # fmt: skip
     editvc.add_command(command)

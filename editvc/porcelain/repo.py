@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.squashing import SquashResult
     from editvc.porcelain.statistics import Described, StatisticsResult
     from editvc.porcelain.tracing import Corruption, TraceReport
+    from editvc.porcelain.tuning import Tuning
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, how much is done, how much there is)."""
@@ -326,6 +327,31 @@ class Repo:
             self, texts=texts, dataset=dataset, entities=entities, budget=budget,
             token_cap=token_cap,
         )  # fmt: skip
+
+    def tune(
+        self,
+        facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
+        *,
+        quick: bool = False,
+        seed: int = 0,
+        texts: Sequence[Path] = (),
+        entities: Path | None = None,
+        write: bool = False,
+    ) -> Tuning:
+        """Try settings of the recipe on a few of the facts; no branch moves.
+
+        ``quick`` tries 10 facts on a small grid, instead of 50 on a larger one. ``write`` puts the
+        best setting into config.toml.
+        """
+        from editvc.porcelain.tuning import FULL, QUICK, adopt, tune
+
+        found = tune(
+            self, sourced(facts), grid=QUICK if quick else FULL, seed=seed, texts=texts,
+            entities=entities,
+        )  # fmt: skip
+        if write:
+            adopt(self, found)
+        return found
 
     # -- branches ---------------------------------------------------------------------------
 
