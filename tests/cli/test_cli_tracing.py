@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from cli_runs import inside, written
-from tiny_repos import FACTS, close, known_fact, opened
+from tiny_repos import FACTS, Prepared, close, known_fact, opened
 
 from editvc.core.facts import Fact
+from editvc.porcelain import tuning
 
 
 @pytest.fixture
@@ -67,3 +68,52 @@ def test_a_trace_of_a_prompt(here: Path) -> None:
     assert said["kind"] == "attn" and said["traces"][0]["target"]
     wrong = inside("trace", "--prompt", "The capital", "--subject", "France")
     assert wrong.code == 1 and "no {} in the prompt" in wrong.err
+
+
+# tune -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = tuning.Grid(facts=2, windows=2, weights=(1.0, 4.0), clamps=(1.0,))
+    monkeypatch.setattr(tuning, "QUICK", grid)
+
+
+@pytest.mark.usefixtures("few")
+def test_tune_shows_every_setting_the_best_first(here: Path) -> None:
+    facts = written(here / "facts.jsonl", FACTS)
+    config = (here / ".editvc" / "config.toml").read_text("utf-8")
+    shown = inside("tune", facts, "--quick")
+    assert shown.code == 0, shown.err
+    lines = shown.out.splitlines()
+    assert lines[0].startswith("2 facts, 2 settings")
+    assert lines[1].split() == ["layers", "lambda", "clamp", "ES", "PS", "NS", "S"]
+    assert sum("best" in line for line in lines) == 2 and "best" in lines[2]
+    assert sum("current" in line for line in lines[2:4]) == 1
+    assert lines[4] == "nothing was written; --write puts the best into config.toml"
+    assert "--text and --entities" in shown.err, "why no other layers were tried"
+    found = inside("tune", facts, "--quick", "--json").json
+    assert found.keys() == {"facts", "peak", "current", "best", "tried", "remarks"}
+    assert found["current"]["layers"] == [1, 2] and len(found["tried"]) == 2
+    assert found["tried"][0].keys() >= {"layers", "mom2_update_weight", "clamp_norm_factor", "s"}
+    assert (here / ".editvc" / "config.toml").read_text("utf-8") == config
+
+
+@pytest.mark.usefixtures("few")
+def test_tune_writes_the_best_when_asked(here: Path, prepared: Prepared) -> None:
+    facts = written(here / "facts.jsonl", FACTS)
+    words = ["--quick", "--text", prepared.text, "--entities", prepared.names, "--seed", "1"]
+    told = inside("tune", facts, *words, "--write", "--json").json
+    assert {tuple(one["layers"]) for one in told["tried"]} > {(1, 2)}
+    recipe = inside("config", "--json").json
+    for name, value in told["best"].items():
+        assert recipe[f"recipe.{name}"] == value
+    assert inside("status", "--json").json["commit"] is None
+    assert inside("fsck").code == 0
+    assert "config.toml" in inside("tune", facts, *words, "--write").out
+
+
+def test_tune_needs_facts_that_the_base_does_not_say(here: Path, said: Fact) -> None:
+    ran = inside("tune", written(here / "facts.jsonl", [said]), "--quick")
+    assert ran.code == 1 and "nothing to tune with" in ran.err
+    assert inside("tune", "--quick").code == 2

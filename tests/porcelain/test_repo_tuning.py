@@ -98,6 +98,32 @@ def test_without_their_sources_only_layers_with_statistics_are_tried(repo: Repo)
     assert not found.in_recipe.keys() & {"layers", "statistics"}
 
 
+def test_a_window_needs_the_sensitivity_after_its_last_layer_too(repo: Repo) -> None:
+    layers = repo.recipe().layers
+    assert coverage.cover(repo, [layers, layers[:1]], [], None).windows == (layers,)
+    repo.repository.set_config("recipe.sensitivity", "")
+    assert coverage.cover(repo, [layers, layers[:1]], [], None).windows == (layers, layers[:1])
+
+
+def test_the_best_comes_first_and_of_equals_what_was_tried_first(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = iter([50.0, 80.0, 20.0, 80.0])
+
+    def scores(*_: Any) -> Scores:
+        share = next(shares)
+        return Scores(share, share, share, share, None, None, None, None)
+
+    monkeypatch.setattr(tuning, "score", scores)
+    recipe = repo.recipe()
+    found = repo.tune(FACTS, quick=True)
+    assert [one.scores.s for one in found.tried] == [80.0, 80.0, 50.0, 20.0]
+    assert found.tried[2].setting == found.current, "the recipe's own is tried first"
+    lower = 0.5 * recipe.clamp_norm_factor
+    assert found.best.setting == Setting(recipe.layers, recipe.mom2_update_weight, lower)
+    assert found.in_recipe == {"clamp_norm_factor": lower}
+
+
 def test_bundled_sources_are_taken_again_once_and_give_the_same(
     repo: Repo, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
