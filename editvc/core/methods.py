@@ -65,6 +65,7 @@ SEARCH: Mapping[str, float | int] = {
     "v_weight_decay": 0.5,
     "clamp_norm_factor": 0.75,
     "kl_factor": 0.0625,
+    "norm_anchor": 0.0,
 }
 """The numbers of the search for a target, as MEMIT's files have them."""
 
@@ -77,6 +78,7 @@ OURS: Mapping[str, float | int] = {
     "v_weight_decay": 0.5,
     "clamp_norm_factor": 0.85,
     "kl_factor": 0.0625,
+    "norm_anchor": 0.0,
     "delivery_factor": 0.83,
     "compensation": 1.0,
 }
@@ -116,7 +118,12 @@ _ROWS = (
         spread="even",
         solver="equality",
         single=True,
-        numbers={**SEARCH, "v_num_grad_steps": 20, "clamp_norm_factor": 4.0},
+        numbers={
+            **SEARCH,
+            "v_num_grad_steps": 20,
+            "clamp_norm_factor": 4.0,
+            "compensation": 1.0,
+        },
     ),
     Method(
         "emmet",
@@ -135,7 +142,7 @@ _ROWS = (
         spread="root",
         solver="ridge",
         numbers={**SEARCH, "kl_factor": 1.0},
-        wide={"mom2_update_weight": 1.0},
+        wide={"mom2_update_weight": 0.065},
     ),
     Method(
         "adaple",
@@ -145,7 +152,7 @@ _ROWS = (
         spread="root",
         solver="doubled",
         numbers={**SEARCH, "kl_factor": 1.0},
-        wide={"mom2_update_weight": 1.0},
+        wide={"mom2_update_weight": 0.065},
     ),
     Method(
         "alphaedit",
@@ -189,6 +196,12 @@ _ROWS = (
         "kn",
         "move the value vectors of the neurons that integrated gradients find",
         "Dai et al. 2022, Knowledge Neurons in Pretrained Transformers, arXiv 2104.08696",
+        element="patch",
+    ),
+    Method(
+        "lora",
+        "a PEFT adapter or the difference of two checkpoints, for no fact (`editvc import`)",
+        "Hu et al. 2021, LoRA: Low-Rank Adaptation of Large Language Models, arXiv 2106.09685",
         element="patch",
     ),
     Method(

@@ -10,6 +10,7 @@ needed; the solver makes values of the gradients of a whole set at once
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import exp
 from typing import Any
 
 import torch
@@ -75,11 +76,12 @@ def _batch(model: Any, rows: Sequence[Traced], recipe: Recipe) -> list[Located]:
         losses = torch.stack([_loss(model, hidden[i], row) for i, row in enumerate(rows)])
         parts = [outputs[layer] for layer in recipe.layers]
         gradients = dict(zip(recipe.layers, torch.autograd.grad(losses.sum(), parts), strict=True))
+    found = losses.detach().tolist()
     return [
         Located(
             {layer: keys[layer][i].float().cpu().clone() for layer in recipe.layers},
             {layer: gradients[layer][i].float().cpu().clone() for layer in recipe.layers},
-            {"loss": float(losses[i]), "base_probability": float(torch.exp(-losses[i].detach()))},
+            {"loss": found[i], "base_probability": exp(-found[i])},
         )
         for i in range(len(rows))
     ]

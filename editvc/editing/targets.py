@@ -141,6 +141,18 @@ def over_contexts(keys: Tensor, contexts: int) -> Tensor:
     return (each[:, 0] + each[:, 1:].mean(dim=1)) / 2
 
 
+def anchored(delta: Tensor, hidden: Tensor, share: float) -> Tensor:
+    """The delta (u,) of a target ``z = h + delta`` brought back, by ``share``, to the length of h.
+
+    1 gives ``z |h| / |z| - h``: Norm-Anchor Scaling (Liu et al. 2026, arXiv 2602.02543), with the
+    edit's own hidden state on the base for its anchor. 0 leaves the target as it was found.
+    """
+    z = hidden + delta
+    scale = hidden.norm() / z.norm().clamp_min(torch.finfo(z.dtype).tiny)
+    moved: Tensor = delta + share * (scale - 1) * z
+    return moved
+
+
 def edit_bytes(edit: Edit, config: Any) -> int:
     """Estimated peak memory of one edit in a batch, in bytes (float32).
 
@@ -185,7 +197,7 @@ def batches(edits: Sequence[Edit], config: Any, memory: int) -> Iterator[list[Ed
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class Wanted:
     """Where target tokens are predicted: flat lists over ``row``, tail ``column``, ``token``."""
 
     row: Tensor
@@ -194,7 +206,8 @@ class _Wanted:
     weight: Tensor
 
     @classmethod
-    def of(cls, rows: Sequence[Traced], device: Any) -> _Wanted:
+    def of(cls, rows: Sequence[Traced], device: Any) -> Wanted:
+        """All target tokens of rows whose tails begin at ``subject``."""
         found = [
             (index, at - 1 - row.subject, row.ids[at], 1 / (len(row.ids) - row.target))
             for index, row in enumerate(rows)
@@ -208,12 +221,13 @@ class _Wanted:
             torch.tensor(weight, dtype=torch.float64, device=device),
         )
 
-    def pick(self, index: Tensor, rows: int) -> _Wanted:
+    def pick(self, index: Tensor, rows: int) -> Wanted:
+        """The same for a choice of ``rows``, in that order."""
         place = torch.full((rows,), -1, dtype=torch.long, device=index.device)
         place[index] = torch.arange(len(index), device=index.device)
         row = place[self.row]
         kept = row >= 0
-        return _Wanted(row[kept], self.column[kept], self.token[kept], self.weight[kept])
+        return Wanted(row[kept], self.column[kept], self.token[kept], self.weight[kept])
 
 
 class _Batch:
@@ -240,7 +254,7 @@ class _Batch:
             recipe.layers,
         )
         device = self.tails.hidden.device
-        self.wanted = _Wanted.of(rows, device)
+        self.wanted = Wanted.of(rows, device)
         self.subjects: Tails | None = None
         if recipe.kl_factor:
             self.subjects = run_tails(
@@ -335,9 +349,11 @@ class _Batch:
         return logits_of(self.model, self.architecture.norm(self.model)(hidden))
 
     def _target(self, edit: int, free: Tensor, figures: dict[str, float]) -> Target:
+        hidden = self.hidden[edit, 0]
+        delta = self._delta(free[edit].detach().clone())[0]
         return Target(
-            self._delta(free[edit].detach().clone())[0],
-            self.hidden[edit, 0],
+            anchored(delta, hidden, self.recipe.norm_anchor),
+            hidden,
             {layer: keys[edit] for layer, keys in self.keys.items()},
             figures,
         )
