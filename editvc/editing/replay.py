@@ -329,7 +329,11 @@ def _verify(model: Any, architecture: Architecture, tails: Tails, final: Tensor)
     with torch.no_grad():
         one = tails.pick(torch.zeros(1, dtype=torch.long, device=final.device))
         found = architecture.norm(model)(one.replay(torch.zeros_like(one.aimed)))[0, 0]
-    expected = final[0, tails.start]
+    require_replayed(architecture, found, final[0, tails.start])
+
+
+def require_replayed(architecture: Architecture, found: Tensor, expected: Tensor) -> None:
+    """Raise :class:`ReplayError` where a replayed state (u,) is not what the model gave."""
     if found.shape != expected.shape:
         raise ReplayError(architecture.model_type, "a module follows the final norm")
     error = float((found - expected).norm() / expected.norm().clamp_min(1e-12))
