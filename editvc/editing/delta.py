@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -206,6 +206,19 @@ class Delta:
             total[layer] = total[layer] + part if layer in total else part
         return Delta(total)
 
+    @classmethod
+    def sum(cls, deltas: Iterable[Delta]) -> Delta:
+        """All of them, in the order given.
+
+        A layer's factors stand side by side while their ranks add up to less than min(u, v); beyond
+        that the matrix itself is smaller, and is what is kept.
+        """
+        parts: dict[int, list[Factored]] = {}
+        for delta in deltas:
+            for layer, part in delta.layers.items():
+                parts.setdefault(layer, []).append(part)
+        return cls({layer: _sum(several) for layer, several in parts.items()})
+
     def __neg__(self) -> Delta:
         """Every layer with its sign changed."""
         return self.map(lambda _, part: -part)
@@ -217,6 +230,20 @@ class Delta:
     def compress(self, *, rank: int | None = None, energy: float | None = None) -> Delta:
         """Every layer cut as :meth:`Factored.compress` does."""
         return self.map(lambda _, part: part.compress(rank=rank, energy=energy))
+
+
+def _sum(parts: Sequence[Factored]) -> Factored:
+    if len({part.shape for part in parts}) > 1:
+        raise DeltaError(f"cannot add deltas of shapes {[part.shape for part in parts]}")
+    if sum(part.rank for part in parts) < min(parts[0].shape):
+        return Factored(
+            torch.cat([part.left for part in parts], dim=1),
+            torch.cat([part.right for part in parts], dim=0),
+        )
+    total = parts[0].dense()
+    for part in parts[1:]:
+        total += part.dense()
+    return Factored.of_dense(total)
 
 
 def delta_to_bytes(delta: Delta, metadata: dict[str, Any]) -> bytes:
