@@ -20,9 +20,11 @@ from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId, canonical_json, digest_of, short
+from editvc.core.patch_recipes import Grace
 from editvc.core.recipe import Recipe
 from editvc.editing.architectures import Architecture, architecture_of
 from editvc.editing.checkpoint import Checkpoint
+from editvc.editing.codebook import Codebook, CodebookEntry
 from editvc.editing.delta import Delta, Factored
 from editvc.editing.diagnostics import capacity
 from editvc.editing.entities import shaping
@@ -38,9 +40,12 @@ from editvc.errors import EditvcError
 from editvc.vcs.codec import metadata
 from editvc.vcs.repo import Repository
 
-READERS: Mapping[str, Callable[[bytes], Located | Patch]] = {
+Element = Located | Patch | CodebookEntry
+
+READERS: Mapping[str, Callable[[bytes], Element]] = {
     "located": Located.from_bytes,
     "patch": Patch.from_bytes,
+    "codebook": CodebookEntry.from_bytes,
 }
 """How the bytes of each kind of element are read."""
 
@@ -81,7 +86,7 @@ class Materialiser:
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
-        self._elements: dict[ObjectId, tuple[ObjectId, Located | Patch]] = {}
+        self._elements: dict[ObjectId, tuple[ObjectId, Element]] = {}
         self._guards: dict[tuple[ObjectId, int], Guard] = {}
         self._moments: dict[ObjectId, SecondMoment] = {}
         self._groups: dict[ObjectId, Group] = {}
@@ -160,7 +165,8 @@ class Materialiser:
 
         ``delta_norm`` is the Frobenius norm over all layers; ``drift`` and ``capacity`` are those
         of :class:`editvc.editing.health.LayerHealth`, of the worst layer. A layer that no
-        statistics cover, as where a patch is, has no drift to tell.
+        statistics cover, as where a patch is, has no drift to tell. ``codebook`` counts the facts
+        that are in codebooks and not in the weights, where there are any.
         """
         delta, groups = self.delta(tree), self.groups(tree)
         recipes = [group.recipe for group in groups]
@@ -172,7 +178,9 @@ class Materialiser:
             systems = [group.systems[layer] for group in groups if layer in group.systems]
             shares.append(sum(map(capacity, systems)) / self.base.inner_size)
         norm = math.hypot(*(factored.frobenius() for factored in delta.layers.values()))
-        return {"delta_norm": norm, "drift": max(drifts), "capacity": max(shares)}
+        figures = {"delta_norm": norm, "drift": max(drifts), "capacity": max(shares)}
+        beside = len(self.in_codebooks(tree))
+        return figures | ({"codebook": float(beside)} if beside else {})
 
     # -- statistics -------------------------------------------------------------------------
 
@@ -219,7 +227,7 @@ class Materialiser:
 
     # -- edits ------------------------------------------------------------------------------
 
-    def element(self, identifier: ObjectId) -> tuple[ObjectId, Located | Patch]:
+    def element(self, identifier: ObjectId) -> tuple[ObjectId, Element]:
         """What was made of a fact, and the id of the recipe that it was made with."""
         if identifier not in self._elements:
             data = self.repository.store.get(identifier)
@@ -237,6 +245,29 @@ class Materialiser:
         """Those of the entries that are located edits, in the order given."""
         found = (self.element(entry.located)[1] for entry in entries)
         return [one for one in found if isinstance(one, Located)]
+
+    def codebook_entries(self, entries: Iterable[Entry]) -> list[CodebookEntry]:
+        """Those of the entries that are codebook entries, in the order given."""
+        found = (self.element(entry.located)[1] for entry in entries)
+        return [one for one in found if isinstance(one, CodebookEntry)]
+
+    def in_codebooks(self, tree: Tree) -> list[Entry]:
+        """The live edits of a tree that are codebook entries, in slot order."""
+        entries = self.repository.edits_of(tree).entries()
+        return [one for one in entries if isinstance(self.element(one.located)[1], CodebookEntry)]
+
+    def codebooks(self, tree: Tree) -> list[Codebook]:
+        """The codebooks of a tree, one a recipe, in the order of the recipes' ids.
+
+        They answer beside the weights: the delta of a tree knows nothing of them.
+        """
+        grouped: dict[ObjectId, dict[str, CodebookEntry]] = {}
+        for entry in self.in_codebooks(tree):
+            recipe, element = self.element(entry.located)
+            if isinstance(element, CodebookEntry):
+                grouped.setdefault(recipe, {})[entry.slot] = element
+        found = [(self.repository.read_recipe(key), grouped[key]) for key in sorted(grouped)]
+        return [Codebook.of(one, recipe.eps) for recipe, one in found if isinstance(recipe, Grace)]
 
     def stacked(self, recipe: Recipe, entries: Iterable[Entry]) -> dict[int, Edits]:
         """Keys (v, n) and residuals (u, n) of entries, per layer, in the order given."""

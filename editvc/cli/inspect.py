@@ -74,6 +74,13 @@ def _show_health(report: HealthReport) -> None:
             f"attenuated: {edit.fact.question!r} -> {edit.fact.target_new!r} "
             f"keeps {edit.kept:.0%} in layer {edit.layer}"
         )
+    if report.codebook.facts:
+        say(
+            f"codebook: {report.codebook.facts} facts behind {report.codebook.keys} keys, "
+            "beside the weights"
+        )
+    for fact in report.codebook.lost:
+        say(f"lost in the codebook: {fact.question!r} -> {fact.target_new!r}")
     if len(report.trend) > 1:
         say(_trend_plot(report))
     say(f"verdict: {click.style(report.verdict, fg=COLOURS[report.verdict], bold=True)}")

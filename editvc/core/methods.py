@@ -140,7 +140,7 @@ _ROWS = (
         spread="root",
         solver="ridge",
         numbers={**SEARCH, "kl_factor": 1.0},
-        wide={"mom2_update_weight": 1.0},
+        wide={"mom2_update_weight": 0.065},
     ),
     Method(
         "adaple",
@@ -150,7 +150,7 @@ _ROWS = (
         spread="root",
         solver="doubled",
         numbers={**SEARCH, "kl_factor": 1.0},
-        wide={"mom2_update_weight": 1.0},
+        wide={"mom2_update_weight": 0.065},
     ),
     Method(
         "alphaedit",

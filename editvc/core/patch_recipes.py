@@ -151,15 +151,17 @@ class Grace(PatchRecipe):
     """``grace``: how a codebook entry's value is found, and how far its key reaches at first.
 
     Names are those of GRACE's files: ``edit_lr`` and ``n_iter`` of Adam, ``eps`` the radius that a
-    new key begins with.
+    new key begins with, in the units of keys. ``v_loss_threshold`` ends the search, as ROME's does.
     """
 
     POSITIVE = ("edit_lr", "n_iter", "eps")
+    NOT_NEGATIVE = ("v_loss_threshold",)
 
     method: str = "grace"
     edit_lr: float = 1.0
     n_iter: int = 100
     eps: float = 1.0
+    v_loss_threshold: float = 0.01
 
 
 CLASSES: dict[str, type[PatchRecipe]] = {

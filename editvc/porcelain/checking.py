@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from editvc.core.facts import Fact
-from editvc.core.history import Entry
+from editvc.core.history import Entry, Tree
 from editvc.core.ids import short
 from editvc.core.patch_recipes import AnyRecipe
 from editvc.core.recipe import Recipe
@@ -47,16 +47,35 @@ class Attenuated:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """What is in codebooks and not in the weights: ``facts``, and the ``keys`` that answer them.
+
+    ``lost`` are facts whose own prompt no longer finds their answer: a fact with another target
+    came too close, and the two shared the distance between them.
+    """
+
+    facts: int
+    keys: int
+    lost: tuple[Fact, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``health --json``."""
+        return {"facts": self.facts, "keys": self.keys, "lost": [fact.id for fact in self.lost]}
+
+
+@dataclass(frozen=True, slots=True)
 class HealthReport:
     """Figures per layer, the verdict and its reasons, and the figures of every commit so far.
 
-    ``trend`` has (commit number, its figures), oldest first.
+    ``codebook`` counts what is not in the weights, which all else is about. ``trend`` has (commit
+    number, its figures), oldest first.
     """
 
     verdict: str
     reasons: tuple[str, ...]
     layers: tuple[LayerHealth, ...]
     worst: tuple[Attenuated, ...]
+    codebook: Beside
     trend: tuple[tuple[int, dict[str, float]], ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -66,6 +85,7 @@ class HealthReport:
             "reasons": list(self.reasons),
             "layers": [layer.to_json() for layer in self.layers],
             "attenuated": [one.to_json() for one in self.worst],
+            "codebook": self.codebook.to_json(),
             "trend": [{"number": number} | figures for number, figures in self.trend],
         }
 
@@ -111,6 +131,7 @@ def check_health(repo: Repo, revision: str) -> HealthReport:
         reasons=judged.reasons + blind,
         layers=tuple(layers),
         worst=_named(repo, worst) if entries else (),
+        codebook=_beside(repo, tree),
         trend=_trend(repo, revision),
     )
 
@@ -135,6 +156,17 @@ def _named(repo: Repo, worst: Sequence[tuple[int, float, Entry]]) -> tuple[Atten
         Attenuated(layer, kept, repo.repository.read_fact(entry.fact))
         for entry, (layer, kept) in ordered
     )
+
+
+def _beside(repo: Repo, tree: Tree) -> Beside:
+    maker = repo.materialiser
+    books, entries = maker.codebooks(tree), maker.in_codebooks(tree)
+    lost = [
+        repo.repository.read_fact(entry.fact)
+        for entry, element in zip(entries, maker.codebook_entries(entries), strict=True)
+        if not any(book.answers(element) for book in books)
+    ]
+    return Beside(len(entries), sum(map(len, books)), tuple(lost))
 
 
 def _trend(repo: Repo, revision: str) -> tuple[tuple[int, dict[str, float]], ...]:

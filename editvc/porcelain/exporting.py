@@ -21,6 +21,22 @@ if TYPE_CHECKING:
 FORMATS = ("hf", "lora", "delta")
 
 
+class NotInWeights(EditvcError):
+    """A revision of which ``facts`` are in codebooks, which no file of weights can hold."""
+
+    def __init__(self, revision: str, facts: int) -> None:
+        count = "1 fact" if facts == 1 else f"{facts} facts"
+        super().__init__(
+            f"weights cannot hold a codebook, and {count} of {revision} "
+            f"{'is' if facts == 1 else 'are'} in one (method grace)",
+            hint="Revert them (`editvc revert FACT`), commit them with another method (`editvc "
+            "commit --method memit`, after the revert), or load the revision in Python with "
+            f"`editvc.Repo(...).load_model({revision!r})`.",
+        )
+        self.revision = revision
+        self.facts = facts
+
+
 @dataclass(frozen=True, slots=True)
 class Export:
     """What ``export`` wrote and how it was checked.
@@ -63,9 +79,10 @@ def export(
     """Write a revision to ``target``.
 
     ``documents`` may be called with the base's and the result's digests and the touched tensors,
-    and returns further files for the folder (card, ledger, lock).
+    and returns further files for the folder (card, ledger, lock). Raises :class:`NotInWeights`.
     """
     tree = tree_at(repo, revision)
+    require_in_weights(repo, revision)
     if format == "delta":
         return _export_delta(repo, target, tree, replace, documents)
     from editvc.porcelain import exporting_models as models
@@ -75,6 +92,17 @@ def export(
     if format == "hf":
         return models.export_model(repo, target, tree, revision, replace, documents)
     raise EditvcError(f"unknown export format {format!r}", hint="Formats: " + ", ".join(FORMATS))
+
+
+def require_in_weights(repo: Repo, revision: str) -> None:
+    """Raise :class:`NotInWeights` where facts of a revision are in codebooks; reads no tensor."""
+    plumbing = repo.repository
+    unborn = revision == "HEAD" and plumbing.refs.head().commit is None
+    commit = None if unborn else plumbing.revisions.resolve(revision)
+    if commit is None:
+        return
+    if facts := int(dict(plumbing.graph.row(commit).health).get("codebook", 0)):
+        raise NotInWeights(revision, facts)
 
 
 def _export_delta(repo: Repo, target: Path, tree: Tree, replace: bool, documents: Any) -> Export:

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from editvc.core.patch_recipes import AnyRecipe, FineTuning, KnowledgeNeurons
+from editvc.core.patch_recipes import AnyRecipe, FineTuning, Grace, KnowledgeNeurons
 from editvc.core.recipe import Recipe
+from editvc.editing.codebook import CodebookEntry
 from editvc.editing.delta import Delta
 from editvc.editing.fine_tuning import fine_tune
+from editvc.editing.grace import find_entries
 from editvc.editing.locate import locate
 from editvc.editing.located import Located
 from editvc.editing.neurons import knowledge_neurons
 from editvc.editing.patch import Patch
 from editvc.editing.solvers import solver_of
 from editvc.editing.tracing import Request
-from editvc.materialise import stack
+from editvc.materialise import Element, stack
 
 if TYPE_CHECKING:
     from editvc.porcelain.repo import Repo
 
-Made = Located | Patch
+Made = Element
 Maker = Callable[[Any, Any, Any, Sequence[Request], Any], Sequence[Made]]
 """Called with the repository, a model, its tokenizer, the requests and the recipe."""
 
@@ -35,16 +37,16 @@ def make(
 
 def make_in_sequence(
     repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: AnyRecipe
-) -> Sequence[Patch]:
-    """Patches for an edited ``model``, as papers measure edits one after the other.
+) -> Sequence[Made]:
+    """Elements for an edited ``model``, as papers measure edits one after the other: patches.
 
     A located method's solution of the requests alone, blind to all that was edited before, is a sum
     of one term an edit: ``sum_i r_i g_i^T`` with ``G = (ridge I + Q^T Q)^-1 Q^T F^-1``. Every fact
-    gets its own, so each can be taken out again.
+    gets its own, so each can be taken out again. Codebook entries are what they are on any model.
     """
     made = make(repo, model, tokenizer, requests, recipe)
     if not isinstance(recipe, Recipe):
-        return [one for one in made if isinstance(one, Patch)]
+        return made
     located = [one for one in made if isinstance(one, Located)]
     solver, guards = solver_of(recipe), repo.materialiser.guards(recipe)
     base = repo.materialiser.base
@@ -81,5 +83,16 @@ def _neurons(
     return knowledge_neurons(model, tokenizer, requests, recipe, progress=repo.progress)
 
 
-MAKERS: Mapping[str, Maker] = {"ft": _fine_tuned, "ft-c": _fine_tuned, "kn": _neurons}
+def _grace(
+    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: Grace
+) -> Sequence[CodebookEntry]:
+    return find_entries(model, tokenizer, requests, recipe, progress=repo.progress)
+
+
+MAKERS: Mapping[str, Maker] = {
+    "ft": _fine_tuned,
+    "ft-c": _fine_tuned,
+    "kn": _neurons,
+    "grace": _grace,
+}
 """What makes patches and codebook entries; every method without a row here is a located one."""

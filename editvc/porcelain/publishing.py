@@ -14,7 +14,7 @@ from editvc.core.ids import ObjectId, short
 from editvc.core.patch_recipes import AnyRecipe
 from editvc.errors import GateError
 from editvc.porcelain.checking import HealthReport, check_health
-from editvc.porcelain.exporting import Export, export
+from editvc.porcelain.exporting import Export, export, require_in_weights
 from editvc.porcelain.ledger import origins
 from editvc.publish.card import CardInput, LedgerRow, hub_id, ledger_jsonl, render_card
 from editvc.publish.export import LEDGER, LOCK
@@ -71,7 +71,12 @@ def publish(
     token: str | None = None,
     endpoint: str | None = None,
 ) -> Published:
-    """Push a revision to ``repo_id``. Raises :class:`HealthRefused` unless healthy or forced."""
+    """Push a revision to ``repo_id``.
+
+    Raises :class:`HealthRefused` unless healthy or forced, and
+    :class:`editvc.porcelain.exporting.NotInWeights`.
+    """
+    require_in_weights(repo, revision)
     # One commit from here on: what is judged is what is pushed, wherever HEAD goes meanwhile.
     commit = repo.repository.revisions.commit(revision)
     health = check_health(repo, commit)

@@ -217,16 +217,20 @@ class Repo:
             return generate(model, tokenizer, prompt, max_new_tokens)
 
     def load_model(self, revision: str = "HEAD") -> Any:
-        """A fresh transformers model with the weights of a revision.
+        """A fresh transformers model that answers as a revision does.
 
         On the CPU in float32; the edited weights are rounded to the base's dtype first, so that
-        they are those of an export.
+        they are those of an export. The revision's codebooks are attached to it for good, as
+        forward hooks (:func:`editvc.editing.codebook.attach`): what ``save_pretrained`` writes
+        holds the weights without them.
         """
+        from editvc.editing.codebook import attach
         from editvc.editing.loading import apply_delta, load
 
-        maker = self.materialiser
+        maker, tree = self.materialiser, reading.tree_at(self, revision)
         model, _ = load(maker.folder)
-        apply_delta(model, maker.architecture, self.materialize(revision), maker.dtype)
+        apply_delta(model, maker.architecture, maker.delta(tree), maker.dtype)
+        attach(model, maker.codebooks(tree))
         return model
 
     def load_tokenizer(self) -> Any:
@@ -336,12 +340,14 @@ class Repo:
 
     @contextmanager
     def edited(self, tree: Tree) -> Iterator[tuple[Any, Any]]:
-        """The process's model with the weights of ``tree``, and the base's again afterwards."""
+        """The process's model with the weights and codebooks of ``tree``; then the base again."""
+        from editvc.editing.codebook import answering
         from editvc.editing.loading import edited
 
         model, tokenizer = self.base_model()
         maker = self.materialiser
-        with edited(model, maker.architecture, maker.delta(tree), maker.dtype):
+        weights = edited(model, maker.architecture, maker.delta(tree), maker.dtype)
+        with weights, answering(model, maker.codebooks(tree)):
             yield model, tokenizer
 
     def recipe(self) -> Recipe:
