@@ -197,6 +197,12 @@ _ROWS = (
         element="patch",
     ),
     Method(
+        "lora",
+        "a PEFT adapter or the difference of two checkpoints, for no fact (`editvc import`)",
+        "Hu et al. 2021, LoRA: Low-Rank Adaptation of Large Language Models, arXiv 2106.09685",
+        element="patch",
+    ),
+    Method(
         "grace",
         "a codebook of keys, values and radii at one layer; no weight changes",
         "Hartvigsen et al. 2023, Aging with GRACE, arXiv 2211.11031",

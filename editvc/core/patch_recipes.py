@@ -140,10 +140,16 @@ class KnowledgeNeurons(PatchRecipe):
 
 @dataclass(frozen=True, slots=True)
 class Mend(PatchRecipe):
-    """``mend``: the stored editor that turns gradients into changes."""
+    """``mend``: the stored editor that turns gradients into changes; its layers are the recipe's.
+
+    ``lr_scale`` multiplies the editor's learned learning rates, as in ROME's MEND files.
+    """
+
+    POSITIVE = ("lr_scale",)
 
     method: str = "mend"
     editor: ObjectId | None = None
+    lr_scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,9 @@ class HealthReport:
     """Figures per layer, the verdict and its reasons, and the figures of every commit so far.
 
     ``codebook`` counts what is not in the weights, which all else is about. ``trend`` has (commit
-    number, its figures), oldest first.
+    number, its figures), oldest first. ``others`` are changed weights that no figure judges, with
+    the Frobenius norm of their change: those that are no down projection of a layer with
+    statistics, which patches reach.
     """
 
     verdict: str
@@ -77,6 +79,7 @@ class HealthReport:
     worst: tuple[Attenuated, ...]
     codebook: Beside
     trend: tuple[tuple[int, dict[str, float]], ...]
+    others: tuple[tuple[str, float], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``health --json``."""
@@ -87,6 +90,7 @@ class HealthReport:
             "attenuated": [one.to_json() for one in self.worst],
             "codebook": self.codebook.to_json(),
             "trend": [{"number": number} | figures for number, figures in self.trend],
+            "others": dict(self.others),
         }
 
     def summary_figures(self) -> dict[str, float]:
@@ -108,10 +112,12 @@ def check_health(repo: Repo, revision: str) -> HealthReport:
     delta, groups = maker.delta(tree), maker.groups(tree)
     entries = [entry for group in groups for entry in group.entries]
     recipes = [group.recipe for group in groups]
-    layers, worst = [], []
-    covered = [layer for layer in delta.layers if maker.covers(layer, recipes)]
-    for layer in covered:
-        factored = delta.layers[layer]
+    layers, worst, others = [], [], dict(delta.weights)
+    blind = _blind([layer for layer in delta.layers if not maker.covers(layer, recipes)])
+    for layer, factored in sorted(delta.layers.items()):
+        if not maker.covers(layer, recipes):
+            others[maker.architecture.weight_name(layer)] = factored
+            continue
         in_layer = [group for group in groups if layer in group.systems]
         figures = layer_health(
             layer,
@@ -125,7 +131,6 @@ def check_health(repo: Repo, revision: str) -> HealthReport:
         here = [entry for group in in_layer for entry in group.entries]
         worst += [(layer, kept, here[index]) for index, kept in figures.worst]
     judged = verdict(layers, plumbing.config.health)
-    blind = _blind([layer for layer in delta.layers if layer not in covered])
     return HealthReport(
         verdict="warn" if blind and judged.level == "ok" else judged.level,
         reasons=judged.reasons + blind,
@@ -133,6 +138,7 @@ def check_health(repo: Repo, revision: str) -> HealthReport:
         worst=_named(repo, worst) if entries else (),
         codebook=_beside(repo, tree),
         trend=_trend(repo, revision),
+        others=tuple((name, others[name].frobenius()) for name in sorted(others)),
     )
 
 
