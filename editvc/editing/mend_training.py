@@ -57,6 +57,7 @@ class Settings:
 
     ``rank`` of the network's blocks; at most ``steps`` of Adam over ``batch`` single edits, with
     learning rate ``lr`` for the network and ``lr_lr`` for the alphas, which begin at ``edit_lr``.
+    Both fall in a straight line, for these are hundreds of steps, not the paper's many thousands.
     ``held_out`` is the share of the facts that training is judged by, every ``interval`` steps; it
     ends early after ``patience`` such looks without a better one.
     """
@@ -221,6 +222,7 @@ def _optimised(
         {"params": [tensors["rate"]], "lr": settings.lr_lr},
     ]
     adam = torch.optim.Adam(groups, lr=settings.lr)
+    decay = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.02, settings.steps)
     parameters = [*network, tensors["rate"]]
     best, least, waited = editor, float("inf"), 0
     batches = _drawn(learnt, settings.batch, draw)
@@ -229,6 +231,7 @@ def _optimised(
         for parameter, slope in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             parameter.grad = slope
         adam.step()
+        decay.step()
         if progress is not None:
             progress("training", step, settings.steps)
         if step % settings.interval and step != settings.steps:
