@@ -11,18 +11,20 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 
 from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
-from editvc.core.history import Entry, Tree
+from editvc.core.history import Entry, Restraint, Tree
 from editvc.core.ids import ObjectId, canonical_json, digest_of, short
+from editvc.core.patch_recipes import Grace
 from editvc.core.recipe import Recipe
 from editvc.editing.architectures import Architecture, architecture_of
 from editvc.editing.checkpoint import Checkpoint
+from editvc.editing.codebook import Codebook, CodebookEntry
 from editvc.editing.delta import Delta, Factored
 from editvc.editing.diagnostics import capacity
 from editvc.editing.entities import shaping
@@ -31,16 +33,19 @@ from editvc.editing.health import BaseFigures
 from editvc.editing.loading import describe, require_same, resolve
 from editvc.editing.located import Located
 from editvc.editing.patch import Patch
-from editvc.editing.restraint import restrain
+from editvc.editing.restraint import check, largest_singular_value, restrain
 from editvc.editing.solvers import Edits, System, solver_of
 from editvc.editing.statistics import SecondMoment
 from editvc.errors import EditvcError
 from editvc.vcs.codec import metadata
 from editvc.vcs.repo import Repository
 
-READERS: Mapping[str, Callable[[bytes], Located | Patch]] = {
+Element = Located | Patch | CodebookEntry
+
+READERS: Mapping[str, Callable[[bytes], Element]] = {
     "located": Located.from_bytes,
     "patch": Patch.from_bytes,
+    "codebook": CodebookEntry.from_bytes,
 }
 """How the bytes of each kind of element are read."""
 
@@ -81,7 +86,7 @@ class Materialiser:
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
-        self._elements: dict[ObjectId, tuple[ObjectId, Located | Patch]] = {}
+        self._elements: dict[ObjectId, tuple[ObjectId, Element]] = {}
         self._guards: dict[tuple[ObjectId, int], Guard] = {}
         self._moments: dict[ObjectId, SecondMoment] = {}
         self._groups: dict[ObjectId, Group] = {}
@@ -159,20 +164,22 @@ class Materialiser:
         """What every commit keeps of its tree's health: cheap, and without the dense weights.
 
         ``delta_norm`` is the Frobenius norm over all weights; ``drift`` and ``capacity`` are those
-        of :class:`editvc.editing.health.LayerHealth`, of the worst layer that has statistics.
+        of :class:`editvc.editing.health.LayerHealth`, of the worst layer. A layer that no
+        statistics cover, as where a patch is, has no drift to tell. ``codebook`` counts the facts
+        that are in codebooks and not in the weights, where there are any.
         """
         delta, groups = self.delta(tree), self.groups(tree)
         recipes = [group.recipe for group in groups]
         drifts, shares = [0.0], [0.0]
         for layer, factored in delta.layers.items():
-            if not self.covers(layer, recipes):
-                continue
-            moved = factored.quadratic(self.text_moment(layer, recipes))
-            drifts.append(moved / self.base_figures(layer, recipes).output)
+            if self.covers(layer, recipes):
+                moved = factored.quadratic(self.text_moment(layer, recipes))
+                drifts.append(moved / self.base_figures(layer, recipes).output)
             systems = [group.systems[layer] for group in groups if layer in group.systems]
             shares.append(sum(map(capacity, systems)) / self.base.inner_size)
-        norm = math.hypot(*(factored.frobenius() for factored in delta.layers.values()))
-        return {"delta_norm": norm, "drift": max(drifts), "capacity": max(shares)}
+        figures = {"delta_norm": delta.norm(), "drift": max(drifts), "capacity": max(shares)}
+        beside = len(self.in_codebooks(tree))
+        return figures | ({"codebook": float(beside)} if beside else {})
 
     # -- statistics -------------------------------------------------------------------------
 
@@ -219,7 +226,7 @@ class Materialiser:
 
     # -- edits ------------------------------------------------------------------------------
 
-    def element(self, identifier: ObjectId) -> tuple[ObjectId, Located | Patch]:
+    def element(self, identifier: ObjectId) -> tuple[ObjectId, Element]:
         """What was made of a fact, and the id of the recipe that it was made with."""
         if identifier not in self._elements:
             data = self.repository.store.get(identifier)
@@ -237,6 +244,29 @@ class Materialiser:
         """Those of the entries that are located edits, in the order given."""
         found = (self.element(entry.located)[1] for entry in entries)
         return [one for one in found if isinstance(one, Located)]
+
+    def codebook_entries(self, entries: Iterable[Entry]) -> list[CodebookEntry]:
+        """Those of the entries that are codebook entries, in the order given."""
+        found = (self.element(entry.located)[1] for entry in entries)
+        return [one for one in found if isinstance(one, CodebookEntry)]
+
+    def in_codebooks(self, tree: Tree) -> list[Entry]:
+        """The live edits of a tree that are codebook entries, in slot order."""
+        entries = self.repository.edits_of(tree).entries()
+        return [one for one in entries if isinstance(self.element(one.located)[1], CodebookEntry)]
+
+    def codebooks(self, tree: Tree) -> list[Codebook]:
+        """The codebooks of a tree, one a recipe, in the order of the recipes' ids.
+
+        They answer beside the weights: the delta of a tree knows nothing of them.
+        """
+        grouped: dict[ObjectId, dict[str, CodebookEntry]] = {}
+        for entry in self.in_codebooks(tree):
+            recipe, element = self.element(entry.located)
+            if isinstance(element, CodebookEntry):
+                grouped.setdefault(recipe, {})[entry.slot] = element
+        found = [(self.repository.read_recipe(key), grouped[key]) for key in sorted(grouped)]
+        return [Codebook.of(one, recipe.eps) for recipe, one in found if isinstance(recipe, Grace)]
 
     def stacked(self, recipe: Recipe, entries: Iterable[Entry]) -> dict[int, Edits]:
         """Keys (v, n) and residuals (u, n) of entries, per layer, in the order given."""
@@ -305,22 +335,30 @@ class Materialiser:
 
     def _restrained(self, tree: Tree) -> Delta:
         total = self.unrestrained(tree)
-        restraint = tree.restraint
-        if restraint is None:
+        if tree.restraint is None:
             return total
-        return Delta(
-            {
-                layer: restrain(factored, restraint, self._ceiling(tree, layer))
-                for layer, factored in total.layers.items()
-            }
+        check(tree.restraint)
+        return total.map(partial(self._restrained_layer, tree, tree.restraint))
+
+    def _restrained_layer(
+        self, tree: Tree, restraint: Restraint, layer: int, delta: Factored
+    ) -> Factored:
+        """One layer's delta under a restraint; the base is read only for those that look at it."""
+        pruning = restraint.prune is not None or restraint.linear is not None
+        return restrain(
+            delta,
+            restraint,
+            self._ceiling(tree, layer) if pruning else math.inf,
+            weight=self.weight(layer) if restraint.rect is not None else None,
+            layer=layer,
         )
 
     def _ceiling(self, tree: Tree, layer: int) -> float:
-        """s_max where PRUNE needs it; a rank or energy cut alone does without the base."""
-        if tree.restraint is None or tree.restraint.prune is None:
-            return float("inf")
+        """s_max of the base weight, PRUNE's yardstick; one of its figures where it has some."""
         recipes = [recipe for recipe, _ in self.by_recipe(self.repository.edits_of(tree).entries())]
-        return self.base_figures(layer, recipes).spectral_norm
+        if self.covers(layer, recipes):
+            return self.base_figures(layer, recipes).spectral_norm
+        return largest_singular_value(self.weight(layer))
 
     def change(self, before: Tree, after: Tree) -> Delta:
         """The delta of a commit, before any restraint: rank at most the number of edits changed."""

@@ -185,7 +185,7 @@ def batches(edits: Sequence[Edit], config: Any, memory: int) -> Iterator[list[Ed
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class Wanted:
     """Where target tokens are predicted: flat lists over ``row``, tail ``column``, ``token``."""
 
     row: Tensor
@@ -194,7 +194,8 @@ class _Wanted:
     weight: Tensor
 
     @classmethod
-    def of(cls, rows: Sequence[Traced], device: Any) -> _Wanted:
+    def of(cls, rows: Sequence[Traced], device: Any) -> Wanted:
+        """All target tokens of rows whose tails begin at ``subject``."""
         found = [
             (index, at - 1 - row.subject, row.ids[at], 1 / (len(row.ids) - row.target))
             for index, row in enumerate(rows)
@@ -208,12 +209,13 @@ class _Wanted:
             torch.tensor(weight, dtype=torch.float64, device=device),
         )
 
-    def pick(self, index: Tensor, rows: int) -> _Wanted:
+    def pick(self, index: Tensor, rows: int) -> Wanted:
+        """The same for a choice of ``rows``, in that order."""
         place = torch.full((rows,), -1, dtype=torch.long, device=index.device)
         place[index] = torch.arange(len(index), device=index.device)
         row = place[self.row]
         kept = row >= 0
-        return _Wanted(row[kept], self.column[kept], self.token[kept], self.weight[kept])
+        return Wanted(row[kept], self.column[kept], self.token[kept], self.weight[kept])
 
 
 class _Batch:
@@ -240,7 +242,7 @@ class _Batch:
             recipe.layers,
         )
         device = self.tails.hidden.device
-        self.wanted = _Wanted.of(rows, device)
+        self.wanted = Wanted.of(rows, device)
         self.subjects: Tails | None = None
         if recipe.kl_factor:
             self.subjects = run_tails(
