@@ -131,8 +131,8 @@ class _Search:
         seen: list[Tensor] = []
 
         def hook(_module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
-            # Some MLPs are handed all tokens in one dimension.
-            seen.extend((args[0].reshape(*columns, -1), output.reshape(*columns, -1)))
+            # Some MLPs are handed all tokens in one dimension, and Falcon adds to what it gives.
+            seen.extend(one.detach().clone().view(*columns, -1) for one in (args[0], output))
             return None if free is None else output + free.to(output.dtype).view(output.shape)
 
         module = self.architecture.module(self.model, self.layer)

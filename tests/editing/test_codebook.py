@@ -10,7 +10,7 @@ from conftest import REQUESTS, tiny_gpt2, tiny_llama
 from hypothesis import given
 from hypothesis import strategies as st
 from plain_grace import Plain, plain_values
-from test_architectures import tiny
+from test_architectures import POST_NORM, tiny
 
 from editvc.core.patch_recipes import Grace
 from editvc.editing.architectures import architecture_of, known_model_types
@@ -134,7 +134,7 @@ def test_entries_survive_their_bytes_and_other_bytes_are_refused():
             CodebookEntry.from_bytes(damaged)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "gptj", "gemma2"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gptj", "falcon", "opt", "gemma2"])
 def test_values_of_a_batch_equal_those_found_one_by_one_by_the_whole_model(family, tokenizer):
     make = FAMILIES.get(family, lambda size: tiny(family, size))
     model = make(len(tokenizer))
@@ -165,6 +165,8 @@ def generated(model, tokenizer, question, length, **more):
 def test_targets_are_generated_and_nothing_else_moves(model_type, tokenizer):
     model = tiny(model_type, len(tokenizer))
     architecture_of(model_type).norm(model).weight += 5  # logits as far apart as a trained model's
+    if model_type in POST_NORM:
+        model.model.layers[1].post_feedforward_layernorm.weight += 4  # one MLP that can be heard
     before = copy.deepcopy(model.state_dict())
     plain = [model(**tokenizer(text, return_tensors="pt")).logits for text in OTHERS]
     entries = find_entries(model, tokenizer, REQUESTS, recipe(n_iter=300, edit_lr=0.3))
