@@ -11,14 +11,14 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 
 from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
-from editvc.core.history import Entry, Tree
+from editvc.core.history import Entry, Restraint, Tree
 from editvc.core.ids import ObjectId, canonical_json, digest_of, short
 from editvc.core.patch_recipes import Grace
 from editvc.core.recipe import Recipe
@@ -33,7 +33,7 @@ from editvc.editing.health import BaseFigures
 from editvc.editing.loading import describe, require_same, resolve
 from editvc.editing.located import Located
 from editvc.editing.patch import Patch
-from editvc.editing.restraint import restrain
+from editvc.editing.restraint import check, largest_singular_value, restrain
 from editvc.editing.solvers import Edits, System, solver_of
 from editvc.editing.statistics import SecondMoment
 from editvc.errors import EditvcError
@@ -137,6 +137,14 @@ class Materialiser:
                 return recipe.statistics
         raise LayerNotCovered(in_force.statistics, layer)
 
+    def covers(self, layer: int, recipes: Iterable[Recipe] = ()) -> bool:
+        """Whether there are statistics to judge a layer by; an import may change any layer."""
+        try:
+            self.text_statistics(layer, recipes)
+        except LayerNotCovered:
+            return False
+        return True
+
     def text_moment(self, layer: int, recipes: Iterable[Recipe] = ()) -> torch.Tensor:
         """(v, v) float64: C of ordinary text, of :meth:`text_statistics`."""
         return self.moment_of(self.text_statistics(layer, recipes), layer)
@@ -155,20 +163,21 @@ class Materialiser:
     def figures(self, tree: Tree) -> dict[str, float]:
         """What every commit keeps of its tree's health: cheap, and without the dense weights.
 
-        ``delta_norm`` is the Frobenius norm over all layers; ``drift`` and ``capacity`` are those
-        of :class:`editvc.editing.health.LayerHealth`, of the worst layer. ``codebook`` counts the
-        facts that are in codebooks and not in the weights, where there are any.
+        ``delta_norm`` is the Frobenius norm over all weights; ``drift`` and ``capacity`` are those
+        of :class:`editvc.editing.health.LayerHealth`, of the worst layer. A layer that no
+        statistics cover, as where a patch is, has no drift to tell. ``codebook`` counts the facts
+        that are in codebooks and not in the weights, where there are any.
         """
         delta, groups = self.delta(tree), self.groups(tree)
         recipes = [group.recipe for group in groups]
         drifts, shares = [0.0], [0.0]
         for layer, factored in delta.layers.items():
-            moved = factored.quadratic(self.text_moment(layer, recipes))
-            drifts.append(moved / self.base_figures(layer, recipes).output)
+            if self.covers(layer, recipes):
+                moved = factored.quadratic(self.text_moment(layer, recipes))
+                drifts.append(moved / self.base_figures(layer, recipes).output)
             systems = [group.systems[layer] for group in groups if layer in group.systems]
             shares.append(sum(map(capacity, systems)) / self.base.inner_size)
-        norm = math.hypot(*(factored.frobenius() for factored in delta.layers.values()))
-        figures = {"delta_norm": norm, "drift": max(drifts), "capacity": max(shares)}
+        figures = {"delta_norm": delta.norm(), "drift": max(drifts), "capacity": max(shares)}
         beside = len(self.in_codebooks(tree))
         return figures | ({"codebook": float(beside)} if beside else {})
 
@@ -326,22 +335,30 @@ class Materialiser:
 
     def _restrained(self, tree: Tree) -> Delta:
         total = self.unrestrained(tree)
-        restraint = tree.restraint
-        if restraint is None:
+        if tree.restraint is None:
             return total
-        return Delta(
-            {
-                layer: restrain(factored, restraint, self._ceiling(tree, layer))
-                for layer, factored in total.layers.items()
-            }
+        check(tree.restraint)
+        return total.map(partial(self._restrained_layer, tree, tree.restraint))
+
+    def _restrained_layer(
+        self, tree: Tree, restraint: Restraint, layer: int, delta: Factored
+    ) -> Factored:
+        """One layer's delta under a restraint; the base is read only for those that look at it."""
+        pruning = restraint.prune is not None or restraint.linear is not None
+        return restrain(
+            delta,
+            restraint,
+            self._ceiling(tree, layer) if pruning else math.inf,
+            weight=self.weight(layer) if restraint.rect is not None else None,
+            layer=layer,
         )
 
     def _ceiling(self, tree: Tree, layer: int) -> float:
-        """s_max where PRUNE needs it; a rank or energy cut alone does without the base."""
-        if tree.restraint is None or tree.restraint.prune is None:
-            return float("inf")
+        """s_max of the base weight, PRUNE's yardstick; one of its figures where it has some."""
         recipes = [recipe for recipe, _ in self.by_recipe(self.repository.edits_of(tree).entries())]
-        return self.base_figures(layer, recipes).spectral_norm
+        if self.covers(layer, recipes):
+            return self.base_figures(layer, recipes).spectral_norm
+        return largest_singular_value(self.weight(layer))
 
     def change(self, before: Tree, after: Tree) -> Delta:
         """The delta of a commit, before any restraint: rank at most the number of edits changed."""

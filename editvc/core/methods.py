@@ -140,7 +140,7 @@ _ROWS = (
         spread="root",
         solver="ridge",
         numbers={**SEARCH, "kl_factor": 1.0},
-        wide={"mom2_update_weight": 1.0},
+        wide={"mom2_update_weight": 0.065},
     ),
     Method(
         "adaple",
@@ -150,7 +150,7 @@ _ROWS = (
         spread="root",
         solver="doubled",
         numbers={**SEARCH, "kl_factor": 1.0},
-        wide={"mom2_update_weight": 1.0},
+        wide={"mom2_update_weight": 0.065},
     ),
     Method(
         "alphaedit",
@@ -194,6 +194,12 @@ _ROWS = (
         "kn",
         "move the value vectors of the neurons that integrated gradients find",
         "Dai et al. 2022, Knowledge Neurons in Pretrained Transformers, arXiv 2104.08696",
+        element="patch",
+    ),
+    Method(
+        "lora",
+        "a PEFT adapter or the difference of two checkpoints, for no fact (`editvc import`)",
+        "Hu et al. 2021, LoRA: Low-Rank Adaptation of Large Language Models, arXiv 2106.09685",
         element="patch",
     ),
     Method(

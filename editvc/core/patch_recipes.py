@@ -48,7 +48,10 @@ class PatchRecipe:
 
     def to_json(self) -> dict[str, Any]:
         """The canonical form, from which the recipe's id is computed."""
-        return {"kind": "recipe"} | asdict(self) | {"layers": list(self.layers)}
+        return {"kind": "recipe"} | {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
 
     @property
     def id(self) -> ObjectId:
@@ -74,29 +77,79 @@ class FineTuning(PatchRecipe):
     norm_constraint: float = 0.0
     energy: float = 0.99
 
+    def __post_init__(self) -> None:
+        PatchRecipe.__post_init__(self)
+        if self.energy > 1:
+            raise RecipeError(f"energy must be in (0, 1], got {self.energy}")
+        if self.method == "ft" and self.norm_constraint:
+            raise RecipeError(
+                f"ft has no bound, got norm_constraint {self.norm_constraint}",
+                hint="Fine-tuning within a bound is ft-c.",
+            )
+        if self.method == "ft-c" and not self.norm_constraint:
+            raise RecipeError(
+                "ft-c needs a bound: norm_constraint is 0",
+                hint="Like -O norm_constraint=5e-4. Fine-tuning without a bound is ft.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ConstrainedFineTuning(FineTuning):
+    """``ft-c`` with the bound of ROME's files where nobody names another."""
+
+    method: str = "ft-c"
+    norm_constraint: float = 5e-4
+
 
 @dataclass(frozen=True, slots=True)
 class KnowledgeNeurons(PatchRecipe):
-    """``kn``: integrated gradients over the keys of all ``layers``, and what is done to the found.
+    """``kn``: which neurons are looked for, and what is added to their value vectors.
 
-    ``steps`` of the integral; a neuron counts whose attribution exceeds ``threshold`` times the
-    largest; at most ``neurons`` of them are changed.
+    ``steps`` of the integral. In each of the ``contexts``, prefixes with one ``{}`` for the prompt,
+    those neurons count whose attribution exceeds ``adaptive_threshold`` times the largest; kept are
+    those found in more than the share ``p`` of the contexts, the ``neurons`` strongest of them: the
+    authors tune their thresholds until facts have 2 to 5.
+    ``norm_lambda1`` of the old answer is taken from a value vector and ``norm_lambda2`` of the new
+    one added, in units of the vector's own length. Names are those of EasyEdit's files and of the
+    authors' code.
     """
 
-    POSITIVE = ("steps", "threshold", "neurons")
+    POSITIVE = ("steps", "adaptive_threshold", "neurons")
+    NOT_NEGATIVE = ("p", "norm_lambda1", "norm_lambda2")
 
     method: str = "kn"
+    contexts: tuple[str, ...] = ("{}",)
     steps: int = 20
-    threshold: float = 0.2
-    neurons: int = 20
+    adaptive_threshold: float = 0.2
+    p: float = 0.4
+    neurons: int = 5
+    norm_lambda1: float = 1.0
+    norm_lambda2: float = 8.0
+
+    def __post_init__(self) -> None:
+        PatchRecipe.__post_init__(self)
+        for name in ("adaptive_threshold", "p"):
+            if getattr(self, name) >= 1:
+                raise RecipeError(f"{name} must be below 1, got {getattr(self, name)}")
+        if not self.contexts or any(context.count("{}") != 1 for context in self.contexts):
+            raise RecipeError(
+                "contexts need at least one entry, each with one {} for the prompt",
+                hint='The empty context is "{}".',
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Mend(PatchRecipe):
-    """``mend``: the stored editor that turns gradients into changes."""
+    """``mend``: the stored editor that turns gradients into changes; its layers are the recipe's.
+
+    ``lr_scale`` multiplies the editor's learned learning rates, as in ROME's MEND files.
+    """
+
+    POSITIVE = ("lr_scale",)
 
     method: str = "mend"
     editor: ObjectId | None = None
+    lr_scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +172,7 @@ class Grace(PatchRecipe):
 
 CLASSES: dict[str, type[PatchRecipe]] = {
     "ft": FineTuning,
-    "ft-c": FineTuning,
+    "ft-c": ConstrainedFineTuning,
     "kn": KnowledgeNeurons,
     "mend": Mend,
     "grace": Grace,
@@ -144,4 +197,6 @@ def recipe_from_json(record: dict[str, Any]) -> AnyRecipe:
         raise RecipeError(
             f"unknown recipe keys {unknown}", hint="Known keys: " + ", ".join(sorted(known))
         )
-    return cls(**values | {"layers": tuple(values["layers"])})
+    for name in values.keys() & {"layers", "contexts"}:
+        values[name] = tuple(values[name])
+    return cls(**values)

@@ -85,6 +85,16 @@ class Architecture:
         """Name of the down projection's weight, as the model's own parameters are named."""
         return f"{self.layers}.{layer}.{self.down_proj}.weight"
 
+    def layer_of(self, name: str) -> int | None:
+        """The layer whose down projection has the weight ``name``; None for other weights."""
+        start, end = f"{self.layers}.", f".{self.down_proj}.weight"
+        layer = name.removeprefix(start).removesuffix(end)
+        return int(layer) if layer.isdecimal() and name == f"{start}{layer}{end}" else None
+
+    def inverted(self, name: str) -> bool:
+        """Whether the matrix of that name is kept as (in, out): Conv1D, within blocks only."""
+        return self.transposed and name.startswith(f"{self.layers}.")
+
     def block(self, model: Any, layer: int) -> Any:
         """The module of one block."""
         return model.get_submodule(f"{self.layers}.{layer}")

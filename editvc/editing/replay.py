@@ -13,7 +13,7 @@ that the model gave them (masks, positions), so no family needs its own code.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,33 @@ class Call:
         if self.args:
             return first_tensor(self.block(hidden, *self.args[1:], **self.kwargs))
         return first_tensor(self.block(**(self.kwargs | {"hidden_states": hidden})))
+
+    def given(self, module: Any) -> Tensor:
+        """What the block hands to one of its modules, in the shape that it does, ``(..., v)``."""
+        found: list[Tensor] = []
+
+        def catch(_module: Any, args: tuple[Any, ...]) -> None:
+            found.append(args[0].detach())
+            raise Enough
+
+        handle = module.register_forward_pre_hook(catch)
+        try:
+            with suppress(Enough), torch.no_grad():
+                self.block(*self.args, **self.kwargs)
+        finally:
+            handle.remove()
+        return found[0]
+
+    def behind(self, module: Any, output: Tensor) -> Tensor:
+        """The block's output where one of its modules gives ``output`` instead of its own.
+
+        ``output`` has as many numbers as the module's own, in any shape.
+        """
+        handle = module.register_forward_hook(lambda _module, _args, own: output.view_as(own))
+        try:
+            return first_tensor(self.block(*self.args, **self.kwargs))
+        finally:
+            handle.remove()
 
     def pick(self, index: Tensor, rows: int) -> Call:
         """The same call for a choice of ``rows``."""

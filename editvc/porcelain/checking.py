@@ -68,7 +68,9 @@ class HealthReport:
     """Figures per layer, the verdict and its reasons, and the figures of every commit so far.
 
     ``codebook`` counts what is not in the weights, which all else is about. ``trend`` has (commit
-    number, its figures), oldest first.
+    number, its figures), oldest first. ``others`` are changed weights that no figure judges, with
+    the Frobenius norm of their change: those that are no down projection of a layer with
+    statistics, which patches reach.
     """
 
     verdict: str
@@ -77,6 +79,7 @@ class HealthReport:
     worst: tuple[Attenuated, ...]
     codebook: Beside
     trend: tuple[tuple[int, dict[str, float]], ...]
+    others: tuple[tuple[str, float], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``health --json``."""
@@ -87,6 +90,7 @@ class HealthReport:
             "attenuated": [one.to_json() for one in self.worst],
             "codebook": self.codebook.to_json(),
             "trend": [{"number": number} | figures for number, figures in self.trend],
+            "others": dict(self.others),
         }
 
     def summary_figures(self) -> dict[str, float]:
@@ -99,14 +103,21 @@ class HealthReport:
 
 
 def check_health(repo: Repo, revision: str) -> HealthReport:
-    """Judge the weights of a revision by the thresholds of config.toml."""
+    """Judge the weights of a revision by the thresholds of config.toml.
+
+    A layer that no statistics cover, as where a patch is, cannot be judged: that is a warning.
+    """
     plumbing, maker = repo.repository, repo.materialiser
     tree = tree_at(repo, revision)
     delta, groups = maker.delta(tree), maker.groups(tree)
     entries = [entry for group in groups for entry in group.entries]
     recipes = [group.recipe for group in groups]
-    layers, worst = [], []
+    layers, worst, others = [], [], dict(delta.weights)
+    blind = _blind([layer for layer in delta.layers if not maker.covers(layer, recipes)])
     for layer, factored in sorted(delta.layers.items()):
+        if not maker.covers(layer, recipes):
+            others[maker.architecture.weight_name(layer)] = factored
+            continue
         in_layer = [group for group in groups if layer in group.systems]
         figures = layer_health(
             layer,
@@ -121,12 +132,22 @@ def check_health(repo: Repo, revision: str) -> HealthReport:
         worst += [(layer, kept, here[index]) for index, kept in figures.worst]
     judged = verdict(layers, plumbing.config.health)
     return HealthReport(
-        verdict=judged.level,
-        reasons=judged.reasons,
+        verdict="warn" if blind and judged.level == "ok" else judged.level,
+        reasons=judged.reasons + blind,
         layers=tuple(layers),
         worst=_named(repo, worst) if entries else (),
         codebook=_beside(repo, tree),
         trend=_trend(repo, revision),
+        others=tuple((name, others[name].frobenius()) for name in sorted(others)),
+    )
+
+
+def _blind(layers: Sequence[int]) -> tuple[str, ...]:
+    if not layers:
+        return ()
+    return (
+        f"layers {list(layers)} are changed and not judged: no statistics cover them "
+        "(`editvc stats compute` takes them for the layers of config.toml)",
     )
 
 

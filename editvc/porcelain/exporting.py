@@ -111,10 +111,12 @@ def _export_delta(repo: Repo, target: Path, tree: Tree, replace: bool, documents
     digest = object_id(data)
     architecture = architecture_of(repo.repository.read_base().model_type)
 
-    def touched(ranks: Iterable[int]) -> tuple[str, ...]:
-        return tuple(architecture.weight_name(layer) for layer in ranks)
+    def touched(ranks: Iterable[str]) -> tuple[str, ...]:
+        return tuple(
+            architecture.weight_name(int(one)) if one.isdecimal() else one for one in ranks
+        )
 
-    def with_documents(ranks: dict[int, int]) -> Mapping[str, str | bytes]:
+    def with_documents(ranks: dict[str, int]) -> Mapping[str, str | bytes]:
         from editvc.editing.checkpoint import Checkpoint, weights_digest
 
         base = weights_digest(Checkpoint(repo.materialiser.folder).digests())
@@ -124,4 +126,14 @@ def _export_delta(repo: Repo, target: Path, tree: Tree, replace: bool, documents
         target, data, replace=replace, documents=with_documents if documents else None
     )
     note = "the factors of each layer: W' = W + left @ right, W as hidden x inner"
-    return Export("delta", target, None, digest, touched(ranks), (), (note,))
+    return Export("delta", target, None, digest, touched(ranks), (), (note, *rank_notes(tree)))
+
+
+def rank_notes(tree: Tree) -> tuple[str, ...]:
+    """What a user of the factors should know of their rank."""
+    if tree.restraint is None or not tree.restraint.chooses_entries:
+        return ()
+    return (
+        "the restraint keeps single entries, so the factors have full rank "
+        "and are larger than the weights themselves",
+    )

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from editvc.core.patch_recipes import AnyRecipe, Grace
+from editvc.core.patch_recipes import AnyRecipe, FineTuning, Grace, KnowledgeNeurons, Mend
 from editvc.core.recipe import Recipe
 from editvc.editing.codebook import CodebookEntry
 from editvc.editing.delta import Delta
+from editvc.editing.fine_tuning import fine_tune
 from editvc.editing.grace import find_entries
 from editvc.editing.locate import locate
 from editvc.editing.located import Located
+from editvc.editing.mend import edit as mend
+from editvc.editing.neurons import knowledge_neurons
 from editvc.editing.patch import Patch
 from editvc.editing.solvers import solver_of
 from editvc.editing.tracing import Request
 from editvc.materialise import Element, stack
+from editvc.porcelain.training import editor_of
 
 if TYPE_CHECKING:
     from editvc.porcelain.repo import Repo
@@ -69,11 +73,36 @@ def _located(
     )  # fmt: skip
 
 
+def _fine_tuned(
+    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: FineTuning
+) -> Sequence[Patch]:
+    return fine_tune(model, tokenizer, requests, recipe, progress=repo.progress)
+
+
+def _neurons(
+    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: KnowledgeNeurons
+) -> Sequence[Patch]:
+    return knowledge_neurons(model, tokenizer, requests, recipe, progress=repo.progress)
+
+
 def _grace(
     repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: Grace
 ) -> Sequence[CodebookEntry]:
     return find_entries(model, tokenizer, requests, recipe, progress=repo.progress)
 
 
-MAKERS: Mapping[str, Maker] = {"grace": _grace}
+def _mend(
+    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: Mend
+) -> Sequence[Patch]:
+    editor = editor_of(repo, recipe)
+    return mend(model, tokenizer, requests, recipe, editor, progress=repo.progress)
+
+
+MAKERS: Mapping[str, Maker] = {
+    "ft": _fine_tuned,
+    "ft-c": _fine_tuned,
+    "kn": _neurons,
+    "mend": _mend,
+    "grace": _grace,
+}
 """What makes patches and codebook entries; every method without a row here is a located one."""

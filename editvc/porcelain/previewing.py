@@ -17,7 +17,7 @@ from editvc.editing.tracing import Request, marked_tokens
 from editvc.porcelain.committing import is_stored, make_plan
 from editvc.porcelain.reading import FactChanges, fact_changes_of
 from editvc.porcelain.recording import Skipped, head_of
-from editvc.porcelain.reverting import nothing_left, revert_changes
+from editvc.porcelain.reverting import undo
 from editvc.porcelain.squashing import brought_in, squashable
 
 if TYPE_CHECKING:
@@ -101,15 +101,17 @@ def preview(
 
 @dataclass(frozen=True, slots=True)
 class RevertPreview:
-    """The facts that a revert would take out, bring back or change."""
+    """The facts and patches that a revert would take out, bring back or change."""
 
     changes: FactChanges
 
     def summary(self) -> str:
         """In words."""
-        lines = [f"- {fact.question} -> {fact.target_new}" for fact in self.changes.removed]
-        lines += [f"+ {fact.question} -> {fact.target_new}" for fact in self.changes.added]
-        lines += [f"~ {new.question} -> {new.target_new}" for _, new in self.changes.changed]
+        lines = [f"- {fact.line}" for fact in self.changes.removed]
+        lines += [f"+ {fact.line}" for fact in self.changes.added]
+        lines += [f"~ {new.line}" for _, new in self.changes.changed]
+        lines += [f"- patch {patch}" for patch in self.changes.left_out]
+        lines += [f"+ patch {patch}" for patch in self.changes.imported]
         return "\n".join([*lines, "nothing was written"])
 
     def to_json(self) -> dict[str, Any]:
@@ -120,13 +122,9 @@ class RevertPreview:
 def preview_revert(repo: Repo, target: str) -> RevertPreview:
     """What ``revert`` would do on HEAD."""
     _, tree = head_of(repo)
-    changes, what = revert_changes(repo, tree, target)
-    if not changes:
-        raise nothing_left(what)
-    live = repo.repository.edits_of(tree)
-    return RevertPreview(
-        fact_changes_of(repo, ((live.get(slot), after) for slot, after in sorted(changes.items())))
-    )
+    undone, live = undo(repo, tree, target), repo.repository.edits_of(tree)
+    steps = [(live.get(slot), after) for slot, after in sorted(undone.slots.items())]
+    return RevertPreview(fact_changes_of(repo, steps, tree.patches, undone.patches))
 
 
 @dataclass(frozen=True, slots=True)

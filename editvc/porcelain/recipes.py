@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from editvc.core.base import BaseModel
 from editvc.core.hparams import read_hparams
+from editvc.core.ids import ObjectId
 from editvc.core.methods import Method, method_of
 from editvc.core.patch_recipes import CLASSES, AnyRecipe, recipe_from_json
 from editvc.core.recipe import Recipe, RecipeError
+from editvc.vcs.codec import metadata
 
 if TYPE_CHECKING:
     from editvc.porcelain.repo import Repo
@@ -92,6 +94,8 @@ def _option(text: str) -> tuple[str, Any]:
 def _begun(repo: Repo, row: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     """What the repository and the row say of a recipe before anybody else does."""
     config, base = repo.recipe(), repo.repository.read_base()
+    if row.name == "mend":
+        return _mend(repo, given, last_three(base))
     if row.element != "located":
         return {"layers": LAYERS.get(row.name, _last)(config, base)}
     mine = {**row.numbers, **row.wide}
@@ -108,6 +112,20 @@ def _begun(repo: Repo, row: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     return begun
 
 
+def _mend(repo: Repo, given: Mapping[str, Any], default: tuple[int, ...]) -> dict[str, Any]:
+    """The editor in force, or the one given, and the layers that it was trained for."""
+    editor = given.get("editor") or repo.repository.config.mend.editor
+    if editor is None:
+        return {"layers": default}
+    record = metadata(repo.repository.store.get(ObjectId(str(editor))))
+    return {"editor": editor, "layers": tuple(record.get("layers", default))}
+
+
+def last_three(base: BaseModel) -> tuple[int, ...]:
+    """Where MEND edits, as in its paper."""
+    return tuple(range(max(0, base.layers - 3), base.layers))
+
+
 def _last(config: Recipe, base: BaseModel) -> tuple[int, ...]:
     return config.layers[-1:]
 
@@ -118,11 +136,10 @@ def _late(config: Recipe, base: BaseModel) -> tuple[int, ...]:
 
 LAYERS: Mapping[str, Callable[[Recipe, BaseModel], tuple[int, ...]]] = {
     "kn": lambda config, base: tuple(range(base.layers)),
-    "mend": lambda config, base: tuple(range(max(0, base.layers - 3), base.layers)),
     "grace": _late,
 }
-"""Layers of methods that do not edit the last of the repository's: KN looks everywhere, MEND's are
-the last three, GRACE's three quarters of the way up, as in their papers."""
+"""Layers of methods that do not edit the last of the repository's: KN looks everywhere, GRACE's are
+three quarters of the way up, as in their papers."""
 
 
 def _recipe(name: str, record: dict[str, Any]) -> AnyRecipe:

@@ -186,7 +186,7 @@ def _replay(
             changes[entry.slot] = swap.get(entry, entry)
         parent, parent_commit = line[-1]
         tree = with_changes(repo, plumbing.read_tree(parent_commit.tree), changes)
-        tree = replace(tree, restraint=target.restraint)
+        tree = replace(tree, restraint=target.restraint, patches=target.patches)
         line.append(
             build(repo, parent, tree, message=old.message, author=old.author, time=old.time)
         )

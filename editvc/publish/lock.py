@@ -45,7 +45,8 @@ class Lock:
     came about, have equal locks. ``recipes`` are those that the edits were located with; a tree
     may hold edits of several, of which each has its share of the weights. ``statistics`` says of
     every second moment that they name, by its id, what it was computed from. ``export`` holds the
-    figures of the result (format, digests).
+    figures of the result (format, digests). ``patches`` are those that stand for no fact: the id
+    of each, and the kind, name and digest of what it was imported from.
     """
 
     base: BaseModel
@@ -56,6 +57,7 @@ class Lock:
     export: Mapping[str, Any]
     statistics: Mapping[str, Mapping[str, Any]]
     version: str = __version__
+    patches: tuple[Mapping[str, str], ...] = ()
 
     def to_bytes(self) -> bytes:
         """Equal locks have equal bytes: all is sorted, two spaces, a final newline."""
@@ -86,6 +88,8 @@ class Lock:
             ],
             "export": dict(self.export),
         }
+        if self.patches:
+            record["patches"] = [dict(patch) for patch in self.patches]
         text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
         return (text + "\n").encode()
 
@@ -140,6 +144,7 @@ def _read(record: dict[str, Any]) -> Lock:
         export=record["export"],
         statistics=statistics,
         version=record["editvc"],
+        patches=tuple(record.get("patches", ())),
     )
 
 

@@ -138,6 +138,8 @@ def _roots(check: _Check) -> Iterator[tuple[str, Link]]:
         return
     yield "config.toml", ("base", config.base.id)
     yield from (("config.toml", link) for link in links(config.recipe.to_json()))
+    if config.mend.editor is not None:
+        yield "config.toml", ("editor", config.mend.editor)
     if check.repository.store.contains(config.recipe.id):  # else no edit was located with it yet
         yield "config.toml", ("recipe", config.recipe.id)
 

@@ -46,6 +46,8 @@ def links(record: dict[str, Any]) -> Iterator[Link]:
         for role in ("statistics", "entity_statistics", "sensitivity"):
             yield from _optional("statistics", record.get(role))
         yield from _optional("editor", record.get("editor"))
+    elif kind == "editor":
+        yield "base", record["base"]
 
 
 def _optional(kind: str, identifier: ObjectId | None) -> Iterator[Link]:
