@@ -15,10 +15,13 @@ from editvc.editing.loading import parameters_of
 from editvc.errors import EditvcError
 
 
+SOURCES = "A PEFT LoRA folder can be imported, or a checkpoint of the base's architecture."
+
+
 class ImportRefused(EditvcError):
     """A folder that cannot be taken over as a change of the base. ``source`` is the folder."""
 
-    def __init__(self, source: Path, problem: str, *, hint: str = "") -> None:
+    def __init__(self, source: Path, problem: str, *, hint: str = SOURCES) -> None:
         super().__init__(f"{source} cannot be imported: {problem}", hint=hint)
         self.source = source
 

@@ -255,6 +255,7 @@ def test_health_lists_what_it_cannot_judge(repo: Repo, adapters: dict[str, Path]
     assert all(one.edits == 0 and one.drift > 0 for one in report.layers)
     others = dict(report.others)
     assert len(others) == 14
+    assert report.verdict != "ok" and any("12 changed weights" in one for one in report.reasons)
     assert others["transformer.h.0.mlp.c_proj.weight"] == pytest.approx(
         repo.materialize().layers[0].frobenius()
     )
