@@ -14,7 +14,6 @@ from editvc.editing.delta import Delta, Factored
 from editvc.editing.loading import parameters_of
 from editvc.errors import EditvcError
 
-
 SOURCES = "A PEFT LoRA folder can be imported, or a checkpoint of the base's architecture."
 
 

@@ -15,6 +15,7 @@ from vcs_values import quick_folder
 
 from editvc import Repo
 from editvc.core.history import Restraint
+from editvc.core.recipe import RecipeError
 from editvc.editing.imported import ImportRefused
 from editvc.porcelain.recording import NothingToDo
 from editvc.publish.lora import AdapterError
@@ -271,6 +272,12 @@ def test_fsck_follows_patches(repo: Repo, adapters: dict[str, Path]) -> None:
     path = next((repo.repository.folder / "objects").rglob(done.patch.id[2:]))
     path.unlink()
     assert any(done.patch.id in problem.what for problem in repo.fsck().errors)
+
+
+def test_no_fact_is_committed_with_it(repo: Repo) -> None:
+    with pytest.raises(RecipeError, match="makes nothing of facts") as caught:
+        repo.choose("lora")
+    assert "import" in caught.value.hint
 
 
 def test_a_squash_leaves_imports_where_they_were(repo: Repo, adapters: dict[str, Path]) -> None:
