@@ -11,8 +11,10 @@ import click
 from editvc.cli.options import (
     author_of,
     author_option,
-    contents,
+    chat_option,
+    confirm_option,
     dry_run_option,
+    facts_in,
     files_argument,
     json_option,
     message_option,
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--supersede", is_flag=True, help="Replace live facts of the same slots.")
 @target_option
+@confirm_option
+@chat_option
 @dry_run_option
 @json_option
 @click.pass_context
@@ -61,22 +65,25 @@ def commit(
     sequential: bool,
     supersede: bool,
     target: Literal["answers", "alt"] | None,
+    confirm_subjects: bool,
+    chat_template: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Commit the facts of FILE..., JSON, JSONL or CSV; - is stdin.
 
-    editvc's own records, CounterFact, EasyEdit, FastEdit, KnowEdit, MQuAKE, UltraEditBench and
-    zsRE are told apart by their keys. One bad record among many, and nothing is committed.
+    editvc's own records, free questions, CounterFact, EasyEdit, FastEdit, KnowEdit, MQuAKE,
+    UltraEditBench and zsRE are told apart by their keys. One bad record among many, and nothing is
+    committed. A question without a subject is asked about at a terminal, and refused elsewhere.
     """
-    from editvc.core.formats import read_facts
-
-    facts = read_facts(contents(files), target=target)
+    facts = facts_in(files, target, confirm_subjects)
     with progress() as report:
         repo = open_repo(ctx, report)
         chosen = repo.choose(method, options=options, file=file)
         if chosen.aside:
             note(f"{file}: taken from the repository instead: " + ", ".join(chosen.aside))
+        if chat_template:
+            facts = repo.in_chat(facts)
         if dry_run:
             preview = repo.preview(facts, recipe=chosen.recipe, supersede=supersede)
         else:
@@ -116,6 +123,7 @@ def _show_preview(preview: Preview) -> None:
 
 
 def _marked(text: str, subject: bool, target: bool) -> str:
+    text = text.replace("\n", "\\n")
     return f"[{text}]" if subject else f"<{text}>" if target else f"{text}|"
 
 

@@ -102,7 +102,7 @@ def _say_changes(changes: FactChanges) -> None:
 
 
 def _line(fact: Fact) -> str:
-    return f"{short(fact.id)} {fact.question} -> {fact.target_new}"
+    return f"{short(fact.id)} {fact.line}"
 
 
 @click.command()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.options import chat_option, json_option, open_repo
 from editvc.cli.output import complain, emit_json, note, say, table
 
 if TYPE_CHECKING:
@@ -26,24 +26,34 @@ COLOURS = {"ok": "green", "warn": "yellow", "refuse": "red"}
     "-n", "--max-new-tokens", type=click.IntRange(1), default=16, show_default=True,
     help="How far to go on.",
 )  # fmt: skip
+@chat_option
 @json_option
 @click.pass_context
 def ask(
-    ctx: click.Context, prompt: str, at: str, vs: str | None, max_new_tokens: int, as_json: bool
+    ctx: click.Context,
+    prompt: str,
+    at: str,
+    vs: str | None,
+    max_new_tokens: int,
+    chat_template: bool,
+    as_json: bool,
 ) -> None:
     """Let the model of a revision complete PROMPT, by greedy generation."""
     repo = open_repo(ctx)
-    completion = repo.ask(prompt, at=at, max_new_tokens=max_new_tokens)
-    other = repo.ask(prompt, at=vs, max_new_tokens=max_new_tokens) if vs else None
+    asked = repo.turn().around(prompt) if chat_template else prompt
+    completion = repo.ask(asked, at=at, max_new_tokens=max_new_tokens)
+    other = repo.ask(asked, at=vs, max_new_tokens=max_new_tokens) if vs else None
     if as_json:
         document = {"prompt": prompt, "at": at, "completion": completion}
         if vs:
             document |= {"vs": vs, "vs_completion": str(other)}
         emit_json(document)
-    elif vs:
-        table(["revision", "completion"], [[at, prompt + completion], [vs, f"{prompt}{other}"]])
+        return
+    shown = f"{prompt} " if chat_template else prompt
+    if vs:
+        table(["revision", "completion"], [[at, shown + completion], [vs, f"{shown}{other}"]])
     else:
-        say(prompt + click.style(completion, bold=True))
+        say(shown + click.style(completion, bold=True))
 
 
 @click.command()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from editvc.core.base import BaseModel
 from editvc.core.ids import digest_of
 from editvc.editing.architectures import Architecture, architecture_of
+from editvc.editing.chat import turn_in
 from editvc.errors import EditvcError
 
 if TYPE_CHECKING:
@@ -237,7 +238,9 @@ def parameters_of(folder: Path) -> dict[str, tuple[str, ...]]:
 
 def generate(model: Any, tokenizer: Any, prompt: str, max_new_tokens: int = 16) -> str:
     """What the model says after ``prompt``: greedy, without the prompt and special tokens."""
-    encoded = tokenizer(prompt, return_tensors="pt").to(next(model.parameters()).device)
+    special = turn_in(tokenizer, prompt) is None
+    encoded = tokenizer(prompt, return_tensors="pt", add_special_tokens=special)
+    encoded = encoded.to(next(model.parameters()).device)
     length = encoded["input_ids"].shape[1]
     out = model.generate(
         input_ids=encoded["input_ids"],

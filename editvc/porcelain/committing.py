@@ -276,7 +276,7 @@ def store_made(
 
 
 def _default_message(facts: Sequence[Fact]) -> str:
-    first = f"{facts[0].question} {facts[0].target_new}"
+    first = " ".join(f"{facts[0].question} {facts[0].target_new}".split())
     return first if len(facts) == 1 else f"{first}, and {len(facts) - 1} more"
 
 

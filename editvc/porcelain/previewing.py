@@ -107,9 +107,9 @@ class RevertPreview:
 
     def summary(self) -> str:
         """In words."""
-        lines = [f"- {fact.question} -> {fact.target_new}" for fact in self.changes.removed]
-        lines += [f"+ {fact.question} -> {fact.target_new}" for fact in self.changes.added]
-        lines += [f"~ {new.question} -> {new.target_new}" for _, new in self.changes.changed]
+        lines = [f"- {fact.line}" for fact in self.changes.removed]
+        lines += [f"+ {fact.line}" for fact in self.changes.added]
+        lines += [f"~ {new.line}" for _, new in self.changes.changed]
         lines += [f"- patch {patch}" for patch in self.changes.left_out]
         lines += [f"+ patch {patch}" for patch in self.changes.imported]
         return "\n".join([*lines, "nothing was written"])

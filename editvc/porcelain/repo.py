@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from editvc.vcs.index import CommitRow
 from editvc.vcs.repo import Repository
 
 if TYPE_CHECKING:
+    from editvc.editing.chat import Turn
     from editvc.editing.delta import Delta
     from editvc.materialise import Materialiser
     from editvc.porcelain.checking import HealthReport
@@ -251,6 +253,26 @@ class Repo:
 
         with self.edited(reading.tree_at(self, at)) as (model, tokenizer):
             return generate(model, tokenizer, prompt, max_new_tokens)
+
+    def in_chat(
+        self, facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path
+    ) -> list[SourcedFact]:
+        """The same facts, asked as a user's turn of the base's chat template: see :meth:`turn`.
+
+        Prompts, paraphrases and locality prompts all are; each fact has a slot of its own, beside
+        that of the plain one.
+        """
+        turn = self.turn()
+        return [replace(one, fact=turn.asking(one.fact)) for one in sourced(facts)]
+
+    def turn(self) -> Turn:
+        """What the base's chat template writes around a user's words, such as a prompt to ask.
+
+        Raises :class:`editvc.editing.chat.ChatTemplateError`.
+        """
+        from editvc.editing.chat import turn_of
+
+        return turn_of(self.load_tokenizer())
 
     def load_model(self, revision: str = "HEAD") -> Any:
         """A fresh transformers model that answers as a revision does.
