@@ -7,8 +7,8 @@ weight, come from the table by ``config.model_type``; nothing is guessed from a 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
@@ -79,6 +79,7 @@ class Architecture:
     transposed: bool
     factor: str | None = None
     normed: bool = False
+    renamed: Mapping[str, str] = field(default_factory=dict, hash=False)
     attention: str | None = None
 
     def weight_name(self, layer: int) -> str:
@@ -90,6 +91,10 @@ class Architecture:
         start, end = f"{self.layers}.", f".{self.down_proj}.weight"
         layer = name.removeprefix(start).removesuffix(end)
         return int(layer) if layer.isdecimal() and name == f"{start}{layer}{end}" else None
+
+    def stored_name(self, name: str) -> str:
+        """What files call the parameter that the model calls ``name``."""
+        return self.renamed.get(name, name)
 
     def inverted(self, name: str) -> bool:
         """Whether the matrix of that name is kept as (in, out): Conv1D, within blocks only."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from editvc.editing.architectures import Architecture
 from editvc.editing.checkpoint import Checkpoint, TensorNotFound, weights_digest
 from editvc.editing.delta import Factored, rank_for
-from editvc.editing.imported import BaseWeights, Imported, ImportRefused, stored_names
+from editvc.editing.imported import BaseWeights, Imported, ImportRefused
 
 Progress = Callable[[str, int, int], None]
 
@@ -53,8 +53,8 @@ def difference(
     parts: dict[str, Factored] = {}
     errors: dict[str, float] = {}
     lost, whole = [0.0], [0.0]
-    for done, (parameter, names) in enumerate(mine.names.items(), 1):
-        change = _change(folder, mine, theirs, parameter, names)
+    for done, parameter in enumerate(mine.names, 1):
+        change = _change(folder, mine, theirs, parameter)
         if change is not None:
             part, missing = _factored(change, rank, energy)
             parts[parameter] = part
@@ -106,12 +106,12 @@ def _config(folder: Path) -> dict[str, Any]:
 def _require_known(folder: Path, mine: BaseWeights, theirs: Checkpoint) -> None:
     """Every tensor of the other checkpoint is a parameter, a tied copy of one, or the base's."""
     used: set[str] = set()
-    for names in mine.names.values():
+    for parameter in mine.names:
         try:
-            used.update(stored_names(theirs, names))
+            used.update(mine.stored_in(theirs, parameter))
         except TensorNotFound as error:
             raise ImportRefused(
-                folder, f"it has no tensor {names[0]!r}, which the base has", hint=SAME_MODEL
+                folder, f"it has no tensor {parameter!r}, which the base has", hint=SAME_MODEL
             ) from error
     own = mine.checkpoint
     strange = [
@@ -133,10 +133,9 @@ def _change(
     mine: BaseWeights,
     theirs: Checkpoint,
     parameter: str,
-    names: tuple[str, ...],
 ) -> Tensor | None:
     """``W' - W`` in float64, of one or two dimensions; None where there is none."""
-    here, there = mine.stored(parameter), stored_names(theirs, names)
+    here, there = mine.stored(parameter), mine.stored_in(theirs, parameter)
     digests = {theirs.digest(name) for name in there}
     if len(digests) > 1:
         raise ImportRefused(

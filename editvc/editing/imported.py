@@ -52,7 +52,12 @@ class BaseWeights:
         self.architecture = architecture
         self.checkpoint = Checkpoint(folder)
         self.names = parameters_of(folder)
-        self._first = {name: first for first, same in self.names.items() for name in same}
+        self._first = {
+            name: first
+            for first, same in self.names.items()
+            for own in same
+            for name in (own, architecture.stored_name(own))
+        }
 
     def parameter(self, name: str) -> str | None:
         """The parameter that is meant by a name, with or without its leading path; else None."""
@@ -66,7 +71,19 @@ class BaseWeights:
 
         Raises :class:`TensorNotFound` where there is none.
         """
-        return stored_names(self.checkpoint, self.names[parameter])
+        return self.stored_in(self.checkpoint, parameter)
+
+    def stored_in(self, checkpoint: Checkpoint, parameter: str) -> tuple[str, ...]:
+        """:meth:`stored`, of another checkpoint of the same architecture."""
+        names = [self.architecture.stored_name(name) for name in self.names[parameter]]
+        found = []
+        for name in names:
+            try:
+                found.append(checkpoint.find(name))
+            except TensorNotFound:
+                if name == names[-1] and not found:
+                    raise
+        return tuple(dict.fromkeys(found))
 
     def read(self, parameter: str) -> Tensor:
         """A parameter as the checkpoint keeps it."""
@@ -82,15 +99,3 @@ class BaseWeights:
             else:
                 layers[layer] = part.transposed() if self.architecture.transposed else part
         return Delta(layers, weights)
-
-
-def stored_names(checkpoint: Checkpoint, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Under which names a checkpoint holds a parameter that a model knows by ``names``."""
-    found = []
-    for name in names:
-        try:
-            found.append(checkpoint.find(name))
-        except TensorNotFound:
-            if name == names[-1] and not found:
-                raise
-    return tuple(dict.fromkeys(found))
