@@ -31,6 +31,7 @@ from editvc.core.ids import canonical_json
 from editvc.core.patch_recipes import Mend
 from editvc.editing.architectures import architecture_in
 from editvc.editing.delta import METADATA_KEY, Delta, Factored
+from editvc.editing.devices import device_of
 from editvc.editing.patch import Patch
 from editvc.editing.replay import logits_of, padded_right, undisturbed
 from editvc.editing.targets import Progress
