@@ -17,6 +17,7 @@ from editvc.editing.tracing import (
     leading_tokens,
     marked_tokens,
     require_offsets,
+    subject_span,
     subject_tokens,
     trace,
 )
@@ -162,3 +163,17 @@ def test_a_subject_that_the_tokenizer_drops_is_refused():
 def test_full_width_punctuation_joins_what_follows(mark):
     assert joined(f"首都は{mark}", "東京")[0] == f"首都は{mark}東京"
     assert joined("Is it so?", "東京")[0] == "Is it so? 東京"
+
+
+@pytest.mark.parametrize(("subject", "prompt", "target"), SUBJECTS)
+def test_the_subjects_tokens_spell_it_and_no_more(
+    tokenizer, bos_tokenizer, subject, prompt, target
+):
+    request = Request(subject, prompt, target)
+    for used in (tokenizer, bos_tokenizer):
+        ((traced,),) = trace(used, [request])
+        span = subject_span(used, request)
+        assert span[-1] == traced.subject
+        assert used.decode(traced.ids[span.start : span.stop]).strip() == subject.strip()
+        before = used.decode(traced.ids[: span.start], skip_special_tokens=True)
+        assert before.rstrip() == prompt.partition("{}")[0].rstrip()
