@@ -29,8 +29,9 @@ from torch import Tensor
 
 from editvc.core.ids import canonical_json
 from editvc.core.patch_recipes import Mend
-from editvc.editing.architectures import architecture_of
+from editvc.editing.architectures import architecture_in
 from editvc.editing.delta import METADATA_KEY, Delta, Factored
+from editvc.editing.devices import device_of
 from editvc.editing.patch import Patch
 from editvc.editing.replay import logits_of, padded_right, undisturbed
 from editvc.editing.targets import Progress
@@ -190,7 +191,7 @@ def final_states(model: Any, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Ten
     The model is told of no mask: rows are padded on the right, where causal attention does not look
     (and one that looks back a few tokens only has no padding of its own to be confused by).
     """
-    ids, mask = padded_right(rows, model.get_input_embeddings().weight.device)
+    ids, mask = padded_right(rows, device_of(model))
     hidden: Tensor = model.base_model(input_ids=ids, use_cache=False)[0]
     return hidden, mask
 
@@ -310,4 +311,4 @@ def _require_fit(model: Any, recipe: Mend, editor: Editor) -> None:
 
 
 def _module(model: Any, layer: int) -> Any:
-    return architecture_of(model.config.model_type).module(model, layer)
+    return architecture_in(model).module(model, layer)

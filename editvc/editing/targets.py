@@ -36,7 +36,7 @@ import torch
 from torch import Tensor
 
 from editvc.core.recipe import Recipe
-from editvc.editing.architectures import Architecture, architecture_of
+from editvc.editing.architectures import Architecture, architecture_in
 from editvc.editing.prefixes import Row
 from editvc.editing.replay import Tails, logits_of, only_at, run_tails, undisturbed
 from editvc.editing.tracing import Request, Traced, subject_tokens, trace
@@ -107,7 +107,7 @@ def find_targets(
     :class:`editvc.editing.architectures.LayersError` and
     :class:`editvc.editing.replay.ReplayError`.
     """
-    architecture = architecture_of(model.config.model_type)
+    architecture = architecture_in(model)
     architecture.require_editable(recipe.layers)
     edits = trace_edits(tokenizer, requests, recipe)
     order = sorted(range(len(edits)), key=lambda i: (edits[i].tail, edits[i].prefix, i))
@@ -139,6 +139,18 @@ def over_contexts(keys: Tensor, contexts: int) -> Tensor:
     if contexts == 1:
         return each[:, 0]
     return (each[:, 0] + each[:, 1:].mean(dim=1)) / 2
+
+
+def anchored(delta: Tensor, hidden: Tensor, share: float) -> Tensor:
+    """The delta (u,) of a target ``z = h + delta`` brought back, by ``share``, to the length of h.
+
+    1 gives ``z |h| / |z| - h``: Norm-Anchor Scaling (Liu et al. 2026, arXiv 2602.02543), with the
+    edit's own hidden state on the base for its anchor. 0 leaves the target as it was found.
+    """
+    z = hidden + delta
+    scale = hidden.norm() / z.norm().clamp_min(torch.finfo(z.dtype).tiny)
+    moved: Tensor = delta + share * (scale - 1) * z
+    return moved
 
 
 def edit_bytes(edit: Edit, config: Any) -> int:
@@ -310,7 +322,8 @@ class _Batch:
         wanted = self.wanted
         last = self.architecture.depth(self.model) - 1
         mlp = self.architecture.mlp(self.model, last) if self.recipe.layers[-1] < last else None
-        sparing = nullcontext() if mlp is None else only_at(mlp, wanted.row, wanted.column)
+        columns = wanted.column + self.tails.start
+        sparing = nullcontext() if mlp is None else only_at(mlp, wanted.row, columns)
         with sparing:
             out = self.tails.replay(mine.repeat_interleave(self.contexts, dim=0))
         logits = self._head(out[wanted.row, wanted.column])
@@ -337,9 +350,11 @@ class _Batch:
         return logits_of(self.model, self.architecture.norm(self.model)(hidden))
 
     def _target(self, edit: int, free: Tensor, figures: dict[str, float]) -> Target:
+        hidden = self.hidden[edit, 0]
+        delta = self._delta(free[edit].detach().clone())[0]
         return Target(
-            self._delta(free[edit].detach().clone())[0],
-            self.hidden[edit, 0],
+            anchored(delta, hidden, self.recipe.norm_anchor),
+            hidden,
             {layer: keys[edit] for layer, keys in self.keys.items()},
             figures,
         )

@@ -46,7 +46,13 @@ def choose(
             record, aside = {"method": read.method} | dict(read.numbers), read.aside
     name = method or str(record.get("method", repo.recipe().method))
     given = {key: value for key, value in (*record.items(), *said.items()) if key != "kind"}
-    begun = _begun(repo, method_of(name), given)
+    row = method_of(name)
+    if row.element != "located" and name not in CLASSES:
+        raise RecipeError(
+            f"{name} makes nothing of facts: it is {row.summary}",
+            hint="See `editvc import --help`.",
+        )
+    begun = _begun(repo, row, given)
     return Chosen(_recipe(name, begun | given | {"method": name}), aside)
 
 
@@ -105,9 +111,9 @@ def _begun(repo: Repo, row: Method, given: Mapping[str, Any]) -> dict[str, Any]:
         begun |= {name: getattr(config, name) for name in mine}
     else:
         begun |= row.numbers_for(base.inner_size)
-    if "entity_update_weight" in mine and given.get("entity_update_weight") != 0:
+    if "entity_update_weight" in mine:
         begun["entity_statistics"] = config.entity_statistics
-    if "sensitivity_power" in mine and "compensation" not in given:
+    if "sensitivity_power" in mine:
         begun["sensitivity"] = config.sensitivity
     return begun
 

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from editvc.porcelain.recording import CommitResult
     from editvc.porcelain.squashing import SquashResult
     from editvc.porcelain.statistics import Described, StatisticsResult
+    from editvc.porcelain.tracing import Corruption, TraceReport
     from editvc.porcelain.training import Trained, TrainingPlan
+    from editvc.porcelain.tuning import Tuning
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, how much is done, how much there is)."""
@@ -75,18 +77,21 @@ class Repo:
         layers: Sequence[int] | None = None,
         texts: Sequence[Path] = (),
         entities: Path | None = None,
+        architecture: Path | None = None,
         progress: Progress | None = None,
         remark: Callable[[str], None] | None = None,
     ) -> Repo:
         """Make a repository in ``path`` over a model folder, a Hub id, or ``pocket``.
 
-        ``remark`` hears what a user should know of the choices made, such as the statistics.
+        ``architecture`` is a file with the confirmed block of a family that the architecture table
+        lacks (:func:`editvc.porcelain.architecture.look_at` finds one). ``remark`` hears what a
+        user should know of the choices made, such as the statistics.
         """
         from editvc.porcelain.starting import init
 
         init(
             Path(path), model, revision=revision, layers=layers, texts=texts, entities=entities,
-            progress=progress, remark=remark or (lambda text: None),
+            architecture=architecture, progress=progress, remark=remark or (lambda text: None),
         )  # fmt: skip
         return cls(path, progress=progress)
 
@@ -286,7 +291,7 @@ class Repo:
         from editvc.editing.loading import apply_delta, load
 
         maker, tree = self.materialiser, reading.tree_at(self, revision)
-        model, _ = load(maker.folder)
+        model, _ = load(maker.folder, block=maker.base.architecture)
         apply_delta(model, maker.architecture, maker.delta(tree), maker.dtype)
         attach(model, maker.codebooks(tree))
         return model
@@ -300,6 +305,39 @@ class Repo:
         from editvc.porcelain.checking import check_health
 
         return check_health(self, revision)
+
+    def trace(
+        self,
+        facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
+        *,
+        at: str = "base",
+        kind: str = "hidden",
+        corruption: Corruption | None = None,
+    ) -> TraceReport:
+        """Causal traces of the facts that the model of a revision knows, and their average.
+
+        ``kind`` is what is restored: ``hidden``, ``mlp`` or ``attn``.
+        """
+        from editvc.porcelain.tracing import Corruption, trace_facts
+
+        how = corruption or Corruption()
+        return trace_facts(self, sourced(facts), at=at, kind=kind, corruption=how)
+
+    def trace_prompt(
+        self,
+        prompt: str,
+        subject: str,
+        target: str | None = None,
+        *,
+        at: str = "base",
+        kind: str = "hidden",
+        corruption: Corruption | None = None,
+    ) -> TraceReport:
+        """The causal trace of one prompt; without a target, for what the model says first."""
+        from editvc.porcelain.tracing import Corruption, trace_prompt
+
+        how = corruption or Corruption()
+        return trace_prompt(self, prompt, subject, target, at=at, kind=kind, corruption=how)
 
     def fsck(self) -> Report:
         """Verify every object, reference and index row."""
@@ -354,6 +392,31 @@ class Repo:
             self, texts=texts, dataset=dataset, entities=entities, budget=budget,
             token_cap=token_cap,
         )  # fmt: skip
+
+    def tune(
+        self,
+        facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
+        *,
+        quick: bool = False,
+        seed: int = 0,
+        texts: Sequence[Path] = (),
+        entities: Path | None = None,
+        write: bool = False,
+    ) -> Tuning:
+        """Try settings of the recipe on a few of the facts; no branch moves.
+
+        ``quick`` tries 10 facts on a small grid, instead of 50 on a larger one. ``write`` puts the
+        best setting into config.toml.
+        """
+        from editvc.porcelain.tuning import FULL, QUICK, adopt, tune
+
+        found = tune(
+            self, sourced(facts), grid=QUICK if quick else FULL, seed=seed, texts=texts,
+            entities=entities,
+        )  # fmt: skip
+        if write:
+            adopt(self, found)
+        return found
 
     # -- training ---------------------------------------------------------------------------
 
@@ -424,7 +487,7 @@ class Repo:
     def _loaded(self) -> tuple[Any, Any]:
         from editvc.editing.loading import load
 
-        return load(self.materialiser.folder)
+        return load(self.materialiser.folder, block=self.materialiser.base.architecture)
 
     def base_model(self) -> tuple[Any, Any]:
         """The base model and tokenizer of this process, loaded once; unedited between calls."""
