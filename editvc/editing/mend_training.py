@@ -64,15 +64,15 @@ class Settings:
 
     layers: tuple[int, ...]
     rank: int = 192
-    steps: int = 400
+    steps: int = 300
     batch: int = 10
     edit_lr: float = 3e-4
     lr: float = 1e-3
     lr_lr: float = 2e-5
-    cedit: float = 2.0
+    cedit: float = 1.0
     held_out: float = 0.1
-    interval: int = 25
-    patience: int = 6
+    interval: int = 50
+    patience: int = 4
 
     def kept_back(self, facts: int) -> int:
         """How many of so many facts are held out."""

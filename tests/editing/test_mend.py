@@ -35,7 +35,7 @@ from editvc.editing.mend_training import (
     normalisation,
     train,
 )
-from editvc.editing.tracing import trace
+from editvc.editing.tracing import Request, trace
 
 LAYERS = (1, 2)
 SIZES = {"gpt2": (32, 128), "llama": (32, 48)}
@@ -57,7 +57,7 @@ FACTS = [
     for name, target in zip(NAMES, NAMES[1:] + NAMES[:1], strict=True)
 ]
 QUICK = Settings(
-    layers=LAYERS, rank=8, steps=40, batch=4, edit_lr=1e-2, lr=1e-2, lr_lr=1e-3, cedit=1.0,
+    layers=LAYERS, rank=8, steps=80, batch=4, edit_lr=1e-2, lr=1e-2, lr_lr=1e-3, cedit=1.0,
     interval=10,
 )  # fmt: skip
 
@@ -254,6 +254,27 @@ def test_the_pairs_of_the_training_set_have_mean_0_and_deviation_1_once_normed(g
         normed = (tokens - mean[place]) / std[place]
         assert torch.allclose(normed.mean(0), torch.zeros(160).double(), atol=1e-4)
         assert torch.allclose(normed.std(0, correction=0), torch.ones(160).double(), atol=1e-3)
+
+
+def test_the_loss_is_its_formula(gpt2, tokenizer):
+    """One lesson with one wording and one locality prompt: nothing is left to the draw."""
+    fact = replace(FACTS[0], paraphrases=(), locality=("The river is",))
+    (lesson,) = lessons_of(tokenizer, [fact])
+    editor = scattered(32, 128)
+    draw = torch.Generator().manual_seed(0)
+    found = lesson_losses(gpt2, editor, [lesson], QUICK, draw)
+    request = Request(*fact.request)
+    (patch,) = edit(gpt2, tokenizer, [request], RECIPE, editor)
+    ids = tokenizer("The river is", return_tensors="pt").input_ids
+    ((row,),) = trace(tokenizer, [request])
+    with torch.no_grad():
+        before = gpt2(input_ids=ids).logits[0, -1].log_softmax(-1)
+        with edited(gpt2, architecture_of("gpt2"), patch.delta):
+            after = gpt2(input_ids=ids).logits[0, -1].log_softmax(-1)
+            nll = plain_loss(gpt2, row.ids, row.target)
+    kl = torch.nn.functional.kl_div(after, before, reduction="sum", log_target=True)
+    assert float(kl) > 0.01
+    assert float(found) == pytest.approx(float(QUICK.cedit * nll + kl), rel=1e-4)
 
 
 def test_training_lowers_the_loss_and_touches_nothing(gpt2, tokenizer):
