@@ -22,7 +22,7 @@ from atlas import MODEL
 import editvc
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry
-from editvc.editing.locate import Located
+from editvc.editing.located import Located
 from editvc.porcelain.recording import advance, with_changes
 
 COUNT = 1000

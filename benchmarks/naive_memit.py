@@ -33,7 +33,7 @@ def edit_one_by_one(
         (target,) = find_targets(model, tokenizer, [request], recipe)
         rows = trace(tokenizer, [request], recipe.contexts)[0]
         for place, layer in enumerate(recipe.layers):
-            each, hidden = subject_states(model, rows, layer, recipe.layers[-1], {})
+            each, hidden = subject_states(model, rows, recipe, layer, {})
             key = over_contexts(each, len(rows))[0].double()
             share = (target.z - hidden[0]).double() / (len(recipe.layers) - place)
             # (lambda C + k k^T)^-1 k by Sherman-Morrison: the inverse of lambda C is made once.

@@ -9,32 +9,45 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 
 from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
-from editvc.core.history import Entry, Tree
+from editvc.core.history import Entry, Restraint, Tree
 from editvc.core.ids import ObjectId, canonical_json, digest_of, short
+from editvc.core.patch_recipes import Grace
 from editvc.core.recipe import Recipe
 from editvc.editing.architectures import Architecture, architecture_of
 from editvc.editing.checkpoint import Checkpoint
+from editvc.editing.codebook import Codebook, CodebookEntry
 from editvc.editing.delta import Delta, Factored
 from editvc.editing.diagnostics import capacity
 from editvc.editing.entities import shaping
+from editvc.editing.guards import Guard, Projection, Unguarded, Whitening
 from editvc.editing.health import BaseFigures
 from editvc.editing.loading import describe, require_same, resolve
-from editvc.editing.locate import Located
-from editvc.editing.restraint import restrain
-from editvc.editing.solvers import Edits, System, Whitening
+from editvc.editing.located import Located
+from editvc.editing.patch import Patch
+from editvc.editing.restraint import check, largest_singular_value, restrain
+from editvc.editing.solvers import Edits, System, solver_of
 from editvc.editing.statistics import SecondMoment
 from editvc.errors import EditvcError
 from editvc.vcs.codec import metadata
 from editvc.vcs.repo import Repository
+
+Element = Located | Patch | CodebookEntry
+
+READERS: Mapping[str, Callable[[bytes], Element]] = {
+    "located": Located.from_bytes,
+    "patch": Patch.from_bytes,
+    "codebook": CodebookEntry.from_bytes,
+}
+"""How the bytes of each kind of element are read."""
 
 
 class LayerNotCovered(EditvcError):
@@ -49,9 +62,14 @@ class LayerNotCovered(EditvcError):
         self.layer = layer
 
 
-def request_digest(base: ObjectId, recipe: ObjectId, fact: Fact) -> str:
-    """What a located edit answers: this request, on this base, with this recipe."""
-    return digest_of([base, recipe, *fact.request])
+def request_digest(
+    base: ObjectId, recipe: ObjectId, fact: Fact, anchor: ObjectId | None = None
+) -> str:
+    """What an element answers: this request, on this base, with this recipe.
+
+    ``anchor`` is the tree whose weights it was made on, where these are not the base's.
+    """
+    return digest_of([base, recipe, *fact.request, *([] if anchor is None else [anchor])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +86,8 @@ class Materialiser:
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
-        self._located: dict[ObjectId, tuple[ObjectId, Located]] = {}
-        self._whitenings: dict[tuple[ObjectId, int], Whitening] = {}
+        self._elements: dict[ObjectId, tuple[ObjectId, Element]] = {}
+        self._guards: dict[tuple[ObjectId, int], Guard] = {}
         self._moments: dict[ObjectId, SecondMoment] = {}
         self._groups: dict[ObjectId, Group] = {}
         self._delta: tuple[Tree, Delta] | None = None
@@ -120,6 +138,14 @@ class Materialiser:
                 return recipe.statistics
         raise LayerNotCovered(in_force.statistics, layer)
 
+    def covers(self, layer: int, recipes: Iterable[Recipe] = ()) -> bool:
+        """Whether there are statistics to judge a layer by; an import may change any layer."""
+        try:
+            self.text_statistics(layer, recipes)
+        except LayerNotCovered:
+            return False
+        return True
+
     def text_moment(self, layer: int, recipes: Iterable[Recipe] = ()) -> torch.Tensor:
         """(v, v) float64: C of ordinary text, of :meth:`text_statistics`."""
         return self.moment_of(self.text_statistics(layer, recipes), layer)
@@ -138,19 +164,23 @@ class Materialiser:
     def figures(self, tree: Tree) -> dict[str, float]:
         """What every commit keeps of its tree's health: cheap, and without the dense weights.
 
-        ``delta_norm`` is the Frobenius norm over all layers; ``drift`` and ``capacity`` are those
-        of :class:`editvc.editing.health.LayerHealth`, of the worst layer.
+        ``delta_norm`` is the Frobenius norm over all weights; ``drift`` and ``capacity`` are those
+        of :class:`editvc.editing.health.LayerHealth`, of the worst layer. A layer that no
+        statistics cover, as where a patch is, has no drift to tell. ``codebook`` counts the facts
+        that are in codebooks and not in the weights, where there are any.
         """
         delta, groups = self.delta(tree), self.groups(tree)
         recipes = [group.recipe for group in groups]
         drifts, shares = [0.0], [0.0]
         for layer, factored in delta.layers.items():
-            moved = factored.quadratic(self.text_moment(layer, recipes))
-            drifts.append(moved / self.base_figures(layer, recipes).output)
+            if self.covers(layer, recipes):
+                moved = factored.quadratic(self.text_moment(layer, recipes))
+                drifts.append(moved / self.base_figures(layer, recipes).output)
             systems = [group.systems[layer] for group in groups if layer in group.systems]
             shares.append(sum(map(capacity, systems)) / self.base.inner_size)
-        norm = math.hypot(*(factored.frobenius() for factored in delta.layers.values()))
-        return {"delta_norm": norm, "drift": max(drifts), "capacity": max(shares)}
+        figures = {"delta_norm": delta.norm(), "drift": max(drifts), "capacity": max(shares)}
+        beside = len(self.in_codebooks(tree))
+        return figures | ({"codebook": float(beside)} if beside else {})
 
     # -- statistics -------------------------------------------------------------------------
 
@@ -177,31 +207,16 @@ class Materialiser:
             total = total + recipe.entity_update_weight * entities
         return total
 
-    def whitening(self, recipe: Recipe, layer: int) -> Whitening:
-        """The factor of ``lambda C``, from memory, the cache folder, or made and kept."""
+    def guard(self, recipe: Recipe, layer: int) -> Guard:
+        """What a recipe's solver weighs edits against in a layer: kept in memory and the cache."""
         key = (recipe.id, layer)
-        if key not in self._whitenings:
-            name = digest_of(
-                [
-                    recipe.statistics,
-                    recipe.mom2_update_weight,
-                    recipe.entity_statistics,
-                    recipe.entity_update_weight,
-                    layer,
-                ]
-            )
+        if key not in self._guards:
+            self._guards[key] = GUARDS.get(recipe.row.solver, _whitening)(self, recipe, layer)
+        return self._guards[key]
 
-            def make() -> bytes:
-                moment = self.weighted_moment(recipe, layer)
-                return Whitening.of(moment, name=f"layer {layer}").to_bytes()
-
-            data = self.repository.cache.get_or_make("whitening", name, make)
-            self._whitenings[key] = Whitening.from_bytes(data)
-        return self._whitenings[key]
-
-    def whitenings(self, recipe: Recipe) -> dict[int, Whitening]:
-        """The whitening of every layer of a recipe."""
-        return {layer: self.whitening(recipe, layer) for layer in recipe.layers}
+    def guards(self, recipe: Recipe) -> dict[int, Guard]:
+        """The guard of every layer of a recipe."""
+        return {layer: self.guard(recipe, layer) for layer in recipe.layers}
 
     def shaping(self, recipe: Recipe) -> torch.Tensor | None:
         """What the recipe shapes its targets by, (u, u); ``None`` where it names no sensitivity."""
@@ -212,26 +227,56 @@ class Materialiser:
 
     # -- edits ------------------------------------------------------------------------------
 
-    def recipe(self, identifier: ObjectId) -> Recipe:
-        """A stored recipe."""
-        return self.repository.read_recipe(identifier)
-
-    def located(self, identifier: ObjectId) -> tuple[ObjectId, Located]:
-        """A stored located edit and the id of the recipe that it was located with."""
-        if identifier not in self._located:
+    def element(self, identifier: ObjectId) -> tuple[ObjectId, Element]:
+        """What was made of a fact, and the id of the recipe that it was made with."""
+        if identifier not in self._elements:
             data = self.repository.store.get(identifier)
-            recipe = ObjectId(metadata(data)["recipe"])
-            self._located[identifier] = (recipe, Located.from_bytes(data))
-        return self._located[identifier]
+            record = metadata(data)
+            read = READERS[record["kind"]]
+            self._elements[identifier] = (ObjectId(record["recipe"]), read(data))
+        return self._elements[identifier]
+
+    def patches(self, entries: Iterable[Entry]) -> list[Patch]:
+        """Those of the entries that are patches, in the order given."""
+        found = (self.element(entry.located)[1] for entry in entries)
+        return [one for one in found if isinstance(one, Patch)]
+
+    def located(self, entries: Iterable[Entry]) -> list[Located]:
+        """Those of the entries that are located edits, in the order given."""
+        found = (self.element(entry.located)[1] for entry in entries)
+        return [one for one in found if isinstance(one, Located)]
+
+    def codebook_entries(self, entries: Iterable[Entry]) -> list[CodebookEntry]:
+        """Those of the entries that are codebook entries, in the order given."""
+        found = (self.element(entry.located)[1] for entry in entries)
+        return [one for one in found if isinstance(one, CodebookEntry)]
+
+    def in_codebooks(self, tree: Tree) -> list[Entry]:
+        """The live edits of a tree that are codebook entries, in slot order."""
+        entries = self.repository.edits_of(tree).entries()
+        return [one for one in entries if isinstance(self.element(one.located)[1], CodebookEntry)]
+
+    def codebooks(self, tree: Tree) -> list[Codebook]:
+        """The codebooks of a tree, one a recipe, in the order of the recipes' ids.
+
+        They answer beside the weights: the delta of a tree knows nothing of them.
+        """
+        grouped: dict[ObjectId, dict[str, CodebookEntry]] = {}
+        for entry in self.in_codebooks(tree):
+            recipe, element = self.element(entry.located)
+            if isinstance(element, CodebookEntry):
+                grouped.setdefault(recipe, {})[entry.slot] = element
+        found = [(self.repository.read_recipe(key), grouped[key]) for key in sorted(grouped)]
+        return [Codebook.of(one, recipe.eps) for recipe, one in found if isinstance(recipe, Grace)]
 
     def stacked(self, recipe: Recipe, entries: Iterable[Entry]) -> dict[int, Edits]:
         """Keys (v, n) and residuals (u, n) of entries, per layer, in the order given."""
-        located = [self.located(entry.located)[1] for entry in entries]
-        return {layer: _stack(located, layer, self.base) for layer in recipe.layers}
+        located = self.located(entries)
+        return {layer: stack(located, layer, self.base) for layer in recipe.layers}
 
     def groups(self, tree: Tree) -> list[Group]:
         """The edits of a tree by recipe, in the order of the recipes' ids."""
-        by_recipe = self._by_recipe(self.repository.edits_of(tree).entries())
+        by_recipe = self.by_recipe(self.repository.edits_of(tree).entries())
         return [self._group(recipe, entries) for recipe, entries in by_recipe]
 
     def _group(self, recipe: Recipe, entries: Iterable[Entry]) -> Group:
@@ -244,28 +289,41 @@ class Materialiser:
         kept = self._groups.get(recipe.id)
         if kept is None or kept.entries != entries:
             systems = {
-                layer: System.of(edits, self.whitening(recipe, layer))
+                layer: solver_of(recipe).system(edits, self.guard(recipe, layer))
                 for layer, edits in self.stacked(recipe, entries).items()
             }
             kept = self._groups[recipe.id] = Group(recipe, entries, systems)
         return kept
 
-    def _by_recipe(self, entries: Iterable[Entry]) -> list[tuple[Recipe, list[Entry]]]:
+    def by_recipe(self, entries: Iterable[Entry]) -> list[tuple[Recipe, list[Entry]]]:
+        """The located edits among entries by their recipe, in the order of the recipes' ids."""
         grouped: dict[ObjectId, list[Entry]] = {}
         for entry in entries:
-            grouped.setdefault(self.located(entry.located)[0], []).append(entry)
-        return [(self.recipe(key), grouped[key]) for key in sorted(grouped)]
+            recipe, element = self.element(entry.located)
+            if isinstance(element, Located):
+                grouped.setdefault(recipe, []).append(entry)
+        found = [(self.repository.read_recipe(key), grouped[key]) for key in sorted(grouped)]
+        return [(recipe, group) for recipe, group in found if isinstance(recipe, Recipe)]
 
     # -- deltas -----------------------------------------------------------------------------
 
     def unrestrained(self, tree: Tree) -> Delta:
-        """``sum over recipes of R K^T (lambda C + K K^T)^-1`` per layer: the set's own delta."""
-        total = Delta({})
+        """What the set adds to the weights: each recipe's solution of its edits, and the patches.
+
+        ``sum over recipes of R K^T (lambda C + K K^T)^-1`` per layer for MEMIT's, and so on.
+        """
+        total = self._sum(self.repository.edits_of(tree).entries(), tree.patches)
         for group in self.groups(tree):
             total = total + Delta(
                 {layer: system.solution for layer, system in group.systems.items()}
             )
         return total
+
+    def _sum(self, entries: Iterable[Entry], imported: Iterable[ObjectId]) -> Delta:
+        """The patches among entries, in slot order, and imported ones, in that of their ids."""
+        alone = (Patch.from_bytes(self.repository.store.get(one)) for one in sorted(imported))
+        patches = (*self.patches(sorted(entries)), *alone)
+        return sum((patch.delta for patch in patches), start=Delta({}))
 
     def delta(self, tree: Tree) -> Delta:
         """What is added to the base's weights: the set's delta under the tree's restraint.
@@ -278,31 +336,38 @@ class Materialiser:
 
     def _restrained(self, tree: Tree) -> Delta:
         total = self.unrestrained(tree)
-        restraint = tree.restraint
-        if restraint is None:
+        if tree.restraint is None:
             return total
-        return Delta(
-            {
-                layer: restrain(factored, restraint, self._ceiling(tree, layer))
-                for layer, factored in total.layers.items()
-            }
+        check(tree.restraint)
+        return total.map(partial(self._restrained_layer, tree, tree.restraint))
+
+    def _restrained_layer(
+        self, tree: Tree, restraint: Restraint, layer: int, delta: Factored
+    ) -> Factored:
+        """One layer's delta under a restraint; the base is read only for those that look at it."""
+        pruning = restraint.prune is not None or restraint.linear is not None
+        return restrain(
+            delta,
+            restraint,
+            self._ceiling(tree, layer) if pruning else math.inf,
+            weight=self.weight(layer) if restraint.rect is not None else None,
+            layer=layer,
         )
 
     def _ceiling(self, tree: Tree, layer: int) -> float:
-        """s_max where PRUNE needs it; a rank or energy cut alone does without the base."""
-        if tree.restraint is None or tree.restraint.prune is None:
-            return float("inf")
-        recipes = [
-            recipe for recipe, _ in self._by_recipe(self.repository.edits_of(tree).entries())
-        ]
-        return self.base_figures(layer, recipes).spectral_norm
+        """s_max of the base weight, PRUNE's yardstick; one of its figures where it has some."""
+        recipes = [recipe for recipe, _ in self.by_recipe(self.repository.edits_of(tree).entries())]
+        if self.covers(layer, recipes):
+            return self.base_figures(layer, recipes).spectral_norm
+        return largest_singular_value(self.weight(layer))
 
     def change(self, before: Tree, after: Tree) -> Delta:
         """The delta of a commit, before any restraint: rank at most the number of edits changed."""
         old = set(self.repository.edits_of(before).entries())
         new = set(self.repository.edits_of(after).entries())
-        total = Delta({})
-        for recipe, entries in self._by_recipe(sorted(old | new)):
+        total = self._sum(new - old, set(after.patches) - set(before.patches))
+        total = total - self._sum(old - new, set(before.patches) - set(after.patches))
+        for recipe, entries in self.by_recipe(sorted(old | new)):
             kept = [entry for entry in entries if entry in old and entry in new]
             gone = [entry for entry in entries if entry not in new]
             come = [entry for entry in entries if entry not in old]
@@ -318,14 +383,55 @@ class Materialiser:
     ) -> dict[int, Factored]:
         if not gone and not come:
             return {}
+        stays = self.stacked(recipe, kept)
         goes, comes = self.stacked(recipe, gone), self.stacked(recipe, come)
+        solver = solver_of(recipe)
         return {
-            layer: system.change(goes[layer], comes[layer])
+            layer: solver.change(system, stays[layer], goes[layer], comes[layer])
             for layer, system in self._group(recipe, kept).systems.items()
         }
 
 
-def _stack(located: Sequence[Located], layer: int, base: BaseModel) -> Edits:
+def _whitening(maker: Materialiser, recipe: Recipe, layer: int) -> Whitening:
+    """The factor of ``lambda C``."""
+    name = digest_of(
+        [
+            recipe.statistics,
+            recipe.mom2_update_weight,
+            recipe.entity_statistics,
+            recipe.entity_update_weight,
+            layer,
+        ]
+    )
+
+    def make() -> bytes:
+        moment = maker.weighted_moment(recipe, layer)
+        return Whitening.of(moment, name=f"layer {layer}").to_bytes()
+
+    return Whitening.from_bytes(maker.repository.cache.get_or_make("whitening", name, make))
+
+
+def _projection(maker: Materialiser, recipe: Recipe, layer: int) -> Projection:
+    """The null space of C."""
+    threshold, l2 = recipe.nullspace_threshold, recipe.l2
+    name = digest_of([recipe.statistics, threshold, l2, layer])
+
+    def make() -> bytes:
+        moment = maker.moment_of(recipe.statistics, layer)
+        return Projection.of(moment, threshold, l2, name=f"layer {layer}").to_bytes()
+
+    return Projection.from_bytes(maker.repository.cache.get_or_make("nullspace", name, make))
+
+
+GUARDS: Mapping[str, Callable[[Materialiser, Recipe, int], Guard]] = {
+    "nullspace": _projection,
+    "normalised": lambda _maker, _recipe, _layer: Unguarded(),
+}
+"""The guards of solvers that do not weigh edits against ``lambda C``."""
+
+
+def stack(located: Sequence[Located], layer: int, base: BaseModel) -> Edits:
+    """Keys (v, n) and residuals (u, n) of located edits in one layer, in the order given."""
     if not located:
         return Edits.empty(base.hidden_size, base.inner_size)
     return Edits(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from editvc.cli.options import (
     author_of,
     author_option,
-    contents,
+    chat_option,
+    confirm_option,
     dry_run_option,
+    facts_in,
     files_argument,
     json_option,
     message_option,
@@ -30,8 +34,23 @@ if TYPE_CHECKING:
 @files_argument
 @message_option
 @author_option
+@click.option("--method", metavar="NAME", help="Another method; `editvc methods` lists them.")
+@click.option(
+    "-O", "options", multiple=True, metavar="KEY=VALUE",
+    help="One number of the recipe, such as -O clamp_norm_factor=0.8. Repeatable.",
+)  # fmt: skip
+@click.option(
+    "--recipe", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A recipe in YAML, or a hparams file of ROME, MEMIT or EasyEdit as it is.",
+)  # fmt: skip
+@click.option(
+    "--sequential", is_flag=True,
+    help="Make patches on HEAD's weights, one after the other as papers measure it.",
+)  # fmt: skip
 @click.option("--supersede", is_flag=True, help="Replace live facts of the same slots.")
 @target_option
+@confirm_option
+@chat_option
 @dry_run_option
 @json_option
 @click.pass_context
@@ -40,27 +59,37 @@ def commit(
     files: tuple[str, ...],
     message: str | None,
     author: str | None,
+    method: str | None,
+    options: tuple[str, ...],
+    file: Path | None,
+    sequential: bool,
     supersede: bool,
     target: Literal["answers", "alt"] | None,
+    confirm_subjects: bool,
+    chat_template: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Commit the facts of FILE..., JSON, JSONL or CSV; - is stdin.
 
-    editvc's own records, CounterFact, EasyEdit, FastEdit, KnowEdit, MQuAKE, UltraEditBench and
-    zsRE are told apart by their keys. One bad record among many, and nothing is committed.
+    editvc's own records, free questions, CounterFact, EasyEdit, FastEdit, KnowEdit, MQuAKE,
+    UltraEditBench and zsRE are told apart by their keys. One bad record among many, and nothing is
+    committed. A question without a subject is asked about at a terminal, and refused elsewhere.
     """
-    from editvc.core.formats import read_facts
-
-    facts = read_facts(contents(files), target=target)
+    facts = facts_in(files, target, confirm_subjects)
     with progress() as report:
         repo = open_repo(ctx, report)
+        chosen = repo.choose(method, options=options, file=file)
+        if chosen.aside:
+            note(f"{file}: taken from the repository instead: " + ", ".join(chosen.aside))
+        if chat_template:
+            facts = repo.in_chat(facts)
         if dry_run:
-            preview = repo.preview(facts, supersede=supersede)
+            preview = repo.preview(facts, recipe=chosen.recipe, supersede=supersede)
         else:
             result = repo.commit(
-                facts, message=message, author=author_of(repo, author), supersede=supersede,
-                remark=warn,
+                facts, recipe=chosen.recipe, message=message, author=author_of(repo, author),
+                supersede=supersede, sequential=sequential, remark=warn,
             )  # fmt: skip
     if dry_run:
         emit_json(preview.to_json()) if as_json else _show_preview(preview)
@@ -94,6 +123,7 @@ def _show_preview(preview: Preview) -> None:
 
 
 def _marked(text: str, subject: bool, target: bool) -> str:
+    text = text.replace("\n", "\\n")
     return f"[{text}]" if subject else f"<{text}>" if target else f"{text}|"
 
 
@@ -182,11 +212,25 @@ def _figure(value: float | None) -> str:
     "--alpha", type=click.FloatRange(1, min_open=True), metavar="A",
     help="Base of PRUNE's logarithm; e by default, 1.2 and 1.5 in the paper's ablation.",
 )  # fmt: skip
+@click.option(
+    "--linear", type=click.FloatRange(1, min_open=True), metavar="A",
+    help="PRUNE's linear variant instead: divide by A what exceeds the base's largest; 2 in its "
+    "code.",
+)  # fmt: skip
 @click.option("--rank", type=click.IntRange(1), metavar="R", help="Keep R singular values a layer.")
 @click.option(
     "--energy", type=click.FloatRange(0, 1, min_open=True), metavar="E",
     help="Keep as many singular values as hold this share of the squared norm.",
 )  # fmt: skip
+@click.option(
+    "--rect", type=click.FloatRange(0, 100, min_open=True), metavar="K",
+    help="RECT: keep the K per cent of entries that change most relative to the base's.",
+)  # fmt: skip
+@click.option(
+    "--drop", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="P",
+    help="AdaPLE's DR: drop entries with probability P, 0.7 to 0.9 there, and scale up the rest.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="What --drop draws from; else 0.")
 @click.option("--off", is_flag=True, help="Lift the restraint.")
 @message_option
 @author_option
@@ -195,32 +239,41 @@ def _figure(value: float | None) -> str:
 @click.pass_context
 def compact(
     ctx: click.Context,
-    alpha: float | None,
-    rank: int | None,
-    energy: float | None,
+    /,
     off: bool,
     message: str | None,
     author: str | None,
     dry_run: bool,
     as_json: bool,
+    **numbers: Any,
 ) -> None:
     """Restrain the weights made of the set (PRUNE), and commit that.
 
-    Singular values of the delta above the base weight's largest are pulled back to its scale. The
-    edits themselves stay as they are.
+    Singular values of the delta above the base weight's largest are pulled back to its scale,
+    unless --linear, --rect or --drop says what to do instead. The edits themselves stay as they
+    are.
     """
-    import math
-
     from editvc.core.history import Restraint
 
-    if rank is not None and energy is not None:
-        raise click.UsageError("--rank and --energy both say how much to keep; give one of them")
-    if off and (alpha or rank or energy):
+    if off and any(value is not None for value in numbers.values()):
         raise click.UsageError("--off lifts the restraint; it goes with no other option")
-    wanted = Restraint() if off else Restraint(prune=alpha or math.e, rank=rank, energy=energy)
+    wanted = Restraint() if off else Restraint(**_restraint(numbers))
     repo = open_repo(ctx)
     if dry_run:
         effect = repo.preview_compact(wanted)
         emit_json(effect.to_json()) if as_json else say(effect.summary())
         return
     _show_commit(repo.compact(wanted, message=message, author=author_of(repo, author)), as_json)
+
+
+def _restraint(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a restraint from the options of ``compact``: PRUNE's logarithm by default."""
+    given = {name: value for name, value in options.items() if value is not None}
+    for one, other in (("rank", "energy"), ("alpha", "linear")):
+        if one in given and other in given:
+            raise click.UsageError(
+                f"--{one} and --{other} are two ways to say one thing; give one of them"
+            )
+    if given.keys().isdisjoint(("alpha", "linear", "rect", "drop")):
+        given["alpha"] = math.e
+    return {"prune" if name == "alpha" else name: value for name, value in given.items()}

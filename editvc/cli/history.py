@@ -36,7 +36,8 @@ def log(ctx: click.Context, revision: str, oneline: bool, limit: int | None, as_
     for row in rows:
         branch = names.get(row.id)
         marked = f" ({'HEAD -> ' if branch.current else ''}{branch.name})" if branch else ""
-        lines.extend(_oneline(row, marked) if oneline else _paragraph(row, marked))
+        imports = 0 if oneline else len(repo.repository.read_tree(row.tree).patches)
+        lines.extend(_oneline(row, marked) if oneline else _paragraph(row, marked, imports))
     if lines:
         click.echo_via_pager("\n".join(lines))
 
@@ -46,8 +47,9 @@ def _oneline(row: CommitRow, marked: str) -> list[str]:
     return [f"* {click.style(short(row.id), fg='yellow')}{marked} {row.number} {title}"]
 
 
-def _paragraph(row: CommitRow, marked: str) -> list[str]:
+def _paragraph(row: CommitRow, marked: str, imports: int) -> list[str]:
     changed = f"{row.edits} edit{'' if row.edits == 1 else 's'} changed, {row.live} live"
+    changed += f", {imports} imported patch{'' if imports == 1 else 'es'}" if imports else ""
     head = click.style(f"commit {short(row.id)}", fg="yellow")
     return [
         f"* {head}{marked}",
@@ -63,7 +65,7 @@ def _paragraph(row: CommitRow, marked: str) -> list[str]:
 @json_option
 @click.pass_context
 def show(ctx: click.Context, revision: str, as_json: bool) -> None:
-    """Show one commit: who, when, why, and the facts that it changed."""
+    """Show one commit: who, when, why, and the facts and patches that it changed."""
     from editvc.porcelain.reading import fact_changes, log_json
 
     repo = open_repo(ctx)
@@ -71,11 +73,12 @@ def show(ctx: click.Context, revision: str, as_json: bool) -> None:
     identifier = plumbing.revisions.commit(revision)
     row, commit = plumbing.graph.row(identifier), plumbing.read_commit(identifier)
     parent = commit.parents[0] if commit.parents else None
-    changes = fact_changes(repo, plumbing.tree_of(parent), plumbing.tree_of(identifier))
+    tree = plumbing.tree_of(identifier)
+    changes = fact_changes(repo, plumbing.tree_of(parent), tree)
     if as_json:
         emit_json(log_json(row) | {"health": dict(commit.health)} | changes.to_json())
         return
-    for line in _paragraph(row, ""):
+    for line in _paragraph(row, "", len(tree.patches)):
         say(line)
     say(f"  tree {short(row.tree)}")
     for name, value in commit.health:
@@ -90,12 +93,16 @@ def _say_changes(changes: FactChanges) -> None:
         say(click.style(f"- {_line(fact)}", fg="red"))
     for old, new in changes.changed:
         say(click.style(f"~ {_line(new)} (was {old.target_new})", fg="yellow"))
+    for patch in changes.imported:
+        say(click.style(f"+ patch {patch}", fg="green"))
+    for patch in changes.left_out:
+        say(click.style(f"- patch {patch}", fg="red"))
     if changes.relocated:
         say(f"{len(changes.relocated)} facts located again")
 
 
 def _line(fact: Fact) -> str:
-    return f"{short(fact.id)} {fact.question} -> {fact.target_new}"
+    return f"{short(fact.id)} {fact.line}"
 
 
 @click.command()
@@ -114,6 +121,8 @@ def status(ctx: click.Context, as_json: bool) -> None:
         say(f"Commit {short(now.commit)} (number {now.number}), tree {short(now.tree)}")
     say(f"Base {now.source} ({short(now.base)})")
     say(f"{now.live} live edit{'' if now.live == 1 else 's'}")
+    for patch in now.patches:
+        say(f"patch {patch}")
 
 
 @click.command()
@@ -122,16 +131,17 @@ def status(ctx: click.Context, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def diff(ctx: click.Context, before: str, after: str, as_json: bool) -> None:
-    """Show the facts that two revisions do not share, and how far apart their weights are."""
+    """Show what two revisions do not share, and how far apart their weights are."""
     repo = open_repo(ctx)
     changes, norms = repo.changes(before, after), repo.delta_norms(before, after)
     if as_json:
-        by_layer = {str(layer): norm for layer, norm in norms.items()}
-        emit_json(changes.to_json() | {"delta_norm": by_layer})
+        by_weight = {str(weight): norm for weight, norm in norms.items()}
+        emit_json(changes.to_json() | {"delta_norm": by_weight})
         return
     _say_changes(changes)
-    for layer, norm in norms.items():
-        say(f"layer {layer}: |delta| = {norm:.4g}")
+    for weight, norm in norms.items():
+        where = f"layer {weight}" if isinstance(weight, int) else weight
+        say(f"{where}: |delta| = {norm:.4g}")
 
 
 @click.command()

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.options import chat_option, json_option, open_repo
 from editvc.cli.output import complain, emit_json, note, say, table
 
 if TYPE_CHECKING:
     from editvc.porcelain.checking import HealthReport
+
+OTHERS_SHOWN = 5
+"""How many imported weights `health` names; `--json` has all."""
 
 COLOURS = {"ok": "green", "warn": "yellow", "refuse": "red"}
 
@@ -23,24 +26,34 @@ COLOURS = {"ok": "green", "warn": "yellow", "refuse": "red"}
     "-n", "--max-new-tokens", type=click.IntRange(1), default=16, show_default=True,
     help="How far to go on.",
 )  # fmt: skip
+@chat_option
 @json_option
 @click.pass_context
 def ask(
-    ctx: click.Context, prompt: str, at: str, vs: str | None, max_new_tokens: int, as_json: bool
+    ctx: click.Context,
+    prompt: str,
+    at: str,
+    vs: str | None,
+    max_new_tokens: int,
+    chat_template: bool,
+    as_json: bool,
 ) -> None:
     """Let the model of a revision complete PROMPT, by greedy generation."""
     repo = open_repo(ctx)
-    completion = repo.ask(prompt, at=at, max_new_tokens=max_new_tokens)
-    other = repo.ask(prompt, at=vs, max_new_tokens=max_new_tokens) if vs else None
+    asked = repo.turn().around(prompt) if chat_template else prompt
+    completion = repo.ask(asked, at=at, max_new_tokens=max_new_tokens)
+    other = repo.ask(asked, at=vs, max_new_tokens=max_new_tokens) if vs else None
     if as_json:
         document = {"prompt": prompt, "at": at, "completion": completion}
         if vs:
             document |= {"vs": vs, "vs_completion": str(other)}
         emit_json(document)
-    elif vs:
-        table(["revision", "completion"], [[at, prompt + completion], [vs, f"{prompt}{other}"]])
+        return
+    shown = f"{prompt} " if chat_template else prompt
+    if vs:
+        table(["revision", "completion"], [[at, shown + completion], [vs, f"{shown}{other}"]])
     else:
-        say(prompt + click.style(completion, bold=True))
+        say(shown + click.style(completion, bold=True))
 
 
 @click.command()
@@ -74,6 +87,17 @@ def _show_health(report: HealthReport) -> None:
             f"attenuated: {edit.fact.question!r} -> {edit.fact.target_new!r} "
             f"keeps {edit.kept:.0%} in layer {edit.layer}"
         )
+    if report.codebook.facts:
+        say(
+            f"codebook: {report.codebook.facts} facts behind {report.codebook.keys} keys, "
+            "beside the weights"
+        )
+    for fact in report.codebook.lost:
+        say(f"lost in the codebook: {fact.question!r} -> {fact.target_new!r}")
+    for name, norm in sorted(report.others, key=lambda one: -one[1])[:OTHERS_SHOWN]:
+        say(f"not judged: {name}, |delta| = {norm:.4g}")
+    if len(report.others) > OTHERS_SHOWN:
+        say(f"not judged: {len(report.others) - OTHERS_SHOWN} more weights, which changed less")
     if len(report.trend) > 1:
         say(_trend_plot(report))
     say(f"verdict: {click.style(report.verdict, fg=COLOURS[report.verdict], bold=True)}")

@@ -9,7 +9,18 @@ from pathlib import Path
 
 import click
 
-from editvc.cli import arch, facts, files, history, inspect, setup, share
+from editvc.cli import (
+    arch,
+    facts,
+    files,
+    history,
+    imports,
+    inspect,
+    methods,
+    setup,
+    share,
+    train,
+)
 from editvc.cli.output import complain
 from editvc.errors import EditvcError
 from editvc.version import __version__
@@ -58,10 +69,10 @@ def editvc(ctx: click.Context, directory: Path) -> None:
 
 
 for command in (
-    setup.init, files.lint, files.convert, facts.commit, inspect.ask, history.log, history.show,
-    history.status, history.diff, facts.revert, facts.squash, facts.compact, inspect.health,
-    share.export, share.publish, history.branch, history.switch, setup.stats, inspect.fsck,
-    setup.config, arch.arch,
+    setup.init, files.lint, files.convert, facts.commit, methods.methods, imports.import_,
+    inspect.ask, history.log, history.show, history.status, history.diff, facts.revert,
+    facts.squash, facts.compact, inspect.health, share.export, share.publish, history.branch,
+    history.switch, setup.stats, train.train, inspect.fsck, setup.config, arch.arch,
 ):  # fmt: skip
     editvc.add_command(command)
 

@@ -8,11 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    from editvc.core.formats import SourcedFact
     from editvc.porcelain.repo import Progress, Repo
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -38,6 +39,28 @@ target_option = click.option(
     help="zsRE records only: teach the true answer, or the counterfactual one.",
 )
 
+confirm_option = click.option(
+    "--confirm-subjects",
+    is_flag=True,
+    help="Free questions only: take a subject found in the question, if it is the only one.",
+)
+
+chat_option = click.option(
+    "--chat-template",
+    is_flag=True,
+    help="Ask as a user does in the model's chat template.",
+)
+
+
+def layer_numbers(text: str) -> list[int]:
+    """What ``--layers`` was given, like ``3,4,5``."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is not a list of layer numbers like 3,4,5", param_hint="--layers"
+        ) from None
+
 
 def contents(files: tuple[str, ...]) -> list[tuple[str, bytes]]:
     """The files with what is in them; ``-`` is standard input."""
@@ -45,6 +68,44 @@ def contents(files: tuple[str, ...]) -> list[tuple[str, bytes]]:
         (name, sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes())
         for name in files
     ]
+
+
+def facts_in(
+    files: tuple[str, ...], target: Literal["answers", "alt"] | None, confirm_subjects: bool
+) -> list[SourcedFact]:
+    """The facts of all files; at a terminal, the subjects of free questions are asked for."""
+    from editvc.core.formats import examined, only_candidate, read_facts
+
+    sources = contents(files)
+    if confirm_subjects:
+        return read_facts(sources, target=target, subject=only_candidate)
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return read_facts(sources, target=target)
+    # Whatever else is wrong is told before anyone answers a question.
+    if examined(sources, target=target, subject=_any_subject).problems:
+        return read_facts(sources, target=target, subject=_any_subject)
+    return read_facts(sources, target=target, subject=_asked_subject)
+
+
+def _any_subject(question: str, found: tuple[str, ...]) -> str:
+    return found[0] if found else question
+
+
+def _asked_subject(question: str, found: tuple[str, ...]) -> str:
+    """What the user says that the question is about; a bare return takes the longest candidate."""
+    click.echo(question, err=True)
+    if len(found) > 1:
+        click.echo(f"  may be about {', '.join(map(repr, found))}", err=True)
+
+    def part_of(text: str) -> str:
+        if text not in question:
+            raise click.BadParameter("it must stand in the question, as it is written there")
+        return text
+
+    answer: str = click.prompt(
+        "  subject", default=found[0] if found else None, value_proc=part_of, err=True
+    )
+    return answer
 
 
 def open_repo(ctx: click.Context, progress: Progress | None = None) -> Repo:

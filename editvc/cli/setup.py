@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.options import json_option, layer_numbers, open_repo
 from editvc.cli.output import emit_json, note, progress, say, table
 from editvc.core.ids import short
 
@@ -43,7 +43,7 @@ def init(
     """Make a repository over MODEL: a folder, a Hub id, or `pocket`, the embedded model."""
     from editvc.porcelain.repo import Repo
 
-    chosen = _layers(layers) if layers is not None else None
+    chosen = layer_numbers(layers) if layers is not None else None
     with progress() as report:
         repo = Repo.init(
             ctx.find_root().obj, model, revision=revision, layers=chosen, texts=texts,
@@ -55,15 +55,6 @@ def init(
         return
     say(f"Initialized empty editvc repository in {repo.repository.folder}")
     say(f"Base {now.source} ({short(now.base)}), editing layers {list(recipe.layers)}")
-
-
-def _layers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is not a list of layer numbers like 3,4,5", param_hint="--layers"
-        ) from None
 
 
 @click.group()

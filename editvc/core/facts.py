@@ -60,6 +60,11 @@ class Fact:
         return self.prompt.replace(PLACEHOLDER, self.subject)
 
     @property
+    def line(self) -> str:
+        """Question and target for a list of facts: a prompt may have several lines."""
+        return f"{' '.join(self.question.split())} -> {self.target_new}"
+
+    @property
     def slot(self) -> SlotId:
         """What the fact is about: subject and relation, or subject and prompt without a relation.
 

@@ -14,17 +14,27 @@ from dataclasses import dataclass, replace
 from editvc.core.facts import Fact, FactError
 from editvc.core.ids import SlotId
 from editvc.core.reading import FactFileError, Record, decoded, place, read_records
-from editvc.core.schemas import Target, TargetChoiceError, facts_of, is_record
+from editvc.core.schemas import (
+    Choices,
+    Subject,
+    Target,
+    TargetChoiceError,
+    facts_of,
+    is_record,
+    only_candidate,
+)
 from editvc.core.tables import is_table, read_table
 
 __all__ = [
     "FactFileError",
     "Reading",
     "SourcedFact",
+    "Subject",
     "Target",
     "decoded",
     "examined",
     "marked",
+    "only_candidate",
     "read_facts",
 ]
 
@@ -68,17 +78,20 @@ class Reading:
         return _in_order(self.files, [*self.problems, *repeats])
 
 
-def examined(sources: Sequence[Source], *, target: Target | None = None) -> Reading:
-    """Read ``sources`` to their end, past every record that is wrong.
+def examined(
+    sources: Sequence[Source], *, target: Target | None = None, subject: Subject | None = None
+) -> Reading:
+    """Read ``sources`` to their end, past everything that is wrong.
 
-    ``target`` says which answer of a zsRE record to teach; the other schemas do not ask for it.
-    Repeats are marked as by :func:`marked`; a fact that contradicts an earlier one of its slot is
-    a problem. Of one record, and of a file that is no JSON, the first problem is told.
+    ``target`` says which answer of a zsRE record to teach, ``subject`` names what a free question
+    is about where that is not written beside it; no other schema asks for them. Repeats are marked
+    as by :func:`marked`; a fact that contradicts an earlier one of its slot is a problem. Of a
+    record with any problem no fact is made. A text that is no JSON has one problem: its first.
     """
     found: list[SourcedFact] = []
     problems: list[FactFileError] = []
     for file, data in sources:
-        facts, wrong = _in_file(file, data, target)
+        facts, wrong = _in_file(file, data, Choices(target, subject))
         found += facts
         problems += wrong
     found, contradictions = _mark(found)
@@ -86,12 +99,14 @@ def examined(sources: Sequence[Source], *, target: Target | None = None) -> Read
     return Reading(tuple(found), tuple(_in_order(files, [*problems, *contradictions])), files)
 
 
-def read_facts(sources: Sequence[Source], *, target: Target | None = None) -> list[SourcedFact]:
+def read_facts(
+    sources: Sequence[Source], *, target: Target | None = None, subject: Subject | None = None
+) -> list[SourcedFact]:
     """All facts of ``sources``, as :func:`examined` finds them, if there is no problem in any.
 
     Raises :class:`FactFileError`, also where two facts of one slot have different targets.
     """
-    reading = examined(sources, target=target)
+    reading = examined(sources, target=target, subject=subject)
     if reading.problems:
         raise _together(reading.problems)
     return list(reading.facts)
@@ -109,7 +124,7 @@ def marked(facts: Iterable[SourcedFact]) -> list[SourcedFact]:
 
 
 def _in_file(
-    file: str, data: str | bytes, target: Target | None
+    file: str, data: str | bytes, choices: Choices
 ) -> tuple[list[SourcedFact], list[FactFileError]]:
     """The facts of one file, and what is wrong in it."""
     try:
@@ -122,14 +137,16 @@ def _in_file(
         else read_records(file, text, is_record=is_record)
     )
     facts: list[SourcedFact] = []
+    asked = False
     for record in records:
-        try:
-            for fact in facts_of(record.value, target):
-                facts.append(SourcedFact(fact, file, record.line, record.number))
-        except FactError as error:
-            problems.append(_at(file, record, error))
-            if isinstance(error, TargetChoiceError):
-                break  # one choice for the whole file, not one a record
+        found, wrong = facts_of(record.value, choices)
+        facts += [SourcedFact(fact, file, record.line, record.number) for fact in found]
+        for each in wrong:
+            if isinstance(each, TargetChoiceError):
+                if asked:
+                    continue  # one choice for the whole file, not one a record
+                asked = True
+            problems.append(_at(file, record, each))
     return facts, problems
 
 

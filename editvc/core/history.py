@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from editvc.core.ids import ObjectId, SlotId
@@ -10,7 +10,10 @@ from editvc.core.ids import ObjectId, SlotId
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entry:
-    """One live edit of a tree: its slot, the fact in it, and the numbers found for that fact."""
+    """One live edit of a tree: its slot, the fact in it, and what was made of that fact.
+
+    ``located`` names a located edit, a patch or a codebook entry, by the method of its recipe.
+    """
 
     slot: SlotId
     fact: ObjectId
@@ -22,18 +25,34 @@ class Restraint:
     """What is done to the total delta of a layer when weights are made (``compact``).
 
     ``prune`` is the base ``a`` of PRUNE's logarithm (``math.e``, 1.2, 1.5): singular values above
-    the largest one of the base weight are pulled towards it. ``rank`` keeps the largest singular
-    values; ``energy`` keeps as many as hold that share of the squared Frobenius norm.
+    the largest one of the base weight are pulled towards it. ``linear`` is what PRUNE's linear
+    variant divides their excess by. ``rank`` keeps the largest singular values; ``energy`` keeps
+    as many as hold that share of the squared Frobenius norm. ``rect`` keeps that percentage of the
+    entries, those with the largest relative change (RECT's k). ``drop`` is the probability with
+    which an entry is dropped, the others being scaled up (AdaPLE's DR), drawn from ``seed``: 0
+    where none is named. They are applied in this order.
     """
 
     prune: float | None = None
     rank: int | None = None
     energy: float | None = None
+    linear: float | None = None
+    rect: float | None = None
+    drop: float | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.drop is not None and self.seed is None:
+            object.__setattr__(self, "seed", 0)
+
+    @property
+    def chooses_entries(self) -> bool:
+        """Whether single entries are kept or left out: such a delta has full rank."""
+        return self.rect is not None or self.drop is not None
 
     def to_json(self) -> dict[str, Any]:
         """Only what is set."""
-        values = {"prune": self.prune, "rank": self.rank, "energy": self.energy}
-        return {key: value for key, value in values.items() if value is not None}
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +60,26 @@ class Tree:
     """A model version: base, set of edits, restraint. Equal sets have equal ids.
 
     ``edits`` is the root node of the edit set (``vcs/edit_set.py``), ``None`` for the empty set.
+    ``patches`` are those that stand for no fact, such as imported adapters, in the order of ids.
     """
 
     base: ObjectId
     edits: ObjectId | None = None
     restraint: Restraint | None = None
+    patches: tuple[ObjectId, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "patches", tuple(sorted(set(self.patches))))
 
     def to_json(self) -> dict[str, Any]:
         """The canonical form, from which the tree's id is computed."""
-        return {
+        record = {
             "kind": "tree",
             "base": self.base,
             "edits": self.edits,
             "restraint": self.restraint.to_json() if self.restraint else None,
         }
+        return record | ({"patches": list(self.patches)} if self.patches else {})
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Tree:
@@ -64,6 +89,7 @@ class Tree:
             base=record["base"],
             edits=record["edits"],
             restraint=Restraint(**restraint) if restraint is not None else None,
+            patches=tuple(record.get("patches", ())),
         )
 
 

@@ -7,16 +7,28 @@ from math import isfinite
 from typing import Any
 
 from editvc.core.ids import ObjectId, canonical_json, object_id
+from editvc.core.methods import Method, method_of
 from editvc.errors import EditvcError
 
-METHODS = ("memit",)
 NOT_NEGATIVE = (
     "entity_update_weight",
     "v_weight_decay",
     "kl_factor",
     "v_loss_threshold",
     "sensitivity_power",
+    "compensation",
+    "nullspace_threshold",
 )
+POSITIVE = ("mom2_update_weight", "v_lr", "clamp_norm_factor", "l2", "lr")
+NEUTRAL = {
+    "mom2_update_weight": 1.0,
+    "entity_update_weight": 0.0,
+    "delivery_factor": 1.0,
+    "compensation": 0.0,
+}
+"""What stands where a method does not know the number: C as it is, shares as they are."""
+COMMON = ("layers", "contexts", "statistics", "entity_statistics", "sensitivity", "method")
+"""What a recipe of every located method has, beside the method's own numbers."""
 
 
 class RecipeError(EditvcError):
@@ -35,7 +47,12 @@ class Recipe:
     information that targets are shaped by (:func:`editvc.editing.entities.shaping`, with its
     ``floor`` and ``power``); without it they are MEMIT's. ``delivery_factor`` is the share of what
     a layer would deliver of an edit alone that it is taken to deliver among others: the layers
-    above ask for the rest (:mod:`editvc.editing.spread`).
+    above ask for the rest; ``compensation`` says how far a residual makes up for what the solver
+    leaves undone (:mod:`editvc.editing.spread`). ``nullspace_threshold`` and ``l2`` are AlphaEdit's
+    bound on eigenvalues and its ridge, ``lr`` the step of UltraEdit.
+
+    A recipe has the numbers of its method (:mod:`editvc.core.methods`) and no others: only these
+    count for its id, and setting another one is an error.
     """
 
     layers: tuple[int, ...]
@@ -55,6 +72,10 @@ class Recipe:
     clamp_norm_factor: float = 0.85
     kl_factor: float = 0.0625
     delivery_factor: float = 0.83
+    compensation: float = 1.0
+    nullspace_threshold: float = 0.02
+    l2: float = 10.0
+    lr: float = 1e-6
 
     def __post_init__(self) -> None:
         self._make_floats()
@@ -68,13 +89,10 @@ class Recipe:
                 "contexts need at least one entry, each with one {} for the prompt",
                 hint='The empty context is "{}".',
             )
-        for name in ("mom2_update_weight", "v_lr", "clamp_norm_factor"):
+        self._require_own()
+        for name in POSITIVE:
             if not (isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise RecipeError(f"{name} must be positive and finite, got {getattr(self, name)}")
-        if self.method not in METHODS:
-            raise RecipeError(
-                f"unknown method {self.method!r}", hint="Methods: " + ", ".join(METHODS)
-            )
         for name in ("sensitivity_floor", "delivery_factor"):
             if not 0 < getattr(self, name) <= 1:
                 raise RecipeError(f"{name} must be in (0, 1], got {getattr(self, name)}")
@@ -95,11 +113,38 @@ class Recipe:
                     raise RecipeError(f"{field.name} must be a number, got {value!r}")
                 object.__setattr__(self, field.name, float(value))
 
+    def _require_own(self) -> None:
+        """Raise where a number is set that the method does not know."""
+        row = method_of(self.method)
+        if row.element != "located":
+            raise RecipeError(
+                f"{self.method!r} makes a {row.element}, not keys and residuals",
+                hint=f"It has settings of its own: `editvc commit --method {self.method}`.",
+            )
+        if row.single and len(self.layers) > 1:
+            raise RecipeError(
+                f"{self.method} edits one layer, not {list(self.layers)}",
+                hint=f"Name one: -O layers=[{self.layers[-1]}]",
+            )
+        own = {*row.numbers, *row.wide}
+        for item in fields(self):
+            if item.name in own or item.name in COMMON:
+                continue
+            neutral = NEUTRAL.get(item.name, item.default)
+            if getattr(self, item.name) not in (item.default, neutral):
+                raise RecipeError(
+                    f"{item.name} means nothing to {self.method}",
+                    hint=f"The numbers of {self.method}: " + ", ".join(sorted(own)),
+                )
+            object.__setattr__(self, item.name, neutral)
+
     def to_json(self) -> dict[str, Any]:
         """The canonical form, from which the recipe's id is computed."""
+        row = method_of(self.method)
         return {"kind": "recipe"} | {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
+            if name in COMMON or name in row.numbers or name in row.wide
         }
 
     @classmethod
@@ -116,18 +161,14 @@ class Recipe:
         return cls(**values)
 
     @property
+    def row(self) -> Method:
+        """The row of the recipe's method: its target, spread and solver."""
+        return method_of(self.method)
+
+    @property
     def id(self) -> ObjectId:
         """The address of the recipe as a stored object."""
         return object_id(canonical_json(self.to_json()))
-
-
-def default_weights(inner_size: int) -> tuple[float, float]:
-    """Lambda for text and for entity keys where the user names none: v / 20 and v / 4.
-
-    A key drawn from those that a moment was made of has ``k^T C^-1 k = v`` in the mean, so weights
-    in proportion to v let edits share a layer in the same way in a model of any width.
-    """
-    return round(inner_size / 20, 3), round(inner_size / 4, 3)
 
 
 def default_layers(depth: int) -> tuple[int, ...]:

@@ -1,29 +1,46 @@
 """The schemas that facts come in: one function a schema, from a JSON object to facts.
 
-A schema is recognised by its keys alone. editvc's own is strict (an unknown key is an error);
-records of datasets carry much that editvc has no use for, so only the keys read here are checked.
+A schema is recognised by its keys alone. editvc's own and free questions are strict (an unknown
+key is an error); records of datasets carry much that editvc has no use for, so only the keys read
+here are checked.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from editvc.core.facts import PLACEHOLDER, Fact, FactError
-from editvc.core.reading import type_name
+from editvc.core.fields import STAND_IN, Fields
+from editvc.core.subjects import candidates
 
 Target = Literal["answers", "alt"]
 """Which field of a zsRE record is the answer to teach (``--target`` on the command line)."""
+
+Subject = Callable[[str, tuple[str, ...]], str | None]
+"""Names a free question's subject, given the question and its candidates, the longest first."""
 
 NO_ANSWER = "<|endoftext|>"
 """What ROME's and EasyEdit's loaders write for an old answer that they do not know."""
 
 OWN_KEYS = tuple(field.name for field in fields(Fact))
 REQUIRED = ("subject", "prompt", "target_new")
+QUESTION_KEYS = ("question", "answer", *(key for key in OWN_KEYS if key != "prompt"))
 _FASTEDIT_KEYS = ("subject", "prompt", "target", "queries")
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What records leave to the user: zsRE's answer, and the subjects of free questions."""
+
+    target: Target | None = None
+    subject: Subject | None = None
+
+
+def only_candidate(question: str, found: tuple[str, ...]) -> str | None:
+    """The :data:`Subject` that takes a proposal where there is just one."""
+    return found[0] if len(found) == 1 else None
 
 
 class TargetChoiceError(FactError):
@@ -38,90 +55,92 @@ class TargetChoiceError(FactError):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Fields:
-    """A JSON object read key by key; ``path`` says where it stands in its record."""
+class SubjectChoiceError(FactError):
+    """A free question without a subject, and nobody said what it is about.
 
-    record: dict[str, Any]
-    path: str = ""
+    ``found`` are the spans of it that look like a name.
+    """
 
-    def has(self, key: str) -> bool:
-        """Whether ``key`` is there and not null."""
-        return self.record.get(key) is not None
-
-    def required(self, key: str) -> Any:
-        if key not in self.record:
-            raise FactError(
-                self.path + key, "is missing", hint="Records of this schema cannot do without it."
-            )
-        return self.record[key]
-
-    def text(self, key: str) -> str:
-        return _text(self.required(key), self.path + key)
-
-    def optional_text(self, key: str) -> str | None:
-        return self.text(key) if self.has(key) else None
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        """A list of texts, empty where the key is missing or null."""
-        if not self.has(key):
-            return ()
-        value = self.record[key]
-        if not isinstance(value, list):
-            raise _wrong_type(self.path + key, "a list of texts", value)
-        return tuple(_text(item, f"{self.path}{key}[{i}]") for i, item in enumerate(value))
-
-    def text_or_texts(self, key: str) -> tuple[str, ...]:
-        """One text or a list of them, as EasyEdit has it."""
-        if isinstance(self.record.get(key), str):
-            return (self.text(key),)
-        return self.texts(key)
-
-    def inner(self, key: str) -> _Fields:
-        return _inner(self.required(key), self.path + key)
-
-    def prompt(self) -> str:
-        """The field ``prompt``, with its one placeholder."""
-        return _with_one_placeholder(self.text("prompt"), self.path + "prompt")
+    def __init__(self, question: str, found: tuple[str, ...]) -> None:
+        names = ", ".join(repr(name) for name in found)
+        hint = f'Write "subject": "{found[0] if found else "..."}" into the record'
+        super().__init__(
+            "subject",
+            f"is missing: the question {question!r} "
+            + (f"may be about {names}" if found else "names nothing that looks like one"),
+            hint=hint + (", or take it so with --confirm-subjects." if len(found) == 1 else "."),
+        )
+        self.found = found
 
 
-def facts_of(record: dict[str, Any], target: Target | None) -> list[Fact]:
-    """The facts of one record, in whichever schema it is; :class:`FactError` names the field."""
+def facts_of(record: dict[str, Any], choices: Choices) -> tuple[list[Fact], list[FactError]]:
+    """The facts of one record, in whichever schema it is, or everything that is wrong in it."""
+    source = Fields(record)
+    facts = list(_schema_of(record)(source, choices))
+    return ([], source.problems) if source.problems else (facts, [])
+
+
+def _schema_of(record: dict[str, Any]) -> _Schema:
     for marks, read in _FOREIGN:
         if not marks.isdisjoint(record):
-            return list(read(_Fields(record), target))
+            return read
+    if _is_question(record):
+        return _question
     if isinstance(record.get("locality"), dict) or _is_bare_request(record):
-        return list(_easyedit(_Fields(record), target))
-    if _is_fastedit(record):
-        return [_fastedit(_Fields(record))]
-    return [_own(_Fields(record))]
+        return _easyedit
+    return _fastedit if _is_fastedit(record) else _own
 
 
 def is_record(whole: dict[str, Any]) -> bool:
     """Whether an object is a record itself, rather than a wrapper of a list of records."""
-    return any(key in whole for key in REQUIRED) or any(
-        not marks.isdisjoint(whole) for marks, _ in _FOREIGN
+    return (
+        any(key in whole for key in REQUIRED)
+        or _is_question(whole)
+        or any(not marks.isdisjoint(whole) for marks, _ in _FOREIGN)
     )
 
 
-def _refuse_others(source: _Fields, keys: tuple[str, ...]) -> None:
-    """Raise at a key that is none of ``keys``: a misspelt one would be dropped in silence."""
-    for key in source.record:
-        if key not in keys:
-            near = difflib.get_close_matches(key, keys, n=1)
-            raise FactError(
-                key,
-                "is no field of a fact",
-                hint=f"Did you mean '{near[0]}'?" if near else f"Fields: {', '.join(keys)}.",
-            )
-
-
-def _own(source: _Fields) -> Fact:
-    _refuse_others(source, OWN_KEYS)
-    return Fact(
+def _own(source: Fields, _: Choices) -> Iterator[Fact]:
+    source.refuse_others(OWN_KEYS)
+    yield _with_own_fields(
+        source,
         subject=source.text("subject"),
         prompt=source.prompt(),
         target_new=source.text("target_new"),
+    )
+
+
+def _question(source: Fields, choices: Choices) -> Iterator[Fact]:
+    source.refuse_others(QUESTION_KEYS)
+    subject = source.text("subject") if source.has("subject") else _chosen(source, choices)
+    if "answer" in source.record and "target_new" in source.record:
+        source.refuse("answer", "stands beside target_new, which means the same", "Keep one.")
+    yield _with_own_fields(
+        source,
+        subject=subject,
+        prompt=source.template("question", subject),
+        target_new=source.text("target_new" if "target_new" in source.record else "answer"),
+    )
+
+
+def _chosen(source: Fields, choices: Choices) -> str:
+    """The subject of a question that has none written beside it."""
+    question = source.record.get("question")
+    if not isinstance(question, str) or not question.strip():
+        return STAND_IN  # which is told where the question is read
+    found = candidates(question)
+    subject = choices.subject(question.strip(), found) if choices.subject is not None else None
+    if subject is None:
+        source.problems.append(SubjectChoiceError(question.strip(), found))
+        return STAND_IN
+    return subject
+
+
+def _with_own_fields(source: Fields, *, subject: str, prompt: str, target_new: str) -> Fact:
+    return Fact(
+        subject,
+        prompt,
+        target_new,
         target_true=source.optional_text("target_true"),
         relation=source.optional_text("relation"),
         paraphrases=source.texts("paraphrases"),
@@ -131,9 +150,9 @@ def _own(source: _Fields) -> Fact:
     )
 
 
-def _counterfact_or_mquake(source: _Fields, _: Target | None) -> Iterator[Fact]:
+def _counterfact_or_mquake(source: Fields, _: Choices) -> Iterator[Fact]:
     """One rewrite (CounterFact) or a list of them (MQuAKE): both use the same object for it."""
-    rewrite = source.required("requested_rewrite")
+    rewrite = source.record.get("requested_rewrite")
     if not isinstance(rewrite, list):
         yield _rewrite(
             source.inner("requested_rewrite"),
@@ -142,18 +161,17 @@ def _counterfact_or_mquake(source: _Fields, _: Target | None) -> Iterator[Fact]:
         )
         return
     if not rewrite:
-        raise FactError(
+        source.refuse(
             "requested_rewrite",
             "is an empty list: there is no edit in it",
-            hint="Write at least one edit there, or take the record out.",
+            "Write at least one edit there, or take the record out.",
         )
-    for i, item in enumerate(rewrite):
-        edit = _inner(item, f"requested_rewrite[{i}]")
+    for edit in source.inners("requested_rewrite"):
         question = edit.optional_text("question")
         yield _rewrite(edit, paraphrases=() if question is None else (question,), locality=())
 
 
-def _rewrite(edit: _Fields, *, paraphrases: tuple[str, ...], locality: tuple[str, ...]) -> Fact:
+def _rewrite(edit: Fields, *, paraphrases: tuple[str, ...], locality: tuple[str, ...]) -> Fact:
     return Fact(
         subject=edit.text("subject"),
         prompt=edit.prompt(),
@@ -167,81 +185,77 @@ def _rewrite(edit: _Fields, *, paraphrases: tuple[str, ...], locality: tuple[str
     )
 
 
-def _neighbours(source: _Fields) -> tuple[str, ...]:
+def _neighbours(source: Fields) -> tuple[str, ...]:
     """Prompts, or objects with a prompt, as converted records have them."""
     key = "neighborhood_prompts"
     items = source.record.get(key)
     if isinstance(items, list) and items and all(isinstance(item, dict) for item in items):
-        return tuple(_inner(item, f"{key}[{i}]").text("prompt") for i, item in enumerate(items))
+        return tuple(item.text("prompt") for item in source.inners(key))
     return source.texts(key)
 
 
-def _easyedit(source: _Fields, _: Target | None) -> Iterator[Fact]:
+def _easyedit(source: Fields, _: Choices) -> Iterator[Fact]:
     subject = source.text("subject")
     yield Fact(
         subject=subject,
-        prompt=_template(source.text("prompt"), subject, "prompt"),
+        prompt=source.template("prompt", subject),
         target_new=source.text("target_new"),
-        target_true=_known(_first_text(source.record.get("ground_truth"), "ground_truth")),
+        target_true=_known(source.first_text("ground_truth")),
         paraphrases=source.text_or_texts("rephrase_prompt"),
         locality=_easyedit_locality(source),
     )
 
 
-def _easyedit_locality(source: _Fields) -> tuple[str, ...]:
+def _easyedit_locality(source: Fields) -> tuple[str, ...]:
     """All prompts of all named groups: ``{name: {prompt, ground_truth}}``, or lists of those."""
     prompts = list(source.text_or_texts("locality_prompt"))
     if not source.has("locality"):
         return tuple(prompts)
     groups = source.inner("locality")
     for name, group in groups.record.items():
-        path = f"{groups.path}{name}"
-        members = (
-            [(f"{path}[{i}]", item) for i, item in enumerate(group)]
-            if isinstance(group, list)
-            else [(path, group)]
-        )
-        for where, member in members:
-            prompts += _inner(member, where).text_or_texts("prompt")
+        members = groups.inners(name) if isinstance(group, list) else [groups.inner(name)]
+        for member in members:
+            prompts += member.text_or_texts("prompt")
     return tuple(prompts)
 
 
-def _zsre(source: _Fields, target: Target | None) -> Iterator[Fact]:
-    if target not in get_args(Target):
-        raise TargetChoiceError
+def _zsre(source: Fields, choices: Choices) -> Iterator[Fact]:
     subject = source.text("subject")
-    prompt = _template(source.text("src"), subject, "src")
+    prompt = source.template("src", subject)
     answers = source.texts("answers")
-    if not answers and target == "answers":
-        raise FactError(
+    true = answers[0] if answers else STAND_IN
+    if choices.target not in get_args(Target):
+        source.problems.append(TargetChoiceError())
+    elif choices.target == "answers" and not answers and not source.refused("answers"):
+        source.refuse(
             "answers",
             "is missing or empty, and --target answers asks for it",
-            hint="Fill it in, take the record out, or choose --target alt.",
+            "Fill it in, take the record out, or choose --target alt.",
         )
     yield Fact(
         subject=subject,
         prompt=prompt,
-        target_new=answers[0] if target == "answers" else source.text("alt"),
-        target_true=answers[0] if target == "alt" and answers else None,
+        target_new=source.text("alt") if choices.target == "alt" else true,
+        target_true=true if choices.target == "alt" and answers else None,
         paraphrases=source.text_or_texts("rephrase"),
         locality=source.text_or_texts("loc"),
     )
 
 
-def _ultraeditbench(source: _Fields, _: Target | None) -> Iterator[Fact]:
+def _ultraeditbench(source: Fields, _: Choices) -> Iterator[Fact]:
     subject = source.text("subject")
     yield Fact(
         subject=subject,
-        prompt=_template(source.text("prompt"), subject, "prompt"),
+        prompt=source.template("prompt", subject),
         target_new=source.text("ans"),
         paraphrases=source.text_or_texts("rephrase_prompt"),
         locality=source.text_or_texts("loc"),
     )
 
 
-def _fastedit(source: _Fields) -> Fact:
-    _refuse_others(source, _FASTEDIT_KEYS)
-    return Fact(
+def _fastedit(source: Fields, _: Choices) -> Iterator[Fact]:
+    source.refuse_others(_FASTEDIT_KEYS)
+    yield Fact(
         subject=source.text("subject"),
         prompt=source.prompt(),
         target_new=source.text("target"),
@@ -249,7 +263,8 @@ def _fastedit(source: _Fields) -> Fact:
     )
 
 
-_FOREIGN: tuple[tuple[frozenset[str], Callable[[_Fields, Target | None], Iterator[Fact]]], ...] = (
+_Schema = Callable[[Fields, Choices], Iterator[Fact]]
+_FOREIGN: tuple[tuple[frozenset[str], _Schema], ...] = (
     (
         frozenset(
             ("requested_rewrite", "paraphrase_prompts", "neighborhood_prompts", "single_hops")
@@ -268,6 +283,10 @@ _FOREIGN: tuple[tuple[frozenset[str], Callable[[_Fields, Target | None], Iterato
 """Which keys give a schema away, first match first."""
 
 
+def _is_question(record: dict[str, Any]) -> bool:
+    return "question" in record or ("answer" in record and "prompt" not in record)
+
+
 def _is_fastedit(record: dict[str, Any]) -> bool:
     """Beside ``target_new`` these keys are mistakes in a record of editvc's own."""
     return "target_new" not in record and ("target" in record or "queries" in record)
@@ -279,79 +298,5 @@ def _is_bare_request(record: dict[str, Any]) -> bool:
     return record.keys() == set(REQUIRED) and isinstance(prompt, str) and PLACEHOLDER not in prompt
 
 
-def _template(prompt: str, subject: str, field: str) -> str:
-    """The prompt with its literal subject made the placeholder.
-
-    The last mention is taken, as a whole word if there is such a one: a subject's key is read at
-    its last token, and the mention nearest to the answer is the one that has read all the rest.
-    (Replacing every mention, as ROME does, leaves several placeholders.) A prompt that has a
-    placeholder already keeps it, as in EasyEdit.
-    """
-    if PLACEHOLDER in prompt:
-        return _with_one_placeholder(prompt, field)
-    words = list(re.finditer(rf"(?<!\w){re.escape(subject)}(?!\w)", prompt))
-    start = words[-1].start() if words else prompt.rfind(subject)
-    if start < 0:
-        at = prompt.casefold().find(subject.casefold())
-        raise FactError(
-            field,
-            f"does not contain the subject {subject!r}, got {prompt!r}",
-            hint=f"The prompt spells it {prompt[at : at + len(subject)]!r}."
-            if at >= 0
-            else f"Write the subject as it stands in the prompt, or {PLACEHOLDER} in its place.",
-        )
-    return prompt[:start] + PLACEHOLDER + prompt[start + len(subject) :]
-
-
-def _with_one_placeholder(prompt: str, field: str) -> str:
-    if prompt.count(PLACEHOLDER) != 1:
-        raise FactError(
-            field,
-            f"needs exactly one {PLACEHOLDER} for the subject, got {prompt!r}",
-            hint=f'Write it like "The capital of {PLACEHOLDER} is".',
-        )
-    return prompt
-
-
-def _text(value: Any, field: str) -> str:
-    """Text without the white space around it: the space before an answer is the tokenizer's."""
-    if not isinstance(value, str):
-        raise _wrong_type(field, "text", value)
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        half = f"\\u{ord(value[error.start]):04x}"
-        raise FactError(
-            field,
-            f"holds half of a surrogate pair ({half}), which is no character",
-            hint="Write the character itself, or both halves of its escape.",
-        ) from error
-    stripped = value.strip()
-    if not stripped:
-        raise FactError(field, "is empty", hint="Fill it in; an optional field can be left out.")
-    return stripped
-
-
-def _first_text(value: Any, field: str) -> str | None:
-    """A text, or the first of a list (of lists) of equivalent ones."""
-    while isinstance(value, list) and value:
-        value, field = value[0], field + "[0]"
-    return None if value is None or value == [] else _text(value, field)
-
-
 def _known(answer: str | None) -> str | None:
     return None if answer == NO_ANSWER else answer
-
-
-def _inner(value: Any, path: str) -> _Fields:
-    if not isinstance(value, dict):
-        raise _wrong_type(path, "an object", value)
-    return _Fields(value, path + ".")
-
-
-def _wrong_type(field: str, wanted: str, value: Any) -> FactError:
-    return FactError(
-        field,
-        f"must be {wanted}, got {type_name(value)}",
-        hint=f"Write {wanted} there; an optional field can be left out.",
-    )

@@ -7,7 +7,7 @@ import difflib
 import io
 
 from editvc.core.reading import BYTE_ORDER_MARK, FactFileError, Record
-from editvc.core.schemas import OWN_KEYS, REQUIRED
+from editvc.core.schemas import OWN_KEYS, QUESTION_KEYS, REQUIRED
 
 LISTS = ("paraphrases", "locality", "tags")
 SEPARATOR = "|"
@@ -27,7 +27,15 @@ def is_table(file: str, text: str) -> bool:
         header = next(csv.reader(io.StringIO(start, newline="")), [])
     except csv.Error:
         return False
-    return set(REQUIRED) <= {name.strip() for name in header}
+    names = [name.strip() for name in header]
+    return set(_required(names)) <= set(names)
+
+
+def _required(header: list[str]) -> tuple[str, ...]:
+    """The columns that a table cannot do without; a question's subject may be asked for."""
+    if "question" in header:
+        return ("question", "answer" if "answer" in header else "target_new")
+    return REQUIRED
 
 
 def read_table(file: str, text: str) -> tuple[list[Record], list[FactFileError]]:
@@ -77,15 +85,17 @@ def _header_problems(file: str, line: int, header: list[str]) -> list[FactFileEr
     def problem(name: str, what: str, hint: str) -> FactFileError:
         return FactFileError(file, what, line=line, field=name, hint=hint)
 
+    required = _required(header)
+    keys = QUESTION_KEYS if "question" in header else OWN_KEYS
     problems = [
-        problem(name, "is missing", f"The header needs {', '.join(REQUIRED)}.")
-        for name in REQUIRED
+        problem(name, "is missing", f"The header needs {', '.join(required)}.")
+        for name in required
         if name not in header
     ]
     for name in dict.fromkeys(header):
-        if name not in OWN_KEYS:
-            near = difflib.get_close_matches(name, OWN_KEYS, n=1)
-            hint = f"Did you mean '{near[0]}'?" if near else f"Columns: {', '.join(OWN_KEYS)}."
+        if name not in keys:
+            near = difflib.get_close_matches(name, keys, n=1)
+            hint = f"Did you mean '{near[0]}'?" if near else f"Columns: {', '.join(keys)}."
             problems.append(problem(name, "is no field of a fact", hint))
         elif header.count(name) > 1 and name not in LISTS:
             hint = f"Keep one; only {', '.join(LISTS)} may have several columns."
@@ -95,7 +105,7 @@ def _header_problems(file: str, line: int, header: list[str]) -> list[FactFileEr
 
 def _record(header: list[str], cells: list[str]) -> dict[str, object]:
     """A row as an object; an empty cell of an optional column is as if it were not there."""
-    record: dict[str, object] = {name: "" for name in REQUIRED}
+    record: dict[str, object] = {name: "" for name in _required(header)}
     texts: dict[str, list[str]] = {}
     for name, cell in zip(header, cells, strict=True):
         if name in LISTS and cell.strip():

@@ -28,6 +28,7 @@ _CARRIED = "editvc_architecture"
 _BLOCK = """[{model_type}]
 layers = "model.layers"          # path of the list of blocks
 down_proj = "mlp.down_proj"      # second matrix of the MLP, inside one block
+attention = "self_attn.o_proj"   # output projection of attention, inside one block
 final_norm = "model.norm"        # normalisation before the head
 transposed = false               # true for Conv1D (stored inner x hidden)
 normed = false                   # true where a norm stands between the MLP and the residual"""
@@ -60,6 +61,17 @@ class BlockError(EditvcError):
     """A block that does not say what it must, or a file that is not one block."""
 
 
+class NoAttentionError(EditvcError):
+    """A block without a path to attention's output, where that is asked for."""
+
+    def __init__(self, model_type: str) -> None:
+        super().__init__(
+            f"the block of model type '{model_type}' does not say where attention's output is",
+            hint='Add its output projection, such as attention = "self_attn.o_proj".',
+        )
+        self.model_type = model_type
+
+
 class LayersError(EditvcError):
     """More than one layer to edit where a norm stands behind the down projection."""
 
@@ -84,6 +96,7 @@ class Architecture:
     factor: str | None = None
     normed: bool = False
     cached: bool = True
+    attention: str | None = None
 
     @classmethod
     def of_block(cls, model_type: str, block: Mapping[str, Any]) -> Architecture:
@@ -135,6 +148,16 @@ class Architecture:
         """Name of the down projection's weight, as the model's own parameters are named."""
         return f"{self.layers}.{layer}.{self.down_proj}.weight"
 
+    def layer_of(self, name: str) -> int | None:
+        """The layer whose down projection has the weight ``name``; None for other weights."""
+        start, end = f"{self.layers}.", f".{self.down_proj}.weight"
+        layer = name.removeprefix(start).removesuffix(end)
+        return int(layer) if layer.isdecimal() and name == f"{start}{layer}{end}" else None
+
+    def inverted(self, name: str) -> bool:
+        """Whether the matrix of that name is kept as (in, out): Conv1D, within blocks only."""
+        return self.transposed and name.startswith(f"{self.layers}.")
+
     def block(self, model: Any, layer: int) -> Any:
         """The module of one block."""
         return model.get_submodule(f"{self.layers}.{layer}")
@@ -143,17 +166,32 @@ class Architecture:
         """The module of one down projection; its input is the key, ``(..., v)``."""
         return model.get_submodule(f"{self.layers}.{layer}.{self.down_proj}")
 
-    def aimed(self, model: Any, layer: int) -> Any:
-        """The module whose output ``(..., u)`` a target is for.
+    def attention_module(self, model: Any, layer: int) -> Any:
+        """The module of one attention's output projection; its output is ``(..., u)``.
 
-        The block. Behind a norm the down projection itself, as in ROME: what a norm gives has one
-        length, so hardly any hidden state after the block could be reached by a weight.
+        Raises :class:`NoAttentionError` where the block has no path to it.
         """
-        return self.module(model, layer) if self.normed else self.block(model, layer)
+        if self.attention is None:
+            raise NoAttentionError(self.model_type)
+        return model.get_submodule(f"{self.layers}.{layer}.{self.attention}")
 
-    def gain(self, config: Any) -> float:
+    def within(self, target: str) -> bool:
+        """Whether targets are for the down projection's own output, and not for the block's.
+
+        So it is for ROME's and PMET's. Behind a norm it is so for every method: what a norm gives
+        has one length, so hardly any hidden state after the block could be reached by a weight.
+        """
+        return self.normed or target != "memit"
+
+    def aimed(self, model: Any, layer: int, target: str) -> Any:
+        """The module whose output ``(..., u)`` a target is for."""
+        return self.module(model, layer) if self.within(target) else self.block(model, layer)
+
+    def gain(self, config: Any, target: str = "memit") -> float:
         """How much of what a down projection gives arrives where targets are."""
-        return float(getattr(config, self.factor)) if self.factor else 1.0
+        if self.factor is None or self.within(target):
+            return 1.0
+        return float(getattr(config, self.factor))
 
     def default_layers(self, depth: int) -> tuple[int, ...]:
         """Layers to edit among ``depth`` where nobody names any; behind a norm it is one."""

@@ -8,11 +8,12 @@ values and products are computed from the factors; only :meth:`Factored.dense` m
 from __future__ import annotations
 
 import json
+import math
 import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -26,7 +27,9 @@ METADATA_KEY = "editvc"
 """The one key in the header of every safetensors file that editvc writes: with several keys the
 bytes would differ from process to process."""
 
-_NAME = re.compile(r"layer\.(0|[1-9][0-9]*)\.(left|right)")
+Key = TypeVar("Key", int, str)
+
+_NAME = re.compile(r"(layer\.(?:0|[1-9][0-9]*)|weight\..+)\.(left|right)")
 
 
 class DeltaError(EditvcError):
@@ -104,6 +107,10 @@ class Factored:
         """The matrix times a number."""
         return Factored(self.left * factor, self.right)
 
+    def transposed(self) -> Factored:
+        """The (v, u) transpose."""
+        return Factored(self.right.T.contiguous(), self.left.T.contiguous())
+
     def __matmul__(self, columns: Tensor) -> Tensor:
         """The product with a (v,) vector or a (v, m) matrix: (u,) or (u, m)."""
         return self.left @ (self.right @ columns)
@@ -174,67 +181,94 @@ def rank_for(values: Tensor, *, rank: int | None = None, energy: float | None = 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delta:
-    """The change of a model: one :class:`Factored` per edited layer."""
+    """The change of a model: one :class:`Factored` per changed weight.
+
+    ``layers`` are the MLP down projections that edits are made in, as (u, v). ``weights`` are any
+    others, such as those of an imported adapter: by the name of the model's parameter, in the
+    orientation in which the model keeps it, a vector of n numbers as (n, 1).
+    """
 
     layers: Mapping[int, Factored] = field(default_factory=dict)
+    weights: Mapping[str, Factored] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", dict(sorted(self.layers.items())))
+        object.__setattr__(self, "weights", dict(sorted(self.weights.items())))
+
+    @property
+    def parts(self) -> tuple[Factored, ...]:
+        """The change of every weight, those of the layers first."""
+        return (*self.layers.values(), *self.weights.values())
 
     @property
     def rank(self) -> int:
-        """The largest rank of any layer; 0 without layers."""
-        return max((part.rank for part in self.layers.values()), default=0)
+        """The largest rank of any weight; 0 without weights."""
+        return max((part.rank for part in self.parts), default=0)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is changed anywhere (every rank is 0)."""
         return self.rank == 0
 
-    def frobenius(self) -> dict[int, float]:
-        """Frobenius norm per layer."""
-        return {layer: part.frobenius() for layer, part in self.layers.items()}
+    def norm(self) -> float:
+        """Frobenius norm over all weights together."""
+        return math.hypot(*(part.frobenius() for part in self.parts))
 
     def map(self, change: Callable[[int, Factored], Factored]) -> Delta:
-        """A new delta with ``change(layer, factored)`` in every layer."""
-        return Delta({layer: change(layer, part) for layer, part in self.layers.items()})
+        """A new delta with ``change(layer, factored)`` in every layer, and nowhere else."""
+        layers = {layer: change(layer, part) for layer, part in self.layers.items()}
+        return Delta(layers, self.weights)
+
+    def each(self, change: Callable[[Factored], Factored]) -> Delta:
+        """A new delta with ``change(factored)`` in every weight."""
+        return Delta(
+            {layer: change(part) for layer, part in self.layers.items()},
+            {name: change(part) for name, part in self.weights.items()},
+        )
 
     def __add__(self, other: Delta) -> Delta:
-        """Layer by layer; a layer that only one of them has is taken as it is."""
-        total = dict(self.layers)
-        for layer, part in other.layers.items():
-            total[layer] = total[layer] + part if layer in total else part
-        return Delta(total)
+        """Weight by weight; one that only one of them has is taken as it is."""
+        return Delta(_sum(self.layers, other.layers), _sum(self.weights, other.weights))
 
     def __neg__(self) -> Delta:
-        """Every layer with its sign changed."""
-        return self.map(lambda _, part: -part)
+        """Every weight with its sign changed."""
+        return self.each(Factored.__neg__)
 
     def __sub__(self, other: Delta) -> Delta:
-        """Layer by layer."""
+        """Weight by weight."""
         return self + -other
 
     def compress(self, *, rank: int | None = None, energy: float | None = None) -> Delta:
-        """Every layer cut as :meth:`Factored.compress` does."""
-        return self.map(lambda _, part: part.compress(rank=rank, energy=energy))
+        """Every weight cut as :meth:`Factored.compress` does."""
+        return self.each(lambda part: part.compress(rank=rank, energy=energy))
+
+
+def _sum(one: Mapping[Key, Factored], other: Mapping[Key, Factored]) -> dict[Key, Factored]:
+    total = dict(one)
+    for key, part in other.items():
+        total[key] = total[key] + part if key in total else part
+    return total
 
 
 def delta_to_bytes(delta: Delta, metadata: dict[str, Any]) -> bytes:
     """A delta as safetensors bytes: ``layer.N.left`` (u, r) and ``layer.N.right`` (r, v), float32.
 
-    That is 4 (u + v) bytes per layer and rank plus the header. Equal deltas and metadata have equal
-    bytes. Raises :class:`DeltaError` where a value is not finite in float32.
+    Other weights are ``weight.NAME.left`` and ``weight.NAME.right``. That is 4 (u + v) bytes per
+    weight and rank plus the header. Equal deltas and metadata have equal bytes. Raises
+    :class:`DeltaError` where a value is not finite in float32.
     """
     tensors: dict[str, Tensor] = {}
-    for layer, part in delta.layers.items():
+    named = {f"layer.{layer}": part for layer, part in delta.layers.items()}
+    named |= {f"weight.{name}": part for name, part in delta.weights.items()}
+    for name, part in named.items():
         for side, factor in (("left", part.left), ("right", part.right)):
             stored = factor.to(torch.float32).contiguous()
             if not bool(torch.isfinite(stored).all()):
                 raise DeltaError(
-                    f"the {side} factor of layer {layer} is not finite in float32",
+                    f"the {side} factor of {name.replace('.', ' ', 1)} is not finite in float32",
                     hint="`editvc health` names the edit that is out of range.",
                 )
-            tensors[f"layer.{layer}.{side}"] = stored
+            tensors[f"{name}.{side}"] = stored
     data: bytes = save(tensors, metadata={METADATA_KEY: canonical_json(metadata).decode()})
     return data
 
@@ -257,11 +291,14 @@ def delta_from_bytes(data: bytes) -> tuple[Delta, dict[str, Any]]:
     # A copy even where the dtype fits: views into the buffer need not be aligned, and BLAS may
     # round differently for operands that are not.
     wide = {name: tensor.to(torch.float64, copy=True) for name, tensor in tensors.items()}
-    layers = sorted({int(name.split(".")[1]) for name in wide})
+    names = {name.rpartition(".")[0] for name in wide}
     try:
-        parts = {n: Factored(wide[f"layer.{n}.left"], wide[f"layer.{n}.right"]) for n in layers}
+        parts = {name: Factored(wide[f"{name}.left"], wide[f"{name}.right"]) for name in names}
     except (KeyError, DeltaError) as error:
         raise DeltaDamageError(
             f"the factors of a delta do not fit: {error}", hint="Run `editvc fsck`."
         ) from error
-    return Delta(parts), metadata
+    split = {name: name.split(".", 1) for name in names}
+    layers = {int(end): parts[name] for name, (kind, end) in split.items() if kind == "layer"}
+    weights = {end: parts[name] for name, (kind, end) in split.items() if kind == "weight"}
+    return Delta(layers, weights), metadata

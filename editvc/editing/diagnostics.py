@@ -27,19 +27,20 @@ def share_kept(delta: Factored, system: System) -> Tensor:
     ``<r, D k> / |r|^2 * (1 + q) / q``. 1 is all of it, 0 nothing, negative the opposite of what was
     asked. An edit that gets nothing alone (its residual or its key is zero) loses nothing: 1.
     """
-    edits, levers = system.edits, leverage(system.whitened)
+    edits, shares = system.edits, system.alone(leverage(system.whitened))
     given = (edits.residuals * (delta @ edits.keys)).sum(dim=0)
-    alone = edits.residuals.square().sum(dim=0) * (levers / (1 + levers))
+    alone = edits.residuals.square().sum(dim=0) * shares
     return torch.where(alone > 0, given / alone, torch.ones_like(alone))
 
 
 def capacity(system: System) -> float:
     """``tr G (I + G)^-1``: effective number of directions in use, at most min(n, v).
 
-    G may be ``Q^T Q`` or ``Q Q^T``, whichever the system is kept in.
+    With the system's ridge in the place of I. G may be ``Q^T Q`` or ``Q Q^T``, whichever the system
+    is kept in.
     """
     # tr G (I + G)^-1 = n - tr (I + G)^-1, and tr (L L^T)^-1 = |L^-1|^2: no eigenvalues needed.
     lower = system.lower
     eye = torch.eye(len(lower), dtype=lower.dtype)
     inverse = torch.linalg.solve_triangular(lower, eye, upper=False)
-    return len(lower) - float(inverse.square().sum())
+    return len(lower) - system.ridge * float(inverse.square().sum())

@@ -247,7 +247,9 @@ def _gradients(
 
     with undisturbed(model) as handles, torch.enable_grad():
         for layer in sorted(layers):
-            handles.append(architecture.aimed(model, layer).register_forward_hook(hook(layer)))
+            handles.append(
+                architecture.aimed(model, layer, "memit").register_forward_hook(hook(layer))
+            )
         out = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)[0]
         ends = torch.tensor([len(row.ids) - 1 for row in rows], device=out.device)
         last = out[torch.arange(len(rows), device=out.device), ends]

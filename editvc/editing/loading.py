@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from editvc.core.base import BaseModel
 from editvc.core.ids import digest_of
 from editvc.editing.architectures import Architecture, Block, architecture_of, carry
+from editvc.editing.chat import turn_in
 from editvc.editing.devices import device_of
 from editvc.errors import EditvcError
 
 if TYPE_CHECKING:
     from editvc.editing.checkpoint import Checkpoint
-    from editvc.editing.delta import Delta
+    from editvc.editing.delta import Delta, Factored
 
 POCKET = "pocket"
 """The source that names the small model inside the package."""
@@ -235,11 +236,20 @@ def apply_delta(model: Any, architecture: Architecture, delta: Delta, dtype: Any
 
     device_of(model)
     with torch.no_grad():
-        for layer, factored in delta.layers.items():
-            weight = architecture.module(model, layer).weight
+        for weight, factored, transposed in _changed(model, architecture, delta):
             dense = factored.dense()
-            added = dense.T if architecture.transposed else dense
+            added = dense.T if transposed else dense.reshape(weight.shape)
             weight.copy_((weight.double().cpu() + added).to(dtype or weight.dtype))
+
+
+def _changed(
+    model: Any, architecture: Architecture, delta: Delta
+) -> Iterator[tuple[Any, Factored, bool]]:
+    """Every parameter that a delta changes, the change, and whether it is kept transposed."""
+    for layer, factored in delta.layers.items():
+        yield architecture.module(model, layer).weight, factored, architecture.transposed
+    for name, factored in delta.weights.items():
+        yield model.get_parameter(name), factored, False
 
 
 @contextmanager
@@ -249,21 +259,40 @@ def edited(
     """The model with a delta in its weights; the very same weights as before on the way out."""
     import torch
 
-    kept = {
-        layer: architecture.module(model, layer).weight.detach().clone() for layer in delta.layers
-    }
+    weights = [weight for weight, _, _ in _changed(model, architecture, delta)]
+    kept = [weight.detach().clone() for weight in weights]
     try:
         apply_delta(model, architecture, delta, dtype)
         yield model
     finally:
         with torch.no_grad():
-            for layer, weight in kept.items():
-                architecture.module(model, layer).weight.copy_(weight)
+            for weight, before in zip(weights, kept, strict=True):
+                weight.copy_(before)
+
+
+def parameters_of(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Every parameter of the model in a folder, with all its names: more than one where tied.
+
+    The key is the first of the names. No weight is read.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with quiet_loading(), torch.device("meta"):
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForCausalLM.from_config(config)
+    model.tie_weights()
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return {same[0]: tuple(same) for same in names.values()}
 
 
 def generate(model: Any, tokenizer: Any, prompt: str, max_new_tokens: int = 16) -> str:
     """What the model says after ``prompt``: greedy, without the prompt and special tokens."""
-    encoded = tokenizer(prompt, return_tensors="pt").to(next(model.parameters()).device)
+    special = turn_in(tokenizer, prompt) is None
+    encoded = tokenizer(prompt, return_tensors="pt", add_special_tokens=special)
+    encoded = encoded.to(next(model.parameters()).device)
     length = encoded["input_ids"].shape[1]
     out = model.generate(
         input_ids=encoded["input_ids"],

@@ -7,27 +7,27 @@ already edited: what ``squash`` does. Both leave the model as they found it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
 
-from editvc.core.ids import canonical_json
 from editvc.core.recipe import Recipe
 from editvc.editing.architectures import architecture_in
 from editvc.editing.delta import Factored
 from editvc.editing.devices import device_of
 from editvc.editing.diagnostics import leverage
+from editvc.editing.gradients import locate_by_gradient
+from editvc.editing.guards import Guard, SolveError
+from editvc.editing.located import Located
 from editvc.editing.replay import logits_of, padded_right, undisturbed
-from editvc.editing.solvers import SolveError, Whitening, solve
+from editvc.editing.solvers import Edits, solver_of
 from editvc.editing.spread import (
     adding,
     asked,
     in_parts,
+    share,
     share_of,
     spread_alone,
     subject_states,
@@ -44,67 +44,6 @@ from editvc.editing.targets import (
     trace_edits,
 )
 from editvc.editing.tracing import Request, Traced, trace
-from editvc.errors import DamageError
-
-__all__ = [
-    "Located",
-    "LocatedDamageError",
-    "Request",
-    "estimate_memory",
-    "knows",
-    "locate",
-    "locate_together",
-    "located_bytes",
-]
-
-_METADATA = "editvc"
-
-
-class LocatedDamageError(DamageError):
-    """Bytes that are no located edit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Located:
-    """A fact made numeric: by layer, its key (v,) and residual (u,), float32, on the CPU.
-
-    ``figures`` tells how it went: ``loss``, ``steps``, ``base_probability`` and ``probability`` of
-    the target before and after, ``residual`` = |z - h| and ``hidden`` = |h| at the last layer.
-    """
-
-    keys: dict[int, Tensor]
-    residuals: dict[int, Tensor]
-    figures: dict[str, float]
-
-    def to_bytes(self, origin: Mapping[str, Any] | None = None) -> bytes:
-        """safetensors: ``layer.3.key``, ``layer.3.residual``, the figures in one metadata key.
-
-        ``origin`` (JSON values: base, recipe, request ...) joins the figures there.
-        """
-        tensors = {f"layer.{layer}.key": key for layer, key in self.keys.items()}
-        tensors |= {f"layer.{layer}.residual": value for layer, value in self.residuals.items()}
-        record = {"kind": "located", "figures": self.figures} | dict(origin or {})
-        data: bytes = save(
-            {name: tensor.contiguous() for name, tensor in sorted(tensors.items())},
-            metadata={_METADATA: canonical_json(record).decode()},
-        )
-        return data
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Located:
-        """The inverse of :meth:`to_bytes`; :class:`LocatedDamageError` for other bytes."""
-        try:
-            size = int.from_bytes(data[:8], "little")
-            header = json.loads(data[8 : 8 + size])
-            figures = json.loads(header["__metadata__"][_METADATA])["figures"]
-            parts: dict[str, dict[int, Tensor]] = {"key": {}, "residual": {}}
-            for name, tensor in load(data).items():
-                _, layer, part = name.split(".")
-                parts[part][int(layer)] = tensor
-        except Exception as error:
-            raise LocatedDamageError(f"not a located edit: {error}") from error
-        keys, residuals = (dict(sorted(part.items())) for part in parts.values())
-        return cls(keys, residuals, figures)
 
 
 def locate(
@@ -112,7 +51,7 @@ def locate(
     tokenizer: Any,
     requests: Sequence[Request],
     recipe: Recipe,
-    whitenings: Mapping[int, Whitening],
+    guards: Mapping[int, Guard],
     *,
     shaping: Tensor | None = None,
     memory: int = MEMORY,
@@ -124,6 +63,8 @@ def locate(
     :func:`editvc.editing.targets.find_targets` raises, and :class:`SolveError` for a request that
     a layer cannot answer, its key being zero or not finite.
     """
+    if recipe.row.target == "gradient":
+        return locate_by_gradient(model, tokenizer, requests, recipe, progress=progress)
     targets = find_targets(
         model, tokenizer, requests, recipe, shaping=shaping, memory=memory, progress=progress
     )
@@ -132,9 +73,7 @@ def locate(
     spread: dict[int, tuple[dict[int, Tensor], dict[int, Tensor]]] = {}
     for part in in_parts(rows, model, memory):
         mine = [rows[place] for place in part]
-        found = spread_alone(
-            model, mine, z[part], recipe.layers, whitenings, recipe.delivery_factor
-        )
+        found = spread_alone(model, mine, z[part], recipe, guards)
         for place, (keys, residuals) in zip(part, found, strict=True):
             for layer in recipe.layers:
                 _require_finite(requests[place], layer, keys[layer], residuals[layer])
@@ -150,7 +89,7 @@ def locate_together(
     requests: Sequence[Request],
     alone: Sequence[Located],
     recipe: Recipe,
-    whitenings: Mapping[int, Whitening],
+    guards: Mapping[int, Guard],
     *,
     memory: int = MEMORY,
     progress: Progress | None = None,
@@ -158,29 +97,31 @@ def locate_together(
     """Locate requests as one batch: a layer sees the layers below edited (MEMIT, algorithm 1).
 
     ``alone`` is what :func:`locate` found for them with this recipe: the targets z are taken from
-    there. Then, from the lowest layer up, keys and shares (z - h^L now) / (layers left) are read
-    off and solved with the layer's whitening; the solution acts on the next layer through a hook,
-    no weight is touched. Raises :class:`SolveError` as :func:`locate` does.
+    there. Then, from the lowest layer up, keys and shares of z - h^L as it is by then are read off
+    and solved; the solution acts on the next layer through a hook, no weight is touched. Gradients
+    (UltraEdit) are of one pass whatever the batch: they stay. Raises :class:`SolveError` as
+    :func:`locate` does.
     """
-    if not requests:
-        return []
+    if not requests or recipe.row.target == "gradient":
+        return list(alone)
     rows = trace(tokenizer, requests, recipe.contexts)
-    deltas = _deltas(alone, recipe.layers, whitenings).to(device_of(model))
-    gain = architecture_in(model).gain(model.config)
+    deltas = _deltas(alone, recipe, guards).to(device_of(model))
+    solver = solver_of(recipe)
+    gain = architecture_in(model).gain(model.config, recipe.row.target)
     keys: dict[int, Tensor] = {}
     residuals: dict[int, Tensor] = {}
     solved: dict[int, Factored] = {}
     for place, layer in enumerate(recipe.layers):
-        keys[layer], hidden = _seen(model, rows, layer, recipe.layers[-1], solved, memory)
+        keys[layer], hidden = _seen(model, rows, recipe, layer, solved, memory)
         if not solved:
             z = hidden + deltas * gain
-        shares = (z - hidden) / ((len(recipe.layers) - place) * gain)
-        residuals[layer] = asked(shares, leverage(whitened(keys[layer], whitenings[layer])))
+        shares = (z - hidden) * (share(recipe, place) / gain)
+        levers = leverage(whitened(keys[layer], guards[layer]))
+        residuals[layer] = asked(shares, solver.alone(levers), recipe.compensation)
         for request, key, residual in zip(requests, keys[layer], residuals[layer], strict=True):
             _require_finite(request, layer, key, residual)
-        solved[layer] = solve(
-            keys[layer].T.double().cpu(), residuals[layer].T.double().cpu(), whitenings[layer]
-        )
+        edits = Edits(keys[layer].T.double().cpu(), residuals[layer].T.double().cpu())
+        solved[layer] = solver.system(edits, guards[layer]).solution
         if progress is not None:
             progress("layers", place + 1, len(recipe.layers))
     return [
@@ -193,14 +134,13 @@ def locate_together(
     ]
 
 
-def _deltas(
-    alone: Sequence[Located], layers: Sequence[int], whitenings: Mapping[int, Whitening]
-) -> Tensor:
-    """Z - h (n, u), over the gain, of edits located alone: an equal share is the lowest layer's."""
-    lowest = layers[0]
+def _deltas(alone: Sequence[Located], recipe: Recipe, guards: Mapping[int, Guard]) -> Tensor:
+    """``z - h`` (n, u), over the gain, of edits located alone: from the lowest layer's share."""
+    lowest = recipe.layers[0]
     residuals = torch.stack([one.residuals[lowest] for one in alone])
     keys = torch.stack([one.keys[lowest] for one in alone])
-    return share_of(residuals, leverage(whitened(keys, whitenings[lowest]))) * len(layers)
+    parts = solver_of(recipe).alone(leverage(whitened(keys, guards[lowest])))
+    return share_of(residuals, parts, recipe.compensation) / share(recipe, 0)
 
 
 def knows(
@@ -269,8 +209,8 @@ def _stored(vectors: dict[int, Tensor]) -> dict[int, Tensor]:
 def _seen(
     model: Any,
     rows: Sequence[Sequence[Traced]],
+    recipe: Recipe,
     layer: int,
-    last: int,
     solved: Mapping[int, Factored],
     memory: int,
 ) -> tuple[Tensor, Tensor]:
@@ -281,7 +221,7 @@ def _seen(
     hidden: dict[int, Tensor] = {}
     for part in in_parts(rows, model, memory):
         flat = [row for place in part for row in rows[place]]
-        k, h = subject_states(model, flat, layer, last, acting)
+        k, h = subject_states(model, flat, recipe, layer, acting)
         keys.update(zip(part, over_contexts(k, contexts), strict=True))
         hidden.update(zip(part, h[::contexts], strict=True))
     places = range(len(rows))

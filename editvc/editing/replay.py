@@ -1,7 +1,8 @@
 """Run the base once, then replay only the blocks and the columns that an edit can change.
 
-An edit adds a vector to the output of block L at the subject's last token (where a norm stands
-behind the down projection: to that one's output, and the rest of the block is replayed too).
+An edit adds a vector to the output of block L at the subject's last token, or, where targets are
+for what is within the block, to the output of its down projection (and, for PMET, of its attention
+too): then that block is replayed as well.
 Blocks up to L do not see it, and causal attention keeps every earlier token from seeing it. So a
 row of tokens is cut in two: its *prefix* (before the subject's last token) runs once and leaves
 keys and values in a cache (:mod:`editvc.editing.prefixes`); its *tail* (from that token on) is what
@@ -13,7 +14,7 @@ cache, whole rows take the place of the tails.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,33 @@ class Call:
             return first_tensor(self.block(hidden, *self.args[1:], **self.kwargs))
         return first_tensor(self.block(**(self.kwargs | {"hidden_states": hidden})))
 
+    def given(self, module: Any) -> Tensor:
+        """What the block hands to one of its modules, in the shape that it does, ``(..., v)``."""
+        found: list[Tensor] = []
+
+        def catch(_module: Any, args: tuple[Any, ...]) -> None:
+            found.append(args[0].detach())
+            raise Enough
+
+        handle = module.register_forward_pre_hook(catch)
+        try:
+            with suppress(Enough), torch.no_grad():
+                self.block(*self.args, **self.kwargs)
+        finally:
+            handle.remove()
+        return found[0]
+
+    def behind(self, module: Any, output: Tensor) -> Tensor:
+        """The block's output where one of its modules gives ``output`` instead of its own.
+
+        ``output`` has as many numbers as the module's own, in any shape.
+        """
+        handle = module.register_forward_hook(lambda _module, _args, own: output.view_as(own))
+        try:
+            return first_tensor(self.block(*self.args, **self.kwargs))
+        finally:
+            handle.remove()
+
     def pick(self, index: Tensor, rows: int) -> Call:
         """The same call for a choice of ``rows``."""
 
@@ -71,53 +99,78 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """The rest of a block behind one of its modules, as the model called the block."""
+    """A whole block, as the model called it, with vectors added to what its ``modules`` give."""
 
     call: Call
-    module: Any
+    modules: tuple[Any, ...]
+    start: int = 0
 
-    def run(self, output: Tensor) -> Tensor:
-        """The block's output for another output of the module, ``(rows, columns, u)``."""
-        handle = self.module.register_forward_hook(lambda *_: output)
+    def run(self, deltas: Tensor) -> Tensor:
+        """The block's output, ``(rows, columns, u)``, for deltas (rows, modules, u).
+
+        Each is added in column ``start`` of its module's output.
+        """
+        handles = [
+            module.register_forward_hook(_adding(deltas[:, place], self.start))
+            for place, module in enumerate(self.modules)
+        ]
         try:
             return first_tensor(self.call.block(*self.call.args, **self.call.kwargs))
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
 
     def pick(self, index: Tensor, rows: int) -> Within:
         """The same for a choice of ``rows``."""
-        return Within(self.call.pick(index, rows), self.module)
+        return Within(self.call.pick(index, rows), self.modules, self.start)
+
+
+def _adding(delta: Tensor, column: int) -> Callable[..., Any]:
+    """A hook that adds ``delta`` (rows, u) to one column of a module's first output."""
+
+    def hook(_module: Any, _args: Any, output: Any) -> Any:
+        first = first_tensor(output)
+        # Some MLPs are handed all tokens in one dimension.
+        columns = first.view(len(delta), -1, first.shape[-1])
+        added = _added(columns, delta, column).view(first.shape)
+        return added if isinstance(output, Tensor) else (added, *output[1:])
+
+    return hook
+
+
+def _added(hidden: Tensor, delta: Tensor, column: int) -> Tensor:
+    """``hidden`` (rows, columns, u) with ``delta`` (rows, u) added in one column."""
+    moved = hidden[:, column : column + 1] + delta[:, None].to(hidden.dtype)
+    return torch.cat([hidden[:, :column], moved, hidden[:, column + 1 :]], dim=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Tails:
     """The tails of some rows, ready to be replayed.
 
-    ``hidden`` is what the base gave where targets are, ``(rows, columns, u)``: block L's output,
-    or behind a norm the output of its down projection; ``keys`` the input of each
-    edited down projection in the first tail column, ``(rows, v)`` a layer. The tails of a model
-    without a cache hold their prefixes, too, and begin in column ``start``.
+    ``hidden`` is block L's output as the base gave it, ``(rows, columns, u)``; ``aimed`` what it
+    gave in the first tail column where targets are, ``(rows, parts, u)``: one part but for PMET.
+    ``keys`` are the input of each edited down projection in that column, ``(rows, v)`` a layer.
+    The tails of a model without a cache hold their prefixes, too, and begin in column ``start``.
     """
 
     hidden: Tensor
+    aimed: Tensor
     keys: dict[int, Tensor]
-    calls: tuple[Call | Within, ...]
+    within: Within | None
+    calls: tuple[Call, ...]
     start: int = 0
 
-    @property
-    def first(self) -> Tensor:
-        """``hidden`` at the subject's last token, ``(rows, u)``."""
-        return self.hidden[:, self.start]
-
-    def replay(self, delta: Tensor) -> Tensor:
-        """Output of the last block with ``delta`` (rows, u) added in the first tail column.
+    def replay(self, deltas: Tensor) -> Tensor:
+        """Output of the last block with ``deltas`` (rows, parts, u) added in the first tail column.
 
         ``(rows, tail columns, u)``; whoever needs some columns only may use :func:`only_at` around
         it.
         """
-        before, after = self.hidden[:, : self.start], self.hidden[:, self.start + 1 :]
-        first = (self.first + delta.to(self.hidden.dtype))[:, None]
-        hidden = torch.cat([before, first, after], dim=1)
+        if self.within is not None:
+            hidden = self.within.run(deltas)
+        else:
+            hidden = _added(self.hidden, deltas[:, 0], self.start)
         for call in self.calls:
             hidden = call.run(hidden)
         return hidden[:, self.start :]
@@ -127,7 +180,9 @@ class Tails:
         rows = self.hidden.shape[0]
         return Tails(
             self.hidden[index],
+            self.aimed[index],
             {layer: keys[index] for layer, keys in self.keys.items()},
+            None if self.within is None else self.within.pick(index, rows),
             tuple(call.pick(index, rows) for call in self.calls),
             self.start,
         )
@@ -191,13 +246,19 @@ def run_tails(
     architecture: Architecture,
     rows: Sequence[Row],
     layer: int,
+    target: str,
     key_layers: Sequence[int] = (),
 ) -> Tails:
-    """Run rows through the base: prefixes into a cache, then the tails, noting what blocks got."""
+    """Run rows through the base: prefixes into a cache, then the tails, noting what blocks got.
+
+    ``target`` is that of a row of :mod:`editvc.core.methods`.
+    """
     device = device_of(model)
     caught: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = {}
-    hidden: list[Tensor] = []
+    hidden: dict[int, Tensor] = {}
+    aims: dict[int, Tensor] = {}
     keys: dict[int, Tensor] = {}
+    aimed = _aimed(model, architecture, layer, target)
     with undisturbed(model) as handles, torch.no_grad():
         cache, start = None, 0
         if architecture.cached:
@@ -206,7 +267,7 @@ def run_tails(
             seen, tail, start = whole(rows, device)
         before = stored(cache, architecture.depth(model))
         later = range(layer + 1, architecture.depth(model))
-        replayed = [layer, *later] if architecture.normed else [*later]
+        replayed = [layer, *later] if architecture.within(target) else [*later]
         for index in replayed:
             handles.append(
                 architecture.block(model, index).register_forward_pre_hook(
@@ -214,10 +275,12 @@ def run_tails(
                 )
             )
         handles.append(
-            architecture.aimed(model, layer).register_forward_hook(
-                lambda _module, _args, output: hidden.append(first_tensor(output).detach())
+            architecture.block(model, layer).register_forward_hook(
+                lambda _module, _args, output: hidden.update({0: first_tensor(output).detach()})
             )
         )
+        for place, module in enumerate(aimed):
+            handles.append(module.register_forward_hook(_output(aims, place, len(rows), start)))
         for index in key_layers:
             handles.append(
                 architecture.module(model, index).register_forward_pre_hook(
@@ -231,17 +294,31 @@ def run_tails(
         index: Call(architecture.block(model, index), *_mapped(caught[index], _read_only(view)))
         for index in replayed
     }
-    rest = (Within(calls[layer], architecture.module(model, layer)),) if layer in calls else ()
-    tails = Tails(hidden[-1], keys, (*rest, *(calls[index] for index in later)), start)
+    tails = Tails(
+        hidden[0],
+        torch.stack([aims[place] for place in range(len(aimed))], dim=1),
+        keys,
+        Within(calls[layer], aimed, start) if layer in calls else None,
+        tuple(calls[index] for index in later),
+        start,
+    )
     _verify(model, architecture, tails, final)
     return tails
+
+
+def _aimed(model: Any, architecture: Architecture, layer: int, target: str) -> tuple[Any, ...]:
+    """The modules that vectors are added to: PMET's search moves the attention's output too."""
+    module = architecture.aimed(model, layer, target)
+    if target == "pmet":
+        return (module, architecture.attention_module(model, layer))
+    return (module,)
 
 
 def _verify(model: Any, architecture: Architecture, tails: Tails, final: Tensor) -> None:
     """Without a delta, the replay of the first row must give what the model gave."""
     with torch.no_grad():
         one = tails.pick(torch.zeros(1, dtype=torch.long, device=final.device))
-        found = architecture.norm(model)(one.replay(torch.zeros_like(one.first)))[0, 0]
+        found = architecture.norm(model)(one.replay(torch.zeros_like(one.aimed)))[0, 0]
     expected = final[0, tails.start]
     if found.shape != expected.shape:
         raise ReplayError(architecture.model_type, "a module follows the final norm")
@@ -271,6 +348,14 @@ def _key(keys: dict[int, Tensor], index: int, rows: int, start: int) -> Callable
     def hook(_module: Any, args: tuple[Any, ...]) -> None:
         # OPT hands its MLP all tokens in one dimension.
         keys[index] = args[0].view(rows, -1, args[0].shape[-1])[:, start].detach().clone()
+
+    return hook
+
+
+def _output(found: dict[int, Tensor], place: int, rows: int, start: int) -> Callable[..., None]:
+    def hook(_module: Any, _args: Any, output: Any) -> None:
+        first = first_tensor(output)
+        found[place] = first.view(rows, -1, first.shape[-1])[:, start].detach().clone()
 
     return hook
 

@@ -11,39 +11,35 @@ With ``C = F F^T`` and whitened keys ``Q = F^-1 K`` it has two forms that never 
     dual     R (I + Q^T Q)^-1 Q^T F^-1         n x n
     primal   R Q^T (I + Q Q^T)^-1 F^-1         v x v
 
+The solvers of other methods are this one with another ridge in the place of I, with edits scaled or
+normalised before they enter, or with another guard in the place of F (:data:`SOLVERS`).
+
 Everything is float64, and a pure function of the bits given: sums run in the order of the columns,
 which is the caller's to fix (by edit id). Nothing here mutates its arguments.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
+from editvc.core.recipe import Recipe
 from editvc.editing.delta import Factored
-from editvc.errors import DamageError, EditvcError
-
-JITTERS = (0.0, 1e-10, 1e-6)
-"""Tried in turn on the diagonal of a moment that is not numerically positive definite, as shares of
-its mean diagonal: the second is enough for rounding in float64; the third for a moment of fewer
-samples than dimensions that was stored in float32."""
+from editvc.editing.guards import Guard, SolveError, plus_diagonal, row_major
 
 PRIMAL_FROM = 1.0
 """From n = PRIMAL_FROM x v edits on the primal form is the cheaper one. Measured on one core with
 the whitening at hand, u = v / 4: n = v / 2 takes 0.23 s dual and 0.45 s primal at v = 1536, n = v
 the same 0.7 s, n = 2 v takes 1.6 s and 0.8 s; at v = 3072 the forms cross at n = v too."""
 
-ALIGNMENT = 64
-"""Bytes; what torch's own allocations have, so that only foreign memory is copied."""
+EMMET_LAMBDA = 0.1
+"""What EMMET's files call ``emmet_lambda``: added to the diagonal of ``K^T C^-1 K``, which is about
+v there. It lets two edits of nearly one key share it, where exact constraints would contradict."""
 
-
-class SolveError(EditvcError):
-    """Keys, residuals or a moment that have no solution; the message says which and why."""
+_TINY = 1e-30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,8 +62,8 @@ class Edits:
             if not bool(torch.isfinite(values).all()):
                 column = int((~torch.isfinite(values)).any(dim=0).nonzero()[0])
                 raise SolveError(f"the {name} of edit {column} are not finite")
-        object.__setattr__(self, "keys", _row_major(keys))
-        object.__setattr__(self, "residuals", _row_major(residuals))
+        object.__setattr__(self, "keys", row_major(keys))
+        object.__setattr__(self, "residuals", row_major(residuals))
 
     @classmethod
     def empty(cls, u: int, v: int) -> Edits:
@@ -78,81 +74,7 @@ class Edits:
         return self.keys.shape[1]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Whitening:
-    """The factor F of a moment, lower triangular (v, v) float64, ``F F^T = lambda C``.
-
-    ``jitter`` is what was added to the diagonal to make the moment positive definite; mostly 0.
-    """
-
-    lower: Tensor
-    jitter: float = 0.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "lower", _row_major(self.lower))
-
-    @classmethod
-    def of(cls, moment: Tensor, *, name: str = "") -> Whitening:
-        """Factor a (v, v) moment, lambda included.
-
-        A moment that is not positive definite in float64 gets the first of ``JITTERS`` that helps,
-        times its mean diagonal, added to the diagonal (kept in ``jitter``); else it raises
-        :class:`SolveError` naming ``name`` (such as "layer 3").
-        """
-        where = f" of {name}" if name else ""
-        if moment.ndim != 2 or moment.shape[0] != moment.shape[1]:
-            raise SolveError(f"the moment{where} is not square: {tuple(moment.shape)}")
-        moment = _row_major(moment)
-        scale = float(moment.diagonal().mean())
-        if not bool(torch.isfinite(moment).all()) or scale <= 0:
-            raise SolveError(
-                f"the second moment{where} is not finite and positive",
-                hint="Compute the statistics again: `editvc stats compute`.",
-            )
-        for jitter in (share * scale for share in JITTERS):
-            lower, info = torch.linalg.cholesky_ex(_plus_diagonal(moment, jitter))
-            if int(info) == 0:
-                return cls(lower, jitter)
-        raise SolveError(
-            f"the second moment{where} is not positive definite "
-            f"(even with {JITTERS[-1]:g} of its mean diagonal added)",
-            hint="It needs more tokens than dimensions: `editvc stats compute` with more text.",
-        )
-
-    def whiten(self, keys: Tensor) -> Tensor:
-        """``F^-1 K``: (v, n) to (v, n)."""
-        whitened: Tensor = torch.linalg.solve_triangular(self.lower, keys, upper=False)
-        return whitened
-
-    def unwhiten_rows(self, rows: Tensor) -> Tensor:
-        """``X F^-1`` for rows X: (m, v) to (m, v)."""
-        solved: Tensor = torch.linalg.solve_triangular(self.lower, rows, upper=False, left=False)
-        return solved
-
-    def to_bytes(self) -> bytes:
-        """For the cache: a safetensors file with ``lower`` and ``jitter``."""
-        jitter = torch.tensor([self.jitter], dtype=torch.float64)
-        data: bytes = save({"lower": self.lower, "jitter": jitter})
-        return data
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Whitening:
-        """The inverse of :meth:`to_bytes`, bit for bit. Raises ``WhiteningDamageError``."""
-        try:
-            tensors = load(data)
-            return cls(tensors["lower"], float(tensors["jitter"]))
-        except (SafetensorError, KeyError) as error:
-            raise WhiteningDamageError(
-                f"a cached whitening factor cannot be read: {error}",
-                hint="Delete .editvc/cache; it is computed again.",
-            ) from error
-
-
-class WhiteningDamageError(DamageError):
-    """Bytes that are no whitening factor."""
-
-
-def solve(keys: Tensor, residuals: Tensor, whitening: Whitening) -> Factored:
+def solve(keys: Tensor, residuals: Tensor, whitening: Guard) -> Factored:
     """``Delta = R K^T (C + K K^T)^-1`` for keys (v, n) and residuals (u, n), float64.
 
     The rank is n, or min(u, v) where n exceeds it. Raises :class:`SolveError` for shapes and values
@@ -165,16 +87,18 @@ def solve(keys: Tensor, residuals: Tensor, whitening: Whitening) -> Factored:
 class System:
     """The equations of a set S of edits in one layer: what its solution, figures and changes share.
 
-    ``primal`` is the form they are kept in. Whitening and factoring cost nearly all the time, so
-    each part is computed when it is first asked for, and kept.
+    ``primal`` is the form they are kept in, ``ridge`` what stands in the place of I. Whitening and
+    factoring cost nearly all the time, so each part is computed when it is first asked for, and
+    kept.
     """
 
     edits: Edits
-    whitening: Whitening
+    whitening: Guard
     primal: bool
+    ridge: float = 1.0
 
     @classmethod
-    def of(cls, edits: Edits, whitening: Whitening) -> System:
+    def of(cls, edits: Edits, whitening: Guard) -> System:
         """In the form that is cheaper for the number of edits: the same numbers."""
         return cls(edits, whitening, primal=len(edits) >= PRIMAL_FROM * edits.keys.shape[0])
 
@@ -188,7 +112,11 @@ class System:
         """Cholesky factor of ``I + Q^T Q`` (n, n), or of ``I + Q Q^T`` (v, v) where primal."""
         whitened = self.whitened
         gram = whitened @ whitened.T if self.primal else whitened.T @ whitened
-        return _cholesky(_plus_diagonal(gram, 1.0), "I + G")
+        return _cholesky(plus_diagonal(gram, self.ridge), "I + G")
+
+    def alone(self, leverages: Tensor) -> Tensor:
+        """The share of its residual that an edit gets alone, for leverages q: ``q / (1 + q)``."""
+        return leverages / (self.ridge + leverages)
 
     @cached_property
     def solution(self) -> Factored:
@@ -215,17 +143,133 @@ class System:
         """
         fresh = self.whitening.whiten(edits.keys)
         if self.primal:
-            apart = torch.cholesky_solve(fresh, self.lower)
-            recalled = (self.edits.residuals @ self.whitened.T) @ apart
+            solved = torch.cholesky_solve(fresh, self.lower)
+            recalled = (self.edits.residuals @ self.whitened.T) @ solved
+            apart = self.ridge * solved
         else:
             shared = torch.cholesky_solve(self.whitened.T @ fresh, self.lower)
             apart = fresh - self.whitened @ shared
             recalled = self.edits.residuals @ shared
         # apart = (I + Q Q^T)^-1 Q_D, so that A_S^-1 K_D = F^-T apart, and recalled = Delta_S K_D.
         mixing = fresh.T @ apart
-        lower = _cholesky(_plus_diagonal((mixing + mixing.T) / 2, 1.0), "M")
+        lower = _cholesky(plus_diagonal((mixing + mixing.T) / 2, self.ridge), "M")
         rows = torch.cholesky_solve(apart.T.contiguous(), lower)
         return Factored(edits.residuals - recalled, self.whitening.unwhiten_rows(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Solver:
+    """How a set of edits becomes weights: a row of :data:`SOLVERS`.
+
+    ``weight`` counts every edit that many times, ``ridge`` stands in the place of I, ``sums`` keeps
+    the equations as v x v and u x v sums whatever the number of edits. With a ``step``, gradients
+    :func:`normalised` over the set enter in the place of residuals.
+    """
+
+    weight: float = 1.0
+    ridge: float = 1.0
+    sums: bool = False
+    step: float | None = None
+
+    def system(self, edits: Edits, guard: Guard) -> System:
+        """The equations of a set of edits."""
+        entering = self._entering(edits)
+        primal = self.sums or System.of(entering, guard).primal
+        return System(entering, guard, primal and self.ridge == 1.0, self.ridge)
+
+    def terms(self, edits: Edits, guard: Guard) -> list[Factored]:
+        """The solution of a set as a sum of one term of rank 1 an edit, in the order given.
+
+        ``r_i g_i^T``, with the rows of ``G = (I + Q^T Q)^-1 Q^T F^-1``.
+        """
+        entering = self._entering(edits)
+        system = System(entering, guard, primal=False, ridge=self.ridge)
+        solved = torch.cholesky_solve(system.whitened.T.contiguous(), system.lower)
+        rows = guard.unwhiten_rows(solved)
+        return [
+            Factored(entering.residuals[:, i : i + 1].contiguous(), rows[i : i + 1].contiguous())
+            for i in range(len(edits))
+        ]
+
+    def change(self, kept: System, edits: Edits, removed: Edits, added: Edits) -> Factored:
+        """``Delta(S + added) - Delta(S + removed)`` for the system of the edits S.
+
+        Of rank ``len(removed) + len(added)``, but where the edits are normalised over the set:
+        there every edit changes with every other one.
+        """
+        if self.step is None:
+            return kept.change(self._entering(removed), self._entering(added))
+        after, before = (
+            self.system(_joined(edits, more), kept.whitening).solution for more in (added, removed)
+        )
+        return after - before
+
+    def alone(self, leverages: Tensor) -> Tensor:
+        """The share of its residual that an edit gets alone, for leverages q of the guard."""
+        return self.weight * leverages / (self.ridge + self.weight * leverages)
+
+    def _entering(self, edits: Edits) -> Edits:
+        if self.step is not None:
+            return normalised(edits, self.step)
+        if self.weight == 1.0:
+            return edits
+        return Edits(edits.keys * self.weight**0.5, edits.residuals * self.weight**0.5)
+
+
+SOLVERS = {
+    "ridge": Solver(),
+    "sums": Solver(sums=True),
+    "equality": Solver(ridge=EMMET_LAMBDA),
+    "doubled": Solver(weight=2.0),
+    "nullspace": Solver(),
+    "normalised": Solver(step=1e-6),
+}
+"""The solvers that rows of :mod:`editvc.core.methods` name.
+
+- ridge: ``R K^T (lambda C + K K^T)^-1`` (MEMIT, PMET).
+- sums: the same from the sums ``R Q^T`` and ``Q Q^T`` (D4S).
+- equality: ``R (K^T C^-1 K + 0.1 I)^-1 K^T C^-1``: every constraint met (EMMET; ROME for one edit).
+- doubled: ``(V2 - 3 W0 K) K^T (lambda C + 2 K K^T)^-1`` with ``V2 = 2 V + W0 K`` (AdaPLE).
+- nullspace: ``R K^T P (K K^T P + L2 I)^-1`` (AlphaEdit).
+- normalised: ``V H^T (H H^T + I)^-1``, V normalised over the set (UltraEdit).
+"""
+
+
+def solver_of(recipe: Recipe) -> Solver:
+    """The solver of a located method, with the recipe's step where it takes one."""
+    solver = SOLVERS[recipe.row.solver]
+    return solver if solver.step is None else replace(solver, step=recipe.lr)
+
+
+def normalised(edits: Edits, step: float) -> Edits:
+    """UltraEdit's edits from the keys H (v, n) and output gradients G (u, n) of a set.
+
+    Keys stay; the value of an edit is ``-step |h^|^2 g^``, where h^ and g^ are h and g with every
+    feature brought to mean 0 and variance 1 over the set: the lifelong normaliser of the paper, of
+    the set instead of what has arrived so far (Gu et al. 2025, arXiv 2505.14679, section 3).
+    """
+    keys, gradients = standardised(edits.keys), standardised(edits.residuals)
+    return Edits(edits.keys, -step * keys.square().sum(dim=0) * gradients)
+
+
+def standardised(features: Tensor) -> Tensor:
+    """Rows of (features, n) brought to mean 0 and variance 1.
+
+    One column alone has no variance; it is brought to a mean square of 1. A feature that is the
+    same in every column tells nothing, and becomes 0.
+    """
+    if features.shape[1] < 2:
+        return features / features.square().mean().sqrt().clamp_min(_TINY)
+    centred = features - features.mean(dim=1, keepdim=True)
+    deviation = centred.square().mean(dim=1, keepdim=True).sqrt()
+    return torch.where(deviation > _TINY, centred / deviation, torch.zeros_like(centred))
+
+
+def _joined(one: Edits, other: Edits) -> Edits:
+    return Edits(
+        torch.cat([one.keys, other.keys], dim=1),
+        torch.cat([one.residuals, other.residuals], dim=1),
+    )
 
 
 def _cholesky(matrix: Tensor, name: str) -> Tensor:
@@ -238,22 +282,3 @@ def _cholesky(matrix: Tensor, name: str) -> Tensor:
             hint="Raise mom2_update_weight, or look for a key that is out of range.",
         )
     return lower
-
-
-def _plus_diagonal(matrix: Tensor, amount: float) -> Tensor:
-    """A copy with ``amount`` added along the diagonal."""
-    moved = matrix.clone()
-    moved.diagonal().add_(amount)
-    return moved
-
-
-def _row_major(matrix: Tensor) -> Tensor:
-    """The values in aligned, row-major float64 memory: themselves, or a copy.
-
-    BLAS may round differently for other layouts and alignments, and equal values must give equal
-    bits wherever they came from (a computation, a file, a slice of something larger).
-    """
-    aligned = matrix.is_contiguous() and matrix.data_ptr() % ALIGNMENT == 0
-    if aligned and matrix.dtype == torch.float64:
-        return matrix
-    return torch.empty(matrix.shape, dtype=torch.float64).copy_(matrix)

@@ -16,22 +16,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from math import sqrt
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from editvc.core.recipe import Recipe
 from editvc.editing.architectures import architecture_in
 from editvc.editing.delta import Factored
 from editvc.editing.devices import device_of
 from editvc.editing.diagnostics import leverage
+from editvc.editing.guards import Guard
 from editvc.editing.replay import Enough, first_tensor, padded_right, undisturbed
-from editvc.editing.solvers import Whitening
+from editvc.editing.solvers import solver_of
 from editvc.editing.targets import over_contexts
 from editvc.editing.tracing import Traced
 
 _COLUMNS = 1 << 12
 """Tokens of one pass: enough to keep the cores busy, few enough that little of it is padding."""
+
+SHARES: Mapping[str, Callable[[int], float]] = {
+    "even": lambda left: 1 / left,
+    "root": lambda left: 1 / sqrt(left),
+}
+"""The spreads that rows of :mod:`editvc.core.methods` name, by how many layers are left."""
 
 Acting = Mapping[int, Callable[..., Tensor]]
 """Hooks on down projections, by layer: what makes a layer behave as if it were edited."""
@@ -41,35 +50,36 @@ def spread_alone(
     model: Any,
     rows: Sequence[Sequence[Traced]],
     z: Tensor,
-    layers: Sequence[int],
-    whitenings: Mapping[int, Whitening],
-    delivery_factor: float,
+    recipe: Recipe,
+    guards: Mapping[int, Guard],
 ) -> list[tuple[dict[int, Tensor], dict[int, Tensor]]]:
     """Keys (v,) and residuals (u,) by layer of each edit alone; ``rows`` by edit and context.
 
     From the lowest layer up, with everything injected so far: ``k`` the key averaged over the
-    contexts, ``s = (z - h^L) / (layers left)`` the layer's share in the first context (over the
+    contexts, ``s`` the layer's share (:func:`share`) of ``z - h^L`` in the first context (over the
     family's ``gain``, where the block scales what its down projection gives), and what is
-    :func:`asked` for it the residual. Ridge regression of this one edit then gives ``s`` for the
-    key k, and ``s a`` for a key k_c, with ``a = k_c^T A^-1 k / k^T A^-1 k`` and ``A = lambda C``;
-    ``delivery_factor`` times that is injected at the subject's last token in context c, for among
-    other edits a layer gives back less than alone.
+    :func:`asked` for it the residual. The solver then gives this one edit its share of that for the
+    key k, and ``a`` times as much for a key k_c, with ``a = k_c^T A^-1 k / k^T A^-1 k`` and
+    ``A = lambda C``; ``delivery_factor`` times that is injected at the subject's last token in
+    context c, for among other edits a layer gives back less than alone.
     """
-    contexts = len(rows[0])
+    layers, contexts, solver = recipe.layers, len(rows[0]), solver_of(recipe)
     flat = [row for edit in rows for row in edit]
-    gain = architecture_in(model).gain(model.config)
+    gain = architecture_in(model).gain(model.config, recipe.row.target)
     acting: dict[int, Callable[..., Tensor]] = {}
     keys: dict[int, Tensor] = {}
     residuals: dict[int, Tensor] = {}
     for place, layer in enumerate(layers):
-        each, hidden = subject_states(model, flat, layer, layers[-1], acting)
+        each, hidden = subject_states(model, flat, recipe, layer, acting)
         keys[layer] = over_contexts(each, contexts)
-        shares = (z - hidden[::contexts]) / ((len(layers) - place) * gain)
-        white = whitened(keys[layer], whitenings[layer])
-        residuals[layer] = asked(shares, leverage(white))
-        delivered = _delivered(whitened(each, whitenings[layer]), white, contexts)
-        whole = shares.repeat_interleave(contexts, dim=0)
-        acting[layer] = injecting(whole * (delivery_factor * delivered)[:, None].to(whole), flat)
+        shares = (z - hidden[::contexts]) * (share(recipe, place) / gain)
+        white = whitened(keys[layer], guards[layer])
+        alone = solver.alone(leverage(white))
+        residuals[layer] = asked(shares, alone, recipe.compensation)
+        given = recipe.delivery_factor * (residuals[layer] * alone.to(shares)[:, None])
+        reach = _reach(whitened(each, guards[layer]), white, contexts)
+        whole = given.repeat_interleave(contexts, dim=0)
+        acting[layer] = injecting(whole * reach[:, None].to(whole), flat)
     return [
         (
             {layer: keys[layer][index] for layer in layers},
@@ -79,43 +89,52 @@ def spread_alone(
     ]
 
 
-def asked(shares: Tensor, alone: Tensor) -> Tensor:
-    """Residuals (n, u) for which each edit alone gives back ``shares`` (n, u).
+def share(recipe: Recipe, place: int) -> float:
+    """The part of what is still missing that the layer at ``place`` in ``layers`` takes on.
+
+    ``even``: 1 / (layers left), MEMIT's; ``root``: 1 / sqrt(layers left), PMET's.
+    """
+    left = len(recipe.layers) - place
+    return SHARES[recipe.row.spread](left)
+
+
+def asked(shares: Tensor, alone: Tensor, compensation: float) -> Tensor:
+    """Residuals (n, u) for shares (n, u), of which the solver gives one edit the part ``alone``.
 
     Ridge regression of one edit returns ``r q / (1 + q)``, with its leverage ``q = k^T A^-1 k`` and
-    ``A = lambda C``; ``alone`` (n,) has the q. So ``r = s (1 + q) / q``: the equality constraint of
-    ROME, met by every edit that is alone, in the batch of MEMIT. Not finite where q is zero: there
-    is no such r.
+    ``A = lambda C``; ``alone`` (n,) has the q / (1 + q), or what it is for another solver. With a
+    ``compensation`` of 1, ``r = s (1 + q) / q``: the equality constraint of ROME, met by every edit
+    that is alone, in the batch of MEMIT. With 0, ``r = s``: MEMIT as published. Not finite where q
+    is zero and something is to be made up for: there is no such r.
     """
-    factor = alone.to(shares)[:, None]
-    return shares * ((1 + factor) / factor)
+    return shares / alone.to(shares)[:, None] ** compensation
 
 
-def share_of(residuals: Tensor, alone: Tensor) -> Tensor:
-    """The shares (n, u) that residuals (n, u) were :func:`asked` for, with the same ``alone``."""
-    factor = alone.to(residuals)[:, None]
-    return residuals * (factor / (1 + factor))
+def share_of(residuals: Tensor, alone: Tensor, compensation: float) -> Tensor:
+    """The shares (n, u) that residuals (n, u) were :func:`asked` for, given the same."""
+    return residuals * alone.to(residuals)[:, None] ** compensation
 
 
-def whitened(keys: Tensor, whitening: Whitening) -> Tensor:
+def whitened(keys: Tensor, guard: Guard) -> Tensor:
     """Keys (n, v) as columns in float64 on the CPU, whitened: (v, n)."""
-    return whitening.whiten(keys.T.double().cpu())
+    return guard.whiten(keys.T.double().cpu())
 
 
-def _delivered(each: Tensor, white: Tensor, contexts: int) -> Tensor:
+def _reach(each: Tensor, white: Tensor, contexts: int) -> Tensor:
     """``a`` of every (edit, context) key ``each`` (v, n * contexts), for keys (v, n), whitened."""
     together = (white.repeat_interleave(contexts, dim=1) * each).sum(dim=0)
-    return together / leverage(white).repeat_interleave(contexts)
+    # A key that the guard leaves nothing of (AlphaEdit) reaches nothing.
+    return together / leverage(white).repeat_interleave(contexts).clamp_min(1e-300)
 
 
 def subject_states(
-    model: Any, rows: Sequence[Traced], layer: int, last: int, acting: Acting
+    model: Any, rows: Sequence[Traced], recipe: Recipe, layer: int, acting: Acting
 ) -> tuple[Tensor, Tensor]:
-    """Key of ``layer`` (rows, v) and h of layer ``last`` (rows, u) at the subjects' ends.
+    """Key of ``layer`` (rows, v) and h of the last edited layer (rows, u) at the subjects' ends.
 
     h is what targets are for: the block's output, or what
     :meth:`editvc.editing.architectures.Architecture.aimed` says. In float32 at least. Runs no
-    further than block ``last`` and no further right than the subject.
+    further than that block and no further right than the subject.
     """
     architecture = architecture_in(model)
     device = device_of(model)
@@ -136,7 +155,8 @@ def subject_states(
         for below, hook in acting.items():
             handles.append(architecture.module(model, below).register_forward_hook(hook))
         handles.append(architecture.module(model, layer).register_forward_pre_hook(key))
-        handles.append(architecture.aimed(model, last).register_forward_hook(hidden))
+        aimed = architecture.aimed(model, recipe.layers[-1], recipe.row.target)
+        handles.append(aimed.register_forward_hook(hidden))
         with suppress(Enough):
             model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
     work = torch.promote_types(caught["key"].dtype, torch.float32)

@@ -1,38 +1,26 @@
 """Find the block of a family that the architecture table lacks, and check one against a model.
 
 Paths are read off a model without weights, built from its config. Whether a norm or a factor
-stands behind the down projection is measured: on a narrow random model of the same config where
-one can be built, and always on the real one before a repository is made with the block.
+stands behind the down projection, and which linear map gives attention's output, is measured: on a
+narrow random model of the same config where one can be built, and always on the real one before a
+repository is made with the block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from copy import deepcopy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from editvc.editing.architectures import Architecture
-from editvc.editing.devices import device_of
 from editvc.editing.replay import first_tensor, logits_of, undisturbed
+from editvc.editing.skeletons import StructureError, narrow, skeleton, tokens
 from editvc.editing.targets import inner_size
-from editvc.errors import EditvcError
 
 _TOLERANCE = 1e-3
-_TOKENS = 5
-
-
-class StructureError(EditvcError):
-    """A model whose structure does not show one block, or contradicts the one that was given."""
-
-    def __init__(self, model_type: str, problem: str, *, hint: str = "") -> None:
-        super().__init__(f"model type '{model_type}': {problem}", hint=hint)
-        self.model_type = model_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,48 +28,11 @@ class Found:
     """The block that a structure shows; ``measured`` is False where no narrow model was built.
 
     Then ``normed`` and ``factor`` are at their defaults, and what a repository begins with says
-    whether they hold.
+    whether they hold; ``attention`` is left out, as it is where no one module gives its output.
     """
 
     architecture: Architecture
     measured: bool
-
-
-def config_in(folder: Path, named: str) -> Any:
-    """The transformers config of a folder, whose model type is ``named`` in errors.
-
-    Runs no code of the folder. Raises :class:`StructureError`.
-    """
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # a family's own checks raise whatever they like
-        raise StructureError(
-            named,
-            f"transformers cannot read its config: {_first_line(error)}",
-            hint="A newer transformers may know it. Code from a model's folder is never run.",
-        ) from error
-
-
-def skeleton(config: Any) -> Any:
-    """The causal language model of a config on the ``meta`` device: shapes, but no weights."""
-    from transformers import AutoModelForCausalLM
-
-    try:
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(deepcopy(config), trust_remote_code=False)
-        return model.eval()
-    except Exception as error:  # so does its model's constructor
-        raise StructureError(
-            config.model_type,
-            f"transformers builds no causal language model of it: {_first_line(error)}",
-            hint="editvc edits decoders that AutoModelForCausalLM loads.",
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def find_block(config: Any) -> Found:
@@ -103,13 +54,13 @@ def find_block(config: Any) -> Found:
             raise StructureError(name, f"block {index} is not like block 0")
     norms = _norms_beside(model, layers)
     proposed = Architecture(name, layers, down, norms[0] if norms else "", _is_conv1d(module))
-    narrow = _narrow(config)
-    if narrow is None:
+    small = narrow(config)
+    if small is None:
         return Found(replace(proposed, final_norm=_only(name, "final norms", norms)), False)
-    norms = _called_after(narrow, proposed, norms)
+    norms = _called_after(small, proposed, norms)
     proposed = replace(proposed, final_norm=_only(name, "final norms", norms))
-    found = _with_arrival(proposed, narrow)
-    check_block(narrow, found)
+    found = _with_attention(_with_arrival(proposed, small), small)
+    check_block(small, found)
     return Found(found, True)
 
 
@@ -117,8 +68,8 @@ def check_block(model: Any, architecture: Architecture) -> None:
     """Raise :class:`StructureError` unless a loaded model does what the block says.
 
     The paths lead to modules, the down projection is stored as said and gives the hidden size,
-    what it gives arrives as said behind every block, and the head makes the model's logits of what
-    the final norm gives.
+    what it gives arrives as said behind every block, attention's output moves its own token alone,
+    and the head makes the model's logits of what the final norm gives.
     """
     name = architecture.model_type
     try:
@@ -144,6 +95,8 @@ def check_block(model: Any, architecture: Architecture) -> None:
                 f"block, and not {_told(expected)} as the block says",
                 hint="`normed` and `factor` say how it arrives.",
             )
+    if architecture.attention is not None:
+        _check_attention(model, architecture, architecture.attention)
     _check_head(model, architecture)
 
 
@@ -169,7 +122,8 @@ def arrivals(model: Any, architecture: Architecture) -> list[float | None]:
             if moved[2:].norm() > _TOLERANCE * moved[:2].norm():
                 raise StructureError(
                     architecture.model_type,
-                    f"what {architecture.down_proj} gives at a token moves others: it is no MLP's",
+                    f"what {architecture.down_proj} gives at a token moves others: "
+                    "attention stands behind it",
                 )
             gains.append(_gain(moved[:2], added.double()))
 
@@ -180,7 +134,7 @@ def arrivals(model: Any, architecture: Architecture) -> list[float | None]:
             hook = measuring(architecture.module(model, layer))
             block = architecture.block(model, layer)
             handles.append(block.register_forward_hook(hook, with_kwargs=True))
-        model(**_tokens(model), use_cache=False)
+        model(**tokens(model), use_cache=False)
     return gains
 
 
@@ -211,6 +165,20 @@ def _told(gain: float | None) -> str:
     return "through a norm" if gain is None else f"{gain:.4g}-fold"
 
 
+def _check_attention(model: Any, architecture: Architecture, path: str) -> None:
+    name = architecture.model_type
+    try:
+        shape = _features(replace(architecture, attention=path).attention_module(model, 0))
+    except AttributeError as error:
+        raise StructureError(name, f"the block does not fit the model: {error}") from error
+    if shape is None or shape[0] != model.config.hidden_size:
+        raise StructureError(
+            name, f"{path} is no linear map that gives the hidden size: attention is wrong"
+        )
+    if 0.0 in arrivals(model, replace(architecture, down_proj=path)):
+        raise StructureError(name, f"what {path} gives arrives nowhere: attention is wrong")
+
+
 def _check_head(model: Any, architecture: Architecture) -> None:
     seen: list[Tensor] = []
     with undisturbed(model) as handles, torch.no_grad():
@@ -219,7 +187,7 @@ def _check_head(model: Any, architecture: Architecture) -> None:
                 lambda _module, _args, output: seen.append(first_tensor(output))
             )
         )
-        expected = model(**_tokens(model), use_cache=False).logits.float()
+        expected = model(**tokens(model), use_cache=False).logits.float()
         try:
             found = logits_of(model, architecture.norm(model)(seen[-1])).float()
             off = float((found - expected).norm() / expected.norm())
@@ -231,11 +199,6 @@ def _check_head(model: Any, architecture: Architecture) -> None:
             f"its logits are not the head's on what {architecture.final_norm} gives",
             hint="Its head does more than editvc can follow; this family cannot be edited.",
         )
-
-
-def _tokens(model: Any) -> dict[str, Tensor]:
-    ids = torch.arange(_TOKENS, device=device_of(model))[None]
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
 def _only(model_type: str, what: str, found: list[str]) -> str:
@@ -270,16 +233,25 @@ def _down_projections(name: str, block: Any, config: Any) -> list[str]:
             "convolutions do",
             hint="editvc edits transformers with one MLP a block.",
         )
-    attention = [
+    within = _in_attention(block)
+    wide = (config.hidden_size, inner_size(config))
+    return [
+        path
+        for path, part in block.named_modules()
+        if path not in within and _features(part) == wide
+    ]
+
+
+def _in_attention(block: Any) -> set[str]:
+    """Paths of all that is attention, by the names of classes, or inside it."""
+    outer = [
         path for path, part in block.named_modules() if "attention" in type(part).__name__.lower()
     ]
-    shapes = {
-        path: _features(part)
-        for path, part in block.named_modules()
-        if not any(path == outer or path.startswith(f"{outer}.") for outer in attention)
+    return {
+        path
+        for path, _ in block.named_modules()
+        if any(path == one or path.startswith(f"{one}.") for one in outer)
     }
-    wide = (config.hidden_size, inner_size(config))
-    return [path for path, shape in shapes.items() if shape == wide]
 
 
 def _features(module: Any) -> tuple[int, int] | None:
@@ -309,18 +281,42 @@ def _norms_beside(model: Any, layers: str) -> list[str]:
 
 def _called_after(model: Any, architecture: Architecture, norms: list[str]) -> list[str]:
     """The norms that run after the last block."""
+    last = architecture.block(model, architecture.depth(model) - 1)
+    order = _called(model, {path: model.get_submodule(path) for path in norms} | {"": last})
+    return order[order.index("") + 1 :]
+
+
+def _with_attention(architecture: Architecture, model: Any) -> Architecture:
+    """With attention's last linear map, unless the block has several attentions or that is wrong.
+
+    Queries, keys and values are made before; what is made of them may still be scaled or gated.
+    """
+    block = architecture.block(model, 0)
+    within = _in_attention(block)
+    maps = [path for path in sorted(within) if _features(block.get_submodule(path)) is not None]
+    roots = {path for path in within if path.rpartition(".")[0] not in within}
+    order = _called(model, {path: block.get_submodule(path) for path in maps})
+    if len(roots) != 1 or not order:
+        return architecture
+    try:
+        _check_attention(model, architecture, order[-1])
+    except StructureError:
+        return architecture
+    return replace(architecture, attention=order[-1])
+
+
+def _called(model: Any, modules: Mapping[str, Any]) -> list[str]:
+    """The names of the modules in the order in which they give something."""
     order: list[str] = []
 
-    def noting(path: str) -> Any:
-        return lambda *_: order.append(path)
+    def noting(name: str) -> Any:
+        return lambda *_: order.append(name)
 
-    last = architecture.depth(model) - 1
     with undisturbed(model) as handles, torch.no_grad():
-        handles.append(architecture.block(model, last).register_forward_hook(noting("")))
-        for path in norms:
-            handles.append(model.get_submodule(path).register_forward_hook(noting(path)))
-        model(**_tokens(model))
-    return order[order.index("") + 1 :]
+        for name, module in modules.items():
+            handles.append(module.register_forward_hook(noting(name)))
+        model(**tokens(model))
+    return order
 
 
 def _with_arrival(architecture: Architecture, model: Any) -> Architecture:
@@ -338,47 +334,3 @@ def _with_arrival(architecture: Architecture, model: Any) -> Architecture:
             f"says so, but {', '.join(named) or 'none'}",
         )
     return replace(architecture, factor=named[0])
-
-
-def _narrow(config: Any) -> Any | None:
-    """A random model like the config's but with few heads and a small vocabulary, or None."""
-    from transformers import AutoModelForCausalLM
-
-    try:
-        with _own_seed():
-            model = AutoModelForCausalLM.from_config(_narrowed(config), trust_remote_code=False)
-        model = model.float().eval().requires_grad_(False)
-        with torch.no_grad():
-            model(**_tokens(model))
-    except Exception:  # whatever a family demands of its sizes
-        return None
-    return model
-
-
-def _narrowed(config: Any) -> Any:
-    """Heads keep their size, since rotary embeddings may be cut to it; blocks keep their number,
-    since a config may describe each.
-    """
-    heads, hidden = config.num_attention_heads, config.hidden_size
-    grouped = getattr(config, "num_key_value_heads", None) or heads
-    size = getattr(config, "head_dim", None) or hidden // heads
-    few = max(1, heads // grouped)
-    sizes = {hidden: few * size, inner_size(config): 2 * few * size, config.vocab_size: 64}
-    small = deepcopy(config)
-    for name, value in config.to_dict().items():
-        if type(value) is int and value in sizes:
-            setattr(small, name, sizes[value])
-        elif name.endswith("token_id") and value is not None:
-            setattr(small, name, 0)
-    small.num_attention_heads = few
-    if hasattr(config, "num_key_value_heads"):
-        small.num_key_value_heads = 1
-    return small
-
-
-@contextmanager
-def _own_seed() -> Iterator[None]:
-    """Random weights that are always the same; the global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield

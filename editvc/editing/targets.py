@@ -13,8 +13,10 @@ context. It ends when the loss falls below v_loss_threshold, or after v_num_grad
 token rather than the prompt's, are those of MEMIT's published code; the words "is a" after the
 subject therefore change nothing but how its last token is cut.
 
-Where a norm stands behind the down projection of a family, h is that one's own output, as in ROME,
-and not the block's (:meth:`editvc.editing.architectures.Architecture.aimed`).
+ROME's targets are for the output of the down projection itself, and so is h; so it is for every
+method where a norm stands behind the down projection of a family
+(:meth:`editvc.editing.architectures.Architecture.within`). PMET searches for a second vector, added
+to the attention's output, with a decay and a limit of its own, and keeps the first.
 
 With a ``shaping`` B (u, u) the search runs over y with ``delta = B y``, and |y| takes the place of
 |delta| in the decay and the limit: directions in which the model is sensitive get short steps.
@@ -183,7 +185,7 @@ def batches(edits: Sequence[Edit], config: Any, memory: int) -> Iterator[list[Ed
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class Wanted:
     """Where target tokens are predicted: flat lists over ``row``, tail ``column``, ``token``."""
 
     row: Tensor
@@ -192,7 +194,8 @@ class _Wanted:
     weight: Tensor
 
     @classmethod
-    def of(cls, rows: Sequence[Traced], device: Any) -> _Wanted:
+    def of(cls, rows: Sequence[Traced], device: Any) -> Wanted:
+        """All target tokens of rows whose tails begin at ``subject``."""
         found = [
             (index, at - 1 - row.subject, row.ids[at], 1 / (len(row.ids) - row.target))
             for index, row in enumerate(rows)
@@ -206,12 +209,13 @@ class _Wanted:
             torch.tensor(weight, dtype=torch.float64, device=device),
         )
 
-    def pick(self, index: Tensor, rows: int) -> _Wanted:
+    def pick(self, index: Tensor, rows: int) -> Wanted:
+        """The same for a choice of ``rows``, in that order."""
         place = torch.full((rows,), -1, dtype=torch.long, device=index.device)
         place[index] = torch.arange(len(index), device=index.device)
         row = place[self.row]
         kept = row >= 0
-        return _Wanted(row[kept], self.column[kept], self.token[kept], self.weight[kept])
+        return Wanted(row[kept], self.column[kept], self.token[kept], self.weight[kept])
 
 
 class _Batch:
@@ -234,10 +238,11 @@ class _Batch:
             architecture,
             [Row(row.ids[:-1], row.subject) for row in rows],
             layer,
+            recipe.row.target,
             recipe.layers,
         )
         device = self.tails.hidden.device
-        self.wanted = _Wanted.of(rows, device)
+        self.wanted = Wanted.of(rows, device)
         self.subjects: Tails | None = None
         if recipe.kl_factor:
             self.subjects = run_tails(
@@ -245,12 +250,13 @@ class _Batch:
                 architecture,
                 [Row(edit.subject.ids, edit.subject.subject) for edit in edits],
                 layer,
+                recipe.row.target,
             )
         self.base_log_probs: Tensor | None = None
         self.live = torch.arange(len(edits), device=device)
         work = torch.promote_types(self.tails.hidden.dtype, torch.float32)
-        self.hidden = self.tails.first[:: self.contexts].to(work)
-        self.norms = self.hidden.norm(dim=1)
+        self.hidden = self.tails.aimed[:: self.contexts].to(work)
+        self.norms = self.hidden.norm(dim=2)
         self.shaping = None if shaping is None else shaping.to(device, work)
         self.keys = {
             layer: over_contexts(keys.to(work), self.contexts)
@@ -288,13 +294,13 @@ class _Batch:
             (free.grad,) = torch.autograd.grad(loss.sum(), free)
             adam.step()
             with torch.no_grad():
-                norm = free.norm(dim=1)
-                free *= torch.where(norm > limit, limit / norm, torch.ones_like(norm))[:, None]
+                norm = free.norm(dim=2)
+                free *= torch.where(norm > limit, limit / norm, torch.ones_like(norm))[..., None]
             self._drop(ended)
         return [target for target in found if target is not None]
 
     def _delta(self, free: Tensor) -> Tensor:
-        """What is added to the hidden states, (n, u), for the free variables (n, u)."""
+        """What is added to the hidden states, (n, parts, u), for free variables of that shape."""
         return free if self.shaping is None else free @ self.shaping.T
 
     def _loss(self, free: Tensor) -> tuple[Tensor, Tensor]:
@@ -313,7 +319,8 @@ class _Batch:
         by_row = torch.zeros(out.shape[0], dtype=each.dtype, device=each.device)
         by_row = by_row.index_add(0, wanted.row, each * wanted.weight.to(each.dtype))
         nll = by_row.view(-1, self.contexts)
-        decay = self.recipe.v_weight_decay * held.norm(dim=1) / self.norms[self.live] ** 2
+        lengths = held.norm(dim=2) / self.norms[self.live] ** 2
+        decay = self.recipe.v_weight_decay * lengths.sum(dim=1)
         loss = nll.mean(dim=1) + self._divergence(mine) + decay
         return loss, torch.exp(-nll.detach()).mean(dim=1)
 
@@ -332,8 +339,8 @@ class _Batch:
 
     def _target(self, edit: int, free: Tensor, figures: dict[str, float]) -> Target:
         return Target(
-            self._delta(free[edit].detach().clone()),
-            self.hidden[edit],
+            self._delta(free[edit].detach().clone())[0],
+            self.hidden[edit, 0],
             {layer: keys[edit] for layer, keys in self.keys.items()},
             figures,
         )

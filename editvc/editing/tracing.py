@@ -4,28 +4,37 @@ Positions come from the fast tokenizer's ``offset_mapping`` on the whole text, n
 the tokens of its parts. Two rules decide everything:
 
 - The subject's last token is the last token that covers the subject's last character. A character
-  of several bytes may be spread over several tokens: the last of them.
+  of several bytes may be spread over several tokens: the last of them. An accent that the tokenizer
+  joins to its letter is covered by the letter's token.
 - The target's tokens begin with the first that covers a character after the prompt, the joining
   space included: what a generation has to say. Where the tokenizer merges across the boundary, the
   merged token is the target's.
 
 Space policy: prompt and target are joined by one space, unless the prompt ends or the target
 begins with white space, or both sides of the boundary are written in a script without spaces
-between words (Han, kana, Thai, Lao, Khmer, Burmese). Special tokens: whatever the tokenizer puts
-in front by itself (a BOS) stays, what it appends (an EOS) is dropped.
+between words (Han, kana, Thai, Lao, Khmer, Burmese), their full-width punctuation included.
+Special tokens: whatever the tokenizer puts in front by itself (a BOS) stays, what it appends (an
+EOS) is dropped.
+
+A prompt that is a whole turn of the tokenizer's chat template (:mod:`.chat`) brings its special
+tokens with it, so the tokenizer adds none; the template says what stands before an answer; and a
+context stands inside the turn, before the user's words.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from editvc.editing.chat import turn_in
 from editvc.errors import EditvcError
 
 PLACEHOLDER = "{}"
-_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
+_UNSPACED = (
+    "CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "IDEOGRAPHIC", "FULLWIDTH",
+)  # fmt: skip
 
 
 class TracingError(EditvcError):
@@ -64,6 +73,21 @@ class Request:
     def question(self) -> str:
         """The prompt with the subject filled in."""
         return self.prompt.replace(PLACEHOLDER, self.subject, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """A request's text, and where in it: contexts go, subject and question end, the target begins.
+
+    ``special`` tells whether the tokenizer adds its special tokens.
+    """
+
+    text: str
+    inset: int
+    subject_end: int
+    question_end: int
+    target_at: int
+    special: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +141,18 @@ def trace(
     :class:`MergedBoundaryError` and :class:`SlowTokenizerError`.
     """
     require_offsets(tokenizer)
-    texts: list[str] = []
-    marks: list[tuple[Request, int, int, int]] = []
+    layouts: list[_Layout] = []
     for request in requests:
-        body, places = _layout(request)
-        for context in contexts:
-            before, after = context.split(PLACEHOLDER, 1)
-            if after:
-                raise TracingError(request.subject, f"text after the prompt in context {context!r}")
-            texts.append(before + body)
-            subject_end, question_end, target_at = (len(before) + place for place in places)
-            marks.append((request, subject_end, question_end, target_at))
-    if not texts:
+        layout = _layout(tokenizer, request)
+        layouts += [_within(layout, context, request) for context in contexts]
+    if not layouts:
         return []
-    encoded = _encode(tokenizer, texts)
-    traced = [_place(ids, spans, *mark) for (ids, spans), mark in zip(encoded, marks, strict=True)]
+    encoded = _encode(tokenizer, [(one.text, one.special) for one in layouts])
     width = len(contexts)
+    traced = [
+        _place(ids, spans, requests[place // width], layout)
+        for place, ((ids, spans), layout) in enumerate(zip(encoded, layouts, strict=True))
+    ]
     return [traced[start : start + width] for start in range(0, len(traced), width)]
 
 
@@ -146,9 +166,9 @@ def subject_tokens(tokenizer: Any, texts: Sequence[tuple[str, int]]) -> list[Tra
         return []
     traced = []
     for (ids, spans), (text, end) in zip(
-        _encode(tokenizer, [text for text, _ in texts]), texts, strict=True
+        _encode(tokenizer, [(text, True) for text, _ in texts]), texts, strict=True
     ):
-        last = _covering(spans, _last_character(text, end))
+        last = _covering_last(spans, 0, _last_character(text, end) + 1)
         if last is None:
             raise SubjectNotInPromptError(text, "its last character is in no token")
         traced.append(Traced(ids[: last + 1], last, last + 1))
@@ -157,7 +177,7 @@ def subject_tokens(tokenizer: Any, texts: Sequence[tuple[str, int]]) -> list[Tra
 
 def leading_tokens(tokenizer: Any) -> tuple[int, ...]:
     """The special tokens that the tokenizer puts in front of every text by itself."""
-    ((ids, spans),) = _encode(tokenizer, ["a"])
+    ((ids, spans),) = _encode(tokenizer, [("a", True)])
     first = next(i for i, (start, end) in enumerate(spans) if start < end)
     return ids[:first]
 
@@ -171,8 +191,7 @@ def marked_tokens(tokenizer: Any, request: Request) -> list[tuple[str, bool, boo
     ]
 
 
-def _layout(request: Request) -> tuple[str, tuple[int, int, int]]:
-    """The joined text; in it, the ends of subject and question and the start of the target."""
+def _layout(tokenizer: Any, request: Request) -> _Layout:
     if PLACEHOLDER not in request.prompt:
         raise SubjectNotInPromptError(
             request.subject,
@@ -181,27 +200,69 @@ def _layout(request: Request) -> tuple[str, tuple[int, int, int]]:
         )
     if not request.target.strip():
         raise EmptyTargetError(request.subject, "the target is empty")
-    text, target_at = joined(request.question, request.target)
-    subject_end = request.prompt.index(PLACEHOLDER) + len(request.subject.rstrip())
-    return text, (subject_end, len(request.question), target_at)
+    question, target = request.question, request.target
+    turn = turn_in(tokenizer, question)
+    if turn is None or turn.lead is None or target[:1].isspace():
+        text, target_at = joined(question, target)
+    else:
+        text, target_at = question + turn.lead + target, len(question) + len(turn.lead)
+    return _Layout(
+        text,
+        inset=len(turn.before) if turn is not None else 0,
+        subject_end=request.prompt.index(PLACEHOLDER) + len(request.subject.rstrip()),
+        question_end=len(question),
+        target_at=target_at,
+        special=turn is None,
+    )
+
+
+def _within(layout: _Layout, context: str, request: Request) -> _Layout:
+    """The layout with the words of a context before the user's."""
+    before, after = context.split(PLACEHOLDER, 1)
+    if after:
+        raise TracingError(request.subject, f"text after the prompt in context {context!r}")
+    return replace(
+        layout,
+        text=layout.text[: layout.inset] + before + layout.text[layout.inset :],
+        subject_end=layout.subject_end + len(before),
+        question_end=layout.question_end + len(before),
+        target_at=layout.target_at + len(before),
+    )
 
 
 def _encode(
-    tokenizer: Any, texts: Sequence[str]
+    tokenizer: Any, texts: Sequence[tuple[str, bool]]
 ) -> list[tuple[tuple[int, ...], list[tuple[int, int]]]]:
-    """Ids and character spans of every text, without what the tokenizer appends at the end."""
+    """Ids and character spans of every text, without what the tokenizer appends at the end.
+
+    Each text comes with whether the tokenizer adds its special tokens to it.
+    """
+    found: dict[int, tuple[tuple[int, ...], list[tuple[int, int]]]] = {}
+    for special in (True, False):
+        places = [place for place, (_, wanted) in enumerate(texts) if wanted is special]
+        tokens = _encode_alike(tokenizer, [texts[place][0] for place in places], special)
+        found.update(zip(places, tokens, strict=True))
+    return [found[place] for place in range(len(texts))]
+
+
+def _encode_alike(
+    tokenizer: Any, texts: list[str], special: bool
+) -> list[tuple[tuple[int, ...], list[tuple[int, int]]]]:
+    if not texts:
+        return []
     encoded = tokenizer(
-        list(texts), return_offsets_mapping=True, return_special_tokens_mask=True, padding=False
-    )
+        texts, return_offsets_mapping=True, return_special_tokens_mask=True, padding=False,
+        add_special_tokens=special,
+    )  # fmt: skip
     tokens = []
-    for ids, spans, special in zip(
+    for ids, spans, added in zip(
         encoded["input_ids"],
         encoded["offset_mapping"],
         encoded["special_tokens_mask"],
         strict=True,
     ):
         end = len(ids)
-        while end and special[end - 1] and spans[end - 1][0] == spans[end - 1][1]:
+        while end and added[end - 1] and spans[end - 1][0] == spans[end - 1][1]:
             end -= 1
         tokens.append((tuple(ids[:end]), [tuple(span) for span in spans[:end]]))
     return tokens
@@ -217,22 +278,30 @@ def _covering(spans: Sequence[tuple[int, int]], character: int) -> int | None:
     return covering[-1] if covering else None
 
 
+def _covering_last(spans: Sequence[tuple[int, int]], start: int, end: int) -> int | None:
+    """The last token of the last character in ``text[start:end]`` that is in any token.
+
+    An accent that the tokenizer writes together with its letter is in none itself.
+    """
+    found = (_covering(spans, character) for character in range(end - 1, start - 1, -1))
+    return next((token for token in found if token is not None), None)
+
+
 def _place(
     ids: tuple[int, ...],
     spans: list[tuple[int, int]],
     request: Request,
-    subject_end: int,
-    question_end: int,
-    target_at: int,
+    layout: _Layout,
 ) -> Traced:
-    if not spans or spans[-1][1] <= target_at:
+    if not spans or spans[-1][1] <= layout.target_at:
         raise EmptyTargetError(
             request.subject,
             f"the target {request.target!r} gives no token",
             hint="The tokenizer drops these characters; write the target in others.",
         )
-    target = next(i for i, (_, end) in enumerate(spans) if end > question_end)
-    last = _covering(spans, subject_end - 1)
+    target = next(i for i, (_, end) in enumerate(spans) if end > layout.question_end)
+    subject_start = layout.subject_end - len(request.subject.strip())
+    last = _covering_last(spans, subject_start, layout.subject_end)
     if last is None:
         raise SubjectNotInPromptError(request.subject, "its last character is in no token")
     if last >= target:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from editvc.editing.chat import turn_in
 from editvc.editing.passes import batches
 from editvc.editing.replay import padded_right
 from editvc.editing.tracing import Request, trace
@@ -51,7 +52,10 @@ def forced(model: Any, tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list
 
 def first_tokens(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[int]:
     """The token that the model would say first after each prompt."""
-    encoded = [tokenizer(prompt)["input_ids"] for prompt in prompts]
+    encoded = [
+        tokenizer(prompt, add_special_tokens=turn_in(tokenizer, prompt) is None)["input_ids"]
+        for prompt in prompts
+    ]
     results = [0] * len(prompts)
     for rows in _by_length(encoded):
         logits = _logits(model, [encoded[row] for row in rows])

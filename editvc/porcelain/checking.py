@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from editvc.core.facts import Fact
-from editvc.core.history import Entry
+from editvc.core.history import Entry, Tree
 from editvc.core.ids import short
+from editvc.core.patch_recipes import AnyRecipe
 from editvc.core.recipe import Recipe
 from editvc.editing.diagnostics import leverage
 from editvc.editing.health import LayerHealth, Reference, layer_health, outliers, verdict
@@ -46,17 +47,39 @@ class Attenuated:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """What is in codebooks and not in the weights: ``facts``, and the ``keys`` that answer them.
+
+    ``lost`` are facts whose own prompt no longer finds their answer: a fact with another target
+    came too close, and the two shared the distance between them.
+    """
+
+    facts: int
+    keys: int
+    lost: tuple[Fact, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``health --json``."""
+        return {"facts": self.facts, "keys": self.keys, "lost": [fact.id for fact in self.lost]}
+
+
+@dataclass(frozen=True, slots=True)
 class HealthReport:
     """Figures per layer, the verdict and its reasons, and the figures of every commit so far.
 
-    ``trend`` has (commit number, its figures), oldest first.
+    ``codebook`` counts what is not in the weights, which all else is about. ``trend`` has (commit
+    number, its figures), oldest first. ``others`` are changed weights that no figure judges, with
+    the Frobenius norm of their change: those that are no down projection of a layer with
+    statistics, which patches reach.
     """
 
     verdict: str
     reasons: tuple[str, ...]
     layers: tuple[LayerHealth, ...]
     worst: tuple[Attenuated, ...]
+    codebook: Beside
     trend: tuple[tuple[int, dict[str, float]], ...]
+    others: tuple[tuple[str, float], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``health --json``."""
@@ -65,7 +88,9 @@ class HealthReport:
             "reasons": list(self.reasons),
             "layers": [layer.to_json() for layer in self.layers],
             "attenuated": [one.to_json() for one in self.worst],
+            "codebook": self.codebook.to_json(),
             "trend": [{"number": number} | figures for number, figures in self.trend],
+            "others": dict(self.others),
         }
 
     def summary_figures(self) -> dict[str, float]:
@@ -78,14 +103,21 @@ class HealthReport:
 
 
 def check_health(repo: Repo, revision: str) -> HealthReport:
-    """Judge the weights of a revision by the thresholds of config.toml."""
+    """Judge the weights of a revision by the thresholds of config.toml.
+
+    A layer that no statistics cover, as where a patch is, cannot be judged: that is a warning.
+    """
     plumbing, maker = repo.repository, repo.materialiser
     tree = tree_at(repo, revision)
     delta, groups = maker.delta(tree), maker.groups(tree)
     entries = [entry for group in groups for entry in group.entries]
     recipes = [group.recipe for group in groups]
-    layers, worst = [], []
+    layers, worst, others = [], [], dict(delta.weights)
+    blind = _blind([layer for layer in delta.layers if not maker.covers(layer, recipes)])
     for layer, factored in sorted(delta.layers.items()):
+        if not maker.covers(layer, recipes):
+            others[maker.architecture.weight_name(layer)] = factored
+            continue
         in_layer = [group for group in groups if layer in group.systems]
         figures = layer_health(
             layer,
@@ -100,11 +132,22 @@ def check_health(repo: Repo, revision: str) -> HealthReport:
         worst += [(layer, kept, here[index]) for index, kept in figures.worst]
     judged = verdict(layers, plumbing.config.health)
     return HealthReport(
-        verdict=judged.level,
-        reasons=judged.reasons,
+        verdict="warn" if blind and judged.level == "ok" else judged.level,
+        reasons=judged.reasons + blind,
         layers=tuple(layers),
         worst=_named(repo, worst) if entries else (),
+        codebook=_beside(repo, tree),
         trend=_trend(repo, revision),
+        others=tuple((name, others[name].frobenius()) for name in sorted(others)),
+    )
+
+
+def _blind(layers: Sequence[int]) -> tuple[str, ...]:
+    if not layers:
+        return ()
+    return (
+        f"layers {list(layers)} are changed and not judged: no statistics cover them "
+        "(`editvc stats compute` takes them for the layers of config.toml)",
     )
 
 
@@ -121,6 +164,17 @@ def _named(repo: Repo, worst: Sequence[tuple[int, float, Entry]]) -> tuple[Atten
     )
 
 
+def _beside(repo: Repo, tree: Tree) -> Beside:
+    maker = repo.materialiser
+    books, entries = maker.codebooks(tree), maker.in_codebooks(tree)
+    lost = [
+        repo.repository.read_fact(entry.fact)
+        for entry, element in zip(entries, maker.codebook_entries(entries), strict=True)
+        if not any(book.answers(element) for book in books)
+    ]
+    return Beside(len(entries), sum(map(len, books)), tuple(lost))
+
+
 def _trend(repo: Repo, revision: str) -> tuple[tuple[int, dict[str, float]], ...]:
     plumbing = repo.repository
     if revision == "HEAD" and plumbing.refs.head().commit is None:
@@ -133,13 +187,16 @@ def _trend(repo: Repo, revision: str) -> tuple[tuple[int, dict[str, float]], ...
 
 
 def unusual(
-    repo: Repo, recipe: Recipe, facts: Sequence[Fact], entries: Sequence[Entry]
+    repo: Repo, recipe: AnyRecipe, facts: Sequence[Fact], entries: Sequence[Entry]
 ) -> tuple[str, ...]:
     """Warnings, in words, for new edits that look like disabling ones, each at its worst layer.
 
-    What is typical are the medians over the live edits and the new ones together.
+    What is typical are the medians over the live edits and the new ones together. Patches have
+    neither leverage nor residual.
     """
     maker = repo.materialiser
+    if not isinstance(recipe, Recipe) or len(maker.located(entries)) < len(entries):
+        return ()
     _, tree = head_of(repo)
     live = [group.entries for group in maker.groups(tree) if group.recipe.id == recipe.id]
     both = [*entries, *(entry for one in live for entry in one)]
@@ -147,7 +204,7 @@ def unusual(
         return ()
     warnings: dict[int, str] = {}
     for layer, edits in maker.stacked(recipe, both).items():
-        leverages = leverage(maker.whitening(recipe, layer).whiten(edits.keys))
+        leverages = leverage(maker.guard(recipe, layer).whiten(edits.keys))
         norms = torch.linalg.vector_norm(edits.residuals, dim=0)
         typical = Reference.of(leverages, norms)
         assert typical is not None, "there are edits, so they have medians"

@@ -10,12 +10,13 @@ from editvc.core.facts import Fact
 from editvc.core.formats import SourcedFact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, short
-from editvc.core.recipe import Recipe
-from editvc.editing.locate import Located, Request, knows, locate
-from editvc.editing.tracing import TracingError, trace
+from editvc.core.patch_recipes import AnyRecipe
+from editvc.editing.locate import knows
+from editvc.editing.tracing import Request, TracingError, trace
 from editvc.errors import EditvcError
 from editvc.materialise import request_digest
 from editvc.porcelain.checking import unusual
+from editvc.porcelain.making import Made, make, make_in_sequence
 from editvc.porcelain.recording import (
     CommitResult,
     NothingToDo,
@@ -81,17 +82,20 @@ def commit(
     repo: Repo,
     facts: Sequence[SourcedFact],
     *,
+    recipe: AnyRecipe,
     message: str | None,
     author: str,
     supersede: bool,
+    sequential: bool = False,
     remark: Callable[[str], None] | None = None,
 ) -> CommitResult:
-    """Locate what is new and commit it on HEAD, all or nothing.
+    """Make an element of what is new and commit it on HEAD, all or nothing.
 
-    Starts again from the new HEAD where another process moved the branch meanwhile; what was
-    located is found in the store then. ``remark`` hears each warning once, before the branch moves.
+    ``sequential`` makes them on the weights of HEAD instead of the base's, as patches. Starts again
+    from the new HEAD where another process moved the branch meanwhile; what was made is found in
+    the store then. ``remark`` hears each warning once, before the branch moves.
     """
-    recipe, told = repo.recipe(), set[str]()
+    told = set[str]()
 
     def warn(text: str) -> None:
         if remark is not None and text not in told:
@@ -100,7 +104,7 @@ def commit(
 
     for _ in range(ATTEMPTS):
         try:
-            return _attempt(repo, recipe, facts, message, author, supersede, warn)
+            return _attempt(repo, recipe, facts, message, author, supersede, sequential, warn)
         except BranchMoved as moved:
             last = moved
     raise last
@@ -108,17 +112,21 @@ def commit(
 
 def _attempt(
     repo: Repo,
-    recipe: Recipe,
+    recipe: AnyRecipe,
     facts: Sequence[SourcedFact],
     message: str | None,
     author: str,
     supersede: bool,
+    sequential: bool,
     warn: Callable[[str], None],
 ) -> CommitResult:
     head, tree = head_of(repo)
-    plan = make_plan(repo, tree, facts, supersede=supersede)
+    plan = make_plan(repo, tree, facts, recipe, supersede=supersede)
     plan.require_work()
-    entries = locate_alone(repo, recipe, plan.facts)
+    if sequential:
+        entries = make_sequential(repo, recipe, plan.facts, tree)
+    else:
+        entries = make_alone(repo, recipe, plan.facts)
     warnings = unusual(repo, recipe, plan.facts, entries)
     for text in warnings:
         warn(text)
@@ -128,7 +136,9 @@ def _attempt(
     return replace(result, skipped=plan.skipped, warnings=warnings)
 
 
-def make_plan(repo: Repo, tree: Tree, facts: Sequence[SourcedFact], *, supersede: bool) -> Plan:
+def make_plan(
+    repo: Repo, tree: Tree, facts: Sequence[SourcedFact], recipe: AnyRecipe, *, supersede: bool
+) -> Plan:
     """Sort facts into those to commit, those to skip and those in conflict; nothing is written.
 
     Raises the tokenizer's errors for a subject or target that cannot be found in the tokens.
@@ -153,18 +163,21 @@ def make_plan(repo: Repo, tree: Tree, facts: Sequence[SourcedFact], *, supersede
             replacing.add(fact.slot)
         else:
             conflicts.append(SlotConflict(sourced.place, fact, held))
-    fresh = _unknown(repo, taken, replacing, skipped)
+    fresh = _unknown(repo, recipe, taken, replacing, skipped)
     return Plan(tuple(fresh), tuple(skipped), tuple(conflicts))
 
 
 def _unknown(
-    repo: Repo, taken: Sequence[SourcedFact], replacing: set[SlotId], skipped: list[Skipped]
+    repo: Repo,
+    recipe: AnyRecipe,
+    taken: Sequence[SourcedFact],
+    replacing: set[SlotId],
+    skipped: list[Skipped],
 ) -> list[Fact]:
     """Leave out what the base says already, unless it replaces an edit that says otherwise.
 
     What was located before was unknown then, and the base has not changed.
     """
-    recipe = repo.recipe()
     fresh = [one for one in taken if _stored(repo, recipe, one.fact) is None]
     if not fresh:
         return [one.fact for one in taken]
@@ -188,38 +201,58 @@ def _check_tokens(tokenizer: Any, sourced: SourcedFact) -> None:
         raise UntraceableFact(sourced.place, error) from error
 
 
-def _stored(repo: Repo, recipe: Recipe, fact: Fact) -> ObjectId | None:
-    digest = request_digest(repo.materialiser.base.id, recipe.id, fact)
+def _stored(
+    repo: Repo, recipe: AnyRecipe, fact: Fact, anchor: ObjectId | None = None
+) -> ObjectId | None:
+    digest = request_digest(repo.materialiser.base.id, recipe.id, fact, anchor)
     return repo.repository.index.located(digest)
 
 
-def is_stored(repo: Repo, recipe: Recipe, fact: Fact) -> bool:
+def is_stored(repo: Repo, recipe: AnyRecipe, fact: Fact) -> bool:
     """Whether the fact's numbers on this base with this recipe are in the store already."""
     return _stored(repo, recipe, fact) is not None
 
 
-def locate_alone(repo: Repo, recipe: Recipe, facts: Sequence[Fact]) -> list[Entry]:
-    """Entries of all facts: located once on this base with this recipe, and then for good."""
-    plumbing = repo.repository
-    missing = [fact for fact in facts if _stored(repo, recipe, fact) is None]
-    if missing:
+def make_alone(repo: Repo, recipe: AnyRecipe, facts: Sequence[Fact]) -> list[Entry]:
+    """Entries of all facts: made once on this base with this recipe, and then for good."""
+
+    def made(requests: Sequence[Request]) -> Sequence[Made]:
         model, tokenizer = repo.base_model()
-        requests = [Request(*fact.request) for fact in missing]
-        if repo.progress is not None:
-            repo.progress("targets", 0, len(missing))  # the first batch may take a minute
-        found = locate(
-            model,
-            tokenizer,
-            requests,
-            recipe,
-            repo.materialiser.whitenings(recipe),
-            shaping=repo.materialiser.shaping(recipe),
-            progress=repo.progress,
-        )
-        digests = [request_digest(repo.materialiser.base.id, recipe.id, fact) for fact in missing]
-        store_located(repo, recipe, found, [{"request": digest} for digest in digests])
-    stored = [_stored(repo, recipe, fact) for fact in facts]
-    written = plumbing.write_facts(facts)
+        return make(repo, model, tokenizer, requests, recipe)
+
+    return _entries(repo, recipe, facts, None, made)
+
+
+def make_sequential(
+    repo: Repo, recipe: AnyRecipe, facts: Sequence[Fact], tree: Tree
+) -> list[Entry]:
+    """Entries of patches that were made on the weights of ``tree``: nothing but the papers' way.
+
+    Taking one out again takes out what it added then; what was made on top of it stays.
+    """
+
+    def made(requests: Sequence[Request]) -> Sequence[Made]:
+        with repo.edited(tree) as (model, tokenizer):
+            return make_in_sequence(repo, model, tokenizer, requests, recipe)
+
+    return _entries(repo, recipe, facts, repo.repository.write(tree), made)
+
+
+def _entries(
+    repo: Repo,
+    recipe: AnyRecipe,
+    facts: Sequence[Fact],
+    anchor: ObjectId | None,
+    made: Callable[[Sequence[Request]], Sequence[Made]],
+) -> list[Entry]:
+    missing = [fact for fact in facts if _stored(repo, recipe, fact, anchor) is None]
+    if missing:
+        base = repo.materialiser.base.id
+        found = made([Request(*fact.request) for fact in missing])
+        digests = [request_digest(base, recipe.id, fact, anchor) for fact in missing]
+        store_made(repo, recipe, found, [{"request": digest} for digest in digests])
+    stored = [_stored(repo, recipe, fact, anchor) for fact in facts]
+    written = repo.repository.write_facts(facts)
     return [
         Entry(fact.slot, identifier, located)
         for fact, identifier, located in zip(facts, written, stored, strict=True)
@@ -227,27 +260,23 @@ def locate_alone(repo: Repo, recipe: Recipe, facts: Sequence[Fact]) -> list[Entr
     ]
 
 
-def store_located(
-    repo: Repo, recipe: Recipe, located: Sequence[Located], origins: Sequence[dict[str, Any]]
+def store_made(
+    repo: Repo, recipe: AnyRecipe, made: Sequence[Made], origins: Sequence[dict[str, Any]]
 ) -> list[ObjectId]:
-    """Write located edits, each with its origin beside base and recipe.
+    """Write elements, each with its origin beside base and recipe.
 
-    An origin with a ``request`` is found again and never located twice. A squash's has a
-    ``batch`` instead: the facts in whose company the numbers were found.
+    An origin with a ``request`` is found again and never made twice. A squash's has a ``batch``
+    instead: the facts in whose company the numbers were found.
     """
     plumbing = repo.repository
-    shared = {
-        "kind": "located",
-        "base": repo.materialiser.base.id,
-        "recipe": plumbing.write(recipe),
-    }
+    shared = {"base": repo.materialiser.base.id, "recipe": plumbing.write(recipe)}
     return plumbing.write_located(
-        one.to_bytes(shared | origin) for one, origin in zip(located, origins, strict=True)
+        one.to_bytes(shared | origin) for one, origin in zip(made, origins, strict=True)
     )
 
 
 def _default_message(facts: Sequence[Fact]) -> str:
-    first = f"{facts[0].question} {facts[0].target_new}"
+    first = " ".join(f"{facts[0].question} {facts[0].target_new}".split())
     return first if len(facts) == 1 else f"{first}, and {len(facts) - 1} more"
 
 

@@ -23,7 +23,7 @@ def compact(repo: Repo, restraint: Restraint, *, message: str | None, author: st
     if tree.restraint == wanted:
         raise NothingToDo(
             "HEAD is under this restraint already",
-            hint="Name another --alpha, --rank or --energy; --off lifts the restraint.",
+            hint="Name other numbers (`editvc compact --help`); --off lifts the restraint.",
         )
     return advance(
         repo,
@@ -38,4 +38,8 @@ def compact(repo: Repo, restraint: Restraint, *, message: str | None, author: st
 def _message(restraint: Restraint | None) -> str:
     if restraint is None:
         return "Lift the restraint"
-    return "Restrain: " + ", ".join(f"{k} {v:g}" for k, v in restraint.to_json().items())
+    words = [
+        f"{name} {value if isinstance(value, int) else format(value, 'g')}"
+        for name, value in restraint.to_json().items()
+    ]
+    return "Restrain: " + ", ".join(words)

@@ -21,6 +21,22 @@ if TYPE_CHECKING:
 FORMATS = ("hf", "lora", "delta")
 
 
+class NotInWeights(EditvcError):
+    """A revision of which ``facts`` are in codebooks, which no file of weights can hold."""
+
+    def __init__(self, revision: str, facts: int) -> None:
+        count = "1 fact" if facts == 1 else f"{facts} facts"
+        super().__init__(
+            f"weights cannot hold a codebook, and {count} of {revision} "
+            f"{'is' if facts == 1 else 'are'} in one (method grace)",
+            hint="Revert them (`editvc revert FACT`), commit them with another method (`editvc "
+            "commit --method memit`, after the revert), or load the revision in Python with "
+            f"`editvc.Repo(...).load_model({revision!r})`.",
+        )
+        self.revision = revision
+        self.facts = facts
+
+
 @dataclass(frozen=True, slots=True)
 class Export:
     """What ``export`` wrote and how it was checked.
@@ -63,9 +79,10 @@ def export(
     """Write a revision to ``target``.
 
     ``documents`` may be called with the base's and the result's digests and the touched tensors,
-    and returns further files for the folder (card, ledger, lock).
+    and returns further files for the folder (card, ledger, lock). Raises :class:`NotInWeights`.
     """
     tree = tree_at(repo, revision)
+    require_in_weights(repo, revision)
     if format == "delta":
         return _export_delta(repo, target, tree, replace, documents)
     from editvc.porcelain import exporting_models as models
@@ -77,6 +94,17 @@ def export(
     raise EditvcError(f"unknown export format {format!r}", hint="Formats: " + ", ".join(FORMATS))
 
 
+def require_in_weights(repo: Repo, revision: str) -> None:
+    """Raise :class:`NotInWeights` where facts of a revision are in codebooks; reads no tensor."""
+    plumbing = repo.repository
+    unborn = revision == "HEAD" and plumbing.refs.head().commit is None
+    commit = None if unborn else plumbing.revisions.resolve(revision)
+    if commit is None:
+        return
+    if facts := int(dict(plumbing.graph.row(commit).health).get("codebook", 0)):
+        raise NotInWeights(revision, facts)
+
+
 def _export_delta(repo: Repo, target: Path, tree: Tree, replace: bool, documents: Any) -> Export:
     """Without torch where a commit left the file of this tree in the cache."""
     data = delta_file(repo, tree)
@@ -84,10 +112,12 @@ def _export_delta(repo: Repo, target: Path, tree: Tree, replace: bool, documents
     base_model = repo.repository.read_base()
     architecture = architecture_of(base_model.model_type, base_model.architecture)
 
-    def touched(ranks: Iterable[int]) -> tuple[str, ...]:
-        return tuple(architecture.weight_name(layer) for layer in ranks)
+    def touched(ranks: Iterable[str]) -> tuple[str, ...]:
+        return tuple(
+            architecture.weight_name(int(one)) if one.isdecimal() else one for one in ranks
+        )
 
-    def with_documents(ranks: dict[int, int]) -> Mapping[str, str | bytes]:
+    def with_documents(ranks: dict[str, int]) -> Mapping[str, str | bytes]:
         from editvc.editing.checkpoint import Checkpoint, weights_digest
 
         base = weights_digest(Checkpoint(repo.materialiser.folder).digests())
@@ -97,4 +127,14 @@ def _export_delta(repo: Repo, target: Path, tree: Tree, replace: bool, documents
         target, data, replace=replace, documents=with_documents if documents else None
     )
     note = "the factors of each layer: W' = W + left @ right, W as hidden x inner"
-    return Export("delta", target, None, digest, touched(ranks), (), (note,))
+    return Export("delta", target, None, digest, touched(ranks), (), (note, *rank_notes(tree)))
+
+
+def rank_notes(tree: Tree) -> tuple[str, ...]:
+    """What a user of the factors should know of their rank."""
+    if tree.restraint is None or not tree.restraint.chooses_entries:
+        return ()
+    return (
+        "the restraint keeps single entries, so the factors have full rank "
+        "and are larger than the weights themselves",
+    )

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch.nn import Embedding
+
 from editvc.core.facts import Fact
 from editvc.core.history import Tree
 from editvc.editing.checkpoint import Checkpoint, weights_digest
+from editvc.editing.delta import Delta
 from editvc.editing.loading import edited, generate
 from editvc.errors import EditvcError
-from editvc.porcelain.exporting import Export
+from editvc.porcelain.exporting import Export, rank_notes
 from editvc.porcelain.reading import live_facts
 from editvc.publish.export import Exported, changes_of, export_hf
-from editvc.publish.lora import Adapter, export_lora
+from editvc.publish.lora import Adapter, AdapterError, export_lora
 from editvc.publish.verify import verify_adapter, verify_reload
 
 if TYPE_CHECKING:
@@ -82,6 +85,7 @@ def export_adapter(
 ) -> Export:
     """An adapter; uncut, loaded with PEFT and compared. Raises :class:`ReloadDiffers`."""
     maker = repo.materialiser
+    _require_linear(repo, maker.delta(tree))
     base_digest = weights_digest(Checkpoint(maker.folder).digests())
 
     def touched(made: Adapter) -> tuple[str, ...]:
@@ -122,7 +126,19 @@ def export_adapter(
         )
     else:
         checks = (f"loaded with PEFT: largest difference of a logit {worst[0]:.2g}",)
-    return Export("lora", target, base_digest, done.digest, touched(done), checks, ())
+    notes = rank_notes(tree)
+    return Export("lora", target, base_digest, done.digest, touched(done), checks, notes)
+
+
+def _require_linear(repo: Repo, delta: Delta) -> None:
+    """An import may have changed the embedding, which is a matrix but no linear module."""
+    for name in delta.weights:
+        module = repo.base_model()[0].get_submodule(name.rpartition(".")[0])
+        if isinstance(module, Embedding):
+            raise AdapterError(
+                f"'{name}' is changed, and LoRA reaches the weights of linear modules only",
+                hint="Export it as hf or delta.",
+            )
 
 
 def _asked(repo: Repo, revision: str) -> list[Fact]:

@@ -10,13 +10,15 @@ from editvc.core.facts import Fact
 from editvc.core.formats import SourcedFact
 from editvc.core.history import Restraint
 from editvc.core.ids import SlotId
+from editvc.core.patch_recipes import AnyRecipe
+from editvc.core.recipe import Recipe
 from editvc.editing.locate import estimate_memory
 from editvc.editing.tracing import Request, marked_tokens
 from editvc.porcelain.committing import is_stored, make_plan
 from editvc.porcelain.reading import FactChanges, fact_changes_of
 from editvc.porcelain.recording import Skipped, head_of
-from editvc.porcelain.reverting import nothing_left, revert_changes
-from editvc.porcelain.squashing import brought_in
+from editvc.porcelain.reverting import undo
+from editvc.porcelain.squashing import brought_in, squashable
 
 if TYPE_CHECKING:
     from editvc.porcelain.repo import Repo
@@ -73,12 +75,13 @@ class Preview:
         }
 
 
-def preview(repo: Repo, facts: Sequence[SourcedFact], *, supersede: bool) -> Preview:
+def preview(
+    repo: Repo, facts: Sequence[SourcedFact], *, recipe: AnyRecipe, supersede: bool
+) -> Preview:
     """What ``commit`` would do with ``facts`` on HEAD."""
     _, tree = head_of(repo)
-    plan = make_plan(repo, tree, facts, supersede=supersede)
+    plan = make_plan(repo, tree, facts, recipe, supersede=supersede)
     model, tokenizer = repo.base_model()
-    recipe = repo.recipe()
     shown = [
         FactPreview(
             fact,
@@ -89,22 +92,26 @@ def preview(repo: Repo, facts: Sequence[SourcedFact], *, supersede: bool) -> Pre
         for fact in plan.facts
     ]
     fresh = [Request(*one.fact.request) for one in shown if not one.stored]
-    memory = estimate_memory(model.config, tokenizer, fresh, recipe)
+    memory = 0
+    if isinstance(recipe, Recipe):
+        memory = estimate_memory(model.config, tokenizer, fresh, recipe)
     conflicts = tuple(str(conflict) for conflict in plan.conflicts)
     return Preview(tuple(shown), plan.skipped, conflicts, memory)
 
 
 @dataclass(frozen=True, slots=True)
 class RevertPreview:
-    """The facts that a revert would take out, bring back or change."""
+    """The facts and patches that a revert would take out, bring back or change."""
 
     changes: FactChanges
 
     def summary(self) -> str:
         """In words."""
-        lines = [f"- {fact.question} -> {fact.target_new}" for fact in self.changes.removed]
-        lines += [f"+ {fact.question} -> {fact.target_new}" for fact in self.changes.added]
-        lines += [f"~ {new.question} -> {new.target_new}" for _, new in self.changes.changed]
+        lines = [f"- {fact.line}" for fact in self.changes.removed]
+        lines += [f"+ {fact.line}" for fact in self.changes.added]
+        lines += [f"~ {new.line}" for _, new in self.changes.changed]
+        lines += [f"- patch {patch}" for patch in self.changes.left_out]
+        lines += [f"+ patch {patch}" for patch in self.changes.imported]
         return "\n".join([*lines, "nothing was written"])
 
     def to_json(self) -> dict[str, Any]:
@@ -115,13 +122,9 @@ class RevertPreview:
 def preview_revert(repo: Repo, target: str) -> RevertPreview:
     """What ``revert`` would do on HEAD."""
     _, tree = head_of(repo)
-    changes, what = revert_changes(repo, tree, target)
-    if not changes:
-        raise nothing_left(what)
-    live = repo.repository.edits_of(tree)
-    return RevertPreview(
-        fact_changes_of(repo, ((live.get(slot), after) for slot, after in sorted(changes.items())))
-    )
+    undone, live = undo(repo, tree, target), repo.repository.edits_of(tree)
+    steps = [(live.get(slot), after) for slot, after in sorted(undone.slots.items())]
+    return RevertPreview(fact_changes_of(repo, steps, tree.patches, undone.patches))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,8 @@ def preview_squash(repo: Repo, revisions: str) -> SquashPreview:
     commits = plumbing.revisions.resolve_range(revisions)
     parents = plumbing.read_commit(commits[0]).parents
     before = plumbing.tree_of(parents[0] if parents else None)
-    return SquashPreview(len(commits), len(brought_in(repo, before, plumbing.tree_of(commits[-1]))))
+    entries = brought_in(repo, before, plumbing.tree_of(commits[-1]))
+    return SquashPreview(len(commits), sum(len(group) for _, group in squashable(repo, entries)))
 
 
 @dataclass(frozen=True, slots=True)

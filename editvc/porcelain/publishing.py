@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from editvc.core.facts import Fact
 from editvc.core.history import Entry
 from editvc.core.ids import ObjectId, short
-from editvc.core.recipe import Recipe
+from editvc.core.patch_recipes import AnyRecipe
 from editvc.errors import GateError
 from editvc.porcelain.checking import HealthReport, check_health
-from editvc.porcelain.exporting import Export, export
+from editvc.porcelain.exporting import Export, export, require_in_weights
 from editvc.porcelain.ledger import origins
+from editvc.porcelain.reading import live_patch
 from editvc.publish.card import CardInput, LedgerRow, hub_id, ledger_jsonl, render_card
 from editvc.publish.export import LEDGER, LOCK
 from editvc.publish.hub import publish as push
@@ -71,7 +72,12 @@ def publish(
     token: str | None = None,
     endpoint: str | None = None,
 ) -> Published:
-    """Push a revision to ``repo_id``. Raises :class:`HealthRefused` unless healthy or forced."""
+    """Push a revision to ``repo_id``.
+
+    Raises :class:`HealthRefused` unless healthy or forced, and
+    :class:`editvc.porcelain.exporting.NotInWeights`.
+    """
+    require_in_weights(repo, revision)
     # One commit from here on: what is judged is what is pushed, wherever HEAD goes meanwhile.
     commit = repo.repository.revisions.commit(revision)
     health = check_health(repo, commit)
@@ -132,6 +138,8 @@ def _documents(
         )
         for entry, brought in origins(repo, commit).values()
     ]
+    imported = plumbing.read_tree(row.tree).patches
+    patches = [live_patch(repo, one).to_json() for one in imported]
     recipes = [plumbing.read_recipe(one) for one in sorted({one.origin["recipe"] for one in live})]
     ledger = [
         LedgerRow(
@@ -161,6 +169,7 @@ def _documents(
         reasons=health.reasons,
         health=health.summary_figures(),
         touched=touched,
+        patches=patches,
         rebuild=(f"editvc export {short(commit)} --to DIR --format {format}",),
     )
     export = {"format": format, "digest": digest, "base_digest": base_digest}
@@ -169,15 +178,16 @@ def _documents(
     return {
         "README.md": render_card(card, base_card=base_card),
         LEDGER: ledger_jsonl(ledger),
-        LOCK: _lock(repo, row.tree, recipes, live, export).to_bytes(),
+        LOCK: _lock(repo, row.tree, recipes, live, patches, export).to_bytes(),
     }
 
 
 def _lock(
     repo: Repo,
     tree: ObjectId,
-    recipes: Sequence[Recipe],
+    recipes: Sequence[AnyRecipe],
     live: Sequence[_Live],
+    patches: Sequence[dict[str, Any]],
     export: dict[str, Any],
 ) -> Lock:
     plumbing = repo.repository
@@ -198,5 +208,6 @@ def _lock(
             for one in live
         ),
         export=export,
+        patches=tuple(patches),
         statistics={moment: metadata(plumbing.store.get(moment)) for moment in moments},
     )

@@ -13,12 +13,37 @@ from typing import TYPE_CHECKING, Any
 
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
-from editvc.core.ids import ObjectId, SlotId, object_id
+from editvc.core.ids import ObjectId, SlotId, object_id, short
 from editvc.vcs import codec
 from editvc.vcs.index import CommitRow
 
 if TYPE_CHECKING:
     from editvc.porcelain.repo import Repo
+
+
+@dataclass(frozen=True, slots=True)
+class LivePatch:
+    """A patch that stands for no fact: what it was made of (``lora``, ``difference``), and where.
+
+    ``source`` is the name of the folder, ``digest`` a sha256 over what was read from it.
+    """
+
+    id: ObjectId
+    kind: str
+    source: str
+    digest: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``status``, ``show`` and ``diff --json``."""
+        return {
+            "patch": self.id,
+            "kind": self.kind,
+            "source": self.source,
+            "digest": self.digest,
+        }
+
+    def __str__(self) -> str:
+        return f"{short(self.id)} {self.kind} {self.source} (digest {short(self.digest)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +57,7 @@ class Status:
     base: ObjectId
     source: str
     live: int
+    patches: tuple[LivePatch, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``status --json``."""
@@ -43,18 +69,21 @@ class Status:
             "base": self.base,
             "source": self.source,
             "live": self.live,
+            "patches": [patch.to_json() for patch in self.patches],
         }
 
 
 @dataclass(frozen=True, slots=True)
 class FactChanges:
-    """What differs between two trees, as facts."""
+    """What differs between two trees, as facts, and as patches that stand for none."""
 
     added: tuple[Fact, ...]
     removed: tuple[Fact, ...]
     changed: tuple[tuple[Fact, Fact], ...]
     relocated: tuple[Fact, ...]
     """Facts that both trees hold with other numbers (a squash, another recipe)."""
+    imported: tuple[LivePatch, ...] = ()
+    left_out: tuple[LivePatch, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``diff --json``, without the norm of the delta."""
@@ -66,6 +95,8 @@ class FactChanges:
                 for before, after in self.changed
             ],
             "relocated": [fact_json(fact) for fact in self.relocated],
+            "imported": [patch.to_json() for patch in self.imported],
+            "left_out": [patch.to_json() for patch in self.left_out],
         }
 
 
@@ -99,6 +130,7 @@ def status(repo: Repo) -> Status:
     plumbing = repo.repository
     head, base = plumbing.refs.head(), plumbing.config.base
     row = plumbing.graph.row(head.commit) if head.commit is not None else None
+    patches = plumbing.read_tree(row.tree).patches if row else ()
     return Status(
         commit=head.commit,
         number=row.number if row else 0,
@@ -107,7 +139,14 @@ def status(repo: Repo) -> Status:
         base=base.id,
         source=base.model,
         live=row.live if row else 0,
+        patches=tuple(live_patch(repo, one) for one in patches),
     )
+
+
+def live_patch(repo: Repo, identifier: ObjectId) -> LivePatch:
+    """What a patch says of where it comes from."""
+    origin = codec.metadata(repo.repository.store.get(identifier))["import"]
+    return LivePatch(identifier, origin["kind"], origin["source"], origin["digest"])
 
 
 def log(repo: Repo, revision: str = "HEAD", limit: int | None = None) -> list[CommitRow]:
@@ -131,15 +170,21 @@ def tree_at(repo: Repo, revision: str) -> Tree:
 
 
 def fact_changes(repo: Repo, before: Tree, after: Tree) -> FactChanges:
-    """The facts that two trees do not share, in slot order."""
+    """What two trees do not share: facts in slot order, and patches that stand for no fact."""
     plumbing = repo.repository
     diff = plumbing.edits_of(before).diff(plumbing.edits_of(after))
     added, removed = ((None, entry) for entry in diff.added), ((old, None) for old in diff.removed)
-    return fact_changes_of(repo, [*added, *removed, *diff.changed])
+    steps = [*added, *removed, *diff.changed]
+    return fact_changes_of(repo, steps, before.patches, after.patches)
 
 
-def fact_changes_of(repo: Repo, steps: Iterable[tuple[Entry | None, Entry | None]]) -> FactChanges:
-    """What changes of slots, given as (entry before, entry after), mean in facts."""
+def fact_changes_of(
+    repo: Repo,
+    steps: Iterable[tuple[Entry | None, Entry | None]],
+    before: Iterable[ObjectId],
+    after: Iterable[ObjectId],
+) -> FactChanges:
+    """What changes of slots, given as (entry before, entry after), and of patches mean."""
     added, removed, changed, relocated = [], [], [], []
     read = repo.repository.read_fact
     for old, new in steps:
@@ -151,7 +196,15 @@ def fact_changes_of(repo: Repo, steps: Iterable[tuple[Entry | None, Entry | None
             changed.append((read(old.fact), read(new.fact)))
         elif new is not None:
             relocated.append(read(new.fact))
-    return FactChanges(tuple(added), tuple(removed), tuple(changed), tuple(relocated))
+    gone, come = set(before), set(after)
+    return FactChanges(
+        tuple(added),
+        tuple(removed),
+        tuple(changed),
+        tuple(relocated),
+        imported=tuple(live_patch(repo, one) for one in sorted(come - gone)),
+        left_out=tuple(live_patch(repo, one) for one in sorted(gone - come)),
+    )
 
 
 def live_facts(repo: Repo, revision: str = "HEAD") -> dict[SlotId, Fact]:

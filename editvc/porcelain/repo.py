@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from editvc.core.facts import Fact
 from editvc.core.formats import SourcedFact, decoded, marked, read_facts
 from editvc.core.history import Restraint, Tree
 from editvc.core.ids import ObjectId
+from editvc.core.patch_recipes import AnyRecipe
 from editvc.core.recipe import Recipe
 from editvc.porcelain import branching, reading
 from editvc.vcs.files import Fault
@@ -22,15 +24,19 @@ from editvc.vcs.index import CommitRow
 from editvc.vcs.repo import Repository
 
 if TYPE_CHECKING:
+    from editvc.editing.chat import Turn
     from editvc.editing.delta import Delta
     from editvc.materialise import Materialiser
     from editvc.porcelain.checking import HealthReport
     from editvc.porcelain.exporting import Export
+    from editvc.porcelain.importing import ImportPreview, ImportResult
     from editvc.porcelain.previewing import CompactPreview, Preview, RevertPreview, SquashPreview
     from editvc.porcelain.publishing import Published
+    from editvc.porcelain.recipes import Chosen
     from editvc.porcelain.recording import CommitResult
     from editvc.porcelain.squashing import SquashResult
     from editvc.porcelain.statistics import Described, StatisticsResult
+    from editvc.porcelain.training import Trained, TrainingPlan
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, how much is done, how much there is)."""
@@ -93,34 +99,65 @@ class Repo:
         self,
         facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
         *,
+        recipe: AnyRecipe | None = None,
         message: str | None = None,
         author: str | None = None,
         supersede: bool = False,
+        sequential: bool = False,
         remark: Callable[[str], None] | None = None,
     ) -> CommitResult:
         """Commit facts (values, dictionaries in any accepted format, or a file) on HEAD.
 
-        All or nothing: one bad record, and nothing is written. ``supersede`` lets a fact take
-        the slot of a live one that says otherwise. ``remark`` hears of edits that look like
-        disabling ones before the branch moves; what it raises cancels the commit.
+        All or nothing: one bad record, and nothing is written. ``recipe`` is that of config.toml,
+        or what :meth:`choose` gives. ``supersede`` lets a fact take the slot of a live one that
+        says otherwise. ``sequential`` makes patches on HEAD's weights, as papers measure edits one
+        after the other. ``remark`` hears of edits that look like disabling ones before the branch
+        moves; what it raises cancels the commit.
         """
         from editvc.porcelain.committing import commit
 
         return commit(
-            self, sourced(facts), message=message, author=self._author(author),
-            supersede=supersede, remark=remark,
+            self, sourced(facts), recipe=recipe or self.recipe(), message=message,
+            author=self._author(author), supersede=supersede, sequential=sequential, remark=remark,
         )  # fmt: skip
+
+    def choose(
+        self, method: str | None = None, *, options: Sequence[str] = (), file: Path | None = None
+    ) -> Chosen:
+        """The recipe of a method, with options ``"key=value"`` and a file of hyper-parameters."""
+        from editvc.porcelain.recipes import choose
+
+        return choose(self, method, options, file)
 
     def preview(
         self,
         facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
         *,
+        recipe: AnyRecipe | None = None,
         supersede: bool = False,
     ) -> Preview:
         """What :meth:`commit` would do, with nothing written."""
         from editvc.porcelain.previewing import preview
 
-        return preview(self, sourced(facts), supersede=supersede)
+        recipe = recipe or self.recipe()
+        return preview(self, sourced(facts), recipe=recipe, supersede=supersede)
+
+    def import_patch(
+        self,
+        source: str | Path,
+        *,
+        rank: int | None = None,
+        energy: float | None = None,
+        message: str | None = None,
+        author: str | None = None,
+    ) -> ImportResult:
+        """Commit a PEFT adapter, or another checkpoint's difference to the base, as a patch."""
+        from editvc.porcelain.importing import import_patch
+
+        return import_patch(
+            self, Path(source), rank=rank, energy=energy, message=message,
+            author=self._author(author),
+        )  # fmt: skip
 
     def revert(
         self, target: str, *, message: str | None = None, author: str | None = None
@@ -145,6 +182,14 @@ class Repo:
         from editvc.porcelain.compacting import compact
 
         return compact(self, restraint, message=message, author=self._author(author))
+
+    def preview_import(
+        self, source: str | Path, *, rank: int | None = None, energy: float | None = None
+    ) -> ImportPreview:
+        """What :meth:`import_patch` would take over."""
+        from editvc.porcelain.importing import preview_import
+
+        return preview_import(self, Path(source), rank=rank, energy=energy)
 
     def preview_revert(self, target: str) -> RevertPreview:
         """What :meth:`revert` would do."""
@@ -184,13 +229,22 @@ class Repo:
             self, reading.tree_at(self, before), reading.tree_at(self, after)
         )
 
-    def delta_norms(self, before: str, after: str) -> dict[int, float]:
-        """Frobenius norm of the change of every edited layer between two revisions."""
+    def delta_norms(self, before: str, after: str) -> dict[int | str, float]:
+        """Frobenius norm of the change of every edited layer between two revisions.
+
+        Weights other than down projections, which imports change, go by their names.
+        """
         old, new = reading.tree_at(self, before), reading.tree_at(self, after)
         if old == new:
-            return {layer: 0.0 for layer in self.materialiser.delta(new).layers}
+            delta = self.materialiser.delta(new)
+            return dict.fromkeys([*delta.layers, *delta.weights], 0.0)
         difference = self.materialiser.delta(new) - self.materialiser.delta(old)
-        return {layer: one.frobenius() for layer, one in sorted(difference.layers.items())}
+        norms: dict[int | str, float] = {}
+        for layer, one in difference.layers.items():
+            norms[layer] = one.frobenius()
+        for name, one in difference.weights.items():
+            norms[name] = one.frobenius()
+        return norms
 
     def materialize(self, revision: str = "HEAD") -> Delta:
         """The exact low-rank delta of a revision, to be added to the base's weights."""
@@ -203,17 +257,41 @@ class Repo:
         with self.edited(reading.tree_at(self, at)) as (model, tokenizer):
             return generate(model, tokenizer, prompt, max_new_tokens)
 
+    def in_chat(
+        self, facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path
+    ) -> list[SourcedFact]:
+        """The same facts, asked as a user's turn of the base's chat template: see :meth:`turn`.
+
+        Prompts, paraphrases and locality prompts all are; each fact has a slot of its own, beside
+        that of the plain one.
+        """
+        turn = self.turn()
+        return [replace(one, fact=turn.asking(one.fact)) for one in sourced(facts)]
+
+    def turn(self) -> Turn:
+        """What the base's chat template writes around a user's words, such as a prompt to ask.
+
+        Raises :class:`editvc.editing.chat.ChatTemplateError`.
+        """
+        from editvc.editing.chat import turn_of
+
+        return turn_of(self.load_tokenizer())
+
     def load_model(self, revision: str = "HEAD") -> Any:
-        """A fresh transformers model with the weights of a revision.
+        """A fresh transformers model that answers as a revision does.
 
         On the CPU in float32; the edited weights are rounded to the base's dtype first, so that
-        they are those of an export.
+        they are those of an export. The revision's codebooks are attached to it for good, as
+        forward hooks (:func:`editvc.editing.codebook.attach`): what ``save_pretrained`` writes
+        holds the weights without them.
         """
+        from editvc.editing.codebook import attach
         from editvc.editing.loading import apply_delta, load
 
-        maker = self.materialiser
+        maker, tree = self.materialiser, reading.tree_at(self, revision)
         model, _ = load(maker.folder, block=maker.base.architecture)
-        apply_delta(model, maker.architecture, self.materialize(revision), maker.dtype)
+        apply_delta(model, maker.architecture, maker.delta(tree), maker.dtype)
+        attach(model, maker.codebooks(tree))
         return model
 
     def load_tokenizer(self) -> Any:
@@ -280,6 +358,40 @@ class Repo:
             token_cap=token_cap,
         )  # fmt: skip
 
+    # -- training ---------------------------------------------------------------------------
+
+    def train_mend(
+        self,
+        facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
+        *,
+        layers: Sequence[int] | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        remark: Callable[[str], None] | None = None,
+    ) -> Trained:
+        """Train MEND's editor on facts, and use it for commits with that method from now on.
+
+        ``layers`` are the last three without a choice, ``steps`` the most that training takes.
+        ``remark`` hears how the facts held out do as training goes on.
+        """
+        from editvc.porcelain.training import plan_mend, train_mend
+
+        plan = plan_mend(self, sourced(facts), layers=layers, steps=steps, seed=seed)
+        return train_mend(self, plan, remark=remark)
+
+    def plan_mend(
+        self,
+        facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
+        *,
+        layers: Sequence[int] | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+    ) -> TrainingPlan:
+        """What :meth:`train_mend` would do, with nothing trained or written."""
+        from editvc.porcelain.training import plan_mend
+
+        return plan_mend(self, sourced(facts), layers=layers, steps=steps, seed=seed)
+
     # -- branches ---------------------------------------------------------------------------
 
     def branches(self) -> list[branching.Branch]:
@@ -323,12 +435,14 @@ class Repo:
 
     @contextmanager
     def edited(self, tree: Tree) -> Iterator[tuple[Any, Any]]:
-        """The process's model with the weights of ``tree``, and the base's again afterwards."""
+        """The process's model with the weights and codebooks of ``tree``; then the base again."""
+        from editvc.editing.codebook import answering
         from editvc.editing.loading import edited
 
         model, tokenizer = self.base_model()
         maker = self.materialiser
-        with edited(model, maker.architecture, maker.delta(tree), maker.dtype):
+        weights = edited(model, maker.architecture, maker.delta(tree), maker.dtype)
+        with weights, answering(model, maker.codebooks(tree)):
             yield model, tokenizer
 
     def recipe(self) -> Recipe:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from editvc.core.facts import Fact
@@ -33,29 +35,45 @@ class RevertConflict(EditvcError):
 def revert(repo: Repo, target: str, *, message: str | None, author: str) -> CommitResult:
     """Commit HEAD's set without what ``target``, a revision or a live fact, brought in."""
     head, tree = head_of(repo)
-    changes, what = revert_changes(repo, tree, target)
-    if not changes:
-        raise nothing_left(what)
+    undone = undo(repo, tree, target)
     return advance(
         repo,
         head,
-        with_changes(repo, tree, changes),
-        message=message or f"Revert {what}",
+        replace(with_changes(repo, tree, undone.slots), patches=undone.patches),
+        message=message or f"Revert {undone.what}",
         author=author,
         verb="revert",
     )
 
 
-def nothing_left(what: str) -> NothingToDo:
-    """The error for a revert that would change nothing."""
-    return NothingToDo(
-        f"nothing to revert: nothing of {what} is live any more",
-        hint="To bring back what a revert took out, revert that revert (`editvc log`).",
-    )
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What a revert changes in a tree.
+
+    ``slots`` are those to set or empty, ``patches`` all that are live afterwards, ``what`` is
+    reverted, in words.
+    """
+
+    what: str
+    slots: Mapping[SlotId, Entry | None]
+    patches: tuple[ObjectId, ...]
 
 
-def revert_changes(repo: Repo, tree: Tree, target: str) -> tuple[dict[SlotId, Entry | None], str]:
-    """The slots to set or empty, and what is reverted, in words."""
+def undo(repo: Repo, tree: Tree, target: str) -> Undone:
+    """What it takes to revert ``target``, a revision or a live fact, in ``tree``.
+
+    Raises :class:`RevertConflict`, and :class:`NothingToDo` where nothing of it is live.
+    """
+    undone = _undone(repo, tree, target)
+    if not undone.slots and set(undone.patches) == set(tree.patches):
+        raise NothingToDo(
+            f"nothing to revert: nothing of {undone.what} is live any more",
+            hint="To bring back what a revert took out, revert that revert (`editvc log`).",
+        )
+    return undone
+
+
+def _undone(repo: Repo, tree: Tree, target: str) -> Undone:
     try:
         commit = repo.repository.revisions.resolve(target)
     except UnknownRevision:
@@ -63,13 +81,14 @@ def revert_changes(repo: Repo, tree: Tree, target: str) -> tuple[dict[SlotId, En
         if entry is None:
             raise
         fact = repo.repository.read_fact(entry.fact)
-        return {entry.slot: None}, f"fact {short(entry.fact)} ({fact.question!r})"
+        what = f"fact {short(entry.fact)} ({fact.question!r})"
+        return Undone(what, {entry.slot: None}, tree.patches)
     if commit is None:
         raise NothingToDo(
             "the base holds no edits, so there is nothing to revert",
             hint="Name a commit (`editvc log`) or a live fact (`editvc show`).",
         )
-    return _undo(repo, tree, commit), f"commit {short(commit)}"
+    return _inverse(repo, tree, commit)
 
 
 def _live_entry(repo: Repo, tree: Tree, prefix: str) -> Entry | None:
@@ -85,7 +104,7 @@ def _live_entry(repo: Repo, tree: Tree, prefix: str) -> Entry | None:
     return found[0] if found else None
 
 
-def _undo(repo: Repo, tree: Tree, commit: ObjectId) -> dict[SlotId, Entry | None]:
+def _inverse(repo: Repo, tree: Tree, commit: ObjectId) -> Undone:
     """The inverse of a commit against its first parent, applied to ``tree``.
 
     Entries are compared by fact, not by numbers: a fact that a squash located again is still the
@@ -93,8 +112,8 @@ def _undo(repo: Repo, tree: Tree, commit: ObjectId) -> dict[SlotId, Entry | None
     """
     plumbing = repo.repository
     parents = plumbing.read_commit(commit).parents
-    before = plumbing.tree_of(parents[0] if parents else None)
-    diff = plumbing.edits_of(before).diff(plumbing.edits_of(plumbing.tree_of(commit)))
+    before, after = plumbing.tree_of(parents[0] if parents else None), plumbing.tree_of(commit)
+    diff = plumbing.edits_of(before).diff(plumbing.edits_of(after))
     steps: list[tuple[SlotId, Entry | None, Entry | None]] = [
         *((entry.slot, None, entry) for entry in diff.added),
         *((entry.slot, entry, None) for entry in diff.removed),
@@ -109,7 +128,9 @@ def _undo(repo: Repo, tree: Tree, commit: ObjectId) -> dict[SlotId, Entry | None
         if _fact(now) != _fact(new):
             raise RevertConflict(plumbing.read_fact((now or new or old).fact))  # type: ignore[union-attr]
         changes[slot] = old
-    return changes
+    come, gone = set(after.patches), set(before.patches)
+    patches = (set(tree.patches) - (come - gone)) | (gone - come)
+    return Undone(f"commit {short(commit)}", changes, tuple(sorted(patches)))
 
 
 def _fact(entry: Entry | None) -> ObjectId | None:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, digest_of
-from editvc.editing.locate import Request, locate_together
+from editvc.core.recipe import Recipe
+from editvc.editing.locate import locate_together
+from editvc.editing.tracing import Request
 from editvc.evaluation.scores import Scores, locality_answers, score
-from editvc.porcelain.committing import locate_alone, store_located
+from editvc.porcelain.committing import make_alone, store_made
 from editvc.porcelain.deltas import keep_delta_file
 from editvc.porcelain.recording import CommitResult, NothingToDo, build, with_changes
 
@@ -66,13 +68,16 @@ def squash(repo: Repo, revisions: str, *, message: str | None, author: str) -> S
     parent = next(iter(plumbing.read_commit(commits[0]).parents), None)
     before = plumbing.tree_of(parent)
     after = plumbing.tree_of(commits[-1])
-    entries = brought_in(repo, before, after)
-    if not entries:
+    groups = squashable(repo, brought_in(repo, before, after))
+    if not groups:
         raise NothingToDo(
-            f"nothing to squash: no edit of {revisions} is live at its end",
-            hint="`editvc log` shows what each commit changed.",
+            f"nothing to squash: no located edit of {revisions} is live at its end",
+            hint="`editvc log` shows what each commit changed. Patches stay as they are.",
         )
-    replaced = _located_together(repo, entries)
+    entries = sorted(entry for _, group in groups for entry in group)
+    replaced: dict[SlotId, Entry] = {}
+    for recipe, group in groups:
+        replaced |= _located_together(repo, recipe, group)
     squashed, commit = build(
         repo,
         parent,
@@ -117,15 +122,29 @@ def brought_in(repo: Repo, before: Tree, after: Tree) -> list[Entry]:
     return sorted([*diff.added, *(new for _, new in diff.changed)])
 
 
-def _located_together(repo: Repo, entries: Sequence[Entry]) -> dict[SlotId, Entry]:
+def squashable(repo: Repo, entries: Sequence[Entry]) -> list[tuple[Recipe, list[Entry]]]:
+    """The located edits among entries, with the recipe that each is to be located again with.
+
+    The recipe in force, for edits of its method: it may have changed since. Edits of another method
+    keep their own. Patches and codebook entries are of one fact each; no batch would change them.
+    """
+    in_force = repo.recipe()
+    groups: dict[ObjectId, tuple[Recipe, list[Entry]]] = {}
+    for recipe, group in repo.materialiser.by_recipe(entries):
+        wanted = in_force if recipe.method == in_force.method else recipe
+        groups.setdefault(wanted.id, (wanted, []))[1].extend(group)
+    return [(recipe, sorted(group)) for recipe, group in groups.values()]
+
+
+def _located_together(repo: Repo, recipe: Recipe, entries: Sequence[Entry]) -> dict[SlotId, Entry]:
     """New entries with numbers found as one batch, by slot.
 
-    Targets are those that the recipe in force finds for each fact alone; they are in the store
-    already unless the recipe has changed since.
+    Targets are those that the recipe finds for each fact alone; they are in the store already
+    unless the recipe has changed since.
     """
-    plumbing, recipe = repo.repository, repo.recipe()
+    plumbing = repo.repository
     facts = [plumbing.read_fact(entry.fact) for entry in entries]
-    alone = [repo.materialiser.located(one.located)[1] for one in locate_alone(repo, recipe, facts)]
+    alone = repo.materialiser.located(make_alone(repo, recipe, facts))
     model, tokenizer = repo.base_model()
     located = locate_together(
         model,
@@ -133,11 +152,11 @@ def _located_together(repo: Repo, entries: Sequence[Entry]) -> dict[SlotId, Entr
         [Request(*fact.request) for fact in facts],
         alone,
         recipe,
-        repo.materialiser.whitenings(recipe),
+        repo.materialiser.guards(recipe),
         progress=repo.progress,
     )
     batch = digest_of(sorted(entry.fact for entry in entries))
-    stored = store_located(repo, recipe, located, [{"request": None, "batch": batch}] * len(facts))
+    stored = store_made(repo, recipe, located, [{"request": None, "batch": batch}] * len(facts))
     return {
         entry.slot: Entry(entry.slot, entry.fact, identifier)
         for entry, identifier in zip(entries, stored, strict=True)
@@ -167,7 +186,7 @@ def _replay(
             changes[entry.slot] = swap.get(entry, entry)
         parent, parent_commit = line[-1]
         tree = with_changes(repo, plumbing.read_tree(parent_commit.tree), changes)
-        tree = replace(tree, restraint=target.restraint)
+        tree = replace(tree, restraint=target.restraint, patches=target.patches)
         line.append(
             build(repo, parent, tree, message=old.message, author=old.author, time=old.time)
         )

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editvc.core.base import BaseModel
-from editvc.core.recipe import Recipe, RecipeError, default_weights
+from editvc.core.methods import method_of
+from editvc.core.recipe import Recipe, RecipeError
 from editvc.editing.architectures import (
     Architecture,
     Block,
@@ -93,10 +94,9 @@ def _confirmed(file: Path | None, folder: Path, model: str) -> Block:
 
 def _defaults(base: BaseModel, architecture: Architecture) -> dict[str, Any]:
     """What a recipe begins with where neither the user nor the model's own files say otherwise."""
-    text_weight, entity_weight = default_weights(base.inner_size)
-    weights = {"mom2_update_weight": text_weight, "entity_update_weight": entity_weight}
+    numbers = method_of("memit").numbers_for(base.inner_size)
     clamp = {"clamp_norm_factor": ROME_CLAMP} if architecture.normed else {}
-    return weights | clamp | {"layers": architecture.default_layers(base.layers)}
+    return numbers | clamp | {"layers": architecture.default_layers(base.layers)}
 
 
 def _checked(layers: Sequence[int], base: BaseModel) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
@@ -52,7 +52,8 @@ class CardInput:
     ``base_source`` is shown as it is, ``base_repo`` is the base's Hub id (:func:`hub_id`) or
     ``None``. ``health`` are figures by name, ``recipes`` are :meth:`Recipe.to_json` of all that
     edits were located with. ``rebuild`` are the commands that make this folder again from a clone
-    of the repository.
+    of the repository. ``patches`` are those that stand for no fact: kind, source and digest of
+    each.
     """
 
     format: Format
@@ -71,6 +72,7 @@ class CardInput:
     health: Mapping[str, float] | None = None
     touched: Sequence[str] = ()
     rebuild: Sequence[str] = ()
+    patches: Sequence[Mapping[str, str]] = ()
 
 
 def hub_id(source: str) -> str | None:
@@ -94,6 +96,7 @@ def render_card(values: CardInput, *, base_card: str | None = None, rows: int = 
         _introduction(values),
         _usage(values),
         _facts(values, rows),
+        _imports(values),
         _health(values),
         _recipes(values),
         _rebuild(values),
@@ -186,6 +189,8 @@ def _usage(values: CardInput) -> str:
 def _facts(values: CardInput, rows: int) -> str:
     shown = values.ledger[:rows]
     if not shown:
+        if values.patches:
+            return ""
         return "## Edited facts\n\nNone: the weights are those of the base."
     table = _table(
         ("subject", "prompt", "new answer", "commit"),
@@ -197,6 +202,16 @@ def _facts(values: CardInput, rows: int) -> str:
     rest = len(values.ledger) - len(shown)
     more = f"\n\n{rest} more are in [{LEDGER}]({LEDGER})." if rest else ""
     return f"## Edited facts\n\n{table}{more}"
+
+
+def _imports(values: CardInput) -> str:
+    if not values.patches:
+        return ""
+    rows = [(one["kind"], _text(one["source"]), f"`{one['digest']}`") for one in values.patches]
+    return (
+        "## Imported changes\n\nThese stand for no fact, and the health below does not judge all "
+        "that they reach.\n\n" + _table(("kind", "name", "sha256"), rows)
+    )
 
 
 def _health(values: CardInput) -> str:

@@ -21,28 +21,31 @@ def export_delta(
     data: bytes,
     *,
     replace: bool = False,
-    documents: Callable[[dict[int, int]], Mapping[str, str | bytes]] | None = None,
-) -> dict[int, int]:
-    """Write the change alone: ``delta.safetensors`` and its manifest. Returns the rank by layer.
+    documents: Callable[[dict[str, int]], Mapping[str, str | bytes]] | None = None,
+) -> dict[str, int]:
+    """Write the change alone: ``delta.safetensors`` and its manifest. Returns the rank by weight.
 
-    ``data`` is what :func:`editvc.editing.delta.delta_to_bytes` makes, two float32 factors a
-    layer; its metadata (base, tree ...) goes into the manifest. ``documents`` may add files (card,
-    lock, ledger) once the ranks are known. Needs no model. :func:`read_delta` is the inverse.
+    A weight goes by the number of its layer (a down projection) or by its name. ``data`` is what
+    :func:`editvc.editing.delta.delta_to_bytes` makes, two float32 factors a weight; its metadata
+    (base, tree ...) goes into the manifest. ``documents`` may add files (card, lock, ledger) once
+    the ranks are known. Needs no model. :func:`read_delta` is the inverse.
     """
     with staged(target, replace=replace) as folder:
         (folder / DELTA).write_bytes(data)
         shard = Shard.open(folder / DELTA)
-        ranks = dict(
-            sorted(
-                (int(name.split(".")[1]), info.shape[1])
-                for name, info in shard.infos.items()
-                if name.endswith(".left")
-            )
-        )
-        record = {"ranks": {str(layer): rank for layer, rank in ranks.items()}}
-        write_manifest(folder, "delta", record | json.loads(shard.metadata["editvc"]))
+        ranks = {
+            name.removesuffix(".left").partition(".")[2]: info.shape[1]
+            for name, info in shard.infos.items()
+            if name.endswith(".left")
+        }
+        ranks = {name: ranks[name] for name in sorted(ranks, key=_layers_first)}
+        write_manifest(folder, "delta", {"ranks": ranks} | json.loads(shard.metadata["editvc"]))
         add_documents(folder, documents(ranks) if documents else {})
     return ranks
+
+
+def _layers_first(name: str) -> tuple[bool, int, str]:
+    return (False, int(name), "") if name.isdecimal() else (True, 0, name)
 
 
 def read_delta(folder: Path) -> tuple[Delta, dict[str, Any]]:

@@ -84,22 +84,24 @@ class Exported:
 def changes_of(architecture: Architecture, delta: Delta) -> dict[str, Change]:
     """The changes of weights that a delta means, by tensor name, in the file's orientation.
 
-    ``W' = W + left @ right`` in float64; Conv1D keeps its weights as (v, u), so the product is
-    transposed there. The dense product of one layer exists only while that layer is written.
+    ``W' = W + left @ right`` in float64; Conv1D keeps down projections as (v, u), so the product
+    is transposed there. The dense product of one weight exists only while that weight is written.
     """
 
-    def change(part: Factored) -> Change:
+    def change(part: Factored, transposed: bool) -> Change:
         def apply(weight: Tensor) -> Tensor:
             dense = part.dense()
-            return weight.double() + (dense.T if architecture.transposed else dense)
+            return weight.double() + (dense.T if transposed else dense.reshape(weight.shape))
 
         return apply
 
-    return {
-        architecture.weight_name(layer): change(part)
+    changes = {
+        architecture.weight_name(layer): change(part, architecture.transposed)
         for layer, part in delta.layers.items()
         if part.rank > 0
     }
+    others = {name: change(part, False) for name, part in delta.weights.items() if part.rank > 0}
+    return changes | others
 
 
 def export_hf(

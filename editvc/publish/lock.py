@@ -10,7 +10,7 @@ from typing import Any
 from editvc.core.base import BaseModel
 from editvc.core.facts import Fact, FactError
 from editvc.core.history import Restraint
-from editvc.core.recipe import Recipe
+from editvc.core.patch_recipes import AnyRecipe, recipe_from_json
 from editvc.errors import EditvcError
 from editvc.version import __version__
 
@@ -45,17 +45,19 @@ class Lock:
     came about, have equal locks. ``recipes`` are those that the edits were located with; a tree
     may hold edits of several, of which each has its share of the weights. ``statistics`` says of
     every second moment that they name, by its id, what it was computed from. ``export`` holds the
-    figures of the result (format, digests).
+    figures of the result (format, digests). ``patches`` are those that stand for no fact: the id
+    of each, and the kind, name and digest of what it was imported from.
     """
 
     base: BaseModel
-    recipes: tuple[Recipe, ...]
+    recipes: tuple[AnyRecipe, ...]
     tree: str
     restraint: Restraint | None
     edits: tuple[LockedEdit, ...]
     export: Mapping[str, Any]
     statistics: Mapping[str, Mapping[str, Any]]
     version: str = __version__
+    patches: tuple[Mapping[str, str], ...] = ()
 
     def to_bytes(self) -> bytes:
         """Equal locks have equal bytes: all is sorted, two spaces, a final newline."""
@@ -86,6 +88,8 @@ class Lock:
             ],
             "export": dict(self.export),
         }
+        if self.patches:
+            record["patches"] = [dict(patch) for patch in self.patches]
         text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
         return (text + "\n").encode()
 
@@ -117,11 +121,11 @@ def _read(record: dict[str, Any]) -> Lock:
     base = BaseModel.from_json(told["identity"], source=told["source"], revision=told["revision"])
     _same("base", told["id"], base.id)
     statistics = record["statistics"]
-    recipes = {name: Recipe.from_json(values) for name, values in record["recipes"].items()}
+    recipes = {name: recipe_from_json(values) for name, values in record["recipes"].items()}
     for name, recipe in recipes.items():
         _same("recipe", name, recipe.id)
-        for moment in (recipe.statistics, recipe.entity_statistics, recipe.sensitivity):
-            _there("statistics", moment, statistics)
+        for role in ("statistics", "entity_statistics", "sensitivity"):
+            _there("statistics", getattr(recipe, role, None), statistics)
     edits = []
     for entry in record["edits"]:
         fact = Fact.from_json(entry["fact"])
@@ -140,6 +144,7 @@ def _read(record: dict[str, Any]) -> Lock:
         export=record["export"],
         statistics=statistics,
         version=record["editvc"],
+        patches=tuple(record.get("patches", ())),
     )
 
 

@@ -84,10 +84,7 @@ def export_lora(
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}
     errors: dict[str, float] = {}
-    for layer, part in delta.layers.items():
-        if part.rank == 0:
-            continue
-        module = architecture.weight_name(layer).removesuffix(".weight")
+    for module, part in _linear(architecture, delta).items():
         up, down, errors[module] = _balanced(part, rank)
         ranks[module] = down.shape[0]
         for side, factor in (("lora_A", down), ("lora_B", up)):
@@ -105,6 +102,19 @@ def export_lora(
         if check is not None:
             check(folder)
     return result
+
+
+def _linear(architecture: Architecture, delta: Delta) -> dict[str, Factored]:
+    """The change of every linear module, by its path, as (out, in)."""
+    parts = {architecture.weight_name(layer): part for layer, part in delta.layers.items()}
+    for name, part in delta.weights.items():
+        if part.shape[1] == 1 or not name.endswith(".weight"):
+            raise AdapterError(
+                f"'{name}' is changed, and LoRA reaches the weights of linear modules only",
+                hint="Export it as hf or delta.",
+            )
+        parts[name] = part.transposed() if architecture.inverted(name) else part
+    return {name.removesuffix(".weight"): part for name, part in parts.items() if part.rank}
 
 
 def _balanced(part: Factored, rank: int | None) -> tuple[Tensor, Tensor, float]:

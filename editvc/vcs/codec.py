@@ -15,7 +15,7 @@ from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, canonical_json, object_id
-from editvc.core.recipe import Recipe
+from editvc.core.patch_recipes import AnyRecipe, recipe_from_json
 from editvc.errors import EditvcError
 from editvc.vcs.store import ObjectDamaged
 
@@ -66,7 +66,7 @@ class Branch:
 
 
 Node = Leaf | Branch
-Value = Fact | BaseModel | Recipe | Tree | Commit | Leaf | Branch
+Value = Fact | BaseModel | AnyRecipe | Tree | Commit | Leaf | Branch
 
 
 def encode(value: Value) -> bytes:
@@ -133,9 +133,9 @@ def decode_base(data: bytes, *, source: str, revision: str | None) -> BaseModel:
     return _decoded(data, "base", build)
 
 
-def decode_recipe(data: bytes) -> Recipe:
-    """A recipe."""
-    return _decoded(data, "recipe", Recipe.from_json)
+def decode_recipe(data: bytes) -> AnyRecipe:
+    """A recipe of any method."""
+    return _decoded(data, "recipe", recipe_from_json)
 
 
 def decode_tree(data: bytes) -> Tree:

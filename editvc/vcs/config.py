@@ -53,6 +53,13 @@ class UserSection:
 
 
 @dataclass(frozen=True, slots=True)
+class MendSection:
+    """The editor that ``commit --method mend`` uses; `editvc train mend` sets it."""
+
+    editor: ObjectId | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole, checked ``config.toml``."""
 
@@ -60,6 +67,7 @@ class Config:
     recipe: Recipe
     health: Thresholds = field(default_factory=Thresholds)
     user: UserSection = field(default_factory=UserSection)
+    mend: MendSection = field(default_factory=MendSection)
 
     @property
     def user_author(self) -> str | None:
@@ -80,6 +88,7 @@ SECTIONS: dict[str, type[Any]] = {
     "recipe": Recipe,
     "health": Thresholds,
     "user": UserSection,
+    "mend": MendSection,
 }
 
 FIELDS: dict[str, dataclasses.Field[Any]] = {

@@ -13,7 +13,7 @@ from editvc.core.ids import ObjectId, short
 from editvc.errors import EditvcError
 from editvc.vcs import codec, edit_set
 from editvc.vcs.index import CommitRow, FactRow
-from editvc.vcs.links import Link, links
+from editvc.vcs.links import ELEMENT, Link, fits, links
 from editvc.vcs.refs import readable
 from editvc.vcs.repo import Repository
 from editvc.vcs.store import ObjectDamaged
@@ -138,6 +138,8 @@ def _roots(check: _Check) -> Iterator[tuple[str, Link]]:
         return
     yield "config.toml", ("base", config.base.id)
     yield from (("config.toml", link) for link in links(config.recipe.to_json()))
+    if config.mend.editor is not None:
+        yield "config.toml", ("editor", config.mend.editor)
     if check.repository.store.contains(config.recipe.id):  # else no edit was located with it yet
         yield "config.toml", ("recipe", config.recipe.id)
 
@@ -153,7 +155,7 @@ def _follow(check: _Check, where: str, link: Link) -> None:
                 check.wrong(place, f"needs {kind} {identifier}, which is missing")
                 check.unsound.add(identifier)
             continue
-        if record["kind"] != kind:
+        if not fits(kind, record["kind"]):
             check.wrong(place, f"needs a {kind}, but {identifier} is a {record['kind']}")
         if identifier in check.reached:
             continue
@@ -205,7 +207,7 @@ def _check_index(check: _Check) -> None:
         if fact is not None and row != FactRow.of(row.id, Fact.from_json(fact)):
             check.wrong("index.db", f"disagrees with fact {row.id}")
     for request, identifier in repository.index.all_located():
-        located = _agree(check, identifier, kind="located")
+        located = _agree(check, identifier, kind=ELEMENT)
         if located is not None and located.get("request") != request:
             check.wrong("index.db", f"lists {identifier} under a request that it does not answer")
 
@@ -216,7 +218,7 @@ def _agree(check: _Check, identifier: ObjectId, *, kind: str) -> dict[str, Any] 
     if record is None:
         if identifier not in check.unsound:
             check.wrong("index.db", f"lists {kind} {identifier}, which is missing")
-    elif record["kind"] != kind:
+    elif not fits(kind, record["kind"]):
         check.wrong("index.db", f"lists {record['kind']} {identifier} as a {kind}")
     else:
         return record

@@ -22,6 +22,7 @@ from editvc.core.ids import ObjectId
 from editvc.errors import DamageError, EditvcError
 from editvc.vcs import codec
 from editvc.vcs.files import Fault, no_fault
+from editvc.vcs.links import ELEMENTS
 from editvc.vcs.store import ObjectDamaged, ObjectStore
 
 VERSION = 1
@@ -303,7 +304,7 @@ class Index:
                     commits.append(CommitRow.of(identifier, codec.decode_commit(data)))
                 elif record["kind"] == "fact":
                     facts.append(FactRow.of(identifier, codec.decode_fact(data)))
-                elif record["kind"] == "located" and record.get("request") is not None:
+                elif record["kind"] in ELEMENTS and record.get("request") is not None:
                     located.append((str(record["request"]), identifier))
             except ObjectDamaged as error:
                 damage.append(error)

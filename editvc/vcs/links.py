@@ -10,6 +10,17 @@ from editvc.core.ids import ObjectId
 Link = tuple[str, ObjectId]
 """The kind that the other object must be of, and its id."""
 
+ELEMENT = "located edit"
+"""Stands for any of ``ELEMENTS`` in a link."""
+
+ELEMENTS = ("located", "patch", "codebook")
+"""Kinds of objects that a live edit may be: they have a recipe, and a request that they answer."""
+
+
+def fits(wanted: str, kind: str) -> bool:
+    """Whether an object of ``kind`` may stand where a link wants ``wanted``."""
+    return kind in ELEMENTS if wanted == ELEMENT else kind == wanted
+
 
 def links(record: dict[str, Any]) -> Iterator[Link]:
     """The objects that an object names; ``record`` is what it says about itself."""
@@ -21,19 +32,22 @@ def links(record: dict[str, Any]) -> Iterator[Link]:
     elif kind == "tree":
         yield "base", record["base"]
         yield from _optional("edits", record["edits"])
+        yield from (("patch", patch) for patch in record.get("patches", ()))
     elif kind == "edits" and "children" in record:
         yield from (("edits", child) for child, _ in record["children"].values())
     elif kind == "edits":
         for _, fact, located in record["entries"]:
             yield "fact", fact
-            yield "located", located
-    elif kind == "located":
+            yield ELEMENT, located
+    elif kind in ELEMENTS:
         yield from _optional("base", record.get("base"))
         yield from _optional("recipe", record.get("recipe"))
     elif kind == "recipe":
-        yield "statistics", record["statistics"]
-        yield from _optional("statistics", record["entity_statistics"])
-        yield from _optional("statistics", record["sensitivity"])
+        for role in ("statistics", "entity_statistics", "sensitivity"):
+            yield from _optional("statistics", record.get(role))
+        yield from _optional("editor", record.get("editor"))
+    elif kind == "editor":
+        yield "base", record["base"]
 
 
 def _optional(kind: str, identifier: ObjectId | None) -> Iterator[Link]:

@@ -10,6 +10,7 @@ from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Tree
 from editvc.core.ids import ObjectId
+from editvc.core.patch_recipes import AnyRecipe
 from editvc.core.recipe import Recipe
 from editvc.errors import EditvcError
 from editvc.vcs import codec, config
@@ -149,7 +150,7 @@ class Repository:
         """A fact, from its object."""
         return codec.decode_fact(self.store.get(identifier))
 
-    def read_recipe(self, identifier: ObjectId) -> Recipe:
+    def read_recipe(self, identifier: ObjectId) -> AnyRecipe:
         """A recipe, from its object."""
         return codec.decode_recipe(self.store.get(identifier))
 

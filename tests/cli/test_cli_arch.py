@@ -17,12 +17,14 @@ layers = "model.layers"
 down_proj = "mlp.down_proj"
 final_norm = "model.norm"
 transposed = false
+attention = "self_attn.o_proj"
 """
 SHOWN = """\
 model type          gpt2 (in the table)
 blocks              transformer.h, 4 of them
 down projection     mlp.c_proj (Conv1D, stored inner x hidden)
 its output arrives  as it is
+attention output    attn.c_proj
 final norm          transformer.ln_f
 hidden size         32
 inner size          128

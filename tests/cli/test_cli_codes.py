@@ -27,6 +27,10 @@ USAGE = [
     ["compact", "--alpha", "1"],
     ["compact", "--rank", "2", "--energy", "0.5"],
     ["compact", "--off", "--rank", "2"],
+    ["compact", "--off", "--seed", "0"],
+    ["compact", "--alpha", "2", "--linear", "2"],
+    ["compact", "--drop", "1"],
+    ["compact", "--rect", "101"],
     ["export"],
     ["export", "--to", "out", "--rank", "2"],
     ["export", "--to", "out", "--format", "gguf"],
@@ -35,6 +39,8 @@ USAGE = [
 ]
 
 STATE = [
+    ["compact", "--seed", "2"],
+    ["compact", "--rank", "2", "--drop", "0.8"],
     ["show", "elsewhere"],
     ["log", "HEAD~5"],
     ["log", "1..9"],

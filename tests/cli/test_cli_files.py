@@ -39,6 +39,35 @@ def test_lint_tells_every_problem_with_its_place_and_way_out(nowhere: Path) -> N
     assert lines[-1] == "4 problems, 2 good facts"
 
 
+def test_lint_tells_all_that_is_wrong_in_a_record(nowhere: Path) -> None:
+    wrong = {"subject": 3, "prompt": "no place", "target_new": "", "tags": ["a", 1], "sauce": "x"}
+    written(nowhere / "bad.jsonl", [GOOD, wrong, wrong])
+    told = json.loads(inside("lint", "bad.jsonl", "--json").out)["problems"]
+    fields = ["sauce", "subject", "prompt", "target_new", "tags[1]"]
+    assert [(each["line"], each["field"]) for each in told] == [
+        *((2, field) for field in fields), *((3, field) for field in fields),
+    ]  # fmt: skip
+    assert all(each["hint"] for each in told)
+    ran = inside("lint", "bad.jsonl")
+    assert ran.out.endswith("10 problems, 1 good fact\n")
+    assert sum(line.startswith("  hint: ") for line in ran.out.splitlines()) == 10
+
+
+def test_lint_and_convert_propose_the_subjects_of_questions(nowhere: Path) -> None:
+    asked = {"question": "Who is the CEO of Apple?", "answer": "Ada"}
+    written(nowhere / "q.jsonl", [asked, asked | {"question": "Did Ada know Grace?"}])
+    ran = inside("lint", "q.jsonl")
+    assert ran.code == 1 and "'Apple'" in ran.out and "'Grace', 'Ada'" in ran.out
+    ran = inside("lint", "q.jsonl", "--confirm-subjects")
+    assert ran.out.endswith("1 problem, 1 good fact\n")
+    written(nowhere / "q.jsonl", [asked])
+    assert inside("convert", "q.jsonl").code == 1
+    ran = inside("convert", "q.jsonl", "--confirm-subjects")
+    assert json.loads(ran.out) == {
+        "subject": "Apple", "prompt": "Who is the CEO of {}?", "target_new": "Ada",
+    }  # fmt: skip
+
+
 def test_lint_of_good_files(nowhere: Path) -> None:
     ran = inside("lint", written(nowhere / "good.jsonl", FACTS).name)
     assert (ran.code, ran.err) == (0, "")

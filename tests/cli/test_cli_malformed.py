@@ -12,15 +12,15 @@ from tiny_repos import contents
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "core"))
 
-from fact_schemas import SCHEMAS, malformed, malformed_tables
+from fact_schemas import SCHEMAS, TABLES, broken
 
 
-@pytest.mark.parametrize("schema", [*SCHEMAS, "csv"])
+@pytest.mark.parametrize("schema", [*SCHEMAS, *TABLES])
 def test_200_malformed_files_leave_the_repository_as_it_was(here: Path, schema: str) -> None:
     before = contents(here)
 
     @settings(max_examples=200, deadline=None)
-    @given(malformed_tables() if schema == "csv" else malformed(schema))
+    @given(broken(schema))
     def refused(text: str) -> None:
         data = text.encode("utf-8", "surrogatepass")
         ran = inside("commit", "-", "--target", "alt", stdin=data)

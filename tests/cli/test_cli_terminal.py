@@ -39,6 +39,43 @@ def test_progress_is_drawn_and_taken_away(here: Path, work: Path) -> None:
     assert "2 edits changed, 2 live" in tail and "━" not in tail
 
 
+def test_the_subjects_of_questions_are_asked_for(here: Path, work: Path) -> None:
+    inside("config", "recipe.v_num_grad_steps", "1")
+    path = written(
+        here / "questions.jsonl",
+        [
+            {"question": "Who worked with Charles Babbage?", "answer": "Proust"},
+            {"question": "Did Ada Lovelace know Marie Curie?", "answer": "Rome"},
+            {"question": "what is the old town?", "answer": "London"},
+        ],
+    )
+    child = pexpect.spawn(
+        str(SCRIPT), ["commit", str(path), "--json"], cwd=str(here), encoding="utf-8", timeout=120,
+        env=environment(work / "home", TERM="dumb"), dimensions=(30, 100),
+    )  # fmt: skip
+    child.expect_exact("Charles Babbage]: ")
+    child.sendline("")
+    child.expect_exact("may be about 'Ada Lovelace', 'Marie Curie'")
+    child.expect_exact("Ada Lovelace]: ")
+    child.sendline("Grace")
+    child.expect_exact("must stand in the question")
+    child.sendline("Marie Curie")
+    child.expect_exact("subject: ")
+    child.sendline("the old town")
+    shown = child.read()
+    child.close()
+    assert child.exitstatus == 0, shown
+    subjects = {fact["subject"] for fact in inside("show", "--json").json["added"]}
+    assert subjects == {"Charles Babbage", "Marie Curie", "the old town"}
+
+
+def test_nobody_is_asked_where_a_record_is_wrong_anyway(here: Path, work: Path) -> None:
+    asked = {"question": "Who worked with Charles Babbage?", "answer": "Proust"}
+    path = written(here / "questions.jsonl", [asked, asked | {"answer": 3}])
+    shown, code = on_terminal(here, work / "home", "commit", str(path))
+    assert code == 1 and ":2: record 2: field 'answer'" in shown and "]:" not in shown
+
+
 def test_a_log_goes_through_the_pager(here: Path, work: Path) -> None:
     inside("commit", written(here / "facts.jsonl", FACTS), "-m", "Six facts")
     pager = work / "pager"

@@ -41,6 +41,18 @@ def counterfact(fact):
     }
 
 
+def multicounterfact(fact):
+    record = {"pararel_idx": 7} | counterfact(fact) | {"generation_prompts": ["so?"]}
+    del record["attribute_prompts"]
+    return record
+
+
+def question(fact):
+    record = own(fact)
+    del record["prompt"]
+    return {"question": fact.question, "answer": record.pop("target_new")} | record
+
+
 def mquake(fact):
     edit = rewrite(fact)
     if fact.paraphrases:
@@ -120,6 +132,12 @@ SCHEMAS = {
             ("requested_rewrite", "target_new", "str"),
         ],
     ),
+    "multicounterfact": (
+        multicounterfact,
+        ("tags", "source"),
+        [("requested_rewrite", key) for key in ("prompt", "subject", "target_new")],
+    ),
+    "question": (question, (), [("question",), ("subject",), ("answer",)]),
     "mquake": (
         mquake,
         ("tags", "source", "locality"),
@@ -152,6 +170,13 @@ SCHEMAS = {
     ),
     "zsre": (zsre, ("tags", "source", "relation"), [("src",), ("subject",), ("alt",)]),
 }
+
+
+TABLES = ("csv", "csv questions")
+"""CSV of editvc's own records, and of free questions."""
+
+LITERAL = ("easyedit", "knowedit", "question", "ultraeditbench", "zsre")
+"""The schemas in whose prompts the subject stands in words."""
 
 
 def literal_once(fact):
@@ -198,9 +223,9 @@ def malformed(draw, schema):
     return text
 
 
-def table(fact):
+def table(fact, writer=own):
     """The header and the row of a fact as CSV, every list but an empty one in one cell."""
-    record = own(fact)
+    record = writer(fact)
     lists = {key: "|".join(value) for key, value in record.items() if isinstance(value, list)}
     return list(record), [*(record | lists).values()]
 
@@ -215,10 +240,16 @@ def as_csv(*rows):
     return text.getvalue()
 
 
+def broken(schema):
+    """Texts with one thing wrong, in a schema or as one of the tables."""
+    return malformed_tables(schema) if schema in TABLES else malformed(schema)
+
+
 @st.composite
-def malformed_tables(draw):
+def malformed_tables(draw, kind_of_table):
     """A header and a row with one thing wrong, as CSV."""
-    header, row = table(draw(facts.filter(no_separator)))
+    some = draw(facts.filter(lambda fact: no_separator(fact) and literal_once(fact)))
+    header, row = table(some, own if kind_of_table == "csv" else question)
     at = draw(st.integers(0, 2))  # the required ones come first
     kind = draw(st.sampled_from(["empty", "fewer", "more", "rename", "twice", "quote", "none"]))
     if kind == "empty":

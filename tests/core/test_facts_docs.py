@@ -25,15 +25,24 @@ EXAMPLES = sorted((ROOT / "examples" / "facts").iterdir())
 
 
 def test_the_page_has_an_example_of_every_schema():
-    assert len(BLOCKS) == 8
+    assert len(BLOCKS) == 10
     subjects = [read_facts([("b", block)], target="alt")[0].fact.subject for block in BLOCKS]
     assert subjects == [
-        "France", "Japan", "France", "Frankenstein", "Egypt", "Marie Curie", "Norway",
-        "The Swan of Tuonela",
+        "France", "Japan", "Night Watch", "France", "Finland", "Frankenstein", "Egypt",
+        "Marie Curie", "Norway", "The Swan of Tuonela",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["fastedit.json", "ultraeditbench.json", "facts.csv"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fastedit.json",
+        "ultraeditbench.json",
+        "facts.csv",
+        "questions.jsonl",
+        "multi_counterfact.json",
+    ],
+)
 def test_the_page_shows_the_example_file(name):
     assert (ROOT / "examples" / "facts" / name).read_text(encoding="utf-8") in FACTS_PAGE
 
@@ -106,6 +115,9 @@ LYON = {"subject": "France", "prompt": "The capital of {} is", "target_new": "Ly
         json.dumps({"subject": "France"}),
         json.dumps({"requested_rewrite": []}),
         json.dumps({"subject": "F", "src": "F?", "alt": "x"}),
+        json.dumps({"question": "Where is France?", "answer": "x"}),
+        json.dumps({"question": "Where is it?", "answer": "x"}),
+        json.dumps({"question": "F?", "subject": "F", "answer": "x", "target_new": "y"}),
         json.dumps([LYON, LYON | {"target_new": "Nice"}]),
         "subject,prompt,target_new",
         "subject,prompt,target_new,subject",

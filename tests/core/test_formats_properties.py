@@ -11,20 +11,25 @@ from dataclasses import replace
 import pytest
 from core_strategies import facts, phrases
 from fact_schemas import (
+    LITERAL,
     SCHEMAS,
+    TABLES,
+    WRONG,
     as_csv,
+    broken,
+    changed,
     literal_once,
     malformed,
-    malformed_tables,
     no_separator,
     own,
+    question,
     table,
 )
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from editvc.core.facts import Fact
-from editvc.core.formats import FactFileError, read_facts
+from editvc.core.formats import FactFileError, examined, read_facts
 
 
 def expected(fact, schema):
@@ -38,8 +43,7 @@ def expected(fact, schema):
 @settings(max_examples=40)
 @given(fact=facts, indent=st.sampled_from([None, 1]), ascii_only=st.booleans())
 def test_every_fact_is_read_as_it_was_written(schema, fact, indent, ascii_only):
-    literal = ("easyedit", "knowedit", "ultraeditbench", "zsre")
-    assume(schema not in literal or literal_once(fact))
+    assume(schema not in LITERAL or literal_once(fact))
     record = SCHEMAS[schema][0](fact)
     text = json.dumps(record, indent=indent, ensure_ascii=ascii_only)
     (found,) = read_facts([("f", text)], target="alt")
@@ -53,6 +57,9 @@ def test_every_fact_is_read_from_csv_as_it_was_written(fact):
     (found,) = read_facts([("f", as_csv(*table(fact)))])
     assert found.fact == fact
     assert (found.line, found.record) == (2, 1)
+    assume(literal_once(fact))
+    (asked,) = read_facts([("f", as_csv(*table(fact, question)))])
+    assert asked == found
 
 
 @settings(max_examples=40)
@@ -76,11 +83,11 @@ def test_schemas_can_be_mixed_and_lines_are_counted_past_the_blank_ones(some, sc
 # --- what is broken raises, and raises nothing else --------------------------------------------
 
 
-@pytest.mark.parametrize("schema", [*SCHEMAS, "csv"])
+@pytest.mark.parametrize("schema", [*SCHEMAS, *TABLES])
 @settings(max_examples=200)
 @given(data=st.data())
 def test_a_malformed_record_raises_one_error_and_nothing_else(schema, data):
-    text = data.draw(malformed_tables() if schema == "csv" else malformed(schema))
+    text = data.draw(broken(schema))
     with pytest.raises(FactFileError) as caught:
         read_facts([("f", text)], target="alt")
     error = caught.value
@@ -88,6 +95,34 @@ def test_a_malformed_record_raises_one_error_and_nothing_else(schema, data):
     assert error.problem and error.hint and str(error).startswith("f:")
     assert error.line is not None or error.problem == "is empty"
     str(error).encode()
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+@settings(max_examples=100)
+@given(data=st.data())
+def test_every_fault_of_a_record_is_told_and_nothing_else(schema, data):
+    """Fields spoiled on their own give the same problems as all of them spoiled together."""
+    writer, _, paths = SCHEMAS[schema]
+    record = writer(data.draw(facts.filter(literal_once)))
+    tops = [
+        path for path in paths if not any(path == other[: len(path)] != other for other in paths)
+    ]
+    spoilt = data.draw(st.lists(st.sampled_from(tops), unique=True, min_size=1))
+    values = [data.draw(WRONG.filter(lambda value: value is not None)) for _ in spoilt]
+
+    def problems(faults):
+        wrong = record
+        for path, value in faults:
+            wrong = changed(wrong, path, lambda inner, key, value=value: inner.update({key: value}))
+        reading = examined([("f", json.dumps(wrong))], target="alt")
+        assert not reading.facts
+        return {(each.line, each.field, each.hint) for each in reading.problems}
+
+    alone = [problems([fault]) for fault in zip(spoilt, values, strict=True)]
+    together = problems(zip(spoilt, values, strict=True))
+    fields = [{field for _, field, _ in one} for one in alone]
+    assert {field for _, field, _ in together} == set().union(*fields)
+    assert len(together) == len(spoilt)
 
 
 @settings(max_examples=100)
@@ -120,6 +155,8 @@ def test_one_malformed_line_among_good_ones_is_the_one_that_is_named(text, befor
                         "ground_truth",
                         "str",
                         "facts",
+                        "question",
+                        "answer",
                     ]
                 ),
                 inner,

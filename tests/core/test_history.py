@@ -18,6 +18,10 @@ restraints = st.builds(
     prune=st.none() | st.sampled_from([math.e, 1.2, 1.5]),
     rank=st.none() | st.integers(1, 64),
     energy=st.none() | st.floats(0.1, 1.0),
+    linear=st.none() | st.floats(1.5, 4.0),
+    rect=st.none() | st.floats(1, 100),
+    drop=st.none() | st.floats(0.1, 0.9),
+    seed=st.none() | st.integers(0, 9),
 )
 trees = st.builds(
     Tree, base=object_ids, edits=st.none() | object_ids, restraint=st.none() | restraints
@@ -89,3 +93,8 @@ def test_a_restraint_writes_only_what_is_set():
 
 def test_entries_sort_by_slot():
     assert sorted([Entry("2", "a", "a"), Entry("1", "b", "b")])[0].slot == "1"
+
+
+def test_a_seed_is_zero_where_none_is_named():
+    assert Restraint(drop=0.8) == Restraint(drop=0.8, seed=0)
+    assert Restraint(drop=0.8).to_json() == {"drop": 0.8, "seed": 0}

@@ -77,7 +77,8 @@ def test_whole_numbers_are_the_same_recipe_however_they_are_written():
 
 def test_the_bytes_of_a_recipe_are_pinned():
     assert canonical_json(RECIPE.to_json()) == (
-        b'{"clamp_norm_factor":0.75,"contexts":["{}","Then. {}"],"delivery_factor":0.83,'
+        b'{"clamp_norm_factor":0.75,"compensation":1.0,"contexts":["{}","Then. {}"],'
+        b'"delivery_factor":0.83,'
         b'"entity_statistics":null,"entity_update_weight":200.0,"kind":"recipe",'
         b'"kl_factor":0.0625,"layers":[1,2],"method":"memit","mom2_update_weight":100.0,'
         b'"sensitivity":null,"sensitivity_floor":0.05,"sensitivity_power":0.25,"statistics":"'

@@ -18,6 +18,7 @@ from editvc.editing.architectures import (
     Architecture,
     BlockError,
     LayersError,
+    NoAttentionError,
     RefusedArchitectureError,
     UnknownArchitectureError,
     architecture_in,
@@ -148,6 +149,34 @@ def test_what_a_down_projection_adds_arrives_where_targets_are(model_type, token
     unchanged = torch.allclose(outputs[1] - outputs[0], arriving, atol=1e-9)
     assert unchanged == (not architecture.normed)
     assert architecture.normed == (model_type in POST_NORM)
+
+
+@pytest.mark.parametrize("model_type", known_model_types())
+def test_attention_and_the_down_projection_give_all_that_a_block_adds(model_type, tokenizer):
+    """Else what is restored or added there would be more, or less, than attention's own output."""
+    model = tiny(model_type, len(tokenizer)).double()
+    architecture = architecture_of(model_type)
+    seen = {}
+
+    def note(name):
+        # A copy: Falcon adds attention's output to the MLP's in place.
+        return lambda _m, _a, out: seen.update({name: first_tensor(out).clone()})
+
+    architecture.block(model, 0).register_forward_hook(note("in"))
+    architecture.attention_module(model, 1).register_forward_hook(note("attention"))
+    architecture.module(model, 1).register_forward_hook(note("mlp"))
+    architecture.block(model, 1).register_forward_hook(note("out"))
+    model(input_ids=torch.arange(6)[None])
+    assert seen["attention"].shape == (1, 6, model.config.hidden_size)
+    added = (seen["attention"] + seen["mlp"].view(1, 6, -1)) * architecture.gain(model.config)
+    whole = torch.allclose(seen["out"], seen["in"] + added, atol=1e-9)
+    assert whole == (not architecture.normed)
+
+
+def test_a_block_without_attention_says_what_to_add():
+    architecture = replace(architecture_of("gpt2"), attention=None)
+    with pytest.raises(NoAttentionError, match=r"'gpt2' does not say where attention's"):
+        architecture.attention_module(None, 0)
 
 
 @pytest.mark.parametrize("model_type", sorted(POST_NORM))

@@ -164,8 +164,42 @@ def test_delta_adds_layer_by_layer() -> None:
     close(total.layers[4].dense(), a.layers[4].dense() + b.layers[4].dense())
     close((a - b).layers[7].dense(), -b.layers[7].dense())
     assert (total.rank, total.is_empty) == (5, False)
-    assert total.frobenius()[1] == a.layers[1].frobenius()
+    assert total.layers[1].frobenius() == a.layers[1].frobenius()
     assert total.compress(rank=1).rank == 1
+
+
+def test_other_weights_go_through_the_same_algebra() -> None:
+    """Weight by weight, against the dense matrices."""
+    a = Delta({1: factored(3, 5, 1)}, {"q": factored(4, 4, 2, seed=1)})
+    b = Delta({}, {"q": factored(4, 4, 1, seed=2), "b": factored(6, 1, 1, seed=3)})
+    total = a + b
+    assert list(total.weights) == ["b", "q"]
+    close(total.weights["q"].dense(), a.weights["q"].dense() + b.weights["q"].dense())
+    close((a - b).weights["b"].dense(), -b.weights["b"].dense())
+    close((-a).layers[1].dense(), -a.layers[1].dense())
+    assert (total.rank, Delta({}, {"q": Factored.zero(2, 3)}).is_empty) == (3, True)
+    norms = [part.dense().norm() for part in (*total.layers.values(), *total.weights.values())]
+    assert total.norm() == pytest.approx(float(torch.stack(norms).norm()))
+    assert total.compress(rank=1).weights["q"].rank == 1
+    doubled = total.map(lambda layer, part: part.scaled(2.0))
+    close(doubled.layers[1].dense(), 2 * total.layers[1].dense())
+    assert doubled.weights["q"] is total.weights["q"], "map is for layers alone"
+    turned = total.weights["b"].transposed()
+    close(turned.dense(), total.weights["b"].dense().T)
+
+
+def test_bytes_of_other_weights() -> None:
+    name = "model.layers.3.self_attn.q_proj.weight"
+    delta = Delta({3: factored(4, 6, 2)}, {name: factored(4, 4, 1), "left": factored(2, 1, 1)})
+    data = delta_to_bytes(delta, {})
+    assert data == delta_to_bytes(Delta(delta.layers, dict(reversed(delta.weights.items()))), {})
+    back, _ = delta_from_bytes(data)
+    assert list(back.weights) == ["left", name] and list(back.layers) == [3]
+    assert torch.equal(back.weights[name].left, delta.weights[name].left.float().double())
+    bare = delta_to_bytes(Delta(delta.layers), {})
+    assert b"weight." not in bare
+    with pytest.raises(DeltaDamageError, match="do not fit"):
+        delta_from_bytes(data.replace(b"weight.left.left", b"weight.lift.left"))
 
 
 def test_empty_delta() -> None:

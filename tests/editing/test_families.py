@@ -12,11 +12,12 @@ from transformers import AutoModelForCausalLM
 
 from editvc.editing.architectures import architecture_of, known_model_types
 from editvc.editing.delta import Delta, Factored
+from editvc.editing.guards import Whitening
 from editvc.editing.loading import apply_delta
 from editvc.editing.locate import locate, locate_together
 from editvc.editing.passes import keys_at
 from editvc.editing.replay import first_tensor
-from editvc.editing.solvers import Whitening, solve
+from editvc.editing.solvers import solve
 from editvc.editing.targets import find_targets
 from editvc.editing.tracing import Request
 from editvc.publish.export import changes_of, export_hf

@@ -12,6 +12,7 @@ from algebra_dense import dense_solution, random_edits, random_moment
 
 from editvc.core.thresholds import Thresholds
 from editvc.editing.delta import Factored
+from editvc.editing.guards import Whitening
 from editvc.editing.health import (
     BaseFigures,
     HealthError,
@@ -21,7 +22,7 @@ from editvc.editing.health import (
     outliers,
     verdict,
 )
-from editvc.editing.solvers import Edits, System, Whitening, solve
+from editvc.editing.solvers import Edits, System, solve
 
 U, V, N = 6, 14, 8
 

@@ -10,21 +10,20 @@ from conftest import REQUESTS, recipe, tiny_gpt2, tiny_llama
 from test_architectures import tiny
 
 from editvc.editing.architectures import architecture_of
+from editvc.editing.guards import SolveError, Whitening
 from editvc.editing.loading import generate
 from editvc.editing.locate import (
-    Located,
-    LocatedDamageError,
-    Request,
     estimate_memory,
     knows,
     locate,
     locate_together,
     located_bytes,
 )
+from editvc.editing.located import Located, LocatedDamageError
 from editvc.editing.replay import first_tensor
-from editvc.editing.solvers import SolveError, Whitening, solve
+from editvc.editing.solvers import solve
 from editvc.editing.targets import find_targets
-from editvc.editing.tracing import trace
+from editvc.editing.tracing import Request, trace
 
 USED = recipe(layers=(0, 1, 2), v_num_grad_steps=5)
 

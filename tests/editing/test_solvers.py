@@ -9,14 +9,8 @@ from safetensors.torch import save
 
 from editvc.editing import solvers
 from editvc.editing.diagnostics import capacity, leverage, share_kept
-from editvc.editing.solvers import (
-    Edits,
-    SolveError,
-    System,
-    Whitening,
-    WhiteningDamageError,
-    solve,
-)
+from editvc.editing.guards import JITTERS, SolveError, Whitening, WhiteningDamageError
+from editvc.editing.solvers import Edits, System, solve
 
 U, V = 6, 14
 
@@ -169,7 +163,7 @@ def test_whitening_survives_the_cache_bit_for_bit(whitening: Whitening) -> None:
 def test_a_singular_moment_gets_a_stated_jitter() -> None:
     moment = torch.ones(5, 5, dtype=torch.float64)
     whitening = Whitening.of(moment)
-    assert whitening.jitter == solvers.JITTERS[1]
+    assert whitening.jitter == JITTERS[1]
     assert relative(whitening.lower @ whitening.lower.T, moment) < 1e-9
 
 

@@ -12,30 +12,34 @@ from test_architectures import COMMON, ENDS, GPT, tiny
 from transformers import CONFIG_MAPPING, AutoConfig
 
 from editvc.editing.architectures import Architecture, architecture_of, known_model_types
-from editvc.editing.structure import (
-    StructureError,
-    arrivals,
-    check_block,
-    config_in,
-    find_block,
-)
+from editvc.editing.skeletons import StructureError, config_in
+from editvc.editing.structure import arrivals, check_block, find_block
 
 MULTIPLIER = "residual_multiplier"
 USUAL = ("model.layers", "mlp.down_proj", "model.norm", False)
+USUALLY = {"attention": "self_attn.o_proj"}
 UNKNOWN = {
-    "arcee": (COMMON, USUAL, {}),
-    "biogpt": (COMMON, ("biogpt.layers", "fc2", "biogpt.layer_norm", False), {}),
-    "cohere": (COMMON, USUAL, {}),
-    "glm4": (COMMON, USUAL, {"normed": True}),
-    "granite_swa": (COMMON | {MULTIPLIER: 0.4}, USUAL, {"factor": MULTIPLIER}),
-    "olmo": (COMMON, USUAL, {}),
-    "olmo3": (COMMON, USUAL, {"normed": True}),
+    "arcee": (COMMON, USUAL, USUALLY),
+    "biogpt": (
+        COMMON,
+        ("biogpt.layers", "fc2", "biogpt.layer_norm", False),
+        {"attention": "self_attn.out_proj"},
+    ),
+    "cohere": (COMMON, USUAL, USUALLY),
+    "glm4": (COMMON, USUAL, USUALLY | {"normed": True}),
+    "granite_swa": (COMMON | {MULTIPLIER: 0.4}, USUAL, USUALLY | {"factor": MULTIPLIER}),
+    "olmo": (COMMON, USUAL, USUALLY),
+    "olmo3": (COMMON, USUAL, USUALLY | {"normed": True}),
     "persimmon": (
         COMMON,
         ("model.layers", "mlp.dense_4h_to_h", "model.final_layernorm", False),
-        {},
+        {"attention": "self_attn.dense"},
     ),
-    "gpt-sw3": (GPT, ("transformer.h", "mlp.c_proj", "transformer.ln_f", True), {}),
+    "gpt-sw3": (
+        GPT,
+        ("transformer.h", "mlp.c_proj", "transformer.ln_f", True),
+        {"attention": "attn.c_proj"},
+    ),
 }  # fmt: skip
 """Families outside the table: sizes, what the block must say, and what differs from the default."""
 
@@ -71,6 +75,38 @@ def test_what_is_found_is_found_again_and_no_generator_moves():
     before = torch.random.get_rng_state()
     assert find_block(config_of("olmo3")) == find_block(config_of("olmo3"))
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_an_attention_output_that_nothing_hears_or_that_others_hear_is_refused(tokenizer):
+    model = tiny("llama", len(tokenizer), num_key_value_heads=4)
+    through = replace(architecture_of("llama"), attention="self_attn.v_proj")
+    with pytest.raises(StructureError, match="v_proj gives at a token moves others"):
+        check_block(model, through)
+    for block in model.model.layers:
+        block.self_attn.spare = torch.nn.Linear(32, 32)
+    with pytest.raises(StructureError, match="spare gives arrives nowhere"):
+        check_block(model, replace(architecture_of("llama"), attention="self_attn.spare"))
+
+
+def test_attention_is_left_out_where_a_block_has_two(monkeypatch):
+    from transformers.models.olmo import modeling_olmo
+
+    class Cross(torch.nn.Module):
+        def __init__(self, config):
+            super().__init__()
+            self.o_proj = torch.nn.Linear(config.hidden_size, config.hidden_size)
+
+    Cross.__name__ = "OlmoCrossAttention"
+    plain = modeling_olmo.OlmoDecoderLayer.__init__
+
+    def two(self, config, layer_idx):
+        plain(self, config, layer_idx)
+        self.cross = Cross(config)
+
+    monkeypatch.setattr(modeling_olmo.OlmoDecoderLayer, "__init__", two)
+    found = find_block(config_of("olmo"))
+    assert found.measured
+    assert found.architecture == Architecture("olmo", *USUAL)
 
 
 def test_where_no_narrow_model_can_be_built_nothing_is_said_of_norms():
@@ -142,7 +178,7 @@ def test_what_is_no_mlp_output_is_refused(tokenizer):
     values = {"num_key_value_heads": 4, "intermediate_size": 48}
     model = tiny("llama", len(tokenizer), **values)
     through_attention = replace(architecture_of("llama"), down_proj="self_attn.v_proj")
-    with pytest.raises(StructureError, match="moves others: it is no MLP's"):
+    with pytest.raises(StructureError, match="moves others: attention stands"):
         check_block(model, through_attention)
     for block in model.model.layers:
         block.mlp.spare = torch.nn.Linear(48, 32)
@@ -167,6 +203,11 @@ def test_what_is_no_mlp_output_is_refused(tokenizer):
         ("granite", {"factor": "logits_scaling"}, "arrives 0.4-fold .* not 0.5-fold"),
         ("granite", {"factor": "no_such_number"}, "does not fit the model"),
         ("bloom", {"final_norm": "transformer.word_embeddings_layernorm"}, "not the head's"),
+        ("llama", {"attention": "self_attn.dense"}, "does not fit the model"),
+        ("llama", {"attention": "self_attn"}, "no linear map .*: attention is wrong"),
+        ("llama", {"attention": "mlp.up_proj"}, "no linear map .*: attention is wrong"),
+        ("gpt2", {"attention": "attn.c_attn"}, "no linear map .*: attention is wrong"),
+        ("bloom", {"attention": "self_attention.query_key_value"}, "no linear map"),
     ],
 )
 def test_a_block_that_the_model_contradicts_is_refused(model_type, change, said, tokenizer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tiny_tokenizers import composing
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -139,3 +140,25 @@ def test_subject_tokens_end_with_the_subject(bos_tokenizer):
     (traced,) = subject_tokens(bos_tokenizer, [("Ada Lovelace is a", len("Ada Lovelace"))])
     assert bos_tokenizer.decode(traced.ids, skip_special_tokens=True) == "Ada Lovelace"
     assert traced.subject == len(traced.ids) - 1
+
+
+def test_an_accent_joined_to_its_letter_ends_the_subject_with_it():
+    tokenizer = composing()
+    request = Request("Cafe\u0301", "The {} is", "old")
+    ((row,),) = trace(tokenizer, [request])
+    assert tokenizer.decode(row.ids[: row.subject + 1]) == "The Caf\u00e9"
+    (found,) = subject_tokens(tokenizer, [("Cafe\u0301 is a", 5)])
+    assert tokenizer.decode(found.ids) == "Caf\u00e9"
+
+
+def test_a_subject_that_the_tokenizer_drops_is_refused():
+    tokenizer = composing()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Replace("€", "")
+    with pytest.raises(SubjectNotInPromptError, match="in no token"):
+        trace(tokenizer, [Request("€", "The {} is", "old")])
+
+
+@pytest.mark.parametrize("mark", ["？", "。", "：", "、", "　"])
+def test_full_width_punctuation_joins_what_follows(mark):
+    assert joined(f"首都は{mark}", "東京")[0] == f"首都は{mark}東京"
+    assert joined("Is it so?", "東京")[0] == "Is it so? 東京"

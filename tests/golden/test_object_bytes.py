@@ -113,7 +113,7 @@ def test_the_recipe_with_its_defaults() -> None:
     recipe = Recipe(layers=(1, 2), contexts=("{}",), statistics=A)
     assert (
         object_id(codec.encode(recipe))
-        == "7b55c83ba3ad82dd5d90cbb989f6d6515a85ccb90e2bf9689a105afe1ee8b154"
+        == "43404fc1a1d7043a7981b8f1425bf8c93bcc357e546ae90edba6227705273f39"
     )
 
 

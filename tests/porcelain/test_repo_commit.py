@@ -28,7 +28,7 @@ from editvc.core.facts import Fact
 from editvc.core.formats import FactFileError
 from editvc.core.history import Restraint
 from editvc.editing.tracing import trace
-from editvc.porcelain.committing import SlotConflict, UntraceableFact, locate_alone
+from editvc.porcelain.committing import SlotConflict, UntraceableFact, make_alone
 from editvc.porcelain.recording import NothingToDo
 
 
@@ -83,10 +83,10 @@ def test_no_fact_takes_the_numbers_of_another_request(repo: Repo) -> None:
         replace(fact, prompt="Everybody likes {} for"),
         replace(fact, target_new="a town"),
     ]
-    entries = locate_alone(repo, recipe, [fact, *others])
-    entries += locate_alone(repo, replace(recipe, v_num_grad_steps=3), [fact])
+    entries = make_alone(repo, recipe, [fact, *others])
+    entries += make_alone(repo, replace(recipe, v_num_grad_steps=3), [fact])
     assert len({entry.located for entry in entries}) == 5
-    assert locate_alone(repo, recipe, [replace(fact, tags=("a",))])[0].located == entries[0].located
+    assert make_alone(repo, recipe, [replace(fact, tags=("a",))])[0].located == entries[0].located
 
 
 def test_located_afresh_the_numbers_agree(prepared: Prepared, work: Path) -> None:

@@ -242,7 +242,7 @@ def test_what_cannot_be_squashed(repo: Repo, work: Path) -> None:
         repo.squash("1..main")
     assert "switch" in caught.value.hint
     repo.switch("main")
-    with pytest.raises(NothingToDo, match=r"no edit of 1\.\.2 is live"):
+    with pytest.raises(NothingToDo, match=r"no located edit of 1\.\.2 is live"):
         repo.squash("1..2")
     with pytest.raises(RevisionError):
         repo.squash("2..9")
@@ -299,6 +299,37 @@ def test_commits_and_reverts_go_on_under_a_restraint(prepared: Prepared, work: P
     assert repo.log()[0].message == "Lift the restraint"
     with pytest.raises(NothingToDo, match="under this restraint already"):
         repo.compact(Restraint())
+
+
+@pytest.mark.parametrize(
+    "restraint",
+    [Restraint(linear=2.0), Restraint(rect=40.0), Restraint(prune=1.5, drop=0.8, seed=3)],
+    ids=["linear", "rect", "drop"],
+)
+def test_a_restrained_set_is_the_same_whatever_its_history(
+    prepared: Prepared, work: Path, restraint: Restraint
+) -> None:
+    repo, other = prepared.copy(work / "one"), prepared.copy(work / "other")
+    repo.compact(restraint)
+    repo.commit(FACTS[:3])
+    repo.revert(FACTS[1].id)
+    other.commit([FACTS[2], FACTS[0]])
+    free = other.materialize()
+    other.compact(restraint)
+    assert tree(repo) == tree(other)
+    assert same_bits(repo.materialize(), other.materialize())
+    assert not same_bits(free, other.materialize())
+    for layer, part in other.materialize().layers.items():
+        assert part.rank == (min(part.shape) if restraint.chooses_entries else 2), layer
+
+
+def test_factors_of_full_rank_are_said_to_be(repo: Repo, work: Path) -> None:
+    repo.commit(FACTS[:2])
+    assert not any("full rank" in note for note in repo.export(work / "a", format="delta").notes)
+    repo.compact(Restraint(rect=40.0))
+    for target, format in (("b", "delta"), ("c", "lora")):
+        notes = repo.export(work / target, format=format).notes
+        assert any("full rank" in note for note in notes)
 
 
 def test_a_squash_keeps_the_restraint_of_every_commit(repo: Repo) -> None:

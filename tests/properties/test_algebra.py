@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from editvc.editing.delta import Delta, Factored, delta_from_bytes, delta_to_bytes
 from editvc.editing.diagnostics import capacity, share_kept
-from editvc.editing.solvers import Edits, System, Whitening, solve
+from editvc.editing.guards import Whitening
+from editvc.editing.solvers import Edits, System, solve
 
 EXAMPLES = settings(max_examples=60)
 

@@ -45,6 +45,10 @@ def test_a_lock_comes_back_whole() -> None:
     assert Lock.from_bytes(LOCK.to_bytes()) == LOCK
     bare = replace(LOCK, restraint=None, edits=(), recipes=(), statistics={})
     assert Lock.from_bytes(bare.to_bytes()) == bare
+    assert b"patches" not in bare.to_bytes()
+    patch = {"patch": "9" * 64, "kind": "lora", "source": "adapter", "digest": "a" * 64}
+    imported = replace(LOCK, patches=(patch,))
+    assert Lock.from_bytes(imported.to_bytes()) == imported
 
 
 @given(order=st.permutations(range(4)))

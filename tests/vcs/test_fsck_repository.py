@@ -79,7 +79,7 @@ def test_each_missing_object_is_reported_with_what_needs_it(full: Repository) ->
         ("edits", tree.edits),
         ("delta", commit.delta),
         ("fact", entry.fact),
-        ("located", entry.located),
+        ("located edit", entry.located),
         ("base", tree.base),
         ("statistics", full.config.recipe.statistics),
         ("recipe", full.config.recipe.id),
@@ -166,7 +166,7 @@ def test_an_object_that_does_not_decode_is_found(full: Repository) -> None:
         ("UPDATE commits SET message = 'other' WHERE number = 2", "disagrees with commit"),
         ("UPDATE facts SET subject = 'other' WHERE subject = 'Thing 1'", "disagrees with fact"),
         ("UPDATE located SET request = 'x' WHERE rowid = 1", "under a request"),
-        ("INSERT INTO located SELECT 'x', id FROM facts LIMIT 1", "as a located"),
+        ("INSERT INTO located SELECT 'x', id FROM facts LIMIT 1", "as a located edit"),
         ("INSERT INTO facts VALUES ('00', '', '', '', '')", "which is missing"),
     ],
 )

@@ -1,0 +1,230 @@
+"""Every method on the reference model, after 1, 10, 100, 500 and 1000 edits.
+
+    python benchmarks/methods.py --out methods.jsonl --methods memit,rome --ways set,sequential
+    python benchmarks/methods.py --table methods.jsonl
+
+Three ways, where a method has them. ``set``: every fact made on the base alone, and the set solved
+(committing one by one or all at once gives the same weights). ``batch``: the same facts located
+again together, layer after layer (``squash``). ``sequential``: one fact after the other on whatever
+the weights are by then, blind to what was edited before, as papers measure collapse. A method that
+has collapsed (less than a tenth of its edits said, or five times the base's perplexity) is not
+taken further. Rows are appended to ``--out`` as they are measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from atlas import MODEL, TEXT, Trial, task_accuracies, trial
+
+import editvc
+from editvc.core.patch_recipes import AnyRecipe
+from editvc.core.recipe import Recipe
+from editvc.editing.architectures import architecture_of
+from editvc.editing.loading import apply_delta, load
+from editvc.editing.tracing import Request
+from editvc.evaluation.probes import forced, perplexity
+from editvc.evaluation.scores import generation_match, locality_answers, score
+from editvc.porcelain.making import make_in_sequence
+
+SIZES = (1, 10, 100, 500, 1000)
+SCORED = 100
+"""Facts scored, evenly spaced among those edited: a standard error of up to 5 points."""
+NEIGHBOURS = 3
+GENERATED = 50
+BLOCKS = 40
+RECALLED = 200
+COLUMNS = (
+    "es", "ps", "ns", "s", "eff", "par", "spe", "avg", "gen", "ppl", "sent", "subj", "recall",
+    "seconds", "kilobytes",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Parse, run, append; or print the table of what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--methods", default="memit")
+    parser.add_argument("--ways", default="set")
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
+    parser.add_argument("--records", default="0:1000", help="records to edit, START:STOP")
+    parser.add_argument("-O", dest="options", action="append", default=[], help="key=value")
+    parser.add_argument("--published", action="store_true", help="MEMIT without what editvc adds")
+    parser.add_argument("--scratch", type=Path, help="keep the first repository here, for reuse")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--table", type=Path, help="print the table of a file, and measure nothing")
+    given = parser.parse_args()
+    if given.table:
+        print(table([json.loads(line) for line in given.table.read_text().splitlines()]))
+        return
+    start, stop = (int(part) for part in given.records.split(":"))
+    sizes = [int(size) for size in given.sizes.split(",")]
+    with tempfile.TemporaryDirectory() as scratch:
+        kept = given.scratch or Path(scratch)
+        bench = Bench(kept, Path(scratch), trial(start, stop))
+        for name in given.methods.split(","):
+            for way in given.ways.split(","):
+                for row in bench.rows(name, way, sizes, given.options, given.published):
+                    print(json.dumps(row), flush=True)
+                    if given.out:
+                        with given.out.open("a", encoding="utf-8") as lines:
+                            lines.write(json.dumps(row) + "\n")
+
+
+class Bench:
+    """The reference model, what is edited and scored, and a repository a method and way."""
+
+    def __init__(self, kept: Path, scratch: Path, what: Trial) -> None:
+        self.scratch, self.what = scratch, what
+        self.untouched, self.tokenizer = load(MODEL)
+        self.empty = kept / "empty"
+        if not self.empty.exists():
+            entities = what.write_entities(scratch / "entities.jsonl")
+            editvc.Repo.init(self.empty, str(MODEL), texts=[TEXT], entities=entities)
+
+    def rows(
+        self, name: str, way: str, sizes: list[int], options: list[str], published: bool
+    ) -> Iterator[dict[str, Any]]:
+        """The rows of one method and way, smallest size first."""
+        if name == "base":
+            yield self._row("base", "", 0, self.untouched, 0.0, 0)
+            return
+        repo = self._repo()
+        recipe = repo.choose(name, options=options).recipe
+        if published and isinstance(recipe, Recipe):
+            recipe = as_published(recipe)
+        label = f"{name} (published)" if published else name
+        for row in getattr(self, f"_{way}")(repo, label, recipe, sizes):
+            yield row
+            if row["eff"] < 10 or row["ppl"] > 5 * self.base_perplexity:
+                return
+
+    def _set(
+        self, repo: editvc.Repo, label: str, recipe: AnyRecipe, sizes: list[int]
+    ) -> Iterator[dict[str, Any]]:
+        done, spent = 0, 0.0
+        for size in sizes:
+            began = time.perf_counter()
+            repo.commit(self.what.facts[done:size], recipe=recipe)
+            spent, done = spent + time.perf_counter() - began, size
+            yield self._of_head(repo, label, "set", size, spent / size)
+
+    def _batch(
+        self, repo: editvc.Repo, label: str, recipe: AnyRecipe, sizes: list[int]
+    ) -> Iterator[dict[str, Any]]:
+        for size in sizes:
+            began = time.perf_counter()
+            repo.create_branch(f"of-{size}", "base" if size == sizes[0] else "main")
+            done = len(repo.live())
+            repo.commit(self.what.facts[done:size], recipe=recipe)
+            head = repo.status().number
+            repo.create_branch(f"batch-{size}")
+            repo.switch(f"batch-{size}")
+            repo.squash(f"1..{head}")
+            yield self._of_head(
+                repo, label, "batch", size, (time.perf_counter() - began) / (size - done)
+            )
+            repo.switch("main")
+
+    def _sequential(
+        self, repo: editvc.Repo, label: str, recipe: AnyRecipe, sizes: list[int]
+    ) -> Iterator[dict[str, Any]]:
+        model, _ = load(MODEL)
+        architecture, spent, stored = architecture_of(model.config.model_type), 0.0, 0
+        for done, fact in enumerate(self.what.facts[: max(sizes)], 1):
+            began = time.perf_counter()
+            request = Request(*fact.request)
+            (patch,) = make_in_sequence(repo, model, self.tokenizer, [request], recipe)
+            apply_delta(model, architecture, patch.delta)
+            spent += time.perf_counter() - began
+            stored += len(patch.to_bytes())
+            if done in sizes:
+                yield self._row(label, "sequential", done, model, spent / done, stored / done)
+
+    def _repo(self) -> editvc.Repo:
+        folder = Path(tempfile.mkdtemp(dir=self.scratch)) / "repo"
+        shutil.copytree(self.empty, folder)
+        return editvc.Repo(folder)
+
+    def _of_head(
+        self, repo: editvc.Repo, label: str, way: str, size: int, seconds: float
+    ) -> dict[str, Any]:
+        plumbing = repo.repository
+        tree = plumbing.tree_of(plumbing.refs.head().commit)
+        entries = list(plumbing.edits_of(tree).entries())
+        stored = sum(len(plumbing.store.get(one.located)) for one in entries) / len(entries)
+        with repo.edited(tree) as (model, _):
+            return self._row(label, way, size, model, seconds, stored)
+
+    @property
+    def base_perplexity(self) -> float:
+        """The base's, over the same blocks."""
+        if not hasattr(self, "_base_perplexity"):
+            self._base_perplexity = self._perplexity(self.untouched)
+        return self._base_perplexity
+
+    def _perplexity(self, model: Any) -> float:
+        text = (MODEL.parents[1] / "data" / "wiki-test.txt").read_text(encoding="utf-8")
+        return perplexity(model, self.tokenizer, text, blocks=BLOCKS)
+
+    @torch.no_grad()
+    def _row(
+        self, label: str, way: str, size: int, model: Any, seconds: float, stored: float
+    ) -> dict[str, Any]:
+        edited = self.what.facts[: size or 100]
+        facts = edited[:: max(1, len(edited) // SCORED)]
+        facts = [replace(fact, locality=fact.locality[:NEIGHBOURS]) for fact in facts]
+        reference = locality_answers(self.untouched, self.tokenizer, facts)
+        scores = score(model, self.tokenizer, facts, reference).to_json()
+        said = generation_match(
+            model, self.tokenizer, facts[:: max(1, len(facts) // GENERATED)], max_new_tokens=6
+        )
+        recall = forced(model, self.tokenizer, self.what.recall[:RECALLED])
+        return {
+            "method": label, "way": way, "edits": size,
+            **{name: round(value or 0.0, 1) for name, value in scores.items()},
+            "gen": round(100 * sum(said) / len(said), 1),
+            "ppl": round(min(self._perplexity(model), 1e6), 1),
+            **{name: round(v, 1) for name, v in task_accuracies(model, self.tokenizer).items()},
+            "recall": round(100 * sum(one.all_argmax for one in recall) / len(recall), 1),
+            "seconds": round(seconds, 2),
+            "kilobytes": round(stored / 1024, 1),
+        }  # fmt: skip
+
+
+def as_published(recipe: Recipe) -> Recipe:
+    """MEMIT's own numbers for this model: nothing made up for, text alone guarded."""
+    return Recipe(
+        layers=recipe.layers,
+        contexts=recipe.contexts,
+        statistics=recipe.statistics,
+        method=recipe.method,
+        mom2_update_weight=100.0,
+        entity_update_weight=0.0,
+        delivery_factor=1.0,
+        compensation=0.0,
+        clamp_norm_factor=0.75,
+    )
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows in Markdown, by method and way, in the order measured."""
+    titles = [name.upper() if len(name) == 2 else name.capitalize() for name in COLUMNS]
+    lines = ["| method | way | edits | " + " | ".join(titles) + " |"]
+    lines.append("|---" * (len(COLUMNS) + 3) + "|")
+    for row in rows:
+        cells = [str(row[name]) for name in ("method", "way", "edits", *COLUMNS)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""GRACE's codebook: a layer that answers for some inputs, while no weight changes.
+
+An entry has a *key* (v,), the input of one MLP's down projection at the last token of a prompt, and
+a *value* (u,), what that down projection shall give there instead. A codebook gives every entry a
+radius. Wherever the layer sees an input within the radius of the key nearest to it, its output is
+replaced by that key's value; everywhere else it is what it was, bit for bit.
+
+GRACE compares the input at one token, the prompt's last, and replaces the output there
+(``replacement: replace_last``). Here every token is compared with the keys. A token's input depends
+on nothing behind it, so at the prompt's last token that is the same; but nobody needs to say where
+a prompt ends, and it holds alike for a whole text in one pass, for generation with a cache of keys
+and values or without, and for padded batches. The target's later tokens need no entry of their own:
+they attend to the token whose output was replaced.
+
+Hartvigsen et al. 2023, Aging with GRACE: Lifelong Model Editing with Discrete Key-Value Adaptors,
+arXiv 2211.11031.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from editvc.core.ids import canonical_json
+from editvc.editing.architectures import architecture_in
+from editvc.errors import DamageError
+
+KIND = "codebook"
+_METADATA = "editvc"
+
+
+class CodebookDamageError(DamageError):
+    """Bytes that are no codebook entry."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodebookEntry:
+    """One fact: its key (v,) and value (u,) in ``layer``, float32, on the CPU, and its target.
+
+    ``figures`` tells how the value was found: ``loss``, ``steps``, ``base_probability`` and
+    ``probability`` of the target (geometric mean over its tokens) before and after, and ``key``,
+    the length of the key, which a radius is to be seen against.
+    """
+
+    layer: int
+    key: Tensor
+    value: Tensor
+    target: str
+    figures: Mapping[str, float]
+
+    def to_bytes(self, origin: Mapping[str, Any] | None = None) -> bytes:
+        """safetensors: ``layer.N.key``, ``layer.N.value``, the rest in one metadata key.
+
+        ``origin`` (JSON values: base, recipe, request ...) joins it there.
+        """
+        record = {"kind": KIND, "target": self.target, "figures": dict(self.figures)}
+        parts = {"key": self.key, "value": self.value}
+        data: bytes = save(
+            {f"layer.{self.layer}.{part}": one.contiguous() for part, one in parts.items()},
+            metadata={_METADATA: canonical_json(record | dict(origin or {})).decode()},
+        )
+        return data
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> CodebookEntry:
+        """The inverse of :meth:`to_bytes`; :class:`CodebookDamageError` for other bytes."""
+        try:
+            size = int.from_bytes(data[:8], "little")
+            header = json.loads(data[8 : 8 + size])
+            record = json.loads(header["__metadata__"][_METADATA])
+            tensors = load(data)
+            (layer,) = {int(name.split(".")[1]) for name in tensors}
+            key, value = (tensors[f"layer.{layer}.{part}"] for part in ("key", "value"))
+            return cls(layer, key, value, str(record["target"]), dict(record["figures"]))
+        except Exception as error:
+            raise CodebookDamageError(
+                f"not a codebook entry: {error}", hint="Run `editvc fsck`."
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Codebook:
+    """Keys (m, v), values (m, u) and radii (m,) of one layer, in the order they were made.
+
+    m may be less than the facts that it was made of: one entry answers for several facts with one
+    target whose keys are close.
+    """
+
+    layer: int
+    keys: Tensor
+    values: Tensor
+    radii: Tensor
+    targets: tuple[str, ...]
+
+    @classmethod
+    def of(cls, entries: Mapping[str, CodebookEntry], eps: float) -> Codebook:
+        """The codebook of a set of entries of one layer, at least one, by slot.
+
+        GRACE's rules (algorithm 1), replayed in the order of the slots, so equal sets give equal
+        codebooks, whatever the history was. With d the distance to the nearest key so far and e
+        its radius, an entry with ``d > e + eps`` is new and gets the radius ``eps``. Otherwise the
+        two overlap: with the same target the nearest entry *expands*, ``e := max(e, d)``, and
+        answers for both; with another target they *split*, ``d / 2`` for each.
+        """
+        ordered = [entries[slot] for slot in sorted(entries)]
+        keys = torch.stack([one.key for one in ordered]).double()
+        kept: list[int] = []
+        radii: list[float] = []
+        for place, entry in enumerate(ordered):
+            radius = eps
+            if kept:
+                distances = torch.linalg.vector_norm(keys[kept] - keys[place], dim=1)
+                nearest = int(distances.argmin())
+                distance = float(distances[nearest])
+                if distance <= radii[nearest] + eps:
+                    if ordered[kept[nearest]].target == entry.target:
+                        radii[nearest] = max(radii[nearest], distance)
+                        continue
+                    radius = radii[nearest] = distance / 2
+            kept.append(place)
+            radii.append(radius)
+        return cls(
+            ordered[0].layer,
+            torch.stack([ordered[place].key for place in kept]),
+            torch.stack([ordered[place].value for place in kept]),
+            torch.tensor(radii, dtype=torch.float32),
+            tuple(ordered[place].target for place in kept),
+        )
+
+    def __len__(self) -> int:
+        """How many keys it has."""
+        return len(self.targets)
+
+    def find(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest key of each query (n, v), and whether it is within the radius: (n,), (n,)."""
+        # A product of matrices tells which key is nearest; how near is not left to its rounding.
+        nearest = (self.keys.square().sum(dim=1) - 2 * queries @ self.keys.T).argmin(dim=1)
+        distances = torch.linalg.vector_norm(queries - self.keys[nearest], dim=1)
+        return nearest, distances <= self.radii[nearest]
+
+    def answers(self, entry: CodebookEntry) -> bool:
+        """Whether the entry's own key, in the entry's layer, gets a value for its target.
+
+        It does not where a later split shrank the radius that once reached it.
+        """
+        if entry.layer != self.layer:
+            return False
+        nearest, within = self.find(entry.key[None])
+        return bool(within[0]) and self.targets[int(nearest[0])] == entry.target
+
+    def to(self, device: Any) -> Codebook:
+        """The same on a device."""
+        keys, values, radii = (one.to(device) for one in (self.keys, self.values, self.radii))
+        return Codebook(self.layer, keys, values, radii, self.targets)
+
+
+def attach(model: Any, codebooks: Sequence[Codebook]) -> list[Any]:
+    """Let a model answer through codebooks from now on; the handles' ``remove()`` ends it.
+
+    The hooks are on the down projections of the codebooks' layers. No weight changes, so what
+    ``save_pretrained`` writes knows nothing of them. Where two codebooks share a layer and both
+    have an answer, the later one's counts.
+    """
+    architecture = architecture_in(model)
+    return [
+        architecture.module(model, codebook.layer).register_forward_hook(_replacing(codebook))
+        for codebook in codebooks
+    ]
+
+
+@contextmanager
+def answering(model: Any, codebooks: Sequence[Codebook]) -> Iterator[Any]:
+    """The model with codebooks attached; without them again on the way out."""
+    handles = attach(model, codebooks)
+    try:
+        yield model
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _replacing(codebook: Codebook) -> Callable[..., Tensor | None]:
+    held = [codebook]
+
+    def hook(_module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        if held[0].keys.device != output.device:
+            held[0] = held[0].to(output.device)
+        codebook = held[0]
+        queries = args[0].detach().flatten(0, -2).to(codebook.keys.dtype)
+        nearest, within = codebook.find(queries)
+        if not within.any():
+            return None
+        given = codebook.values[nearest].to(output.dtype)
+        return torch.where(within[:, None], given, output.flatten(0, -2)).view(output.shape)
+
+    return hook

@@ -1,0 +1,149 @@
+"""Fine-tuning one down projection on one fact: ``ft``, and ``ft-c`` within a bound.
+
+Adam minimises the target's negative log likelihood after the prompt (mean over its tokens) over
+the weight W (u, v) of one layer alone. It ends when the loss is below 0.01, or after ``num_steps``
+steps. With a bound ``e``, every step is followed by the projection onto
+
+    |W' - W|_inf <= e
+
+so that no single weight moves further than that (Zhu et al. 2020, Modifying Memories in Transformer
+Models, arXiv 2012.00363, equation 1 in its L-infinity form; the numbers are those of the baselines
+FT and FT-L of Meng et al. 2022, arXiv 2202.05262). ROME's code for these baselines predicts every
+target token from the prompt's last one; here each is predicted after those before it, as it is
+when the model is asked.
+
+Blocks below the layer see nothing of its weight: they run once, and so do the keys. A step runs the
+rest of the layer's block and the blocks above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from editvc.core.patch_recipes import FineTuning
+from editvc.editing.architectures import Architecture, architecture_in
+from editvc.editing.delta import Delta, Factored, rank_for
+from editvc.editing.patch import Patch
+from editvc.editing.prefixes import Row
+from editvc.editing.replay import logits_of, run_tails, undisturbed
+from editvc.editing.targets import Progress
+from editvc.editing.tracing import Request, Traced, trace
+
+LOSS_THRESHOLD = 1e-2
+"""Below it a fact counts as learnt, as in ROME's and EasyEdit's code."""
+
+
+def fine_tune(
+    model: Any,
+    tokenizer: Any,
+    requests: Sequence[Request],
+    recipe: FineTuning,
+    *,
+    progress: Progress | None = None,
+) -> list[Patch]:
+    """One patch for every request, each from the model as it is. The model is left untouched.
+
+    What Adam finds has full rank. Stored are the factors that keep ``recipe.energy`` of its squared
+    norm: ``error`` among the figures is their relative Frobenius error, ``largest`` the largest
+    entry of what is stored. For ft-c that may lie above the bound, which holds before the cut, and
+    after it only up to the error. ``loss`` and ``steps`` are those of the search;
+    ``base_probability`` and ``probability`` of the target (geometric mean over its tokens) are the
+    model's own and that with what is stored.
+
+    Raises the errors of :mod:`editvc.editing.tracing` and
+    :class:`editvc.editing.replay.ReplayError`.
+    """
+    architecture = architecture_in(model)
+    rows = [traced for (traced,) in trace(tokenizer, requests)]
+    patches: list[Patch] = []
+    with undisturbed(model):
+        for row in rows:
+            patches.append(_tuned(_Rest(model, architecture, row, recipe.layers[0]), recipe))
+            if progress is not None:
+                progress("fine-tuning", len(patches), len(rows))
+    return patches
+
+
+class _Rest:
+    """What of the model one layer's weight can change, for one row of tokens.
+
+    ``weight`` is the layer's, as the module holds it, in float32 at least.
+    """
+
+    def __init__(self, model: Any, architecture: Architecture, row: Traced, layer: int) -> None:
+        tails = run_tails(model, architecture, [Row(row.ids[:-1], 0)], layer, "rome")
+        assert tails.within is not None
+        self.model, self.architecture, self.layer = model, architecture, layer
+        self.module = architecture.module(model, layer)
+        self.block, self.later = tails.within.call, tails.calls
+        self.keys = self.block.given(self.module)
+        own = self.module.weight.detach()
+        self.weight = own.to(torch.promote_types(own.dtype, torch.float32))
+        self.first = row.target - 1
+        self.target = torch.tensor(row.ids[row.target :], device=own.device)
+
+    def loss(self, weight: Tensor) -> Tensor:
+        """Mean negative log likelihood of the target's tokens under another weight."""
+        held = weight.to(self.module.weight.dtype)
+        output = functional_call(self.module, {"weight": held}, (self.keys,))
+        hidden = self.block.behind(self.module, output)
+        for call in self.later:
+            hidden = call.run(hidden)
+        normed = self.architecture.norm(self.model)(hidden[0, self.first :])
+        return torch.nn.functional.cross_entropy(logits_of(self.model, normed), self.target)
+
+
+def _tuned(rest: _Rest, recipe: FineTuning) -> Patch:
+    free = rest.weight.clone().requires_grad_()
+    adam = torch.optim.Adam([free], lr=recipe.lr, weight_decay=recipe.weight_decay)
+    losses: list[float] = []
+    steps = 0
+    with torch.enable_grad():
+        for _ in range(recipe.num_steps):
+            loss = rest.loss(free)
+            losses.append(float(loss.detach()))
+            if losses[-1] < LOSS_THRESHOLD:
+                break
+            (free.grad,) = torch.autograd.grad(loss, free)
+            adam.step()
+            steps += 1
+            if bound := recipe.norm_constraint:
+                with torch.no_grad():
+                    free.clamp_(rest.weight - bound, rest.weight + bound)
+    found = (free.detach() - rest.weight).double()
+    stored, error = _cut(found.T if rest.architecture.transposed else found, recipe.energy)
+    with torch.no_grad():
+        dense = stored.dense()
+        change = (dense.T if rest.architecture.transposed else dense).to(rest.weight)
+        after = float(rest.loss(rest.weight + change))
+    figures = {
+        "loss": losses[-1],
+        "steps": float(steps),
+        "base_probability": float(torch.tensor(-losses[0]).exp()),
+        "probability": float(torch.tensor(-after).exp()),
+        "error": error,
+        "largest": float(dense.abs().max()),
+    }
+    return Patch(Delta({rest.layer: stored}), figures)
+
+
+def _cut(change: Tensor, energy: float) -> tuple[Factored, float]:
+    """The factors, on the CPU, that keep ``energy`` of a (u, v) change, and their relative error.
+
+    ``P (P^T D)`` with P (u, r) the leading eigenvectors of ``D D^T``: Eckart-Young's matrix without
+    a singular value decomposition of D.
+    """
+    norm = torch.linalg.vector_norm(change)
+    if not norm:
+        return Factored.zero(*change.shape), 0.0
+    squares, vectors = torch.linalg.eigh(change @ change.T)
+    kept = rank_for(squares.flip(0).clamp_min(0).sqrt(), energy=energy)
+    left = vectors.flip(1)[:, :kept].contiguous()
+    right = left.T @ change
+    error = torch.linalg.vector_norm(change - left @ right) / norm
+    return Factored(left.cpu(), right.cpu()), float(error)

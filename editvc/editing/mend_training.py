@@ -1,0 +1,362 @@
+"""Training of MEND's editor: single edits, each judged on another wording and on what lies beside.
+
+For a fact, the editor's change is made from the gradient of its own prompt, and the loss is
+
+    L = c_edit * NLL(target | prompt or paraphrase; W + Delta) + KL(p_W || p_{W + Delta})
+
+with the KL over a locality prompt (equation 5 of the paper). A batch holds single edits: every row
+of it runs under a change of its own.
+
+Mitchell et al. 2022, Fast Model Editing at Scale, arXiv 2110.11309.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from editvc.core.facts import Fact
+from editvc.editing.mend import (
+    FIXED,
+    Editor,
+    Gradients,
+    Pairs,
+    at_targets,
+    changed,
+    gradients,
+    target_losses,
+)
+from editvc.editing.replay import logits_of, padded_right
+from editvc.editing.targets import Progress
+from editvc.editing.tracing import Request, Traced, trace
+from editvc.errors import EditvcError
+
+FEWEST = 4
+NEIGHBOURS = 10
+"""How many other facts' questions stand in for the locality prompts of a fact that has none."""
+
+
+class TooFewFacts(EditvcError):
+    """An edit set that leaves nothing to train on or nothing to judge by."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"an editor cannot be trained on {count} facts, it takes {FEWEST} at the least",
+            hint="Some hundreds make a useful one.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How an editor is trained. ``edit_lr``, ``lr``, ``lr_lr`` and ``cedit`` as in MEND's files.
+
+    ``rank`` of the network's blocks; at most ``steps`` of Adam over ``batch`` single edits, with
+    learning rate ``lr`` for the network and ``lr_lr`` for the alphas, which begin at ``edit_lr``.
+    ``held_out`` is the share of the facts that training is judged by, every ``interval`` steps; it
+    ends early after ``patience`` such looks without a better one.
+    """
+
+    layers: tuple[int, ...]
+    rank: int = 192
+    steps: int = 400
+    batch: int = 10
+    edit_lr: float = 1e-3
+    lr: float = 3e-4
+    lr_lr: float = 1e-4
+    cedit: float = 0.1
+    held_out: float = 0.1
+    interval: int = 25
+    patience: int = 6
+
+    def kept_back(self, facts: int) -> int:
+        """How many of so many facts are held out."""
+        return max(1, round(self.held_out * facts))
+
+    def to_json(self) -> dict[str, Any]:
+        """By name, as an editor's ``origin`` has them."""
+        return asdict(self) | {"layers": list(self.layers)}
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One fact as tokens: the edit, the wordings that shall follow it, the prompts that shall not.
+
+    The first of ``asked`` is the edit itself.
+    """
+
+    asked: tuple[Traced, ...]
+    beside: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A mean over facts: shares in per cent, losses in nats.
+
+    ``success`` and ``paraphrase``: every token of the target is the first choice after the edit's
+    own prompt, and after another wording. ``locality``: the first choice after a locality prompt is
+    the base's. ``nll`` and ``kl`` are the parts of the loss.
+    """
+
+    success: float
+    paraphrase: float
+    locality: float
+    nll: float
+    kl: float
+
+
+Watch = Callable[[int, Judged], None]
+"""Called with a step and how the facts held out do at it."""
+
+
+def train(
+    model: Any,
+    tokenizer: Any,
+    facts: Sequence[Fact],
+    settings: Settings,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    watch: Watch | None = None,
+) -> Editor:
+    """Train an editor on facts; the model's weights are not touched.
+
+    The same facts, settings and seed give the same editor on one machine. ``origin`` of the editor
+    holds the settings, the seed and what was judged: ``validation`` on the facts held out,
+    ``training`` on as many of the others. Raises :class:`TooFewFacts` and the errors of
+    :mod:`editvc.editing.tracing`.
+    """
+    require_enough(len(facts))
+    draw = torch.Generator().manual_seed(seed)
+    lessons = lessons_of(tokenizer, facts)
+    order = torch.randperm(len(lessons), generator=draw).tolist()
+    count = settings.kept_back(len(lessons))
+    held_out = [lessons[index] for index in order[:count]]
+    learnt = [lessons[index] for index in order[count:]]
+    mean, std = normalisation(model, learnt, settings)
+    editor = Editor.untrained(
+        settings.layers, mean, std, rank=settings.rank, rate=settings.edit_lr, seed=seed
+    )
+    best = _optimised(model, editor, learnt, held_out, settings, draw, progress, watch)
+    figures = {
+        "validation": asdict(judge(model, best, held_out, settings)),
+        "training": asdict(judge(model, best, learnt[:count], settings)),
+    }
+    origin = {"settings": settings.to_json(), "seed": seed, "facts": len(facts), "figures": figures}
+    return replace(best, origin=dict(best.origin) | origin)
+
+
+def require_enough(facts: int) -> None:
+    """Raise :class:`TooFewFacts` for a number that no editor can be trained on."""
+    if facts < FEWEST:
+        raise TooFewFacts(facts)
+
+
+def lessons_of(tokenizer: Any, facts: Sequence[Fact]) -> list[Lesson]:
+    """The tokens of every fact. Without locality prompts, the next facts' questions are used."""
+    lessons = []
+    for number, fact in enumerate(facts):
+        wordings = [Request(*fact.request)]
+        wordings += [Request(text, "{}", fact.target_new) for text in fact.paraphrases]
+        texts = fact.locality or _questions_near(facts, number)
+        beside = tuple(tuple(tokenizer(text)["input_ids"]) for text in texts)
+        asked = tuple(traced for (traced,) in trace(tokenizer, wordings))
+        lessons.append(Lesson(asked, beside))
+    return lessons
+
+
+def _questions_near(facts: Sequence[Fact], number: int) -> tuple[str, ...]:
+    others = [*facts[number + 1 :], *facts[:number]]
+    mine = facts[number].subject
+    return tuple(one.question for one in others if one.subject != mine)[:NEIGHBOURS]
+
+
+def normalisation(
+    model: Any, lessons: Sequence[Lesson], settings: Settings
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the pairs of all edits' tokens, (layers, z) float32 each.
+
+    A deviation of 0 (a neuron that never fires) is given as 1.
+    """
+    sums: dict[int, Tensor] = {}
+    squares: dict[int, Tensor] = {}
+    count = 0
+    for batch in _chunks(lessons, settings.batch):
+        asked = gradients(model, [lesson.asked[0] for lesson in batch], settings.layers)
+        count += int(asked.mask.sum())
+        for layer, pairs in asked.pairs.items():
+            flat = torch.cat(pairs, dim=-1).flatten(0, 1).double()  # zero where padded
+            sums[layer] = sums.get(layer, 0.0) + flat.sum(0)
+            squares[layer] = squares.get(layer, 0.0) + flat.square().sum(0)
+    mean = torch.stack([sums[layer] for layer in settings.layers]) / count
+    second = torch.stack([squares[layer] for layer in settings.layers]) / count
+    variance = (second - mean.square()).clamp_min(0)
+    std = torch.where(variance > 0, variance.sqrt(), torch.ones_like(variance))
+    return mean.float(), std.float()
+
+
+def _optimised(
+    model: Any,
+    editor: Editor,
+    learnt: Sequence[Lesson],
+    held_out: Sequence[Lesson],
+    settings: Settings,
+    draw: torch.Generator,
+    progress: Progress | None,
+    watch: Watch | None,
+) -> Editor:
+    """The editor of the look with the least loss on the facts held out."""
+    tensors = {
+        name: tensor.clone().requires_grad_(name not in FIXED)
+        for name, tensor in editor.tensors.items()
+    }
+    learning = replace(editor, tensors=tensors)
+    network = [tensors[name] for name in tensors if name not in (*FIXED, "rate")]
+    groups: list[dict[str, Any]] = [
+        {"params": network},
+        {"params": [tensors["rate"]], "lr": settings.lr_lr},
+    ]
+    adam = torch.optim.Adam(groups, lr=settings.lr)
+    parameters = [*network, tensors["rate"]]
+    best, least, waited = editor, float("inf"), 0
+    batches = _drawn(learnt, settings.batch, draw)
+    for step in range(1, settings.steps + 1):
+        loss = lesson_losses(model, learning, next(batches), settings, draw).mean()
+        for parameter, slope in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            parameter.grad = slope
+        adam.step()
+        if progress is not None:
+            progress("training", step, settings.steps)
+        if step % settings.interval and step != settings.steps:
+            continue
+        judged = judge(model, learning, held_out, settings)
+        if watch is not None:
+            watch(step, judged)
+        total = settings.cedit * judged.nll + judged.kl
+        if total < least:
+            kept = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+            best, least, waited = replace(editor, tensors=kept, origin={"steps": step}), total, 0
+        else:
+            waited += 1
+        if waited >= settings.patience:
+            break
+    return best
+
+
+def lesson_losses(
+    model: Any,
+    editor: Editor,
+    lessons: Sequence[Lesson],
+    settings: Settings,
+    draw: torch.Generator,
+) -> Tensor:
+    """The loss (lessons,) of single edits; wording and locality prompt are drawn for each."""
+    asked = [_pick(lesson.asked, draw) for lesson in lessons]
+    beside = [_pick(lesson.beside, draw) for lesson in lessons]
+    changes = changes_of(editor, edits_of(model, lessons, settings))
+    with torch.enable_grad():
+        ids, mask = _padded(model, [*(row.ids[:-1] for row in asked), *beside])
+        with changed(model, twice(changes)):
+            hidden = _hidden(model, ids, mask)
+        nll = target_losses(model, hidden[: len(asked)], asked)
+        kl = divergences(model, hidden[len(asked) :], beside)
+        return settings.cedit * nll + kl
+
+
+def edits_of(model: Any, lessons: Sequence[Lesson], settings: Settings) -> Gradients:
+    """What the edits themselves ask of each layer."""
+    return gradients(model, [lesson.asked[0] for lesson in lessons], settings.layers)
+
+
+def changes_of(editor: Editor, asked: Gradients) -> dict[int, Pairs]:
+    """The editor's change for every row of a batch; padded tokens add nothing."""
+    seen = asked.mask[..., None]
+    found = {layer: editor.change(layer, *pairs) for layer, pairs in asked.pairs.items()}
+    return {layer: (right, left * seen) for layer, (right, left) in found.items()}
+
+
+def twice(changes: Mapping[int, Pairs]) -> dict[int, Pairs]:
+    """The changes of a batch for that batch given twice."""
+    return {
+        layer: (torch.cat([right, right]), torch.cat([left, left]))
+        for layer, (right, left) in changes.items()
+    }
+
+
+def divergences(model: Any, hidden: Tensor, prompts: Sequence[Sequence[int]]) -> Tensor:
+    """KL(base || edited) (rows,) in nats: mean over the tokens of each prompt.
+
+    ``hidden`` are the edited model's states behind the final norm.
+    """
+    ids, mask = _padded(model, prompts)
+    with torch.no_grad():
+        base = logits_of(model, _hidden(model, ids, mask)[mask.bool()]).log_softmax(-1)
+    now = logits_of(model, hidden[:, : ids.shape[1]][mask.bool()]).log_softmax(-1)
+    each = (base.exp() * (base - now)).sum(-1)
+    row = mask.bool().nonzero()[:, 0]
+    return each.new_zeros(len(prompts)).index_add(0, row, each) / mask.sum(1)
+
+
+@torch.no_grad()
+def judge(model: Any, editor: Editor, lessons: Sequence[Lesson], settings: Settings) -> Judged:
+    """How single edits of these facts go: the prompt, the last paraphrase, a locality prompt."""
+    sums = dict.fromkeys(("success", "paraphrase", "locality", "nll", "kl"), 0.0)
+    for batch in _chunks(lessons, settings.batch):
+        changes = changes_of(editor, edits_of(model, batch, settings))
+        for name, asked in (
+            ("success", [lesson.asked[0] for lesson in batch]),
+            ("paraphrase", [lesson.asked[-1] for lesson in batch]),
+        ):
+            ids, mask = _padded(model, [row.ids[:-1] for row in asked])
+            with changed(model, changes):
+                hidden = _hidden(model, ids, mask)
+            sums["nll"] += float(target_losses(model, hidden, asked).sum()) / 2
+            sums[name] += 100.0 * _all_first(model, hidden, asked)
+        beside = [lesson.beside[0] for lesson in batch]
+        ids, mask = _padded(model, beside)
+        with changed(model, changes):
+            hidden = _hidden(model, ids, mask)
+        sums["kl"] += float(divergences(model, hidden, beside).sum())
+        base = _last_choice(model, _hidden(model, ids, mask), mask)
+        sums["locality"] += 100.0 * int((_last_choice(model, hidden, mask) == base).sum())
+    return Judged(**{name: total / len(lessons) for name, total in sums.items()})
+
+
+def _all_first(model: Any, hidden: Tensor, asked: Sequence[Traced]) -> int:
+    """How many rows have their whole target as first choices."""
+    logits, wanted, row = at_targets(model, hidden, asked)
+    wrong = torch.bincount(row, logits.argmax(-1) != wanted, minlength=len(asked))
+    return int((wrong == 0).sum())
+
+
+def _last_choice(model: Any, hidden: Tensor, mask: Tensor) -> Tensor:
+    rows = torch.arange(len(mask), device=mask.device)
+    return logits_of(model, hidden[rows, mask.sum(1) - 1]).argmax(-1)
+
+
+def _hidden(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    hidden: Tensor = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)[0]
+    return hidden
+
+
+def _padded(model: Any, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    return padded_right(rows, model.get_input_embeddings().weight.device)
+
+
+def _pick(choices: Sequence[Any], draw: torch.Generator) -> Any:
+    return choices[int(torch.randint(len(choices), (1,), generator=draw))]
+
+
+def _drawn(lessons: Sequence[Lesson], size: int, draw: torch.Generator) -> Iterator[list[Lesson]]:
+    """Batches without end: all lessons in a new order, again and again."""
+    while True:
+        order = torch.randperm(len(lessons), generator=draw).tolist()
+        yield from _chunks([lessons[index] for index in order], size)
+
+
+def _chunks(lessons: Sequence[Lesson], size: int) -> Iterator[list[Lesson]]:
+    for start in range(0, len(lessons), size):
+        yield list(lessons[start : start + size])

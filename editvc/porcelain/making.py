@@ -1,0 +1,108 @@
+"""From facts to elements of the set: what each method makes of requests, on a given model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from editvc.core.patch_recipes import AnyRecipe, FineTuning, Grace, KnowledgeNeurons, Mend
+from editvc.core.recipe import Recipe
+from editvc.editing.codebook import CodebookEntry
+from editvc.editing.delta import Delta
+from editvc.editing.fine_tuning import fine_tune
+from editvc.editing.grace import find_entries
+from editvc.editing.locate import locate
+from editvc.editing.located import Located
+from editvc.editing.mend import edit as mend
+from editvc.editing.neurons import knowledge_neurons
+from editvc.editing.patch import Patch
+from editvc.editing.solvers import solver_of
+from editvc.editing.tracing import Request
+from editvc.materialise import Element, stack
+from editvc.porcelain.training import editor_of
+
+if TYPE_CHECKING:
+    from editvc.porcelain.repo import Repo
+
+Made = Element
+Maker = Callable[[Any, Any, Any, Sequence[Request], Any], Sequence[Made]]
+"""Called with the repository, a model, its tokenizer, the requests and the recipe."""
+
+
+def make(
+    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: AnyRecipe
+) -> Sequence[Made]:
+    """One element for every request, each as if it were the only one, on ``model`` as it is."""
+    maker: Maker = MAKERS.get(recipe.method, _located)
+    return maker(repo, model, tokenizer, requests, recipe)
+
+
+def make_in_sequence(
+    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: AnyRecipe
+) -> Sequence[Made]:
+    """Elements for an edited ``model``, as papers measure edits one after the other: patches.
+
+    A located method's solution of the requests alone, blind to all that was edited before, is a sum
+    of one term an edit: ``sum_i r_i g_i^T`` with ``G = (ridge I + Q^T Q)^-1 Q^T F^-1``. Every fact
+    gets its own, so each can be taken out again. Codebook entries are what they are on any model.
+    """
+    made = make(repo, model, tokenizer, requests, recipe)
+    if not isinstance(recipe, Recipe):
+        return made
+    located = [one for one in made if isinstance(one, Located)]
+    solver, guards = solver_of(recipe), repo.materialiser.guards(recipe)
+    base = repo.materialiser.base
+    terms = {
+        layer: solver.terms(stack(located, layer, base), guards[layer]) for layer in recipe.layers
+    }
+    return [
+        Patch(Delta({layer: terms[layer][index] for layer in recipe.layers}), one.figures)
+        for index, one in enumerate(located)
+    ]
+
+
+def _located(
+    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: Recipe
+) -> Sequence[Located]:
+    if repo.progress is not None:
+        repo.progress("targets", 0, len(requests))  # the first batch may take a minute
+    maker = repo.materialiser
+    return locate(
+        model, tokenizer, requests, recipe, maker.guards(recipe),
+        shaping=maker.shaping(recipe), progress=repo.progress,
+    )  # fmt: skip
+
+
+def _fine_tuned(
+    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: FineTuning
+) -> Sequence[Patch]:
+    return fine_tune(model, tokenizer, requests, recipe, progress=repo.progress)
+
+
+def _neurons(
+    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: KnowledgeNeurons
+) -> Sequence[Patch]:
+    return knowledge_neurons(model, tokenizer, requests, recipe, progress=repo.progress)
+
+
+def _grace(
+    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: Grace
+) -> Sequence[CodebookEntry]:
+    return find_entries(model, tokenizer, requests, recipe, progress=repo.progress)
+
+
+def _mend(
+    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: Mend
+) -> Sequence[Patch]:
+    editor = editor_of(repo, recipe)
+    return mend(model, tokenizer, requests, recipe, editor, progress=repo.progress)
+
+
+MAKERS: Mapping[str, Maker] = {
+    "ft": _fine_tuned,
+    "ft-c": _fine_tuned,
+    "kn": _neurons,
+    "mend": _mend,
+    "grace": _grace,
+}
+"""What makes patches and codebook entries; every method without a row here is a located one."""

@@ -1,0 +1,100 @@
+"""Hyper-parameter files of ROME, MEMIT and EasyEdit, in the shape in which they are published."""
+
+from __future__ import annotations
+
+import pytest
+
+from editvc.core.hparams import AS_PUBLISHED, read_hparams
+from editvc.core.recipe import RecipeError
+
+MODULES = {
+    "rewrite_module_tmp": "transformer.h.{}.mlp.c_proj",
+    "layer_module_tmp": "transformer.h.{}",
+    "mlp_module_tmp": "transformer.h.{}.mlp",
+    "attn_module_tmp": "transformer.h.{}.attn",
+    "ln_f_module": "transformer.ln_f",
+    "lm_head_module": "transformer.wte",
+}
+MOMENT = {"mom2_dataset": "wikipedia", "mom2_n_samples": 100000, "mom2_dtype": "float32"}
+SEARCH = {
+    "clamp_norm_factor": 0.75,
+    "fact_token": "subject_last",
+    "v_num_grad_steps": 20,
+    "v_lr": 0.5,
+    "v_loss_layer": 47,
+    "v_weight_decay": 0.5,
+    "kl_factor": 0.0625,
+    "mom2_adjustment": True,
+}
+MEMIT = (
+    {
+        "layers": [13, 14, 15, 16, 17],
+        "layer_selection": "all",
+        "mom2_update_weight": 20000,
+    }
+    | SEARCH
+    | MODULES
+    | MOMENT
+)
+ROME = (
+    {
+        "layers": [17],
+        "context_template_length_params": [[5, 10], [10, 10]],
+    }
+    | SEARCH
+    | {"clamp_norm_factor": 4}
+    | MODULES
+    | MOMENT
+)
+EASYEDIT = {"alg_name": "AlphaEdit", "model_name": "./llama", "device": 0, "L2": 10} | {
+    "nullspace_threshold": "2e-2", "P_loc": "./p.pt", "stats_dir": "./data/stats",
+    "layers": [4, 5, 6, 7, 8],
+} | SEARCH | MODULES | MOMENT  # fmt: skip
+
+
+def test_memits_file_is_memit_as_published() -> None:
+    read = read_hparams(MEMIT)
+    assert read.method == "memit"
+    assert read.numbers["mom2_update_weight"] == 20000
+    assert AS_PUBLISHED.items() <= dict(read.numbers).items()
+    assert set(MODULES) | set(MOMENT) <= set(read.aside)
+    assert "v_loss_layer" in read.aside and "clamp_norm_factor" not in read.aside
+
+
+def test_romes_file_is_told_by_what_it_lacks() -> None:
+    read = read_hparams(ROME)
+    assert read.method == "rome"
+    assert read.numbers["clamp_norm_factor"] == 4 and read.numbers["layers"] == [17]
+
+
+def test_easyedits_file_says_what_it_is() -> None:
+    read = read_hparams(EASYEDIT)
+    assert read.method == "alphaedit"
+    assert read.numbers["l2"] == 10 and "L2" not in read.numbers
+    assert {"alg_name", "device", "P_loc"} <= set(read.aside)
+
+
+def test_fine_tuning_with_a_bound_is_ft_c() -> None:
+    file = {"alg_name": "FT", "layers": [21], "num_steps": 25, "lr": 5e-4}
+    assert read_hparams(file | {"norm_constraint": False}).method == "ft"
+    assert read_hparams(file | {"norm_constraint": 5e-4}).method == "ft-c"
+
+
+def test_a_file_can_be_taken_for_another_method() -> None:
+    assert read_hparams(MEMIT, "emmet").method == "emmet"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("fact_token", "last"), ("layer_selection", "random"), ("mom2_adjustment", 0)],
+)
+def test_what_means_something_else_is_an_error(key: str, value: object) -> None:
+    with pytest.raises(RecipeError, match=key) as caught:
+        read_hparams(MEMIT | {key: value})
+    assert key in caught.value.hint
+
+
+def test_an_unknown_algorithm_is_named() -> None:
+    with pytest.raises(RecipeError, match="alg_name 'WISE'") as caught:
+        read_hparams({"alg_name": "WISE"})
+    assert "editvc methods" in caught.value.hint

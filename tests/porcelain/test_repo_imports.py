@@ -1,0 +1,284 @@
+"""Imported patches in a repository: they add to the weights, travel with the tree, come out."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from tiny_repos import FACTS, Prepared, close, contents, prepare, same_bits, tree
+from transformers import AutoModelForCausalLM
+from vcs_values import quick_folder
+
+from editvc import Repo
+from editvc.core.history import Restraint
+from editvc.editing.imported import ImportRefused
+from editvc.porcelain.recording import NothingToDo
+from editvc.publish.lora import AdapterError
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+
+IDS = torch.tensor([[5, 61, 7, 80, 9, 200]])
+
+
+def loaded(folder: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def logits(model: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return model(IDS).logits
+
+
+def make_adapter(base: Path, folder: Path, targets: list[str], seed: int = 1) -> Path:
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(seed)
+        config = LoraConfig(r=3, lora_alpha=5, target_modules=targets)
+        model = get_peft_model(loaded(base), config)
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.data.normal_(0, 0.3)
+        model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def adapters(prepared: Prepared) -> dict[str, Path]:
+    """Of attention and MLP, one with the down projections of all layers and one without."""
+    base, to = prepared.base, prepared.base.parent
+    return {
+        "all": make_adapter(base, to / "all", ["c_attn", "c_proj", "c_fc"]),
+        "attention": make_adapter(base, to / "attention", ["c_attn"], seed=2),
+    }
+
+
+@pytest.fixture(scope="session")
+def checkpoint(prepared: Prepared) -> Path:
+    """The base with every parameter moved a little."""
+    model, draw = loaded(prepared.base), torch.Generator().manual_seed(4)
+    for parameter in model.parameters():
+        parameter.data += 0.01 * torch.randn(parameter.shape, generator=draw)
+    folder = prepared.base.parent / "checkpoint"
+    model.save_pretrained(folder)
+    return folder
+
+
+def in_peft(base: Path, adapter: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return PeftModel.from_pretrained(loaded(base), adapter).eval()
+
+
+def test_an_imported_adapter_answers_as_in_peft(
+    prepared: Prepared, repo: Repo, adapters: dict[str, Path]
+) -> None:
+    done = repo.import_patch(adapters["all"])
+    wanted = logits(in_peft(prepared.base, adapters["all"]))
+    assert float((logits(repo.load_model()) - wanted).abs().max()) < 1e-5
+    assert float((logits(repo.load_model("base")) - wanted).abs().max()) > 1e-2
+    commit = done.result.commit
+    assert (commit.number, commit.edits, commit.live) == (1, 0, 0)
+    assert commit.message == "Import lora all"
+    assert len(done.made.ranks) == 16 and set(done.made.ranks.values()) == {3}
+
+
+@pytest.mark.parametrize("family", ["llama"])
+def test_a_family_of_linear_modules(family: str) -> None:
+    with quick_folder() as folder:
+        made = prepare(folder, family)
+        repo = made.copy(folder / "copy")
+        targets = ["q_proj", "v_proj", "o_proj", "down_proj", "lm_head"]
+        adapter = make_adapter(made.base, folder / "adapter", targets)
+        repo.import_patch(adapter)
+        wanted = logits(in_peft(made.base, adapter))
+        assert float((logits(repo.load_model()) - wanted).abs().max()) < 1e-5
+        for format in ("hf", "lora"):
+            repo.export(folder / format, format=format)
+        assert float((logits(loaded(folder / "hf")) - wanted).abs().max()) < 1e-5
+        again = logits(in_peft(made.base, folder / "lora"))
+        assert float((again - wanted).abs().max()) < 1e-5
+        close(repo)
+
+
+def test_facts_go_on_top_and_the_import_comes_out_again(
+    repo: Repo, prepared: Prepared, work: Path, adapters: dict[str, Path]
+) -> None:
+    repo.commit(FACTS[:2])
+    repo.import_patch(adapters["all"])
+    repo.commit(FACTS[2:4])
+    both = tree(repo)
+    assert len(repo.status().patches) == 1 and repo.status().live == 4
+    repo.revert("HEAD~1")
+    other = prepared.copy(work / "other")
+    other.commit(FACTS[:4])
+    assert tree(repo) == tree(other)
+    assert same_bits(repo.materialize(), other.materialize())
+    assert repo.materialize().weights == {}
+    with pytest.raises(NothingToDo, match="nothing of commit"):
+        repo.revert("HEAD~2")
+    repo.revert("HEAD")
+    assert tree(repo) == both
+    repo.revert(FACTS[0].id)
+    assert len(repo.status().patches) == 1, "a fact's revert leaves imports alone"
+
+
+def test_order_and_way_do_not_show(
+    repo: Repo, prepared: Prepared, work: Path, adapters: dict[str, Path]
+) -> None:
+    other = prepared.copy(work / "other")
+    repo.import_patch(adapters["all"])
+    repo.commit(FACTS[:3])
+    repo.import_patch(adapters["attention"])
+    other.import_patch(adapters["attention"])
+    other.import_patch(adapters["all"])
+    other.commit(FACTS[:3])
+    assert tree(repo) == tree(other)
+    mine, theirs = repo.materialize(), other.materialize()
+    assert same_bits(mine, theirs)
+    for name, part in mine.weights.items():
+        assert torch.equal(part.dense(), theirs.weights[name].dense())
+    assert mine.weights["transformer.h.0.attn.c_attn.weight"].rank == 6, "both adapters' change"
+
+
+def test_a_commit_stores_its_change_and_they_add_up(repo: Repo, adapters: dict[str, Path]) -> None:
+    from editvc.editing.delta import Delta, delta_from_bytes
+
+    repo.commit(FACTS[:2])
+    repo.import_patch(adapters["all"])
+    repo.commit(FACTS[2:3])
+    repo.revert("HEAD~1")
+    total = Delta()
+    for row in repo.log():
+        total = total + delta_from_bytes(repo.repository.store.get(row.delta))[0]
+    now = repo.materialize()
+    for layer, part in total.layers.items():
+        want = now.layers[layer].dense() if layer in now.layers else torch.zeros(32, 128).double()
+        assert float((part.dense() - want).abs().max()) < 1e-6
+    for part in total.weights.values():
+        assert float(part.dense().abs().max()) < 1e-6
+
+
+def test_exports_load_and_equal_the_revision(
+    repo: Repo, work: Path, prepared: Prepared, adapters: dict[str, Path]
+) -> None:
+    from editvc.publish.delta import read_delta
+
+    repo.import_patch(adapters["all"])
+    repo.commit(FACTS[:2])
+    wanted = logits(repo.load_model())
+    whole = repo.export(work / "hf")
+    assert torch.equal(logits(loaded(work / "hf")), wanted)
+    assert "transformer.h.0.attn.c_attn.weight" in whole.touched
+    repo.export(work / "lora", format="lora")
+    adapted = logits(in_peft(prepared.base, work / "lora"))
+    assert float((adapted - wanted).abs().max()) < 1e-4
+    alone = repo.export(work / "delta", format="delta")
+    delta, _ = read_delta(work / "delta")
+    assert set(alone.touched) == set(whole.touched)
+    for name, part in repo.materialize().weights.items():
+        assert torch.equal(delta.weights[name].left, part.left.float().double())
+
+
+def test_a_difference_is_the_other_checkpoint(
+    repo: Repo, work: Path, checkpoint: Path, adapters: dict[str, Path]
+) -> None:
+    done = repo.import_patch(checkpoint, energy=1.0)
+    assert done.made.kind == "difference" and done.made.error == 0.0
+    assert float((logits(repo.load_model()) - logits(loaded(checkpoint))).abs().max()) < 1e-4
+    repo.export(work / "hf")
+    assert torch.equal(logits(loaded(work / "hf")), logits(repo.load_model()))
+    with pytest.raises(AdapterError, match="linear modules only"):
+        repo.export(work / "lora", format="lora")
+    repo.revert("HEAD")
+    assert repo.materialize().is_empty
+    rough = repo.import_patch(checkpoint, rank=2)
+    assert 0 < rough.made.error < 1
+    assert set(rough.made.errors) == set(rough.made.ranks)
+
+
+def test_what_is_nothing_new_is_not_committed(
+    repo: Repo, work: Path, prepared: Prepared, adapters: dict[str, Path], checkpoint: Path
+) -> None:
+    before = contents(work)
+    seen = repo.preview_import(adapters["all"])
+    assert "16 weights changed, rank 3 at most" in seen.summary()
+    with pytest.raises(NothingToDo, match="changes nothing"):
+        repo.import_patch(prepared.base)
+    with pytest.raises(ImportRefused, match="this is an adapter"):
+        repo.import_patch(adapters["all"], rank=2)
+    after = contents(work)
+    assert {name for name in after if after[name] != before.get(name)} <= {".editvc/index.db"}
+    repo.import_patch(checkpoint, rank=1)
+    with pytest.raises(NothingToDo, match="imported already"):
+        repo.import_patch(checkpoint, rank=2)
+
+
+def test_restraints_act_on_down_projections_alone(repo: Repo, adapters: dict[str, Path]) -> None:
+    repo.commit(FACTS)
+    repo.import_patch(adapters["all"])
+    free = repo.materialize()
+    for restraint in (Restraint(rank=1), Restraint(prune=1.2), Restraint(drop=0.5)):
+        repo.compact(restraint)
+        held = repo.materialize()
+        assert held.layers.keys() == free.layers.keys()
+        for name, part in held.weights.items():
+            assert torch.equal(part.dense(), free.weights[name].dense())
+        assert not same_bits(held, free)
+
+
+def test_history_names_what_was_imported(repo: Repo, adapters: dict[str, Path]) -> None:
+    done = repo.import_patch(adapters["attention"])
+    repo.commit(FACTS[:1])
+    (patch,) = repo.status().patches
+    assert (patch.kind, patch.source) == ("lora", "attention")
+    assert repo.changes("base", "HEAD").imported == (patch,)
+    assert repo.changes("HEAD", "base").left_out == (patch,)
+    assert repo.changes("HEAD~1", "HEAD").imported == ()
+    assert patch.digest == done.made.digest
+    plan = repo.preview_revert("HEAD~1")
+    assert plan.changes.left_out == (patch,)
+    assert f"- patch {patch}" in plan.summary()
+    name = "transformer.h.3.attn.c_attn.weight"
+    norms = repo.delta_norms("base", "HEAD")
+    assert norms[name] == pytest.approx(repo.materialize().weights[name].frobenius())
+    assert repo.delta_norms("HEAD", "HEAD")[name] == 0.0
+
+
+def test_health_lists_what_it_cannot_judge(repo: Repo, adapters: dict[str, Path]) -> None:
+    repo.import_patch(adapters["all"])
+    report = repo.health()
+    assert [one.layer for one in report.layers] == [1, 2], "those with statistics"
+    assert all(one.edits == 0 and one.drift > 0 for one in report.layers)
+    others = dict(report.others)
+    assert len(others) == 14
+    assert others["transformer.h.0.mlp.c_proj.weight"] == pytest.approx(
+        repo.materialize().layers[0].frobenius()
+    )
+    norm = dict(repo.log()[0].health)["delta_norm"]
+    assert norm == pytest.approx(repo.materialize().norm())
+
+
+def test_fsck_follows_patches(repo: Repo, adapters: dict[str, Path]) -> None:
+    done = repo.import_patch(adapters["all"])
+    report = repo.fsck()
+    assert report.clean and dict(report.counts)["patch"] == 1
+    assert done.patch.id not in report.garbage
+    path = next((repo.repository.folder / "objects").rglob(done.patch.id[2:]))
+    path.unlink()
+    assert any(done.patch.id in problem.what for problem in repo.fsck().errors)
+
+
+def test_a_squash_leaves_imports_where_they_were(repo: Repo, adapters: dict[str, Path]) -> None:
+    repo.commit(FACTS[:2])
+    repo.import_patch(adapters["attention"])
+    repo.commit(FACTS[2:3])
+    repo.revert("HEAD~1")
+    counts = [len(repo.repository.tree_of(row.id).patches) for row in repo.log()]
+    assert counts == [0, 1, 1, 0]
+    repo.squash("1..1")
+    counts = [len(repo.repository.tree_of(row.id).patches) for row in repo.log()]
+    assert counts == [0, 1, 1, 0]

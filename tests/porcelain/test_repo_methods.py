@@ -1,0 +1,197 @@
+"""Every located method through ``commit``: sets, mixed trees, sequences, recipes from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_repos import FACTS, dense, same_bits, tree
+
+from editvc import Repo
+from editvc.core.methods import METHODS, UnknownMethod
+from editvc.core.recipe import Recipe, RecipeError
+from editvc.porcelain.recipes import choose, to_yaml
+from editvc.porcelain.recording import NothingToDo
+
+LOCATED = [name for name, row in METHODS.items() if row.element == "located"]
+
+
+def small(repo: Repo, name: str) -> Recipe:
+    """The method with few steps; the null space of a tiny model needs a bound of its own."""
+    options = {"ultraedit": [], "alphaedit": ["v_num_grad_steps=3", "nullspace_threshold=0.5"]}
+    recipe = repo.choose(name, options=options.get(name, ["v_num_grad_steps=3"])).recipe
+    assert isinstance(recipe, Recipe)
+    return recipe
+
+
+@pytest.mark.parametrize("name", LOCATED)
+def test_a_set_of_any_method_is_a_function_of_the_set(repo: Repo, name: str) -> None:
+    recipe = small(repo, name)
+    for fact in FACTS[:3]:
+        repo.commit([fact], recipe=recipe)
+    one_by_one, delta = tree(repo), repo.materialize()
+    assert delta.rank >= 1
+    repo.create_branch("other", "base")
+    repo.switch("other")
+    repo.commit(FACTS[2:4] + FACTS[:1], recipe=recipe)
+    repo.revert(repo.live()[[fact.id for fact in repo.live()].index(FACTS[3].id)].id)
+    repo.commit(FACTS[1:2], recipe=recipe)
+    assert tree(repo) == one_by_one
+    assert same_bits(repo.materialize(), delta)
+
+
+@pytest.mark.parametrize("name", LOCATED)
+def test_the_deltas_of_commits_add_up_to_the_solution(repo: Repo, name: str) -> None:
+    recipe, before = small(repo, name), None
+    for fact in FACTS[:3]:
+        repo.commit([fact], recipe=recipe)
+        after = tree(repo)
+        if before is not None:
+            change = repo.materialiser.change(before, after)
+            difference = repo.materialiser.delta(after) - repo.materialiser.delta(before)
+            for layer in recipe.layers:
+                assert torch.allclose(
+                    dense(change, layer), dense(difference, layer), rtol=0, atol=1e-9
+                )
+        before = after
+    repo.health()
+
+
+def test_d4s_has_the_numbers_of_memit(repo: Repo) -> None:
+    repo.commit(FACTS, recipe=small(repo, "memit"))
+    memit = repo.materialize()
+    repo.create_branch("sums", "base")
+    repo.switch("sums")
+    repo.commit(FACTS, recipe=small(repo, "d4s"))
+    for layer in memit.layers:
+        assert torch.allclose(
+            dense(repo.materialize(), layer), dense(memit, layer), rtol=0, atol=1e-9
+        )
+
+
+def test_methods_mix_and_are_summed(repo: Repo) -> None:
+    parts = []
+    for name, facts in (("memit", FACTS[:2]), ("emmet", FACTS[2:4])):
+        repo.create_branch(name, "base")
+        repo.switch(name)
+        repo.commit(facts, recipe=small(repo, name))
+        parts.append(repo.materialize())
+    repo.commit(FACTS[:2], recipe=small(repo, "memit"))
+    repo.commit(FACTS[4:5], recipe=small(repo, "rome"), sequential=True)
+    (patch,) = repo.materialiser.patches(repo.repository.edits_of(tree(repo)).entries())
+    for layer, whole in repo.materialize().layers.items():
+        expected = sum(dense(part, layer) for part in parts)
+        if layer in patch.delta.layers:
+            expected = expected + dense(patch.delta, layer)
+        assert torch.allclose(whole.dense(), expected, rtol=0, atol=1e-9)
+    assert repo.fsck().clean if hasattr(repo.fsck(), "clean") else not repo.fsck().errors
+
+
+@pytest.mark.parametrize("name", ["memit", "rome", "alphaedit", "ultraedit"])
+def test_sequential_edits_are_patches_that_can_be_taken_out(repo: Repo, name: str) -> None:
+    recipe = small(repo, name)
+    repo.commit(FACTS[:1], recipe=recipe, sequential=True)
+    first = tree(repo)
+    repo.commit(FACTS[1:3], recipe=recipe, sequential=True)
+    entries = list(repo.repository.edits_of(tree(repo)).entries())
+    patches = repo.materialiser.patches(entries)
+    assert len(patches) == 3
+    assert {part.rank for patch in patches for part in patch.delta.layers.values()} == {1}
+    repo.revert("HEAD")
+    assert tree(repo) == first
+    with pytest.raises(NothingToDo, match="no located edit"):
+        repo.squash("1..3")
+
+
+def test_a_sequential_edit_depends_on_what_is_live(repo: Repo) -> None:
+    recipe = small(repo, "memit")
+    repo.commit(FACTS[:1], recipe=recipe, sequential=True)
+    alone = repo.materialize()
+    repo.create_branch("other", "base")
+    repo.switch("other")
+    repo.commit(FACTS[1:2], recipe=recipe, sequential=True)
+    before = repo.materialize()
+    repo.commit(FACTS[:1], recipe=recipe, sequential=True)
+    after = repo.materialize()
+    layer = recipe.layers[-1]
+    step = dense(after, layer) - dense(before, layer)
+    assert not torch.allclose(step, dense(alone, layer), rtol=1e-3)
+
+
+def test_a_squash_keeps_the_method_of_each_edit(repo: Repo) -> None:
+    repo.commit(FACTS[:2], recipe=small(repo, "memit"))
+    repo.commit(FACTS[2:4], recipe=small(repo, "emmet"))
+    repo.commit(FACTS[4:5], recipe=small(repo, "memit"), sequential=True)
+    patch = repo.repository.edits_of(tree(repo)).get(FACTS[4].slot)
+    assert repo.squash("1..3").facts == 4
+    groups = repo.materialiser.groups(tree(repo))
+    assert sorted(group.recipe.method for group in groups) == ["emmet", "memit"]
+    assert repo.repository.edits_of(tree(repo)).get(FACTS[4].slot) == patch
+
+
+def test_the_recipe_in_force_is_what_nothing_said_gives(repo: Repo) -> None:
+    assert repo.choose().recipe == repo.recipe()
+    assert repo.choose("memit").recipe == repo.recipe()
+
+
+def test_options_come_over_a_file_over_the_row(repo: Repo, tmp_path: Path) -> None:
+    file = tmp_path / "rome.yaml"
+    file.write_text("method: rome\nclamp_norm_factor: 3\nv_lr: 5e-1\nlayers: 1\n")
+    recipe = choose(repo, None, ["clamp_norm_factor=2.5", "kl_factor=1e-1"], file).recipe
+    assert isinstance(recipe, Recipe)
+    assert (recipe.method, recipe.layers, recipe.v_lr) == ("rome", (1,), 0.5)
+    assert (recipe.clamp_norm_factor, recipe.kl_factor) == (2.5, 0.1)
+    assert recipe.statistics == repo.recipe().statistics
+    assert recipe.entity_statistics is None and recipe.sensitivity is None
+
+
+def test_a_recipe_survives_being_shared(repo: Repo, tmp_path: Path) -> None:
+    for name in LOCATED:
+        recipe = repo.choose(name, options=["layers=[2]"]).recipe
+        (tmp_path / "shared.yaml").write_text(to_yaml(recipe))
+        assert choose(repo, None, [], tmp_path / "shared.yaml").recipe == recipe
+
+
+def test_a_published_file_works_as_it_is(repo: Repo, tmp_path: Path) -> None:
+    file = tmp_path / "gpt2.json"
+    file.write_text(
+        '{"layers": [1, 2], "clamp_norm_factor": 0.75, "layer_selection": "all",'
+        '"fact_token": "subject_last", "v_num_grad_steps": 3, "v_lr": 5e-1, "v_loss_layer": 47,'
+        '"v_weight_decay": 0.5, "kl_factor": 0.0625, "mom2_adjustment": true,'
+        '"mom2_update_weight": 20000, "rewrite_module_tmp": "transformer.h.{}.mlp.c_proj"}'
+    )
+    chosen = repo.choose(file=file)
+    assert "rewrite_module_tmp" in chosen.aside
+    recipe = chosen.recipe
+    assert isinstance(recipe, Recipe) and recipe.mom2_update_weight == 20000
+    assert recipe.compensation == 0 and recipe.delivery_factor == 1
+    assert recipe.entity_statistics is None and recipe.sensitivity is None
+    assert repo.commit(FACTS[:1], recipe=recipe).commit.live == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "text", "words"),
+    [
+        ("romme", [], None, "unknown method"),
+        ("rome", ["v_lr"], None, "key=value"),
+        ("rome", ["v_lr=fast"], None, "v_lr must be a number"),
+        ("rome", ["v_num_grad_steps=2.5"], None, "v_num_grad_steps must be a whole number"),
+        ("rome", ["layers=[1, 2]"], None, "rome edits one layer"),
+        ("rome", ["speed=1"], None, "unknown recipe keys"),
+        ("alphaedit", ["compensation=0.5"], None, "compensation means nothing to alphaedit"),
+        ("memit", ["clamp_norm_factor=-1"], None, "clamp_norm_factor must be positive"),
+        (None, [], "- a\n- b\n", "holds no mapping"),
+        (None, [], "a: [", "cannot be read"),
+        (None, [], "alg_name: WISE\n", "no method of editvc"),
+    ],
+)
+def test_what_cannot_be_a_recipe_says_so(
+    repo: Repo, tmp_path: Path, method: str, options: list[str], text: str | None, words: str
+) -> None:
+    file = None
+    if text is not None:
+        file = tmp_path / "recipe.yaml"
+        file.write_text(text)
+    with pytest.raises((RecipeError, UnknownMethod), match=words):
+        repo.choose(method, options=options, file=file)
