@@ -122,7 +122,6 @@ class Bench:
     ) -> Iterator[dict[str, Any]]:
         for size in sizes:
             began = time.perf_counter()
-            repo.create_branch(f"of-{size}", "base" if size == sizes[0] else "main")
             done = len(repo.live())
             repo.commit(self.what.facts[done:size], recipe=recipe)
             head = repo.status().number

@@ -48,7 +48,13 @@ ELSEWHERE = frozenset(
 REQUIRED = {"fact_token": "subject_last", "layer_selection": "all", "mom2_adjustment": True}
 """Keys that have one meaning here: another value is an error."""
 
-AS_PUBLISHED = {"compensation": 0.0, "delivery_factor": 1.0, "entity_update_weight": 0.0}
+AS_PUBLISHED: Mapping[str, Any] = {
+    "compensation": 0.0,
+    "delivery_factor": 1.0,
+    "entity_update_weight": 0.0,
+    "entity_statistics": None,
+    "sensitivity": None,
+}
 """What editvc adds to MEMIT, taken away again for a file that knows nothing of it."""
 
 
@@ -80,9 +86,8 @@ def read_hparams(record: Mapping[str, Any], method: str | None = None) -> HyperP
         numbers["norm_constraint"] = 0.0
     if name == "ft" and numbers.get("norm_constraint"):
         name = "ft-c"
-    known = {*METHODS[name].numbers, *METHODS[name].wide}
-    published = {key: value for key, value in AS_PUBLISHED.items() if key in known}
-    return HyperParameters(name, {**published, **numbers}, aside)
+    ours = "delivery_factor" in METHODS[name].numbers
+    return HyperParameters(name, {**(AS_PUBLISHED if ours else {}), **numbers}, aside)
 
 
 def _named(record: Mapping[str, Any]) -> str:

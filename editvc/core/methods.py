@@ -65,6 +65,7 @@ SEARCH: Mapping[str, float | int] = {
     "v_weight_decay": 0.5,
     "clamp_norm_factor": 0.75,
     "kl_factor": 0.0625,
+    "norm_anchor": 0.0,
 }
 """The numbers of the search for a target, as MEMIT's files have them."""
 
@@ -77,6 +78,7 @@ OURS: Mapping[str, float | int] = {
     "v_weight_decay": 0.5,
     "clamp_norm_factor": 0.85,
     "kl_factor": 0.0625,
+    "norm_anchor": 0.0,
     "delivery_factor": 0.83,
     "compensation": 1.0,
 }

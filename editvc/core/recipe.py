@@ -49,7 +49,8 @@ class Recipe:
     a layer would deliver of an edit alone that it is taken to deliver among others: the layers
     above ask for the rest; ``compensation`` says how far a residual makes up for what the solver
     leaves undone (:mod:`editvc.editing.spread`). ``nullspace_threshold`` and ``l2`` are AlphaEdit's
-    bound on eigenvalues and its ridge, ``lr`` the step of UltraEdit.
+    bound on eigenvalues and its ridge, ``lr`` the step of UltraEdit. ``norm_anchor`` is how far a
+    target is brought back to the length of the hidden state that it stands for (NAS); 1 is wholly.
 
     A recipe has the numbers of its method (:mod:`editvc.core.methods`) and no others: only these
     count for its id, and setting another one is an error.
@@ -71,6 +72,7 @@ class Recipe:
     v_weight_decay: float = 0.5
     clamp_norm_factor: float = 0.85
     kl_factor: float = 0.0625
+    norm_anchor: float = 0.0
     delivery_factor: float = 0.83
     compensation: float = 1.0
     nullspace_threshold: float = 0.02
@@ -96,6 +98,8 @@ class Recipe:
         for name in ("sensitivity_floor", "delivery_factor"):
             if not 0 < getattr(self, name) <= 1:
                 raise RecipeError(f"{name} must be in (0, 1], got {getattr(self, name)}")
+        if not 0 <= self.norm_anchor <= 1:
+            raise RecipeError(f"norm_anchor must be in [0, 1], got {self.norm_anchor}")
         for name in NOT_NEGATIVE:
             if not (isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise RecipeError(

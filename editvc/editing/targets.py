@@ -141,6 +141,18 @@ def over_contexts(keys: Tensor, contexts: int) -> Tensor:
     return (each[:, 0] + each[:, 1:].mean(dim=1)) / 2
 
 
+def anchored(delta: Tensor, hidden: Tensor, share: float) -> Tensor:
+    """The delta (u,) of a target ``z = h + delta`` brought back, by ``share``, to the length of h.
+
+    1 gives ``z |h| / |z| - h``: Norm-Anchor Scaling (Liu et al. 2026, arXiv 2602.02543), with the
+    edit's own hidden state on the base for its anchor. 0 leaves the target as it was found.
+    """
+    z = hidden + delta
+    scale = hidden.norm() / z.norm().clamp_min(torch.finfo(z.dtype).tiny)
+    moved: Tensor = delta + share * (scale - 1) * z
+    return moved
+
+
 def edit_bytes(edit: Edit, config: Any) -> int:
     """Estimated peak memory of one edit in a batch, in bytes (float32).
 
@@ -338,9 +350,11 @@ class _Batch:
         return logits_of(self.model, self.architecture.norm(self.model)(hidden))
 
     def _target(self, edit: int, free: Tensor, figures: dict[str, float]) -> Target:
+        hidden = self.hidden[edit, 0]
+        delta = self._delta(free[edit].detach().clone())[0]
         return Target(
-            self._delta(free[edit].detach().clone())[0],
-            self.hidden[edit, 0],
+            anchored(delta, hidden, self.recipe.norm_anchor),
+            hidden,
             {layer: keys[edit] for layer, keys in self.keys.items()},
             figures,
         )

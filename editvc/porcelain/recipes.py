@@ -105,9 +105,9 @@ def _begun(repo: Repo, row: Method, given: Mapping[str, Any]) -> dict[str, Any]:
         begun |= {name: getattr(config, name) for name in mine}
     else:
         begun |= row.numbers_for(base.inner_size)
-    if "entity_update_weight" in mine and given.get("entity_update_weight") != 0:
+    if "entity_update_weight" in mine:
         begun["entity_statistics"] = config.entity_statistics
-    if "sensitivity_power" in mine and "compensation" not in given:
+    if "sensitivity_power" in mine:
         begun["sensitivity"] = config.sensitivity
     return begun
 

@@ -81,6 +81,7 @@ def test_the_bytes_of_a_recipe_are_pinned():
         b'"delivery_factor":0.83,'
         b'"entity_statistics":null,"entity_update_weight":200.0,"kind":"recipe",'
         b'"kl_factor":0.0625,"layers":[1,2],"method":"memit","mom2_update_weight":100.0,'
+        b'"norm_anchor":0.0,'
         b'"sensitivity":null,"sensitivity_floor":0.05,"sensitivity_power":0.25,"statistics":"'
         + RECIPE.statistics.encode()
         + b'","v_loss_threshold":0.05,"v_lr":0.5,"v_num_grad_steps":20,"v_weight_decay":0.5}'

@@ -8,12 +8,14 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import REQUESTS, recipe, tiny_gpt2, tiny_llama
+from hypothesis import given
+from hypothesis import strategies as st
 from plain_memit import compute_z
 
 from editvc.editing import targets as targets_module
 from editvc.editing.architectures import architecture_of, carry
 from editvc.editing.replay import ReplayError
-from editvc.editing.targets import batches, edit_bytes, find_targets, trace_edits
+from editvc.editing.targets import anchored, batches, edit_bytes, find_targets, trace_edits
 from editvc.editing.tracing import Request
 
 LIVELY = {"v_num_grad_steps": 12, "v_lr": 0.3, "clamp_norm_factor": 3.0, "v_loss_threshold": 0.5}
@@ -253,3 +255,16 @@ def test_whole_rows_give_what_prefixes_in_a_cache_give(family, tokenizer):
         assert relative(other.z, one.z) < 1e-10
         assert all(relative(other.keys[layer], one.keys[layer]) < 1e-10 for layer in one.keys)
         assert other.figures == pytest.approx(one.figures, rel=1e-6)
+
+
+@given(seed=st.integers(0, 2**16), share=st.floats(0, 1))
+def test_an_anchor_brings_a_target_back_to_the_length_of_its_hidden_state(seed, share):
+    draw = torch.Generator().manual_seed(seed)
+    hidden, delta = torch.randn(2, 9, generator=draw, dtype=torch.float64)
+    z = hidden + delta
+    assert torch.allclose(
+        hidden + anchored(delta, hidden, 1.0), z * (hidden.norm() / z.norm()), atol=1e-12
+    )
+    assert torch.equal(anchored(delta, hidden, 0.0), delta)
+    length = (hidden + anchored(delta, hidden, share)).norm()
+    assert torch.isclose(length, (1 - share) * z.norm() + share * hidden.norm())
