@@ -323,7 +323,7 @@ class Materialiser:
         """The patches among entries, in slot order, and imported ones, in that of their ids."""
         alone = (Patch.from_bytes(self.repository.store.get(one)) for one in sorted(imported))
         patches = (*self.patches(sorted(entries)), *alone)
-        return sum((patch.delta for patch in patches), start=Delta({}))
+        return Delta.sum(patch.delta for patch in patches)
 
     def delta(self, tree: Tree) -> Delta:
         """What is added to the base's weights: the set's delta under the tree's restraint.

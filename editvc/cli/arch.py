@@ -58,7 +58,7 @@ def _show(look: Look) -> None:
         "blocks": f"{used.layers}, {look.depth} of them",
         "down projection": f"{used.down_proj} ({kind})",
         "its output arrives": arriving,
-        "attention output": used.attention or "not known; pmet and adaple need it",
+        "attention's output": used.attention or "not known",
         "final norm": used.final_norm or "none",
         "hidden size": str(look.hidden_size),
         "inner size": str(look.inner_size),

@@ -19,6 +19,7 @@ from editvc.cli import (
     methods,
     setup,
     share,
+    tracing,
     train,
 )
 from editvc.cli.output import complain
@@ -69,10 +70,11 @@ def editvc(ctx: click.Context, directory: Path) -> None:
 
 
 for command in (
-    setup.init, files.lint, files.convert, facts.commit, methods.methods, imports.import_,
-    inspect.ask, history.log, history.show, history.status, history.diff, facts.revert,
-    facts.squash, facts.compact, inspect.health, share.export, share.publish, history.branch,
-    history.switch, setup.stats, train.train, inspect.fsck, setup.config, arch.arch,
+    setup.init, arch.arch, files.lint, files.convert, facts.commit, methods.methods, train.train,
+    imports.import_, inspect.ask, history.log, history.show, history.status, history.diff,
+    facts.revert, facts.squash, facts.compact, inspect.health, tracing.trace, tracing.tune,
+    share.export, share.publish, history.branch, history.switch, setup.stats, inspect.fsck,
+    setup.config,
 ):  # fmt: skip
     editvc.add_command(command)
 

@@ -40,9 +40,16 @@ def complain(message: str, *, hint: str = "") -> None:
 
 
 def table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[int] = (),
+    shade: Callable[[int, int, str], str] = lambda row, column, cell: cell,
 ) -> None:
-    """Aligned columns on stdout; ``right`` names the columns that are numbers."""
+    """Aligned columns on stdout; ``right`` names the columns that are numbers.
+
+    ``shade`` is called with (row, column, aligned cell), the header apart, and may colour it.
+    """
     lines = [list(header), *(list(row) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     for number, line in enumerate(lines):
@@ -50,8 +57,11 @@ def table(
             cell.rjust(width) if place in right else cell.ljust(width)
             for place, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
-        text = "  ".join(cells).rstrip()
-        say(click.style(text, bold=True) if number == 0 else text)
+        if number == 0:
+            say(click.style("  ".join(cells).rstrip(), bold=True))
+        else:
+            shaded = [shade(number - 1, place, cell) for place, cell in enumerate(cells)]
+            say("  ".join(shaded).rstrip())
 
 
 @contextmanager

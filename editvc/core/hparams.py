@@ -45,6 +45,14 @@ ELSEWHERE = frozenset(
 )
 """What editvc takes from the architecture table, the statistics or the command line instead."""
 
+UNREAD = {
+    "ft": frozenset({"kl_factor"}),
+    "ft-c": frozenset({"kl_factor"}),
+    "kn": frozenset({"lr_scale", "n_toks", "refine"}),
+}
+"""Keys that files of a method have and its code reads nowhere, or, as ``refine`` over the one
+prompt of a request, to no effect."""
+
 REQUIRED = {"fact_token": "subject_last", "layer_selection": "all", "mom2_adjustment": True}
 """Keys that have one meaning here: another value is an error."""
 
@@ -80,7 +88,8 @@ def read_hparams(record: Mapping[str, Any], method: str | None = None) -> HyperP
                 f"{key} is {record[key]!r}; editvc does {wanted!r} only",
                 hint=f"Set {key}: {wanted} in the file, or leave it out.",
             )
-    aside = tuple(sorted(key for key in record if key in ELSEWHERE or key in REQUIRED))
+    idle = ELSEWHERE | REQUIRED.keys() | UNREAD.get(name, frozenset())
+    aside = tuple(sorted(record.keys() & idle))
     numbers = {RENAMED.get(key, key): value for key, value in record.items() if key not in aside}
     if numbers.get("norm_constraint") is False:
         numbers["norm_constraint"] = 0.0

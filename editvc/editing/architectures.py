@@ -95,8 +95,8 @@ class Architecture:
     transposed: bool
     factor: str | None = None
     normed: bool = False
-    cached: bool = True
     attention: str | None = None
+    cached: bool = True
 
     @classmethod
     def of_block(cls, model_type: str, block: Mapping[str, Any]) -> Architecture:

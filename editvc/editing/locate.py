@@ -54,20 +54,23 @@ def locate(
     guards: Mapping[int, Guard],
     *,
     shaping: Tensor | None = None,
+    targets: Sequence[Target] | None = None,
     memory: int = MEMORY,
     progress: Progress | None = None,
 ) -> list[Located]:
     """Locate every request on the base, each as if it were the only edit (:mod:`.spread`).
 
-    ``shaping`` (u, u) is the recipe's sensitivity made ready for targets. Raises what
+    ``shaping`` (u, u) is the recipe's sensitivity made ready for targets. ``targets`` are those of
+    the requests where they are known: no weight of the guarded keys decides on them. Raises what
     :func:`editvc.editing.targets.find_targets` raises, and :class:`SolveError` for a request that
     a layer cannot answer, its key being zero or not finite.
     """
     if recipe.row.target == "gradient":
         return locate_by_gradient(model, tokenizer, requests, recipe, progress=progress)
-    targets = find_targets(
-        model, tokenizer, requests, recipe, shaping=shaping, memory=memory, progress=progress
-    )
+    if targets is None:
+        targets = find_targets(
+            model, tokenizer, requests, recipe, shaping=shaping, memory=memory, progress=progress
+        )
     rows = trace(tokenizer, requests, recipe.contexts)
     z = torch.stack([target.z for target in targets]) if targets else torch.zeros(0, 0)
     spread: dict[int, tuple[dict[int, Tensor], dict[int, Tensor]]] = {}

@@ -38,7 +38,7 @@ from editvc.editing.delta import Delta, Factored
 from editvc.editing.devices import device_of
 from editvc.editing.patch import Patch
 from editvc.editing.prefixes import Row
-from editvc.editing.replay import Within, logits_of, run_tails, undisturbed
+from editvc.editing.replay import logits_of, run_tails, undisturbed
 from editvc.editing.spread import adding
 from editvc.editing.targets import Progress
 from editvc.editing.tracing import Request, Traced, trace
@@ -113,12 +113,10 @@ def attributions(
         first, *later = calls[layer - lowest :]
         with torch.enable_grad():
             scaled = (shares * key).to(key.dtype).requires_grad_()
-            moved = module(scaled) - module(key)
-            hidden = Within(first, (module,), tails.start).run(moved[:, None])
+            hidden = first.behind(module, module(scaled))
             for call in later:
                 hidden = call.run(hidden)
-            last = logits_of(model, norm(hidden[:, tails.start]))
-            probability = last.softmax(dim=-1)[:, answer]
+            probability = logits_of(model, norm(hidden[:, tails.start])).softmax(dim=-1)[:, answer]
             (gradient,) = torch.autograd.grad(probability.sum(), scaled)
         found.append(key[0].double() * gradient.double().mean(dim=0))
     keys = torch.stack([tails.keys[layer][0] for layer in layers])

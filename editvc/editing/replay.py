@@ -72,9 +72,19 @@ class Call:
     def behind(self, module: Any, output: Tensor) -> Tensor:
         """The block's output where one of its modules gives ``output`` instead of its own.
 
-        ``output`` has as many numbers as the module's own, in any shape.
+        ``output`` has as many numbers as the module's own, in any shape, or those of its last
+        columns, ``(rows, u)`` or ``(rows, columns, u)``.
         """
-        handle = module.register_forward_hook(lambda _module, _args, own: output.view_as(own))
+
+        def instead(_module: Any, _args: Any, own: Tensor) -> Tensor:
+            if output.numel() == own.numel():
+                return output.view_as(own)
+            rows, size = output.shape[0], own.shape[-1]
+            last = output.view(rows, -1, size)
+            before = own.view(rows, -1, size)[:, : -last.shape[1]]
+            return torch.cat([before, last], dim=1).view_as(own)
+
+        handle = module.register_forward_hook(instead)
         try:
             return first_tensor(self.block(*self.args, **self.kwargs))
         finally:
@@ -99,19 +109,19 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """A whole block, as the model called it, with vectors added to what its ``modules`` give."""
+    """A whole block, as the model called it, with vectors added to what its ``modules`` give.
+
+    They are added in ``column``, the first of the tails.
+    """
 
     call: Call
     modules: tuple[Any, ...]
-    start: int = 0
+    column: int = 0
 
     def run(self, deltas: Tensor) -> Tensor:
-        """The block's output, ``(rows, columns, u)``, for deltas (rows, modules, u).
-
-        Each is added in column ``start`` of its module's output.
-        """
+        """The block's output, ``(rows, columns, u)``, for deltas (rows, modules, u)."""
         handles = [
-            module.register_forward_hook(_adding(deltas[:, place], self.start))
+            module.register_forward_hook(_adding(deltas[:, place], self.column))
             for place, module in enumerate(self.modules)
         ]
         try:
@@ -122,7 +132,13 @@ class Within:
 
     def pick(self, index: Tensor, rows: int) -> Within:
         """The same for a choice of ``rows``."""
-        return Within(self.call.pick(index, rows), self.modules, self.start)
+        return Within(self.call.pick(index, rows), self.modules, self.column)
+
+
+def _added(hidden: Tensor, delta: Tensor, column: int) -> Tensor:
+    """``hidden`` (rows, columns, u) with ``delta`` (rows, u) added in one column."""
+    moved = hidden[:, column : column + 1] + delta[:, None].to(hidden.dtype)
+    return torch.cat([hidden[:, :column], moved, hidden[:, column + 1 :]], dim=1)
 
 
 def _adding(delta: Tensor, column: int) -> Callable[..., Any]:
@@ -136,12 +152,6 @@ def _adding(delta: Tensor, column: int) -> Callable[..., Any]:
         return added if isinstance(output, Tensor) else (added, *output[1:])
 
     return hook
-
-
-def _added(hidden: Tensor, delta: Tensor, column: int) -> Tensor:
-    """``hidden`` (rows, columns, u) with ``delta`` (rows, u) added in one column."""
-    moved = hidden[:, column : column + 1] + delta[:, None].to(hidden.dtype)
-    return torch.cat([hidden[:, :column], moved, hidden[:, column + 1 :]], dim=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,11 +290,11 @@ def run_tails(
             )
         )
         for place, module in enumerate(aimed):
-            handles.append(module.register_forward_hook(_output(aims, place, len(rows), start)))
+            handles.append(module.register_forward_hook(_output_at(aims, place, len(rows), start)))
         for index in key_layers:
             handles.append(
                 architecture.module(model, index).register_forward_pre_hook(
-                    _key(keys, index, len(rows), start)
+                    _input_at(keys, index, len(rows), start)
                 )
             )
         mask = torch.cat([seen, tail.mask], dim=1)
@@ -319,7 +329,11 @@ def _verify(model: Any, architecture: Architecture, tails: Tails, final: Tensor)
     with torch.no_grad():
         one = tails.pick(torch.zeros(1, dtype=torch.long, device=final.device))
         found = architecture.norm(model)(one.replay(torch.zeros_like(one.aimed)))[0, 0]
-    expected = final[0, tails.start]
+    require_replayed(architecture, found, final[0, tails.start])
+
+
+def require_replayed(architecture: Architecture, found: Tensor, expected: Tensor) -> None:
+    """Raise :class:`ReplayError` where a replayed state (u,) is not what the model gave."""
     if found.shape != expected.shape:
         raise ReplayError(architecture.model_type, "a module follows the final norm")
     error = float((found - expected).norm() / expected.norm().clamp_min(1e-12))
@@ -344,18 +358,18 @@ def _catch(caught: dict[int, Any], index: int) -> Callable[..., None]:
     return hook
 
 
-def _key(keys: dict[int, Tensor], index: int, rows: int, start: int) -> Callable[..., None]:
+def _input_at(keys: dict[int, Tensor], index: int, rows: int, column: int) -> Callable[..., None]:
     def hook(_module: Any, args: tuple[Any, ...]) -> None:
         # OPT hands its MLP all tokens in one dimension.
-        keys[index] = args[0].view(rows, -1, args[0].shape[-1])[:, start].detach().clone()
+        keys[index] = args[0].view(rows, -1, args[0].shape[-1])[:, column].detach().clone()
 
     return hook
 
 
-def _output(found: dict[int, Tensor], place: int, rows: int, start: int) -> Callable[..., None]:
+def _output_at(found: dict[int, Tensor], place: int, rows: int, column: int) -> Callable[..., None]:
     def hook(_module: Any, _args: Any, output: Any) -> None:
         first = first_tensor(output)
-        found[place] = first.view(rows, -1, first.shape[-1])[:, start].detach().clone()
+        found[place] = first.view(rows, -1, first.shape[-1])[:, column].detach().clone()
 
     return hook
 

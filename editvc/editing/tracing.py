@@ -175,6 +175,20 @@ def subject_tokens(tokenizer: Any, texts: Sequence[tuple[str, int]]) -> list[Tra
     return traced
 
 
+def subject_span(tokenizer: Any, request: Request) -> range:
+    """The tokens of a request that cover its subject, of the ids that :func:`trace` gives.
+
+    Raises what :func:`trace` raises.
+    """
+    ((traced,),) = trace(tokenizer, [request])
+    layout = _layout(tokenizer, request)
+    ((_, spans),) = _encode(tokenizer, [(layout.text, layout.special)])
+    lead = len(request.subject) - len(request.subject.lstrip())
+    begin = request.prompt.index(PLACEHOLDER) + lead
+    first = next(index for index, (_, end) in enumerate(spans) if end > begin)
+    return range(first, traced.subject + 1)
+
+
 def leading_tokens(tokenizer: Any) -> tuple[int, ...]:
     """The special tokens that the tokenizer puts in front of every text by itself."""
     ((ids, spans),) = _encode(tokenizer, [("a", True)])

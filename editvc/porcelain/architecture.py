@@ -12,8 +12,7 @@ from editvc.editing.architectures import (
     architecture_of,
 )
 from editvc.editing.loading import CONFIG, read_config, require_unquantised, resolve
-from editvc.editing.skeletons import config_in, skeleton
-from editvc.editing.structure import find_block
+from editvc.editing.structure import config_in, find_block, skeleton
 from editvc.errors import EditvcError
 from editvc.porcelain.statistics import shipped_settings
 
@@ -85,7 +84,7 @@ class Look:
 def look_at(model: str, *, revision: str | None = None) -> Look:
     """What editvc would use of a model folder, a Hub id, or ``pocket``; reads no weights.
 
-    Raises :class:`~editvc.editing.skeletons.StructureError` where the structure shows no block,
+    Raises :class:`~editvc.editing.arrival.StructureError` where the structure shows no block,
     and the errors with which ``init`` refuses a quantised model or a family.
     """
     folder = resolve(model, revision, files=CONFIG)

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from editvc.porcelain.recording import CommitResult
     from editvc.porcelain.squashing import SquashResult
     from editvc.porcelain.statistics import Described, StatisticsResult
+    from editvc.porcelain.tracing import Corruption, TraceReport
     from editvc.porcelain.training import Trained, TrainingPlan
+    from editvc.porcelain.tuning import Tuning
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, how much is done, how much there is)."""
@@ -304,6 +306,39 @@ class Repo:
 
         return check_health(self, revision)
 
+    def trace(
+        self,
+        facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
+        *,
+        at: str = "base",
+        kind: str = "hidden",
+        corruption: Corruption | None = None,
+    ) -> TraceReport:
+        """Causal traces of the facts that the model of a revision knows, and their average.
+
+        ``kind`` is what is restored: ``hidden``, ``mlp`` or ``attn``.
+        """
+        from editvc.porcelain.tracing import Corruption, trace_facts
+
+        how = corruption or Corruption()
+        return trace_facts(self, sourced(facts), at=at, kind=kind, corruption=how)
+
+    def trace_prompt(
+        self,
+        prompt: str,
+        subject: str,
+        target: str | None = None,
+        *,
+        at: str = "base",
+        kind: str = "hidden",
+        corruption: Corruption | None = None,
+    ) -> TraceReport:
+        """The causal trace of one prompt; without a target, for what the model says first."""
+        from editvc.porcelain.tracing import Corruption, trace_prompt
+
+        how = corruption or Corruption()
+        return trace_prompt(self, prompt, subject, target, at=at, kind=kind, corruption=how)
+
     def fsck(self) -> Report:
         """Verify every object, reference and index row."""
         return fsck(self.repository)
@@ -357,6 +392,31 @@ class Repo:
             self, texts=texts, dataset=dataset, entities=entities, budget=budget,
             token_cap=token_cap,
         )  # fmt: skip
+
+    def tune(
+        self,
+        facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
+        *,
+        quick: bool = False,
+        seed: int = 0,
+        texts: Sequence[Path] = (),
+        entities: Path | None = None,
+        write: bool = False,
+    ) -> Tuning:
+        """Try settings of the recipe on a few of the facts; no branch moves.
+
+        ``quick`` tries 10 facts on a small grid, instead of 50 on a larger one. ``write`` puts the
+        best setting into config.toml.
+        """
+        from editvc.porcelain.tuning import FULL, QUICK, adopt, tune
+
+        found = tune(
+            self, sourced(facts), grid=QUICK if quick else FULL, seed=seed, texts=texts,
+            entities=entities,
+        )  # fmt: skip
+        if write:
+            adopt(self, found)
+        return found
 
     # -- training ---------------------------------------------------------------------------
 

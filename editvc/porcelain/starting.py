@@ -17,9 +17,9 @@ from editvc.editing.architectures import (
     architecture_of,
     read_block,
 )
+from editvc.editing.arrival import check_block
 from editvc.editing.contexts import sample_contexts
 from editvc.editing.loading import POCKET, describe, load, read_config, resolve
-from editvc.editing.structure import check_block
 from editvc.porcelain.statistics import Taken, shipped_settings, shipped_with, sources_of, take
 from editvc.vcs.repo import FOLDER, Repository, RepositoryExists
 
@@ -96,7 +96,7 @@ def _defaults(base: BaseModel, architecture: Architecture) -> dict[str, Any]:
     """What a recipe begins with where neither the user nor the model's own files say otherwise."""
     numbers = method_of("memit").numbers_for(base.inner_size)
     clamp = {"clamp_norm_factor": ROME_CLAMP} if architecture.normed else {}
-    return numbers | clamp | {"layers": architecture.default_layers(base.layers)}
+    return {**numbers, **clamp, "layers": architecture.default_layers(base.layers)}
 
 
 def _checked(layers: Sequence[int], base: BaseModel) -> tuple[int, ...]:

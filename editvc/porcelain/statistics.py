@@ -156,6 +156,7 @@ def take(
     layers: Sequence[int],
     sources: Sources,
     *,
+    windows: Sequence[Sequence[int]] = (),
     budget: int | None = None,
     token_cap: int = TOKEN_CAP,
     folder: Path | None = None,
@@ -163,7 +164,8 @@ def take(
 ) -> Taken:
     """One pass over the text for all layers, then the names: their keys, and what is sensitive.
 
-    With a ``folder`` an interrupted pass is taken up again.
+    ``windows`` are the layers of several recipes that are to share these statistics, instead of all
+    ``layers`` being those of one. With a ``folder`` an interrupted pass is taken up again.
     """
     origin = {"base": base.id, "layers": list(layers)}
     moment = text_moments(
@@ -180,12 +182,15 @@ def take(
     settings = {"source": sources.text_words, "digest": sources.digest, "cap": token_cap}
     named = read_entities(sources.entities)
     keys = entity_moments(model, tokenizer, named, layers, progress=progress)
-    fisher = sensitivity(model, tokenizer, named, layers, progress=progress)
+    fishers = {
+        window[-1]: sensitivity(model, tokenizer, named, window, progress=progress)
+        for window in windows or [layers]
+    }
     of_names = origin | {"source": sources.entity_words, "digest": text_digest([sources.entities])}
     return Taken(
         text=moment.to_bytes(origin | settings),
         entities=keys.to_bytes(of_names),
-        sensitivity=SecondMoment.of({layers[-1]: fisher}, len(named), "names").to_bytes(of_names),
+        sensitivity=SecondMoment.of(fishers, len(named), "names").to_bytes(of_names),
     )
 
 

@@ -198,16 +198,22 @@ class ConfigFile:
         Strings need no quotes; everything else is TOML. The whole result is checked before the
         file is replaced.
         """
+        _require_known(key)
+        return self.set_values({key: checked(key, typed(key, text))})
+
+    def set_values(self, values: Mapping[str, Any]) -> Config:
+        """Set dotted keys to values of their types, all or none; otherwise as :meth:`set_value`."""
         import tomlkit  # needed for writing only, and dear enough to keep out of `log`
 
-        _require_known(key)
-        section, name = key.split(".")
-        value = checked(key, typed(key, text))
         document = tomlkit.parse(self.text())
-        if section not in document:
-            document[section] = tomlkit.table()
-        table: Any = document[section]
-        table[name] = "" if value is None else list(value) if isinstance(value, tuple) else value
+        for key, value in values.items():
+            _require_known(key)
+            section, name = key.split(".")
+            if section not in document:
+                document[section] = tomlkit.table()
+            table: Any = document[section]
+            plain = list(value) if isinstance(value, tuple) else value
+            table[name] = "" if plain is None else plain
         written = tomlkit.dumps(document)
         config = parse(written)
         self.files.write(self.path, written.encode())

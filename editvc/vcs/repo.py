@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
@@ -128,6 +129,11 @@ class Repository:
     def set_config(self, key: str, value: str) -> None:
         """Set a dotted key of the configuration; :attr:`config` is the new one from here on."""
         self.config_file.set_value(key, value)
+        self.__dict__.pop("config", None)
+
+    def set_configs(self, values: Mapping[str, Any]) -> None:
+        """Set several dotted keys to values of their types: all of them, or none."""
+        self.config_file.set_values(values)
         self.__dict__.pop("config", None)
 
     # Objects -----------------------------------------------------------------------------------

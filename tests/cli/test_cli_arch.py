@@ -24,7 +24,7 @@ model type          gpt2 (in the table)
 blocks              transformer.h, 4 of them
 down projection     mlp.c_proj (Conv1D, stored inner x hidden)
 its output arrives  as it is
-attention output    attn.c_proj
+attention's output  attn.c_proj
 final norm          transformer.ln_f
 hidden size         32
 inner size          128

@@ -12,24 +12,23 @@ from test_architectures import COMMON, ENDS, GPT, tiny
 from transformers import CONFIG_MAPPING, AutoConfig
 
 from editvc.editing.architectures import Architecture, architecture_of, known_model_types
-from editvc.editing.skeletons import StructureError, config_in
-from editvc.editing.structure import arrivals, check_block, find_block
+from editvc.editing.arrival import StructureError, arrivals, check_block
+from editvc.editing.structure import config_in, find_block
 
 MULTIPLIER = "residual_multiplier"
 USUAL = ("model.layers", "mlp.down_proj", "model.norm", False)
-USUALLY = {"attention": "self_attn.o_proj"}
 UNKNOWN = {
-    "arcee": (COMMON, USUAL, USUALLY),
+    "arcee": (COMMON, USUAL, {}),
     "biogpt": (
         COMMON,
         ("biogpt.layers", "fc2", "biogpt.layer_norm", False),
         {"attention": "self_attn.out_proj"},
     ),
-    "cohere": (COMMON, USUAL, USUALLY),
-    "glm4": (COMMON, USUAL, USUALLY | {"normed": True}),
-    "granite_swa": (COMMON | {MULTIPLIER: 0.4}, USUAL, USUALLY | {"factor": MULTIPLIER}),
-    "olmo": (COMMON, USUAL, USUALLY),
-    "olmo3": (COMMON, USUAL, USUALLY | {"normed": True}),
+    "cohere": (COMMON, USUAL, {}),
+    "glm4": (COMMON, USUAL, {"normed": True}),
+    "granite_swa": (COMMON | {MULTIPLIER: 0.4}, USUAL, {"factor": MULTIPLIER}),
+    "olmo": (COMMON, USUAL, {}),
+    "olmo3": (COMMON, USUAL, {"normed": True}),
     "persimmon": (
         COMMON,
         ("model.layers", "mlp.dense_4h_to_h", "model.final_layernorm", False),
@@ -64,6 +63,7 @@ def test_blocks_of_families_outside_the_table(model_type):
     if model_type == "gpt-sw3":
         config.model_type = model_type
     found = find_block(config)
+    rest = {"attention": "self_attn.o_proj"} | rest
     assert found.architecture == replace(
         Architecture(found.architecture.model_type, *paths), **rest
     )
@@ -86,27 +86,6 @@ def test_an_attention_output_that_nothing_hears_or_that_others_hear_is_refused(t
         block.self_attn.spare = torch.nn.Linear(32, 32)
     with pytest.raises(StructureError, match="spare gives arrives nowhere"):
         check_block(model, replace(architecture_of("llama"), attention="self_attn.spare"))
-
-
-def test_attention_is_left_out_where_a_block_has_two(monkeypatch):
-    from transformers.models.olmo import modeling_olmo
-
-    class Cross(torch.nn.Module):
-        def __init__(self, config):
-            super().__init__()
-            self.o_proj = torch.nn.Linear(config.hidden_size, config.hidden_size)
-
-    Cross.__name__ = "OlmoCrossAttention"
-    plain = modeling_olmo.OlmoDecoderLayer.__init__
-
-    def two(self, config, layer_idx):
-        plain(self, config, layer_idx)
-        self.cross = Cross(config)
-
-    monkeypatch.setattr(modeling_olmo.OlmoDecoderLayer, "__init__", two)
-    found = find_block(config_of("olmo"))
-    assert found.measured
-    assert found.architecture == Architecture("olmo", *USUAL)
 
 
 def test_where_no_narrow_model_can_be_built_nothing_is_said_of_norms():

@@ -244,10 +244,11 @@ def test_the_last_mlp_runs_only_where_it_is_read(gpt2, tokenizer):
     assert seen[-2:] == [predicted, predicted]
 
 
+@pytest.mark.parametrize("method", ["memit", "pmet"])
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_whole_rows_give_what_prefixes_in_a_cache_give(family, tokenizer):
+def test_whole_rows_give_what_prefixes_in_a_cache_give(family, method, tokenizer):
     """As for a model that keeps no cache: other padding, and a subject in the midst of a row."""
-    model, used = build(family, tokenizer).double(), recipe(**LIVELY)
+    model, used = build(family, tokenizer).double(), recipe(method=method, **LIVELY)
     cached = find_targets(model, tokenizer, REQUESTS, used)
     bare = deepcopy(model)
     carry(bare, replace(architecture_of(family), cached=False))

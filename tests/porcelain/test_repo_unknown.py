@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from editvc import Repo
 from editvc.editing.architectures import BlockError, UnknownArchitectureError, architecture_in
-from editvc.editing.skeletons import StructureError
+from editvc.editing.arrival import StructureError
 from editvc.porcelain.architecture import BlockExists, look_at
 from editvc.vcs.fsck import fsck
 

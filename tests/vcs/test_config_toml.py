@@ -134,3 +134,18 @@ def test_a_refused_value_leaves_the_file_alone(
         file.set_value(key, text)
     assert problem in str(caught.value)
     assert file.text() == CONFIG
+
+
+def test_several_values_are_set_together_or_not_at_all(file: ConfigFile) -> None:
+    before = file.text()
+    with pytest.raises(ConfigError, match=r"recipe\.v_lr: must be a number"):
+        file.set_values({"recipe.layers": (3, 4), "recipe.v_lr": "much"})
+    with pytest.raises(UnknownKey):
+        file.set_values({"recipe.layers": (3, 4), "recipe.layer": 5})
+    assert file.text() == before
+    config = file.set_values(
+        {"recipe.layers": (3, 4), "recipe.v_lr": 0.25, "recipe.sensitivity": None}
+    )
+    assert config == file.load()
+    assert (config.recipe.layers, config.recipe.v_lr) == ((3, 4), 0.25)
+    assert config.recipe.sensitivity is None

@@ -1,0 +1,119 @@
+"""Statistics for layers that are being tried: those at hand, or taken anew for all of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from editvc.core.ids import ObjectId, canonical_json, digest_of
+from editvc.editing.statistics import TOKEN_CAP, text_digest
+from editvc.porcelain.statistics import Sources, sources_of, take
+from editvc.vcs.codec import metadata
+
+if TYPE_CHECKING:
+    from editvc.porcelain.repo import Repo
+
+Window = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Windows that there are statistics for, and the recipe's entries that name these."""
+
+    windows: tuple[Window, ...]
+    in_recipe: Mapping[str, Any]
+    remark: str = ""
+
+
+def cover(
+    repo: Repo, windows: Sequence[Window], texts: Sequence[Path], entities: Path | None
+) -> Coverage:
+    """Statistics for as many windows as possible, of the same sources for all.
+
+    Those of the recipe in force, where they cover every window. Else they are taken anew: from the
+    user's ``texts`` and ``entities``, or, without any, from the bundled ones where the recipe's are
+    of these. Where nobody knows what the recipe's were taken from, only windows that they cover are
+    left, and ``remark`` says so. New statistics are stored; no recipe names them yet.
+    """
+    given = bool(texts) or entities is not None
+    covered = tuple(window for window in windows if _is_covered(repo, window))
+    if len(covered) == len(windows) and not given:
+        return Coverage(covered, {})
+    settings = _default_settings() if given else _bundled_settings(repo)
+    if settings is None:
+        text, names = (_origin(repo, one) for one in _named(repo))
+        return Coverage(
+            covered,
+            {},
+            f"only windows that the statistics cover are tried: {text.get('source')!r} and "
+            f"{names.get('source')!r}, which they were taken from, are not at hand; "
+            "--text and --entities take new ones for all layers",
+        )
+    return Coverage(
+        tuple(windows), _taken(repo, windows, sources_of(texts, None, entities), settings)
+    )
+
+
+def _is_covered(repo: Repo, window: Window) -> bool:
+    maker, recipe = repo.materialiser, repo.recipe()
+    needed = {recipe.statistics: window}
+    if recipe.entity_statistics is not None and recipe.entity_update_weight:
+        needed[recipe.entity_statistics] = window
+    if recipe.sensitivity is not None:
+        needed[recipe.sensitivity] = window[-1:]
+    return all(set(layers) <= set(maker.moment(one).layers) for one, layers in needed.items())
+
+
+def _named(repo: Repo) -> tuple[ObjectId, ObjectId | None]:
+    recipe = repo.recipe()
+    return recipe.statistics, recipe.entity_statistics
+
+
+def _origin(repo: Repo, identifier: ObjectId | None) -> dict[str, Any]:
+    """What a statistics object says it was taken from."""
+    return {} if identifier is None else metadata(repo.repository.store.get(identifier))
+
+
+def _default_settings() -> dict[str, Any]:
+    return {"budget": None, "token_cap": TOKEN_CAP}
+
+
+def _bundled_settings(repo: Repo) -> dict[str, Any] | None:
+    """The settings of the recipe's statistics, if they were taken from the bundled sources."""
+    bundled = sources_of()
+    text, names = (_origin(repo, one) for one in _named(repo))
+    same = (bundled.digest, text_digest([bundled.entities]))
+    if (text.get("digest"), names.get("digest")) != same:
+        return None
+    return {"budget": int(text["samples"]), "token_cap": int(text["cap"])}
+
+
+def _taken(
+    repo: Repo, windows: Sequence[Window], sources: Sources, settings: Mapping[str, Any]
+) -> dict[str, ObjectId]:
+    """Take statistics for all windows at once, or find those that were taken before."""
+    plumbing, base = repo.repository, repo.materialiser.base
+    layers = sorted({layer for window in windows for layer in window})
+    names = text_digest([sources.entities])
+    ends = sorted(list(window) for window in windows)
+    run = digest_of([base.id, sources.digest, names, ends, *settings.values()])
+
+    def make() -> bytes:
+        model, tokenizer = repo.base_model()
+        folder = plumbing.cache.folder / "statistics" / run
+        taken = take(
+            model, tokenizer, base, layers, sources, windows=windows, folder=folder,
+            progress=repo.progress, **settings,
+        )  # fmt: skip
+        plumbing.store.put_all(taken.objects)
+        return canonical_json(taken.in_recipe)
+
+    known = plumbing.cache.get("tuning", run)
+    if known is not None and all(map(plumbing.store.contains, json.loads(known).values())):
+        return {name: ObjectId(one) for name, one in json.loads(known).items()}
+    made = make()
+    plumbing.cache.put("tuning", run, made)
+    return {name: ObjectId(one) for name, one in json.loads(made).items()}
