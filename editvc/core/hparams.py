@@ -40,7 +40,7 @@ ELSEWHERE = frozenset(
     lm_head_module inner_params mom2_dataset mom2_n_samples mom2_dtype v_loss_layer max_length
     context_template_length_params batch_size objective_optimization results_dir nll_loss_factor
     update_norm_lambda emmet_lambda rewrite_module_tmps mlp_out_module_tmp attn_out_module_tmp
-    enable_cache
+    enable_cache val_init val_reg reg num_pert dropout
     """.split()  # noqa: SIM905
 )
 """What editvc takes from the architecture table, the statistics or the command line instead."""
@@ -53,7 +53,15 @@ UNREAD = {
 """Keys that files of a method have and its code reads nowhere, or, as ``refine`` over the one
 prompt of a request, to no effect."""
 
-REQUIRED = {"fact_token": "subject_last", "layer_selection": "all", "mom2_adjustment": True}
+REQUIRED = {
+    "fact_token": "subject_last",
+    "layer_selection": "all",
+    "mom2_adjustment": True,
+    "dist_fn": "euc",
+    "eps_expand": "coverage",
+    "replacement": "replace_last",
+    "val_train": "sgd",
+}
 """Keys that have one meaning here: another value is an error."""
 
 AS_PUBLISHED: Mapping[str, Any] = {

@@ -12,7 +12,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -95,28 +95,25 @@ class Architecture:
     transposed: bool
     factor: str | None = None
     normed: bool = False
+    renamed: Mapping[str, str] = field(default_factory=dict, hash=False)
     attention: str | None = None
     cached: bool = True
 
     @classmethod
     def of_block(cls, model_type: str, block: Mapping[str, Any]) -> Architecture:
         """A block of the table, or one like it. Raises :class:`BlockError`, naming the key."""
-        known = {field.name: field for field in fields(cls) if field.name != "model_type"}
+        known = {item.name: item for item in fields(cls) if item.name != "model_type"}
         for name, value in block.items():
             if name not in known:
                 raise BlockError(
                     f"[{model_type}] {name}: there is no such key",
                     hint="Known keys: " + ", ".join(known),
                 )
-            kind, said = (
-                (bool, "true or false") if known[name].type == "bool" else (str, "a string")
-            )
+            kind, said = _KINDS.get(str(known[name].type), (str, "a string"))
             if type(value) is not kind:
                 raise BlockError(f"[{model_type}] {name}: must be {said}, got {value!r}")
-        missing = [
-            name for name, field in known.items() if field.default is MISSING and name not in block
-        ]
-        if missing:
+        needed = [name for name, item in known.items() if _default(item) is MISSING]
+        if missing := [name for name in needed if name not in block]:
             raise BlockError(
                 f"[{model_type}] {missing[0]}: is missing",
                 hint="A block looks like this:\n" + _BLOCK.format(model_type=model_type),
@@ -139,9 +136,9 @@ class Architecture:
 
     def _entries(self) -> dict[str, str | bool]:
         return {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.name != "model_type" and getattr(self, field.name) != field.default
+            item.name: getattr(self, item.name)
+            for item in fields(self)
+            if item.name != "model_type" and getattr(self, item.name) != _default(item)
         }
 
     def weight_name(self, layer: int) -> str:
@@ -153,6 +150,10 @@ class Architecture:
         start, end = f"{self.layers}.", f".{self.down_proj}.weight"
         layer = name.removeprefix(start).removesuffix(end)
         return int(layer) if layer.isdecimal() and name == f"{start}{layer}{end}" else None
+
+    def stored_name(self, name: str) -> str:
+        """What files call the parameter that the model calls ``name``."""
+        return self.renamed.get(name, name)
 
     def inverted(self, name: str) -> bool:
         """Whether the matrix of that name is kept as (in, out): Conv1D, within blocks only."""
@@ -219,6 +220,18 @@ class Architecture:
 
             return Identity()
         return model.get_submodule(self.final_norm)
+
+
+_KINDS: dict[str, tuple[type, str]] = {
+    "bool": (bool, "true or false"),
+    "Mapping[str, str]": (dict, "a table of names"),
+}
+"""The type of a key of a block, and how to call it, by its annotation; all others are text."""
+
+
+def _default(item: Any) -> Any:
+    """A field's default, ``MISSING`` where it has none."""
+    return item.default if item.default_factory is MISSING else item.default_factory()
 
 
 def _table() -> dict[str, dict[str, Any]]:

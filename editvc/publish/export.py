@@ -100,7 +100,11 @@ def changes_of(architecture: Architecture, delta: Delta) -> dict[str, Change]:
         for layer, part in delta.layers.items()
         if part.rank > 0
     }
-    others = {name: change(part, False) for name, part in delta.weights.items() if part.rank > 0}
+    others = {
+        architecture.stored_name(name): change(part, False)
+        for name, part in delta.weights.items()
+        if part.rank > 0
+    }
     return changes | others
 
 

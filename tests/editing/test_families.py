@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import pytest
 import torch
 from conftest import TEXT, recipe
+from peft import LoraConfig, get_peft_model
 from test_architectures import POST_NORM, tiny
 from transformers import AutoModelForCausalLM
 
+from editvc.editing.adapter import read_adapter
 from editvc.editing.architectures import architecture_of, known_model_types
 from editvc.editing.delta import Delta, Factored
+from editvc.editing.difference import difference
 from editvc.editing.guards import Whitening
-from editvc.editing.loading import apply_delta
+from editvc.editing.loading import apply_delta, edited
 from editvc.editing.locate import locate, locate_together
 from editvc.editing.passes import keys_at
 from editvc.editing.replay import first_tensor
@@ -190,3 +194,33 @@ def random_delta(architecture, model):
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
     return Delta({2: Factored(factor(u, 2), factor(2, v))})
+
+
+@pytest.mark.parametrize("model_type", known_model_types())
+def test_imports_of_every_family(model_type, bos_tokenizer, tmp_path):
+    """A whole difference is the other checkpoint; an adapter of all linear modules is PEFT's."""
+    architecture, model = architecture_of(model_type), build(model_type, bos_tokenizer)
+    model.save_pretrained(tmp_path / "base")
+    draw, ids = torch.Generator().manual_seed(2), torch.tensor([[5, 61, 7, 80]])
+    other = AutoModelForCausalLM.from_pretrained(tmp_path / "base").eval().requires_grad_(False)
+    for parameter in other.parameters():
+        parameter += 0.01 * torch.randn(parameter.shape, generator=draw)
+    other.save_pretrained(tmp_path / "other")
+    made = difference(tmp_path / "other", tmp_path / "base", architecture, energy=1.0)
+    with torch.no_grad(), edited(model, architecture, made.delta):
+        torch.testing.assert_close(model(ids).logits, other(ids).logits, rtol=1e-4, atol=1e-3)
+    export_hf(tmp_path / "base", tmp_path / "hf", changes_of(architecture, made.delta))
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "hf").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again(ids).logits, other(ids).logits, rtol=1e-4, atol=1e-3)
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(2)
+        base = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+        config = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
+        peft = get_peft_model(base, config).eval()
+        peft.save_pretrained(tmp_path / "adapter")
+    taken = read_adapter(tmp_path / "adapter", tmp_path / "base", architecture)
+    assert len(taken.delta.layers) == architecture.depth(model)
+    with torch.no_grad(), edited(model, architecture, taken.delta):
+        torch.testing.assert_close(model(ids).logits, peft(ids).logits, rtol=1e-4, atol=1e-3)
