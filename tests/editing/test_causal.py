@@ -97,7 +97,7 @@ def test_effects_of_every_family_equal_the_obvious_version(model_type, kind, tok
     model = tiny(model_type, len(tokenizer))
     least = 0.01
     if model_type == "openai-gpt":  # its blocks end in a norm: none of its layers is loud
-        model, least = model.double(), 1e-3
+        model, least = model.double(), 1e-5
     request, window = REQUESTS[1], 1 if kind == "hidden" else 2
     found = causal_trace(model, tokenizer, request, kind=kind, window=window, **SETTINGS)
     sound, corrupted, effects = plain(model, tokenizer, request, kind, window, **SETTINGS)
