@@ -188,9 +188,11 @@ class Architecture:
         """The module whose output ``(..., u)`` a target is for."""
         return self.module(model, layer) if self.within(target) else self.block(model, layer)
 
-    def gain(self, config: Any) -> float:
+    def gain(self, config: Any, target: str = "memit") -> float:
         """How much of what a down projection gives arrives where targets are."""
-        return float(getattr(config, self.factor)) if self.factor else 1.0
+        if self.factor is None or self.within(target):
+            return 1.0
+        return float(getattr(config, self.factor))
 
     def default_layers(self, depth: int) -> tuple[int, ...]:
         """Layers to edit among ``depth`` where nobody names any; behind a norm it is one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,8 +30,8 @@ def check_block(model: Any, architecture: Architecture) -> None:
     """Raise :class:`StructureError` unless a loaded model does what the block says.
 
     The paths lead to modules, the down projection is stored as said and gives the hidden size,
-    what it gives arrives as said behind every block, and the head makes the model's logits of what
-    the final norm gives.
+    what it gives arrives as said behind every block, attention's output moves its own token alone,
+    and the head makes the model's logits of what the final norm gives.
     """
     name = architecture.model_type
     try:
@@ -56,6 +57,8 @@ def check_block(model: Any, architecture: Architecture) -> None:
                 f"block, and not {told(expected)} as the block says",
                 hint="`normed` and `factor` say how it arrives.",
             )
+    if architecture.attention is not None:
+        _check_attention(model, architecture, architecture.attention)
     _check_head(model, architecture)
 
 
@@ -81,7 +84,8 @@ def arrivals(model: Any, architecture: Architecture) -> list[float | None]:
             if moved[2:].norm() > TOLERANCE * moved[:2].norm():
                 raise StructureError(
                     architecture.model_type,
-                    f"what {architecture.down_proj} gives at a token moves others: it is no MLP's",
+                    f"what {architecture.down_proj} gives at a token moves others: "
+                    "attention stands behind it",
                 )
             gains.append(_gain(moved[:2], added.double()))
 
@@ -123,6 +127,20 @@ def same(gain: float | None, other: float | None) -> bool:
 def told(gain: float | None) -> str:
     """An arrival in words."""
     return "through a norm" if gain is None else f"{gain:.4g}-fold"
+
+
+def _check_attention(model: Any, architecture: Architecture, path: str) -> None:
+    name = architecture.model_type
+    try:
+        shape = features(architecture.attention_module(model, 0))
+    except AttributeError as error:
+        raise StructureError(name, f"the block does not fit the model: {error}") from error
+    if shape is None or shape[0] != model.config.hidden_size:
+        raise StructureError(
+            name, f"{path} is no linear map that gives the hidden size: attention is wrong"
+        )
+    if 0.0 in arrivals(model, replace(architecture, down_proj=path)):
+        raise StructureError(name, f"what {path} gives arrives nowhere: attention is wrong")
 
 
 def _check_head(model: Any, architecture: Architecture) -> None:

@@ -110,7 +110,7 @@ def locate_together(
     rows = trace(tokenizer, requests, recipe.contexts)
     deltas = _deltas(alone, recipe, guards).to(device_of(model))
     solver = solver_of(recipe)
-    gain = architecture_in(model).gain(model.config)
+    gain = architecture_in(model).gain(model.config, recipe.row.target)
     keys: dict[int, Tensor] = {}
     residuals: dict[int, Tensor] = {}
     solved: dict[int, Factored] = {}

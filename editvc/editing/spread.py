@@ -65,7 +65,7 @@ def spread_alone(
     """
     layers, contexts, solver = recipe.layers, len(rows[0]), solver_of(recipe)
     flat = [row for edit in rows for row in edit]
-    gain = architecture_in(model).gain(model.config)
+    gain = architecture_in(model).gain(model.config, recipe.row.target)
     acting: dict[int, Callable[..., Tensor]] = {}
     keys: dict[int, Tensor] = {}
     residuals: dict[int, Tensor] = {}

@@ -18,15 +18,17 @@ from editvc.editing.loading import apply_delta
 from editvc.editing.patch import Patch
 from editvc.editing.tracing import trace
 
-FAMILIES = ("gpt2", "llama", "gptj", "opt")
-"""Conv1D, a gated MLP, attention beside the MLP, and an MLP that is handed flattened tokens."""
+FAMILIES = ("gpt2", "llama", "gptj", "opt", "openai-gpt")
+"""Conv1D, a gated MLP, attention beside the MLP, an MLP that is handed flattened tokens, and no
+cache."""
 STRONG = {"lr": 1e-2, "num_steps": 60}
 
 
 def learner(family, tokenizer):
     """A tiny model whose logits lie as far apart as a trained one's: it can be told anything."""
     model = tiny(family, len(tokenizer))
-    architecture_of(family).norm(model).weight += 5
+    norm = architecture_of(family).norm(model)
+    (model.transformer.h[-1].ln_2 if isinstance(norm, torch.nn.Identity) else norm).weight += 5
     return model
 
 

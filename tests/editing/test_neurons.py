@@ -18,8 +18,9 @@ from editvc.editing.neurons import NoNeurons, attributions, knowledge_neurons
 from editvc.editing.patch import Patch
 from editvc.editing.tracing import trace
 
-FAMILIES = ("gpt2", "llama", "gptj", "opt")
-"""Conv1D, a gated MLP, attention beside the MLP, and an MLP that is handed flattened tokens."""
+FAMILIES = ("gpt2", "llama", "gptj", "opt", "openai-gpt")
+"""Conv1D, a gated MLP, attention beside the MLP, an MLP that is handed flattened tokens, and no
+cache."""
 LAYERS = (0, 1, 2)
 CONTEXTS = ("{}", "The old town. {}", "Therefore we know that. {}")
 

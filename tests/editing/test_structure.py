@@ -77,6 +77,17 @@ def test_what_is_found_is_found_again_and_no_generator_moves():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+def test_an_attention_output_that_nothing_hears_or_that_others_hear_is_refused(tokenizer):
+    model = tiny("llama", len(tokenizer), num_key_value_heads=4)
+    through = replace(architecture_of("llama"), attention="self_attn.v_proj")
+    with pytest.raises(StructureError, match="v_proj gives at a token moves others"):
+        check_block(model, through)
+    for block in model.model.layers:
+        block.self_attn.spare = torch.nn.Linear(32, 32)
+    with pytest.raises(StructureError, match="spare gives arrives nowhere"):
+        check_block(model, replace(architecture_of("llama"), attention="self_attn.spare"))
+
+
 def test_where_no_narrow_model_can_be_built_nothing_is_said_of_norms():
     values = GPT | {"rotary_dim": 8, "n_embd": 64}
     config = config_of("codegen", values)
@@ -146,7 +157,7 @@ def test_what_is_no_mlp_output_is_refused(tokenizer):
     values = {"num_key_value_heads": 4, "intermediate_size": 48}
     model = tiny("llama", len(tokenizer), **values)
     through_attention = replace(architecture_of("llama"), down_proj="self_attn.v_proj")
-    with pytest.raises(StructureError, match="moves others: it is no MLP's"):
+    with pytest.raises(StructureError, match="moves others: attention stands"):
         check_block(model, through_attention)
     for block in model.model.layers:
         block.mlp.spare = torch.nn.Linear(48, 32)
@@ -171,6 +182,11 @@ def test_what_is_no_mlp_output_is_refused(tokenizer):
         ("granite", {"factor": "logits_scaling"}, "arrives 0.4-fold .* not 0.5-fold"),
         ("granite", {"factor": "no_such_number"}, "does not fit the model"),
         ("bloom", {"final_norm": "transformer.word_embeddings_layernorm"}, "not the head's"),
+        ("llama", {"attention": "self_attn.dense"}, "does not fit the model"),
+        ("llama", {"attention": "self_attn"}, "no linear map .*: attention is wrong"),
+        ("llama", {"attention": "mlp.up_proj"}, "no linear map .*: attention is wrong"),
+        ("gpt2", {"attention": "attn.c_attn"}, "no linear map .*: attention is wrong"),
+        ("bloom", {"attention": "self_attention.query_key_value"}, "no linear map"),
     ],
 )
 def test_a_block_that_the_model_contradicts_is_refused(model_type, change, said, tokenizer):

@@ -70,6 +70,31 @@ def test_a_confirmed_block_goes_all_the_way(
     close(repo)
 
 
+@pytest.mark.parametrize("method", ["rome", "pmet", "alphaedit", "ultraedit", "ft", "kn", "grace"])
+def test_every_method_finds_the_confirmed_block(
+    method: str, base_and_block: tuple[Path, Path], tmp_path: Path
+) -> None:
+    repo = begin(base_and_block[0], tmp_path / "work", base_and_block[1])
+    few = {"alphaedit": ["v_num_grad_steps=3", "nullspace_threshold=0.5"]}
+    steps = [f"{name}=3" for name in ("v_num_grad_steps",) if method in ("rome", "pmet")]
+    steps += ["n_iter=20"] if method == "grace" else []
+    recipe = repo.choose(method, options=few.get(method, steps)).recipe
+    repo.commit(FACTS[:2], recipe=recipe)
+    ids = torch.tensor([repo.load_tokenizer()(FACTS[0].question)["input_ids"]])
+    edited, untouched = (repo.load_model(at)(input_ids=ids).logits for at in ("HEAD", "base"))
+    assert not torch.equal(edited, untouched)
+    repo.revert("HEAD")
+    assert torch.equal(repo.load_model()(input_ids=ids).logits, untouched)
+    close(repo)
+
+
+@pytest.fixture(scope="module")
+def base_and_block(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("olmo")
+    base = made(folder, "olmo")
+    return base, look_at(str(base)).write(folder)
+
+
 def test_a_block_that_the_weights_contradict_makes_no_repository(tmp_path: Path) -> None:
     base, work = made(tmp_path, "olmo3"), tmp_path / "work"
     wrong = replace(look_at(str(base)).architecture, normed=False)
