@@ -102,7 +102,7 @@ class Materialiser:
     @cached_property
     def architecture(self) -> Architecture:
         """Where the editable weights are in the base."""
-        return architecture_of(self.base.model_type)
+        return architecture_of(self.base.model_type, self.base.architecture)
 
     @cached_property
     def folder(self) -> Path:
@@ -110,8 +110,9 @@ class Materialiser:
 
         Raises ``BaseMismatchError``, naming the tensor that differs.
         """
-        folder = resolve(self.base.source, self.base.revision)
-        require_same(self.base, describe(folder, self.base.source, self.base.revision))
+        base = self.base
+        folder = resolve(base.source, base.revision)
+        require_same(base, describe(folder, base.source, base.revision, base.architecture))
         return folder
 
     @cached_property
@@ -322,7 +323,7 @@ class Materialiser:
         """The patches among entries, in slot order, and imported ones, in that of their ids."""
         alone = (Patch.from_bytes(self.repository.store.get(one)) for one in sorted(imported))
         patches = (*self.patches(sorted(entries)), *alone)
-        return sum((patch.delta for patch in patches), start=Delta({}))
+        return Delta.sum(patch.delta for patch in patches)
 
     def delta(self, tree: Tree) -> Delta:
         """What is added to the base's weights: the set's delta under the tree's restraint.

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from editvc.cli import (
+    arch,
     facts,
     files,
     history,
@@ -69,10 +70,10 @@ def editvc(ctx: click.Context, directory: Path) -> None:
 
 
 for command in (
-    setup.init, files.lint, files.convert, facts.commit, methods.methods, imports.import_,
-    inspect.ask, history.log, history.show, history.status, history.diff, facts.revert,
-    facts.squash, facts.compact, inspect.health, tracing.trace, tracing.tune, share.export,
-    share.publish, history.branch, history.switch, setup.stats, train.train, inspect.fsck,
+    setup.init, arch.arch, files.lint, files.convert, facts.commit, methods.methods, train.train,
+    imports.import_, inspect.ask, history.log, history.show, history.status, history.diff,
+    facts.revert, facts.squash, facts.compact, inspect.health, tracing.trace, tracing.tune,
+    share.export, share.publish, history.branch, history.switch, setup.stats, inspect.fsck,
     setup.config,
 ):  # fmt: skip
     editvc.add_command(command)

@@ -24,6 +24,10 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     "--text", "texts", type=FILE, multiple=True, help="Text to take statistics from; repeatable."
 )
 @click.option("--entities", type=FILE, help="Names, or facts, whose knowledge must survive.")
+@click.option(
+    "--architecture", type=FILE,
+    help="The confirmed block of a family that is not in the table, from `editvc arch`.",
+)  # fmt: skip
 @json_option
 @click.pass_context
 def init(
@@ -33,6 +37,7 @@ def init(
     layers: str | None,
     texts: tuple[Path, ...],
     entities: Path | None,
+    architecture: Path | None,
     as_json: bool,
 ) -> None:
     """Make a repository over MODEL: a folder, a Hub id, or `pocket`, the embedded model."""
@@ -42,7 +47,7 @@ def init(
     with progress() as report:
         repo = Repo.init(
             ctx.find_root().obj, model, revision=revision, layers=chosen, texts=texts,
-            entities=entities, progress=report, remark=note,
+            entities=entities, architecture=architecture, progress=report, remark=note,
         )  # fmt: skip
     now, recipe = repo.status(), repo.recipe()
     if as_json:

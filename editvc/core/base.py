@@ -15,6 +15,8 @@ class BaseModel:
     ``source`` is what the user named (a folder, a Hub id, ``pocket``) and only tells where to load
     from; it is not part of the identity. ``weights`` maps the name of every editable tensor (the
     MLP down projections) to the sha256 of its bytes; ``config`` and ``tokenizer`` are digests.
+    ``architecture`` is the confirmed block of a family that the architecture table lacked when the
+    repository was made, as sorted pairs; empty, and then no part of the identity, for all others.
     """
 
     source: str
@@ -26,10 +28,12 @@ class BaseModel:
     weights: tuple[tuple[str, str], ...]
     config: str
     tokenizer: str
+    architecture: tuple[tuple[str, str | bool], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The identity: what must be equal for two bases to be the same model."""
-        return {
+        confirmed = {"architecture": dict(self.architecture)} if self.architecture else {}
+        return confirmed | {
             "kind": "base",
             "model_type": self.model_type,
             "layers": self.layers,
@@ -53,6 +57,7 @@ class BaseModel:
             weights=tuple(sorted(record["weights"].items())),
             config=record["config"],
             tokenizer=record["tokenizer"],
+            architecture=tuple(sorted(record.get("architecture", {}).items())),
         )
 
     @property

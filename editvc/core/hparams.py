@@ -40,12 +40,28 @@ ELSEWHERE = frozenset(
     lm_head_module inner_params mom2_dataset mom2_n_samples mom2_dtype v_loss_layer max_length
     context_template_length_params batch_size objective_optimization results_dir nll_loss_factor
     update_norm_lambda emmet_lambda rewrite_module_tmps mlp_out_module_tmp attn_out_module_tmp
-    enable_cache
+    enable_cache val_init val_reg reg num_pert dropout
     """.split()  # noqa: SIM905
 )
 """What editvc takes from the architecture table, the statistics or the command line instead."""
 
-REQUIRED = {"fact_token": "subject_last", "layer_selection": "all", "mom2_adjustment": True}
+UNREAD = {
+    "ft": frozenset({"kl_factor"}),
+    "ft-c": frozenset({"kl_factor"}),
+    "kn": frozenset({"lr_scale", "n_toks", "refine"}),
+}
+"""Keys that files of a method have and its code reads nowhere, or, as ``refine`` over the one
+prompt of a request, to no effect."""
+
+REQUIRED = {
+    "fact_token": "subject_last",
+    "layer_selection": "all",
+    "mom2_adjustment": True,
+    "dist_fn": "euc",
+    "eps_expand": "coverage",
+    "replacement": "replace_last",
+    "val_train": "sgd",
+}
 """Keys that have one meaning here: another value is an error."""
 
 AS_PUBLISHED: Mapping[str, Any] = {
@@ -80,7 +96,8 @@ def read_hparams(record: Mapping[str, Any], method: str | None = None) -> HyperP
                 f"{key} is {record[key]!r}; editvc does {wanted!r} only",
                 hint=f"Set {key}: {wanted} in the file, or leave it out.",
             )
-    aside = tuple(sorted(key for key in record if key in ELSEWHERE or key in REQUIRED))
+    idle = ELSEWHERE | REQUIRED.keys() | UNREAD.get(name, frozenset())
+    aside = tuple(sorted(record.keys() & idle))
     numbers = {RENAMED.get(key, key): value for key, value in record.items() if key not in aside}
     if numbers.get("norm_constraint") is False:
         numbers["norm_constraint"] = 0.0

@@ -146,7 +146,7 @@ _ROWS = (
     ),
     Method(
         "adaple",
-        "pmet's targets, every edit weighed twice; goes with the restraint dr",
+        "pmet's targets, every edit weighed twice; goes with `editvc compact --drop`",
         "Li and Chu 2024, Can We Continually Edit Language Models?, Findings of ACL 2024",
         target="pmet",
         spread="root",

@@ -1,18 +1,29 @@
 """Where each model family keeps its MLP down projections: the table ``architectures.toml``.
 
 Importing this module imports neither torch nor transformers. Paths, and the orientation of a
-weight, come from the table by ``config.model_type``; nothing is guessed from a name or a shape.
+weight, come from the table by ``config.model_type``; nothing is guessed from a name or a shape. A
+family that is not in the table is edited by a block that the user has confirmed: it travels with
+the base model's record and with the loaded model.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
+from editvc.core.recipe import default_layers
 from editvc.errors import EditvcError
+
+Block = tuple[tuple[str, str | bool], ...]
+"""The names and values of one block, sorted, as a base model's record has them."""
+
+_CARRIED = "editvc_architecture"
 
 _BLOCK = """[{model_type}]
 layers = "model.layers"          # path of the list of blocks
@@ -31,7 +42,8 @@ class UnknownArchitectureError(EditvcError):
             f"no block for model type '{model_type}' in editvc/editing/architectures.toml",
             hint="Known types: "
             + ", ".join(known)
-            + ". A new family is one block:\n"
+            + ". `editvc arch MODEL` finds the block of another family from the structure of its "
+            "model, and `editvc init MODEL --architecture FILE` takes it. It looks like this:\n"
             + _BLOCK.format(model_type=model_type),
         )
         self.model_type = model_type
@@ -43,6 +55,10 @@ class RefusedArchitectureError(EditvcError):
     def __init__(self, model_type: str, reason: str) -> None:
         super().__init__(f"model type '{model_type}' cannot be edited: {reason}")
         self.model_type = model_type
+
+
+class BlockError(EditvcError):
+    """A block that does not say what it must, or a file that is not one block."""
 
 
 class NoAttentionError(EditvcError):
@@ -79,7 +95,51 @@ class Architecture:
     transposed: bool
     factor: str | None = None
     normed: bool = False
+    renamed: Mapping[str, str] = field(default_factory=dict, hash=False)
     attention: str | None = None
+    cached: bool = True
+
+    @classmethod
+    def of_block(cls, model_type: str, block: Mapping[str, Any]) -> Architecture:
+        """A block of the table, or one like it. Raises :class:`BlockError`, naming the key."""
+        known = {item.name: item for item in fields(cls) if item.name != "model_type"}
+        for name, value in block.items():
+            if name not in known:
+                raise BlockError(
+                    f"[{model_type}] {name}: there is no such key",
+                    hint="Known keys: " + ", ".join(known),
+                )
+            kind, said = _KINDS.get(str(known[name].type), (str, "a string"))
+            if type(value) is not kind:
+                raise BlockError(f"[{model_type}] {name}: must be {said}, got {value!r}")
+        needed = [name for name, item in known.items() if _default(item) is MISSING]
+        if missing := [name for name in needed if name not in block]:
+            raise BlockError(
+                f"[{model_type}] {missing[0]}: is missing",
+                hint="A block looks like this:\n" + _BLOCK.format(model_type=model_type),
+            )
+        return cls(model_type=model_type, **block)
+
+    @property
+    def pairs(self) -> Block:
+        """The block again: what is not at its default, by name."""
+        return tuple(sorted(self._entries().items()))
+
+    def toml(self) -> str:
+        """The block as ``architectures.toml`` has it."""
+        lines = [
+            f"{name} = {str(value).lower() if isinstance(value, bool) else json.dumps(value)}"
+            for name, value in self._entries().items()
+        ]
+        bare = re.fullmatch(r"[\w-]+", self.model_type, re.ASCII)
+        return "\n".join([f"[{self.model_type if bare else json.dumps(self.model_type)}]", *lines])
+
+    def _entries(self) -> dict[str, str | bool]:
+        return {
+            item.name: getattr(self, item.name)
+            for item in fields(self)
+            if item.name != "model_type" and getattr(self, item.name) != _default(item)
+        }
 
     def weight_name(self, layer: int) -> str:
         """Name of the down projection's weight, as the model's own parameters are named."""
@@ -90,6 +150,10 @@ class Architecture:
         start, end = f"{self.layers}.", f".{self.down_proj}.weight"
         layer = name.removeprefix(start).removesuffix(end)
         return int(layer) if layer.isdecimal() and name == f"{start}{layer}{end}" else None
+
+    def stored_name(self, name: str) -> str:
+        """What files call the parameter that the model calls ``name``."""
+        return self.renamed.get(name, name)
 
     def inverted(self, name: str) -> bool:
         """Whether the matrix of that name is kept as (in, out): Conv1D, within blocks only."""
@@ -128,6 +192,11 @@ class Architecture:
         """How much of what a down projection gives arrives where targets are."""
         return float(getattr(config, self.factor)) if self.factor else 1.0
 
+    def default_layers(self, depth: int) -> tuple[int, ...]:
+        """Layers to edit among ``depth`` where nobody names any; behind a norm it is one."""
+        chosen = default_layers(depth)
+        return chosen[-1:] if self.normed else chosen
+
     def require_editable(self, layers: Sequence[int]) -> None:
         """Raise :class:`LayersError` where these layers cannot share an edit."""
         if self.normed and len(layers) > 1:
@@ -143,8 +212,24 @@ class Architecture:
         return len(model.get_submodule(self.layers))
 
     def norm(self, model: Any) -> Any:
-        """The module between the last block and the head."""
+        """The module between the last block and the head; one that does nothing where none is."""
+        if not self.final_norm:
+            from torch.nn import Identity
+
+            return Identity()
         return model.get_submodule(self.final_norm)
+
+
+_KINDS: dict[str, tuple[type, str]] = {
+    "bool": (bool, "true or false"),
+    "Mapping[str, str]": (dict, "a table of names"),
+}
+"""The type of a key of a block, and how to call it, by its annotation; all others are text."""
+
+
+def _default(item: Any) -> Any:
+    """A field's default, ``MISSING`` where it has none."""
+    return item.default if item.default_factory is MISSING else item.default_factory()
 
 
 def _table() -> dict[str, dict[str, Any]]:
@@ -157,18 +242,57 @@ def known_model_types() -> tuple[str, ...]:
     return _editable(_table())
 
 
-def architecture_of(model_type: str) -> Architecture:
-    """The block of one ``model_type``.
+def architecture_of(model_type: str, block: Block = ()) -> Architecture:
+    """The architecture of one ``model_type``: the confirmed ``block``, or the table's.
 
-    Raises :class:`UnknownArchitectureError` where there is none, and
+    Raises :class:`UnknownArchitectureError` where the table has none, and
     :class:`RefusedArchitectureError` where it says that the family cannot be edited.
     """
+    if block:
+        return Architecture.of_block(model_type, dict(block))
     table = _table()
     if model_type not in table:
         raise UnknownArchitectureError(model_type, _editable(table))
     if reason := table[model_type].get("refused"):
         raise RefusedArchitectureError(model_type, reason)
-    return Architecture(model_type=model_type, **table[model_type])
+    return Architecture.of_block(model_type, table[model_type])
+
+
+def architecture_in(model: Any) -> Architecture:
+    """The architecture of a loaded model: the block it carries, else the table's.
+
+    Raises what :func:`architecture_of` raises.
+    """
+    carried: Architecture | None = getattr(model, _CARRIED, None)
+    return carried or architecture_of(model.config.model_type)
+
+
+def carry(model: Any, architecture: Architecture) -> None:
+    """Let a model carry its confirmed block, for :func:`architecture_in`; it is saved nowhere."""
+    setattr(model, _CARRIED, architecture)
+
+
+def read_block(path: Path) -> Architecture:
+    """The one block of a TOML file for a family that the table lacks.
+
+    Raises :class:`BlockError`: no TOML, not one block, a family of the table, a wrong key.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as cause:
+        raise BlockError(f"{path}: is not TOML: {cause}") from cause
+    if len(document) != 1 or not all(isinstance(block, dict) for block in document.values()):
+        raise BlockError(
+            f"{path}: needs exactly one block, headed by its model type",
+            hint="`editvc arch MODEL` writes such a file.",
+        )
+    ((model_type, block),) = document.items()
+    if model_type in _table():
+        raise BlockError(
+            f"{path}: the architecture table has model type '{model_type}' itself",
+            hint="Leave --architecture out.",
+        )
+    return Architecture.of_block(model_type, block)
 
 
 def _editable(table: dict[str, dict[str, Any]]) -> tuple[str, ...]:

@@ -24,9 +24,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editvc.editing.architectures import Architecture, architecture_of
+from editvc.editing.architectures import Architecture, architecture_in
+from editvc.editing.devices import device_of
 from editvc.editing.passes import TOKENS_PER_BATCH
-from editvc.editing.replay import Call, logits_of, require_replayed, undisturbed
+from editvc.editing.replay import Call, first_tensor, logits_of, require_replayed, undisturbed
 from editvc.editing.tracing import Request, subject_span, trace
 
 KINDS = ("hidden", "mlp", "attn")
@@ -156,7 +157,7 @@ def causal_trace(
     ``l + (w - 1) // 2``, inside the model. The model is left untouched. Raises the errors of
     :mod:`editvc.editing.tracing` and :class:`editvc.editing.replay.ReplayError`.
     """
-    architecture = architecture_of(model.config.model_type)
+    architecture = architecture_in(model)
     depth = architecture.depth(model)
     width = 1 if kind == "hidden" else window or default_window(depth)
     ((traced,),) = trace(tokenizer, [request])
@@ -195,8 +196,9 @@ def _window(layer: int, width: int, depth: int) -> range:
 class _Runs:
     """The clean run (row 0) and the corrupted ones (the other rows) of one prompt with its target.
 
-    ``inputs`` are those of every block and of the final norm, (rows, columns, u) each; ``outputs``
-    what the clean run's restored modules gave, (columns, u) a layer, none for ``hidden``.
+    ``inputs`` are those of every block and of what follows the last, (rows, columns, u) each;
+    ``outputs`` what the clean run's restored modules gave, (columns, u) a layer, none for
+    ``hidden``.
     """
 
     model: Any
@@ -219,12 +221,13 @@ class _Runs:
         kind: str,
     ) -> _Runs:
         """One pass over all rows; ``ids[target:]`` is what is to be said."""
-        device, depth = next(model.parameters()).device, architecture.depth(model)
+        device, depth = device_of(model), architecture.depth(model)
         rows = torch.tensor(ids[:-1], device=device).expand(1 + len(noise), -1)
         part = {"mlp": architecture.module, "attn": architecture.attention_module}.get(kind)
         modules = {} if part is None else {layer: part(model, layer) for layer in range(depth)}
         caught: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = {}
         outputs: dict[int, Tensor] = {}
+        last: list[Tensor] = []
 
         def corrupt(_module: Any, _args: Any, output: Tensor) -> Tensor:
             noisy = output.clone()
@@ -244,13 +247,16 @@ class _Runs:
 
             return hook
 
+        def ending(_module: Any, _args: Any, output: Any) -> None:
+            last.append(first_tensor(output))
+
         with undisturbed(model) as handles:
             embeddings = model.get_input_embeddings()
             handles.append(embeddings.register_forward_hook(corrupt))
             blocks = [architecture.block(model, layer) for layer in range(depth)]
-            for layer, module in enumerate([*blocks, architecture.norm(model)]):
-                handle = module.register_forward_pre_hook(called(layer), with_kwargs=True)
-                handles.append(handle)
+            for layer, block in enumerate(blocks):
+                handles.append(block.register_forward_pre_hook(called(layer), with_kwargs=True))
+            handles.append(blocks[-1].register_forward_hook(ending))
             for layer, module in modules.items():
                 handles.append(module.register_forward_hook(given(layer)))
             final = model.base_model(
@@ -261,7 +267,7 @@ class _Runs:
             model=model,
             architecture=architecture,
             told=torch.tensor(ids[target:], device=device),
-            inputs=tuple(_hidden(*caught[layer]) for layer in range(depth + 1)),
+            inputs=(*(_hidden(*caught[layer]) for layer in range(depth)), *last),
             outputs=outputs,
             modules=modules,
             calls=calls,

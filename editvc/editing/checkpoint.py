@@ -28,6 +28,9 @@ INDEX = "model.safetensors.index.json"
 BUFFER = 1 << 22
 """Bytes that a digest or a copy holds at a time."""
 
+EDITABLE = {"F16", "BF16", "F32", "F64"}
+"""Storage types, by safetensors' codes, that a change can be added to."""
+
 FOREIGN_WEIGHTS = (
     "*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.ckpt", "*.ckpt.*", "*.h5", "*.msgpack",
     "*.gguf", "*.onnx", "*.onnx_data", "*.ot", "*.tflite", "*.mlmodel",

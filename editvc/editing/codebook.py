@@ -1,18 +1,21 @@
 """GRACE's codebook: a layer that answers for some inputs, while no weight changes.
 
-An entry has a *key* (v,), the input of one MLP's down projection at the last token of a prompt, and
-a *value* (u,), what that down projection shall give there instead. A codebook gives every entry a
-radius. Wherever the layer sees an input within the radius of the key nearest to it, its output is
-replaced by that key's value; everywhere else it is what it was, bit for bit.
+A fact has a *key* (v,) and a *value* (u,) for every token of its target. The first key is the input
+of one MLP's down projection at the last token of the prompt; the next is its input at the target's
+first token after the prompt, and so on. The value is what the down projection shall give there
+instead, so that the next token is said. A codebook gives every key a radius. Wherever the layer
+sees an input within the radius of the key nearest to it, its output is replaced by that key's
+value; everywhere else it is what it was, bit for bit.
 
-GRACE compares the input at one token, the prompt's last, and replaces the output there
-(``replacement: replace_last``). Here every token is compared with the keys. A token's input depends
-on nothing behind it, so at the prompt's last token that is the same; but nobody needs to say where
-a prompt ends, and it holds alike for a whole text in one pass, for generation with a cache of keys
-and values or without, and for padded batches. The target's later tokens need no entry of their own:
-they attend to the token whose output was replaced.
+GRACE has one key a fact, at the prompt's last token, and replaces the output there
+(``replacement: replace_last``) or at every token; a caller tells it where the prompt ends. Here
+every token is compared with the keys. A token's input depends on nothing behind it, so at the
+prompt's last token that is the same; but nobody needs to say where a prompt ends, and it holds
+alike for a whole text in one pass, for generation with a cache of keys and values or without, and
+for padded batches. One key a target token is for targets of several tokens: three quarters up a
+model, too few layers are left for one vector to tell all later tokens, by attention, what to say.
 
-Hartvigsen et al. 2023, Aging with GRACE: Lifelong Model Editing with Discrete Key-Value Adaptors,
+Hartvigsen et al. 2023, Aging with GRACE: Lifelong Model Editing with Discrete Key-Value Adapters,
 arXiv 2211.11031.
 """
 
@@ -29,7 +32,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from editvc.core.ids import canonical_json
-from editvc.editing.architectures import architecture_of
+from editvc.editing.architectures import architecture_in
 from editvc.errors import DamageError
 
 KIND = "codebook"
@@ -42,26 +45,31 @@ class CodebookDamageError(DamageError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CodebookEntry:
-    """One fact: its key (v,) and value (u,) in ``layer``, float32, on the CPU, and its target.
+    """One fact: keys (t, v) and values (t, u) in ``layer``, float32, on the CPU; t target tokens.
 
-    ``figures`` tells how the value was found: ``loss``, ``steps``, ``base_probability`` and
+    ``figures`` tells how the values were found: ``loss``, ``steps``, ``base_probability`` and
     ``probability`` of the target (geometric mean over its tokens) before and after, and ``key``,
-    the length of the key, which a radius is to be seen against.
+    the length of the first key, which a radius is to be seen against.
     """
 
     layer: int
-    key: Tensor
-    value: Tensor
-    target: str
+    keys: Tensor
+    values: Tensor
+    target: tuple[int, ...]
     figures: Mapping[str, float]
 
+    @property
+    def labels(self) -> tuple[tuple[int, ...], ...]:
+        """For every key, the tokens that are still to be said: the whole target for the first."""
+        return tuple(self.target[said:] for said in range(len(self.target)))
+
     def to_bytes(self, origin: Mapping[str, Any] | None = None) -> bytes:
-        """safetensors: ``layer.N.key``, ``layer.N.value``, the rest in one metadata key.
+        """safetensors: ``layer.N.keys``, ``layer.N.values``, the rest in one metadata key.
 
         ``origin`` (JSON values: base, recipe, request ...) joins it there.
         """
-        record = {"kind": KIND, "target": self.target, "figures": dict(self.figures)}
-        parts = {"key": self.key, "value": self.value}
+        record = {"kind": KIND, "target": list(self.target), "figures": dict(self.figures)}
+        parts = {"keys": self.keys, "values": self.values}
         data: bytes = save(
             {f"layer.{self.layer}.{part}": one.contiguous() for part, one in parts.items()},
             metadata={_METADATA: canonical_json(record | dict(origin or {})).decode()},
@@ -77,8 +85,11 @@ class CodebookEntry:
             record = json.loads(header["__metadata__"][_METADATA])
             tensors = load(data)
             (layer,) = {int(name.split(".")[1]) for name in tensors}
-            key, value = (tensors[f"layer.{layer}.{part}"] for part in ("key", "value"))
-            return cls(layer, key, value, str(record["target"]), dict(record["figures"]))
+            keys, values = (tensors[f"layer.{layer}.{part}"] for part in ("keys", "values"))
+            target = tuple(int(token) for token in record["target"])
+            if not len(keys) == len(values) == len(target):
+                raise ValueError("keys, values and target tokens differ in number")
+            return cls(layer, keys, values, target, dict(record["figures"]))
         except Exception as error:
             raise CodebookDamageError(
                 f"not a codebook entry: {error}", hint="Run `editvc fsck`."
@@ -87,17 +98,17 @@ class CodebookEntry:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Codebook:
-    """Keys (m, v), values (m, u) and radii (m,) of one layer, in the order they were made.
+    """Keys (m, v), values (m, u), radii (m,) and labels of one layer, in the order they were made.
 
-    m may be less than the facts that it was made of: one entry answers for several facts with one
-    target whose keys are close.
+    m may be less than the keys that it was made of: one answers for several facts with one target
+    whose keys are close.
     """
 
     layer: int
     keys: Tensor
     values: Tensor
     radii: Tensor
-    targets: tuple[str, ...]
+    labels: tuple[tuple[int, ...], ...]
 
     @classmethod
     def of(cls, entries: Mapping[str, CodebookEntry], eps: float) -> Codebook:
@@ -105,22 +116,24 @@ class Codebook:
 
         GRACE's rules (algorithm 1), replayed in the order of the slots, so equal sets give equal
         codebooks, whatever the history was. With d the distance to the nearest key so far and e
-        its radius, an entry with ``d > e + eps`` is new and gets the radius ``eps``. Otherwise the
-        two overlap: with the same target the nearest entry *expands*, ``e := max(e, d)``, and
-        answers for both; with another target they *split*, ``d / 2`` for each.
+        its radius, a key with ``d > e + eps`` is new and gets the radius ``eps``. Otherwise the
+        two overlap: with the same label the nearest key *expands*, ``e := max(e, d)``, and answers
+        for both; with another label they *split*, ``d / 2`` for each.
         """
         ordered = [entries[slot] for slot in sorted(entries)]
-        keys = torch.stack([one.key for one in ordered]).double()
+        stored = torch.cat([one.keys for one in ordered])
+        keys, values = stored.double(), torch.cat([one.values for one in ordered])
+        labels = [label for one in ordered for label in one.labels]
         kept: list[int] = []
         radii: list[float] = []
-        for place, entry in enumerate(ordered):
+        for place, label in enumerate(labels):
             radius = eps
             if kept:
                 distances = torch.linalg.vector_norm(keys[kept] - keys[place], dim=1)
                 nearest = int(distances.argmin())
                 distance = float(distances[nearest])
                 if distance <= radii[nearest] + eps:
-                    if ordered[kept[nearest]].target == entry.target:
+                    if labels[kept[nearest]] == label:
                         radii[nearest] = max(radii[nearest], distance)
                         continue
                     radius = radii[nearest] = distance / 2
@@ -128,15 +141,15 @@ class Codebook:
             radii.append(radius)
         return cls(
             ordered[0].layer,
-            torch.stack([ordered[place].key for place in kept]),
-            torch.stack([ordered[place].value for place in kept]),
+            stored[kept],
+            values[kept],
             torch.tensor(radii, dtype=torch.float32),
-            tuple(ordered[place].target for place in kept),
+            tuple(labels[place] for place in kept),
         )
 
     def __len__(self) -> int:
         """How many keys it has."""
-        return len(self.targets)
+        return len(self.labels)
 
     def find(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest key of each query (n, v), and whether it is within the radius: (n,), (n,)."""
@@ -146,19 +159,20 @@ class Codebook:
         return nearest, distances <= self.radii[nearest]
 
     def answers(self, entry: CodebookEntry) -> bool:
-        """Whether the entry's own key, in the entry's layer, gets a value for its target.
+        """Whether all keys of an entry, in its layer, get values with its own labels.
 
-        It does not where a later split shrank the radius that once reached it.
+        They do not where a later split shrank the radius that once reached them.
         """
         if entry.layer != self.layer:
             return False
-        nearest, within = self.find(entry.key[None])
-        return bool(within[0]) and self.targets[int(nearest[0])] == entry.target
+        nearest, within = self.find(entry.keys)
+        found = tuple(self.labels[index] for index in nearest.tolist())
+        return bool(within.all()) and found == entry.labels
 
     def to(self, device: Any) -> Codebook:
         """The same on a device."""
         keys, values, radii = (one.to(device) for one in (self.keys, self.values, self.radii))
-        return Codebook(self.layer, keys, values, radii, self.targets)
+        return Codebook(self.layer, keys, values, radii, self.labels)
 
 
 def attach(model: Any, codebooks: Sequence[Codebook]) -> list[Any]:
@@ -168,7 +182,7 @@ def attach(model: Any, codebooks: Sequence[Codebook]) -> list[Any]:
     ``save_pretrained`` writes knows nothing of them. Where two codebooks share a layer and both
     have an answer, the later one's counts.
     """
-    architecture = architecture_of(model.config.model_type)
+    architecture = architecture_in(model)
     return [
         architecture.module(model, codebook.layer).register_forward_hook(_replacing(codebook))
         for codebook in codebooks

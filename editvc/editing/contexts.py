@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editvc.editing.devices import device_of
 from editvc.editing.replay import undisturbed
 from editvc.editing.tracing import PLACEHOLDER
 
@@ -48,7 +49,7 @@ def sample_contexts(
 def _continued(
     model: Any, tokenizer: Any, opening: str, length: int, generator: torch.Generator
 ) -> str:
-    device = next(model.parameters()).device
+    device = device_of(model)
     ids = list(tokenizer(opening)["input_ids"])
     special = sorted(set(tokenizer.all_special_ids))
     for _ in range(max(0, length - len(tokenizer(opening, add_special_tokens=False)["input_ids"]))):

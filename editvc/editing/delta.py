@@ -11,7 +11,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -94,6 +94,27 @@ class Factored:
         return Factored(
             torch.cat([self.left, other.left], dim=1), torch.cat([self.right, other.right], dim=0)
         )
+
+    @classmethod
+    def sum(cls, parts: Sequence[Factored]) -> Factored:
+        """One or more matrices of one shape, added in the order given.
+
+        Their factors stand side by side while the ranks add up to less than min(u, v); beyond that
+        the matrix itself is smaller, and is what is kept.
+        """
+        if len({part.shape for part in parts}) > 1:
+            raise DeltaError(f"cannot add deltas of shapes {[part.shape for part in parts]}")
+        if len(parts) == 1:
+            return parts[0]
+        if sum(part.rank for part in parts) < min(parts[0].shape):
+            return cls(
+                torch.cat([part.left for part in parts], dim=1),
+                torch.cat([part.right for part in parts], dim=0),
+            )
+        total = parts[0].dense()
+        for part in parts[1:]:
+            total += part.dense()
+        return cls.of_dense(total)
 
     def __neg__(self) -> Factored:
         """The matrix with its sign changed."""
@@ -229,6 +250,21 @@ class Delta:
     def __add__(self, other: Delta) -> Delta:
         """Weight by weight; one that only one of them has is taken as it is."""
         return Delta(_sum(self.layers, other.layers), _sum(self.weights, other.weights))
+
+    @classmethod
+    def sum(cls, deltas: Iterable[Delta]) -> Delta:
+        """All of them, in the order given, as :meth:`Factored.sum` adds."""
+        layers: dict[int, list[Factored]] = {}
+        weights: dict[str, list[Factored]] = {}
+        for delta in deltas:
+            for layer, part in delta.layers.items():
+                layers.setdefault(layer, []).append(part)
+            for name, part in delta.weights.items():
+                weights.setdefault(name, []).append(part)
+        return cls(
+            {layer: Factored.sum(parts) for layer, parts in layers.items()},
+            {name: Factored.sum(parts) for name, parts in weights.items()},
+        )
 
     def __neg__(self) -> Delta:
         """Every weight with its sign changed."""

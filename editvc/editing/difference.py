@@ -6,7 +6,6 @@ said; a vector is kept as it is. One tensor of each checkpoint is in memory at a
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -18,12 +17,15 @@ from torch import Tensor
 from editvc.editing.architectures import Architecture
 from editvc.editing.checkpoint import Checkpoint, TensorNotFound, weights_digest
 from editvc.editing.delta import Factored, rank_for
-from editvc.editing.imported import BaseWeights, Imported, ImportRefused, stored_names
+from editvc.editing.imported import BaseWeights, Imported, ImportRefused
 
 Progress = Callable[[str, int, int], None]
 
 ENERGY = 0.999
 """Share of a matrix's squared change that is kept unless the user says otherwise."""
+
+BESIDE = ("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache")
+"""Settings that make no difference to what a model says."""
 
 SAME_MODEL = "Only a checkpoint of the base's own architecture has a difference to it."
 
@@ -51,8 +53,8 @@ def difference(
     parts: dict[str, Factored] = {}
     errors: dict[str, float] = {}
     lost, whole = [0.0], [0.0]
-    for done, (parameter, names) in enumerate(mine.names.items(), 1):
-        change = _change(folder, mine, theirs, parameter, names)
+    for done, parameter in enumerate(mine.names, 1):
+        change = _change(folder, mine, theirs, parameter)
         if change is not None:
             part, missing = _factored(change, rank, energy)
             parts[parameter] = part
@@ -75,28 +77,28 @@ def difference(
 
 def _compared_configs(folder: Path, base: Path) -> tuple[str, ...]:
     """Refuse another architecture; name settings that differ, which no weight can carry."""
-    mine, theirs = (_config(one) for one in (base, folder))
+    mine, theirs = _config(base), _config(folder)
     if mine.get("model_type") != theirs.get("model_type"):
         raise ImportRefused(
             folder,
             f"it is a '{theirs.get('model_type')}', the base a '{mine.get('model_type')}'",
             hint=SAME_MODEL,
         )
-    apart = ("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache")
-    differ = sorted(
+    differ = [
         key
-        for key in mine.keys() | theirs.keys()
-        if key not in apart and mine.get(key) != theirs.get(key)
-    )
-    if not differ:
-        return ()
-    return (f"not imported, config.json differs in {', '.join(differ)}",)
+        for key in sorted(mine.keys() | theirs.keys())
+        if key not in BESIDE and mine.get(key) != theirs.get(key)
+    ]
+    return (f"not imported, config.json differs in {', '.join(differ)}",) if differ else ()
 
 
 def _config(folder: Path) -> dict[str, Any]:
+    """The settings with those that are left out, as the installed transformers understands them."""
+    from transformers import AutoConfig
+
     try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        config: dict[str, Any] = AutoConfig.from_pretrained(folder, local_files_only=True).to_dict()
+    except (OSError, ValueError, KeyError) as error:
         raise ImportRefused(folder, f"config.json cannot be read: {error}") from error
     return config
 
@@ -104,12 +106,12 @@ def _config(folder: Path) -> dict[str, Any]:
 def _require_known(folder: Path, mine: BaseWeights, theirs: Checkpoint) -> None:
     """Every tensor of the other checkpoint is a parameter, a tied copy of one, or the base's."""
     used: set[str] = set()
-    for names in mine.names.values():
+    for parameter in mine.names:
         try:
-            used.update(stored_names(theirs, names))
+            used.update(mine.stored_in(theirs, parameter))
         except TensorNotFound as error:
             raise ImportRefused(
-                folder, f"it has no tensor {names[0]!r}, which the base has", hint=SAME_MODEL
+                folder, f"it has no tensor {parameter!r}, which the base has", hint=SAME_MODEL
             ) from error
     own = mine.checkpoint
     strange = [
@@ -131,10 +133,9 @@ def _change(
     mine: BaseWeights,
     theirs: Checkpoint,
     parameter: str,
-    names: tuple[str, ...],
 ) -> Tensor | None:
     """``W' - W`` in float64, of one or two dimensions; None where there is none."""
-    here, there = mine.stored(parameter), stored_names(theirs, names)
+    here, there = mine.stored(parameter), mine.stored_in(theirs, parameter)
     digests = {theirs.digest(name) for name in there}
     if len(digests) > 1:
         raise ImportRefused(

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editvc.editing.architectures import Architecture, architecture_of
+from editvc.editing.architectures import Architecture, architecture_in
 from editvc.editing.corpus import CorpusError
+from editvc.editing.devices import device_of
 from editvc.editing.passes import add_products, batches, keys_at
 from editvc.editing.replay import first_tensor, logits_of, padded_right, undisturbed
 from editvc.editing.statistics import SecondMoment
@@ -153,7 +154,7 @@ def sensitivity(
     after a prompt about an entity; one prompt an entity, ``limit`` entities. The parts of
     ``SENSITIVE`` and the layers are brought to equal traces before they are summed.
     """
-    architecture = architecture_of(model.config.model_type)
+    architecture = architecture_in(model)
     rows = _traced(tokenizer, [(one.name, one.prompts[0]) for one in entities[:limit]])
     generator = torch.Generator().manual_seed(seed)
     sums: dict[tuple[int, str], Tensor] = {}
@@ -231,7 +232,7 @@ def _gradients(
     generator: torch.Generator,
 ) -> Iterator[tuple[int, Tensor]]:
     """``d log p(y) / d h`` after every layer, (rows, columns, u), once for each drawn y."""
-    ids, mask = padded_right([row.ids for row in rows], next(model.parameters()).device)
+    ids, mask = padded_right([row.ids for row in rows], device_of(model))
     hidden: dict[int, Tensor] = {}
 
     def hook(layer: int) -> Callable[..., Any]:

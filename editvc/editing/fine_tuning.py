@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from editvc.core.patch_recipes import FineTuning
-from editvc.editing.architectures import Architecture, architecture_of
+from editvc.editing.architectures import Architecture, architecture_in
 from editvc.editing.delta import Delta, Factored, rank_for
 from editvc.editing.patch import Patch
 from editvc.editing.prefixes import Row
@@ -58,7 +58,7 @@ def fine_tune(
     Raises the errors of :mod:`editvc.editing.tracing` and
     :class:`editvc.editing.replay.ReplayError`.
     """
-    architecture = architecture_of(model.config.model_type)
+    architecture = architecture_in(model)
     rows = [traced for (traced,) in trace(tokenizer, requests)]
     patches: list[Patch] = []
     with undisturbed(model):

@@ -1,14 +1,15 @@
 """From requests to codebook entries: the search for values (GRACE, section 3.2).
 
-For one request, the key is what the down projection of the recipe's layer gets at the last token of
-the prompt, the value what it shall give there. Adam (``edit_lr``) searches for the value that
-minimises the negative log likelihood of the target, mean over its tokens, starting from what the
-layer gives by itself (GRACE's ``val_init: warm``; its ``cold`` start is a random vector, and would
-make the outcome one of chance). It ends when the loss falls below ``v_loss_threshold``, or after
-``n_iter`` evaluations with the best value seen.
+For one request, the keys are what the down projection of the recipe's layer gets where the target's
+tokens are predicted, from the last token of the prompt to the last but one of the target, and the
+values what it shall give there. Adam (``edit_lr``) searches for the values that together minimise
+the negative log likelihood of the target, mean over its tokens, starting from what the layer gives
+by itself (GRACE's ``val_init: warm``; its ``cold`` start is a random vector, and would make the
+outcome one of chance). It ends when the loss falls below ``v_loss_threshold``, or after ``n_iter``
+evaluations with the best values seen.
 
-The layer's output is replaced at that one token. The target's later tokens are predicted with their
-own outputs as they are, and see the value by attention, as they will when they are generated.
+What is replaced in a layer changes no input of that layer, so keys taken on the model as it is are
+those that the answering model sees.
 
 Many requests run in one batch; they share no number but the step count. Hartvigsen et al. 2023,
 Aging with GRACE, arXiv 2211.11031.
@@ -23,11 +24,11 @@ import torch
 from torch import Tensor
 
 from editvc.core.patch_recipes import Grace
-from editvc.editing.architectures import Architecture, architecture_of
+from editvc.editing.architectures import Architecture, architecture_in
 from editvc.editing.codebook import CodebookEntry
 from editvc.editing.passes import batches
 from editvc.editing.prefixes import Row
-from editvc.editing.replay import Tails, logits_of, run_tails, undisturbed
+from editvc.editing.replay import first_tensor, logits_of, run_tails, undisturbed
 from editvc.editing.targets import Progress, Wanted
 from editvc.editing.tracing import Request, Traced, trace
 
@@ -45,14 +46,13 @@ def find_entries(
     The model is left untouched. Raises the errors of :mod:`editvc.editing.tracing` and
     :class:`editvc.editing.replay.ReplayError`.
     """
-    architecture = architecture_of(model.config.model_type)
+    architecture = architecture_in(model)
     rows = [_from_the_end(traced) for (traced,) in trace(tokenizer, requests)]
     order = sorted(range(len(rows)), key=lambda i: (len(rows[i].ids), i))
     found: dict[int, CodebookEntry] = {}
     with undisturbed(model):
         for batch in batches(order, lambda i: len(rows[i].ids)):
-            targets = [requests[i].target.strip() for i in batch]
-            entries = _Search(model, architecture, [rows[i] for i in batch], recipe).run(targets)
+            entries = _Search(model, architecture, [rows[i] for i in batch], recipe).run()
             found.update(zip(batch, entries, strict=True))
             if progress is not None:
                 progress("values", len(found), len(rows))
@@ -70,21 +70,22 @@ class _Search:
     def __init__(
         self, model: Any, architecture: Architecture, rows: Sequence[Traced], recipe: Grace
     ) -> None:
-        self.model, self.architecture, self.recipe = model, architecture, recipe
+        self.model, self.architecture, self.recipe, self.rows = model, architecture, recipe, rows
         (self.layer,) = recipe.layers
         cut = [Row(row.ids[:-1], row.subject) for row in rows]
-        self.tails: Tails = run_tails(model, architecture, cut, self.layer, "rome", (self.layer,))
+        self.tails = run_tails(model, architecture, cut, self.layer, "rome")
         self.wanted = Wanted.of(rows, self.tails.hidden.device)
-        work = torch.promote_types(self.tails.aimed.dtype, torch.float32)
-        self.keys, self.given = self.tails.keys[self.layer], self.tails.aimed.to(work)
-        self.live = torch.arange(len(rows), device=self.given.device)
+        self.live = torch.arange(len(rows), device=self.tails.hidden.device)
 
-    def run(self, targets: Sequence[str]) -> list[CodebookEntry]:
+    def run(self) -> list[CodebookEntry]:
         """Search to the end of the last row."""
         recipe = self.recipe
-        free = torch.zeros_like(self.given, requires_grad=True)  # (n, 1, u)
+        with torch.no_grad():
+            keys, given, _ = self._replayed(None)
+        given = given.to(torch.promote_types(given.dtype, torch.float32))
+        free = torch.zeros_like(given, requires_grad=True)  # (n, columns, u)
         adam = torch.optim.Adam([free], lr=recipe.edit_lr)
-        best = self.given[:, 0].clone()
+        best = given.clone()
         lowest = torch.full((len(best),), torch.inf, dtype=best.dtype, device=best.device)
         first = lowest.clone()
         steps = torch.zeros_like(self.live)
@@ -95,7 +96,7 @@ class _Search:
                 first = seen
             better = self.live[seen < lowest[self.live]]
             lowest[self.live] = torch.minimum(lowest[self.live], seen)
-            best[better] = (self.given + free.detach())[better, 0]
+            best[better] = (given + free.detach())[better]
             steps[better] = step
             self._drop(lowest[self.live] >= recipe.v_loss_threshold)
             if not len(self.live):
@@ -105,25 +106,52 @@ class _Search:
         return [
             CodebookEntry(
                 self.layer,
-                self.keys[row].float().cpu().clone(),
-                best[row].float().cpu().clone(),
-                target,
+                keys[index, : len(told)].float().cpu().clone(),
+                best[index, : len(told)].float().cpu().clone(),
+                told,
                 {
-                    "loss": float(lowest[row]),
-                    "steps": float(steps[row]),
-                    "key": float(self.keys[row].norm()),
-                    "base_probability": float(torch.exp(-first[row])),
-                    "probability": float(torch.exp(-lowest[row])),
+                    "loss": float(lowest[index]),
+                    "steps": float(steps[index]),
+                    "key": float(keys[index, 0].norm()),
+                    "base_probability": float(torch.exp(-first[index])),
+                    "probability": float(torch.exp(-lowest[index])),
                 },
             )
-            for row, target in enumerate(targets)
+            for index, told in enumerate(row.ids[row.target :] for row in self.rows)
         ]
+
+    def _replayed(self, free: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """The layer's input (rows, columns, v) and own output, and the last block's output.
+
+        ``free`` (rows, columns, u) is added to what the layer gives in the tails' columns.
+        """
+        tails = self.tails
+        assert tails.within is not None, "values are within a block"
+        call, columns = tails.within.call, tails.hidden.shape[:2]
+        seen: list[Tensor] = []
+
+        def hook(_module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+            # Some MLPs are handed all tokens in one dimension, and Falcon adds to what it gives.
+            seen.extend(one.detach().clone().view(*columns, -1) for one in (args[0], output))
+            return None if free is None else output + free.to(output.dtype).view(output.shape)
+
+        module = self.architecture.module(self.model, self.layer)
+        handle = module.register_forward_hook(hook)
+        try:
+            out = call.block(*call.args, **call.kwargs)
+        finally:
+            handle.remove()
+        hidden = first_tensor(out)
+        for later in tails.calls:
+            hidden = later.run(hidden)
+        return seen[0], seen[1], hidden
 
     def _losses(self, free: Tensor) -> Tensor:
         """Negative log likelihood of the target of every live row, mean over its tokens."""
         wanted = self.wanted
-        hidden = self.tails.replay(free[self.live])[wanted.row, wanted.column]
-        logits = logits_of(self.model, self.architecture.norm(self.model)(hidden))
+        _, _, hidden = self._replayed(free[self.live])
+        normed = self.architecture.norm(self.model)(hidden[wanted.row, wanted.column])
+        logits = logits_of(self.model, normed)
         each = torch.nn.functional.cross_entropy(logits, wanted.token, reduction="none")
         by_row = torch.zeros(len(self.live), dtype=each.dtype, device=each.device)
         return by_row.index_add(0, wanted.row, each * wanted.weight.to(each.dtype))

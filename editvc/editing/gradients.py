@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from editvc.core.recipe import Recipe
-from editvc.editing.architectures import architecture_of
+from editvc.editing.architectures import architecture_in
+from editvc.editing.devices import device_of
 from editvc.editing.located import Located
 from editvc.editing.passes import batches
 from editvc.editing.replay import logits_of, padded_right, undisturbed
@@ -48,8 +49,8 @@ def locate_by_gradient(
 
 
 def _batch(model: Any, rows: Sequence[Traced], recipe: Recipe) -> list[Located]:
-    architecture = architecture_of(model.config.model_type)
-    device = next(model.parameters()).device
+    architecture = architecture_in(model)
+    device = device_of(model)
     ids, mask = padded_right([row.ids[:-1] for row in rows], device)
     ends = torch.tensor([row.target - 1 for row in rows], device=device)
     index = torch.arange(len(rows), device=device)

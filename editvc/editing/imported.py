@@ -14,11 +14,13 @@ from editvc.editing.delta import Delta, Factored
 from editvc.editing.loading import parameters_of
 from editvc.errors import EditvcError
 
+SOURCES = "A PEFT LoRA folder can be imported, or a checkpoint of the base's architecture."
+
 
 class ImportRefused(EditvcError):
     """A folder that cannot be taken over as a change of the base. ``source`` is the folder."""
 
-    def __init__(self, source: Path, problem: str, *, hint: str = "") -> None:
+    def __init__(self, source: Path, problem: str, *, hint: str = SOURCES) -> None:
         super().__init__(f"{source} cannot be imported: {problem}", hint=hint)
         self.source = source
 
@@ -50,7 +52,12 @@ class BaseWeights:
         self.architecture = architecture
         self.checkpoint = Checkpoint(folder)
         self.names = parameters_of(folder)
-        self._first = {name: first for first, same in self.names.items() for name in same}
+        self._first = {
+            name: first
+            for first, same in self.names.items()
+            for own in same
+            for name in (own, architecture.stored_name(own))
+        }
 
     def parameter(self, name: str) -> str | None:
         """The parameter that is meant by a name, with or without its leading path; else None."""
@@ -64,7 +71,19 @@ class BaseWeights:
 
         Raises :class:`TensorNotFound` where there is none.
         """
-        return stored_names(self.checkpoint, self.names[parameter])
+        return self.stored_in(self.checkpoint, parameter)
+
+    def stored_in(self, checkpoint: Checkpoint, parameter: str) -> tuple[str, ...]:
+        """:meth:`stored`, of another checkpoint of the same architecture."""
+        names = [self.architecture.stored_name(name) for name in self.names[parameter]]
+        found = []
+        for name in names:
+            try:
+                found.append(checkpoint.find(name))
+            except TensorNotFound:
+                if name == names[-1] and not found:
+                    raise
+        return tuple(dict.fromkeys(found))
 
     def read(self, parameter: str) -> Tensor:
         """A parameter as the checkpoint keeps it."""
@@ -80,15 +99,3 @@ class BaseWeights:
             else:
                 layers[layer] = part.transposed() if self.architecture.transposed else part
         return Delta(layers, weights)
-
-
-def stored_names(checkpoint: Checkpoint, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Under which names a checkpoint holds a parameter that a model knows by ``names``."""
-    found = []
-    for name in names:
-        try:
-            found.append(checkpoint.find(name))
-        except TensorNotFound:
-            if name == names[-1] and not found:
-                raise
-    return tuple(dict.fromkeys(found))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from editvc.core.base import BaseModel
 from editvc.core.ids import digest_of
-from editvc.editing.architectures import Architecture, architecture_of
+from editvc.editing.architectures import Architecture, Block, architecture_of, carry
 from editvc.editing.chat import turn_in
+from editvc.editing.devices import device_of
 from editvc.errors import EditvcError
 
 if TYPE_CHECKING:
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
 POCKET = "pocket"
 """The source that names the small model inside the package."""
 
+CONFIG = ["config.json"]
+"""All that is needed to know what a model is, where its weights are not."""
+
 _FILES = ["*.safetensors", "*.json", "*.model", "merges.txt", "vocab.txt", "*.jinja"]
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt")
+_QUANTISED = ("quantization_config", "compression_config")
 _UNIMPORTANT = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
 
 
@@ -55,18 +60,37 @@ class WeightShapeError(EditvcError):
     """A weight whose shape is not what config and architecture table say."""
 
 
-def resolve(source: str, revision: str | None = None, *, offline: bool = False) -> Path:
+class QuantisedError(EditvcError):
+    """A base whose weights are packed into few bits. ``what`` says by which sign that is known."""
+
+    def __init__(self, source: str, what: str) -> None:
+        super().__init__(
+            f"model '{source}' is quantised ({what}): its weights cannot take an additive change",
+            hint="Edit the 16-bit model that it was made of, write the edits with "
+            "`editvc export --format lora`, and load this adapter on the quantised model.",
+        )
+        self.what = what
+
+
+def resolve(
+    source: str,
+    revision: str | None = None,
+    *,
+    offline: bool = False,
+    files: Sequence[str] = _FILES,
+) -> Path:
     """The folder with the files of a model: ``pocket``, a folder, or a Hub id (downloaded).
 
-    From the Hub only safetensors, JSON and tokenizer files of the top folder are fetched;
-    ``offline`` looks in the local Hub cache alone. Raises :class:`ModelNotFoundError`.
+    From the Hub only safetensors, JSON and tokenizer files of the top folder are fetched, or the
+    names in ``files``; ``offline`` looks in the local Hub cache alone. Raises
+    :class:`ModelNotFoundError`.
     """
     if source == POCKET:
         folder = Path(str(resources.files("editvc.pocket"))) / "model"
     elif Path(source).expanduser().is_dir():
         folder = Path(source).expanduser()
     else:
-        folder = _downloaded(source, revision, offline)
+        folder = _downloaded(source, revision, offline, files)
     if not (folder / "config.json").is_file():
         raise ModelNotFoundError(
             source,
@@ -76,7 +100,7 @@ def resolve(source: str, revision: str | None = None, *, offline: bool = False) 
     return folder
 
 
-def _downloaded(source: str, revision: str | None, offline: bool) -> Path:
+def _downloaded(source: str, revision: str | None, offline: bool, files: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -84,7 +108,7 @@ def _downloaded(source: str, revision: str | None, offline: bool) -> Path:
         found = snapshot_download(
             source,
             revision=revision,
-            allow_patterns=_FILES,
+            allow_patterns=list(files),
             ignore_patterns=["*/*"],
             local_files_only=offline,
         )
@@ -103,20 +127,28 @@ def _downloaded(source: str, revision: str | None, offline: bool) -> Path:
     return Path(found)
 
 
-def describe(folder: Path, source: str, revision: str | None = None) -> BaseModel:
+def describe(
+    folder: Path, source: str, revision: str | None = None, block: Block = ()
+) -> BaseModel:
     """The identity of a model folder, read without loading the model.
 
-    Digests of the down projections are streamed; the weights go by the names that the model's
-    modules have, whatever prefix the file leaves out. Raises :class:`ModelNotFoundError`,
-    :class:`WeightShapeError`, and the errors of ``architectures`` and ``checkpoint``.
+    ``block`` is the confirmed one of a family that the architecture table lacks. Digests of the
+    down projections are streamed; the weights go by the names that the model's modules have,
+    whatever prefix the file leaves out. Raises :class:`ModelNotFoundError`,
+    :class:`QuantisedError`, :class:`WeightShapeError`, and the errors of ``architectures`` and
+    ``checkpoint``.
     """
-    from editvc.editing.checkpoint import Checkpoint
+    from editvc.editing.checkpoint import EDITABLE, Checkpoint
 
-    config = _config(folder, source)
-    architecture = architecture_of(str(config.get("model_type")))
+    config = read_config(folder, source)
+    require_unquantised(config, source)
+    architecture = architecture_of(str(config.get("model_type")), block)
     checkpoint = Checkpoint(folder)
     layers = _depth(config, architecture, checkpoint)
     names = [architecture.weight_name(layer) for layer in range(layers)]
+    for name in names:
+        if (kept := checkpoint.info(name).dtype) not in EDITABLE:
+            raise QuantisedError(source, f"tensor {name} is stored as {kept}")
     shapes = {tuple(checkpoint.info(name)[1]) for name in names}
     if len(shapes) != 1 or len(shape := shapes.pop()) != 2:
         raise WeightShapeError(
@@ -134,7 +166,16 @@ def describe(folder: Path, source: str, revision: str | None = None) -> BaseMode
         weights=tuple(sorted((name, checkpoint.digest(name)) for name in names)),
         config=digest_of({k: v for k, v in config.items() if k not in _UNIMPORTANT}),
         tokenizer=_tokenizer_digest(folder, source),
+        architecture=block,
     )
+
+
+def require_unquantised(config: Mapping[str, Any], source: str) -> None:
+    """Raise :class:`QuantisedError` for a ``config.json`` that says how weights were packed."""
+    for name in _QUANTISED:
+        if told := config.get(name):
+            method = told.get("quant_method", name) if isinstance(told, dict) else name
+            raise QuantisedError(source, f"{name} in config.json: {method}")
 
 
 def require_same(expected: BaseModel, found: BaseModel) -> None:
@@ -145,16 +186,17 @@ def require_same(expected: BaseModel, found: BaseModel) -> None:
     for name, digest in expected.weights:
         if theirs.get(name) != digest:
             raise BaseMismatchError(found.source, f"tensor {name}")
-    ours = expected.to_json()
-    part = next(key for key, value in found.to_json().items() if ours[key] != value)
+    ours, other = expected.to_json(), found.to_json()
+    part = next(key for key in other | ours if ours.get(key) != other.get(key))
     raise BaseMismatchError(found.source, part)
 
 
-def load(folder: Path, dtype: Any = None, device: Any = None) -> tuple[Any, Any]:
+def load(folder: Path, dtype: Any = None, device: Any = None, block: Block = ()) -> tuple[Any, Any]:
     """Model and fast tokenizer of a folder, in evaluation mode, no parameter asking for gradients.
 
     ``dtype`` None is float32 on the CPU and the files' own elsewhere; ``device`` None is the CPU.
-    Raises :class:`editvc.editing.tracing.SlowTokenizerError` and
+    ``block`` is the confirmed one of a family that the architecture table lacks; the model carries
+    it. Raises :class:`QuantisedError`, :class:`editvc.editing.tracing.SlowTokenizerError` and
     :class:`editvc.editing.architectures.UnknownArchitectureError`.
     """
     import torch
@@ -162,7 +204,9 @@ def load(folder: Path, dtype: Any = None, device: Any = None) -> tuple[Any, Any]
 
     from editvc.editing.tracing import require_offsets
 
-    architecture_of(str(_config(folder, str(folder)).get("model_type")))
+    config = read_config(folder, str(folder))
+    require_unquantised(config, str(folder))
+    architecture = architecture_of(str(config.get("model_type")), block)
     tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, local_files_only=True)
     require_offsets(tokenizer)
     place = torch.device(device or "cpu")
@@ -170,8 +214,14 @@ def load(folder: Path, dtype: Any = None, device: Any = None) -> tuple[Any, Any]
         dtype = torch.float32
     with quiet_loading():
         model = AutoModelForCausalLM.from_pretrained(
-            folder, torch_dtype="auto", use_safetensors=True, local_files_only=True
+            folder,
+            torch_dtype="auto",
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
         )
+    if block:
+        carry(model, architecture)
     return model.to(device=place, dtype=dtype).eval().requires_grad_(False), tokenizer
 
 
@@ -179,10 +229,12 @@ def apply_delta(model: Any, architecture: Architecture, delta: Delta, dtype: Any
     """Add a delta to the model's weights, in place: in float64, rounded once.
 
     ``dtype`` is what they are rounded to, the weights' own by default. A float32 copy of a float16
-    base, rounded to float16, has the very weights that an export of it has.
+    base, rounded to float16, has the very weights that an export of it has. Raises
+    :class:`editvc.editing.devices.SpreadModelError`.
     """
     import torch
 
+    device_of(model)
     with torch.no_grad():
         for weight, factored, transposed in _changed(model, architecture, delta):
             dense = factored.dense()
@@ -262,7 +314,8 @@ def _padding(model: Any, tokenizer: Any) -> int:
     return 0
 
 
-def _config(folder: Path, source: str) -> dict[str, Any]:
+def read_config(folder: Path, source: str) -> dict[str, Any]:
+    """The ``config.json`` of a folder. Raises :class:`ModelNotFoundError`."""
     path = folder / "config.json"
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

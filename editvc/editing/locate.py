@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from editvc.core.recipe import Recipe
-from editvc.editing.architectures import architecture_of
+from editvc.editing.architectures import architecture_in
 from editvc.editing.delta import Factored
+from editvc.editing.devices import device_of
 from editvc.editing.diagnostics import leverage
 from editvc.editing.gradients import locate_by_gradient
 from editvc.editing.guards import Guard, SolveError
@@ -107,9 +108,9 @@ def locate_together(
     if not requests or recipe.row.target == "gradient":
         return list(alone)
     rows = trace(tokenizer, requests, recipe.contexts)
-    deltas = _deltas(alone, recipe, guards).to(_device(model))
+    deltas = _deltas(alone, recipe, guards).to(device_of(model))
     solver = solver_of(recipe)
-    gain = architecture_of(model.config.model_type).gain(model.config)
+    gain = architecture_in(model).gain(model.config)
     keys: dict[int, Tensor] = {}
     residuals: dict[int, Tensor] = {}
     solved: dict[int, Factored] = {}
@@ -159,7 +160,7 @@ def knows(
     with undisturbed(model), torch.no_grad():
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
-            ids, mask = padded_right([rows[i].ids[:-1] for i in chosen], _device(model))
+            ids, mask = padded_right([rows[i].ids[:-1] for i in chosen], device_of(model))
             hidden = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)[0]
             for place, index in enumerate(chosen):
                 row = rows[index]
@@ -206,10 +207,6 @@ def _located(target: Target, keys: dict[int, Tensor], residuals: dict[int, Tenso
 
 def _stored(vectors: dict[int, Tensor]) -> dict[int, Tensor]:
     return {layer: vector.float().cpu().clone() for layer, vector in vectors.items()}
-
-
-def _device(model: Any) -> Any:
-    return next(model.parameters()).device
 
 
 def _seen(

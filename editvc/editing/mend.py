@@ -29,8 +29,9 @@ from torch import Tensor
 
 from editvc.core.ids import canonical_json
 from editvc.core.patch_recipes import Mend
-from editvc.editing.architectures import architecture_of
+from editvc.editing.architectures import architecture_in
 from editvc.editing.delta import METADATA_KEY, Delta, Factored
+from editvc.editing.devices import device_of
 from editvc.editing.patch import Patch
 from editvc.editing.replay import logits_of, padded_right, undisturbed
 from editvc.editing.targets import Progress
@@ -158,13 +159,13 @@ class Gradients:
 
 def gradients(model: Any, rows: Sequence[Traced], layers: Sequence[int]) -> Gradients:
     """Keys and output gradients of the loss of every row alone, at all its tokens but the last."""
-    ids, mask = padded_right([row.ids[:-1] for row in rows], _device(model))
+    columns = max(len(row.ids) for row in rows) - 1
     keys: dict[int, Tensor] = {}
     probes: dict[int, Tensor] = {}
 
     def hook(layer: int) -> Callable[..., Tensor]:
         def probe(_module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor:
-            keys[layer] = args[0].detach().reshape(*ids.shape, -1)
+            keys[layer] = args[0].detach().reshape(len(rows), columns, -1)
             probes[layer] = torch.zeros_like(output, requires_grad=True)
             return output + probes[layer]
 
@@ -173,15 +174,26 @@ def gradients(model: Any, rows: Sequence[Traced], layers: Sequence[int]) -> Grad
     with undisturbed(model) as handles, torch.enable_grad():
         for layer in layers:
             handles.append(_module(model, layer).register_forward_hook(hook(layer)))
-        hidden = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)[0]
+        hidden, mask = final_states(model, [row.ids[:-1] for row in rows])
         losses = target_losses(model, hidden, rows)
         found = torch.autograd.grad(losses.sum(), [probes[layer] for layer in layers])
     seen = mask[..., None].bool()
     pairs = {
-        layer: (keys[layer] * seen, delta.reshape(*ids.shape, -1) * seen)
+        layer: (keys[layer] * seen, delta.reshape(len(rows), columns, -1) * seen)
         for layer, delta in zip(layers, found, strict=True)
     }
     return Gradients(pairs, mask, losses.detach())
+
+
+def final_states(model: Any, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """States behind the final norm (rows, columns, u), and which columns are no padding.
+
+    The model is told of no mask: rows are padded on the right, where causal attention does not look
+    (and one that looks back a few tokens only has no padding of its own to be confused by).
+    """
+    ids, mask = padded_right(rows, device_of(model))
+    hidden: Tensor = model.base_model(input_ids=ids, use_cache=False)[0]
+    return hidden, mask
 
 
 def target_losses(model: Any, hidden: Tensor, rows: Sequence[Traced]) -> Tensor:
@@ -262,8 +274,7 @@ def _edit_one(model: Any, row: Traced, recipe: Mend, editor: Editor) -> Patch:
             right, left = editor.change(layer, *pairs)
             changes[layer] = (right, left * recipe.lr_scale)
         with changed(model, changes):
-            ids, mask = padded_right([row.ids[:-1]], _device(model))
-            hidden = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)[0]
+            hidden, _ = final_states(model, [row.ids[:-1]])
         after = target_losses(model, hidden, [row])
     delta = Delta(
         {
@@ -300,8 +311,4 @@ def _require_fit(model: Any, recipe: Mend, editor: Editor) -> None:
 
 
 def _module(model: Any, layer: int) -> Any:
-    return architecture_of(model.config.model_type).module(model, layer)
-
-
-def _device(model: Any) -> Any:
-    return model.get_input_embeddings().weight.device
+    return architecture_in(model).module(model, layer)

@@ -33,8 +33,9 @@ import torch
 from torch import Tensor
 
 from editvc.core.patch_recipes import KnowledgeNeurons
-from editvc.editing.architectures import architecture_of
+from editvc.editing.architectures import architecture_in
 from editvc.editing.delta import Delta, Factored
+from editvc.editing.devices import device_of
 from editvc.editing.patch import Patch
 from editvc.editing.prefixes import Row
 from editvc.editing.replay import logits_of, run_tails, undisturbed
@@ -92,7 +93,7 @@ def attributions(
     ``answer`` is a token; without one, the model's own greedy next. The tokens before the last run
     once. Each layer's ``steps`` scaled keys are one batch, from that layer on.
     """
-    architecture = architecture_of(model.config.model_type)
+    architecture = architecture_in(model)
     norm, lowest = architecture.norm(model), layers[0]
     row = Row(tuple(ids), len(ids) - 1)
     tails = run_tails(model, architecture, [row], lowest, "rome", layers)
@@ -115,7 +116,7 @@ def attributions(
             hidden = first.behind(module, module(scaled))
             for call in later:
                 hidden = call.run(hidden)
-            probability = logits_of(model, norm(hidden[:, 0])).softmax(dim=-1)[:, answer]
+            probability = logits_of(model, norm(hidden[:, tails.start])).softmax(dim=-1)[:, answer]
             (gradient,) = torch.autograd.grad(probability.sum(), scaled)
         found.append(key[0].double() * gradient.double().mean(dim=0))
     keys = torch.stack([tails.keys[layer][0] for layer in layers])
@@ -171,7 +172,7 @@ def _change(model: Any, old: int, new: int, recipe: KnowledgeNeurons) -> Tensor:
 
 def _lengths(model: Any, layer: int, key: Tensor, chosen: Tensor) -> Tensor:
     """(1, v): the lengths of the chosen neurons' value vectors, with the signs of their keys."""
-    architecture = architecture_of(model.config.model_type)
+    architecture = architecture_in(model)
     weight: Tensor = architecture.module(model, layer).weight.detach().double()
     lengths = torch.linalg.vector_norm(weight, dim=1 if architecture.transposed else 0)
     signed: Tensor = lengths * key.double().sign() * chosen
@@ -180,8 +181,8 @@ def _lengths(model: Any, layer: int, key: Tensor, chosen: Tensor) -> Tensor:
 
 def _probability(model: Any, row: Traced, delta: Delta) -> float:
     """Of the target's tokens (geometric mean), under a change of the weights."""
-    architecture = architecture_of(model.config.model_type)
-    ids = torch.tensor([row.ids], device=next(model.parameters()).device)
+    architecture = architecture_in(model)
+    ids = torch.tensor([row.ids], device=device_of(model))
     with undisturbed(model) as handles, torch.no_grad():
         for layer, part in delta.layers.items():
             module = architecture.module(model, layer)

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from editvc.editing.architectures import architecture_of
+from editvc.editing.architectures import architecture_in
+from editvc.editing.devices import device_of
 from editvc.editing.replay import Enough, padded_right, undisturbed
 
 TOKENS_PER_BATCH = 4096
@@ -46,8 +47,8 @@ def keys_at(
 
     All rows run at once, no further than the highest of ``layers``.
     """
-    architecture = architecture_of(model.config.model_type)
-    ids, mask = padded_right(rows, next(model.parameters()).device)
+    architecture = architecture_in(model)
+    ids, mask = padded_right(rows, device_of(model))
     wanted = torch.zeros_like(mask, dtype=torch.bool)
     for row, columns in enumerate(places):
         wanted[row, columns.start : columns.stop] = True

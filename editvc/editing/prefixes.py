@@ -70,6 +70,17 @@ def run_prefixes(body: Any, rows: Sequence[Row], device: Any) -> tuple[Any, Tens
     return cache, prefix.mask, tail
 
 
+def whole(rows: Sequence[Row], device: Any) -> tuple[Tensor, Columns, int]:
+    """For a model that keeps no cache: prefixes and tails in one, and the column of the tails.
+
+    The mask of what ran before, (rows, 0), comes first, in the place of :func:`run_prefixes`'s.
+    """
+    prefix, tail = padded(rows, device)
+    pairs = ((prefix.ids, tail.ids), (prefix.mask, tail.mask), (prefix.positions, tail.positions))
+    joined = Columns(*(torch.cat(pair, dim=1) for pair in pairs))
+    return joined.mask[:, :0], joined, prefix.ids.shape[1]
+
+
 def padded(rows: Sequence[Row], device: Any) -> tuple[Columns, Columns]:
     """Prefixes padded on the left, tails on the right; positions count real tokens."""
     width = max(row.start for row in rows)
@@ -101,7 +112,7 @@ def forward(body: Any, columns: Columns, mask: Tensor, cache: Any = None) -> tup
     output = body(
         input_ids=columns.ids, attention_mask=mask, past_key_values=cache, use_cache=True, **more
     )
-    return output[0], output.past_key_values
+    return output[0], getattr(output, "past_key_values", None)
 
 
 def stored(cache: Any, depth: int) -> dict[int, tuple[Tensor, Tensor]]:

@@ -7,7 +7,8 @@ Blocks up to L do not see it, and causal attention keeps every earlier token fro
 row of tokens is cut in two: its *prefix* (before the subject's last token) runs once and leaves
 keys and values in a cache (:mod:`editvc.editing.prefixes`); its *tail* (from that token on) is what
 each optimiser step runs, through blocks L+1..end. The blocks are called with the very arguments
-that the model gave them (masks, positions), so no family needs its own code.
+that the model gave them (masks, positions), so no family needs its own code. Where a model keeps no
+cache, whole rows take the place of the tails.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import torch
 from torch import Tensor
 
 from editvc.editing.architectures import Architecture
-from editvc.editing.prefixes import PrefixCache, Row, forward, run_prefixes, stored
+from editvc.editing.devices import device_of
+from editvc.editing.prefixes import PrefixCache, Row, forward, run_prefixes, stored, whole
 from editvc.errors import EditvcError
 
 
@@ -70,9 +72,19 @@ class Call:
     def behind(self, module: Any, output: Tensor) -> Tensor:
         """The block's output where one of its modules gives ``output`` instead of its own.
 
-        ``output`` has as many numbers as the module's own, in any shape.
+        ``output`` has as many numbers as the module's own, in any shape, or those of its last
+        columns, ``(rows, u)`` or ``(rows, columns, u)``.
         """
-        handle = module.register_forward_hook(lambda _module, _args, own: output.view_as(own))
+
+        def instead(_module: Any, _args: Any, own: Tensor) -> Tensor:
+            if output.numel() == own.numel():
+                return output.view_as(own)
+            rows, size = output.shape[0], own.shape[-1]
+            last = output.view(rows, -1, size)
+            before = own.view(rows, -1, size)[:, : -last.shape[1]]
+            return torch.cat([before, last], dim=1).view_as(own)
+
+        handle = module.register_forward_hook(instead)
         try:
             return first_tensor(self.block(*self.args, **self.kwargs))
         finally:
@@ -97,19 +109,19 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """A whole block, as the model called it, with vectors added to what its ``modules`` give."""
+    """A whole block, as the model called it, with vectors added to what its ``modules`` give.
+
+    They are added in ``column``, the first of the tails.
+    """
 
     call: Call
     modules: tuple[Any, ...]
+    column: int = 0
 
     def run(self, deltas: Tensor) -> Tensor:
-        """The block's output, ``(rows, columns, u)``, for deltas (rows, modules, u).
-
-        Each is added in the first column of its module's output.
-        """
-        rows = deltas.shape[0]
+        """The block's output, ``(rows, columns, u)``, for deltas (rows, modules, u)."""
         handles = [
-            module.register_forward_hook(_adding_first(deltas[:, place], rows))
+            module.register_forward_hook(_adding(deltas[:, place], self.column))
             for place, module in enumerate(self.modules)
         ]
         try:
@@ -120,18 +132,23 @@ class Within:
 
     def pick(self, index: Tensor, rows: int) -> Within:
         """The same for a choice of ``rows``."""
-        return Within(self.call.pick(index, rows), self.modules)
+        return Within(self.call.pick(index, rows), self.modules, self.column)
 
 
-def _adding_first(delta: Tensor, rows: int) -> Callable[..., Any]:
-    """A hook that adds ``delta`` (rows, u) to the first column of a module's first output."""
+def _added(hidden: Tensor, delta: Tensor, column: int) -> Tensor:
+    """``hidden`` (rows, columns, u) with ``delta`` (rows, u) added in one column."""
+    moved = hidden[:, column : column + 1] + delta[:, None].to(hidden.dtype)
+    return torch.cat([hidden[:, :column], moved, hidden[:, column + 1 :]], dim=1)
+
+
+def _adding(delta: Tensor, column: int) -> Callable[..., Any]:
+    """A hook that adds ``delta`` (rows, u) to one column of a module's first output."""
 
     def hook(_module: Any, _args: Any, output: Any) -> Any:
         first = first_tensor(output)
         # Some MLPs are handed all tokens in one dimension.
-        columns = first.view(rows, -1, first.shape[-1])
-        moved = columns[:, :1] + delta[:, None].to(first.dtype)
-        added = torch.cat([moved, columns[:, 1:]], dim=1).view(first.shape)
+        columns = first.view(len(delta), -1, first.shape[-1])
+        added = _added(columns, delta, column).view(first.shape)
         return added if isinstance(output, Tensor) else (added, *output[1:])
 
     return hook
@@ -144,6 +161,7 @@ class Tails:
     ``hidden`` is block L's output as the base gave it, ``(rows, columns, u)``; ``aimed`` what it
     gave in the first tail column where targets are, ``(rows, parts, u)``: one part but for PMET.
     ``keys`` are the input of each edited down projection in that column, ``(rows, v)`` a layer.
+    The tails of a model without a cache hold their prefixes, too, and begin in column ``start``.
     """
 
     hidden: Tensor
@@ -151,20 +169,21 @@ class Tails:
     keys: dict[int, Tensor]
     within: Within | None
     calls: tuple[Call, ...]
+    start: int = 0
 
     def replay(self, deltas: Tensor) -> Tensor:
-        """Output of the last block with ``deltas`` (rows, parts, u) added in the first column.
+        """Output of the last block with ``deltas`` (rows, parts, u) added in the first tail column.
 
-        ``(rows, columns, u)``; whoever needs some columns only may use :func:`only_at` around it.
+        ``(rows, tail columns, u)``; whoever needs some columns only may use :func:`only_at` around
+        it.
         """
         if self.within is not None:
             hidden = self.within.run(deltas)
         else:
-            first = self.hidden[:, :1] + deltas.to(self.hidden.dtype)
-            hidden = torch.cat([first, self.hidden[:, 1:]], dim=1)
+            hidden = _added(self.hidden, deltas[:, 0], self.start)
         for call in self.calls:
             hidden = call.run(hidden)
-        return hidden
+        return hidden[:, self.start :]
 
     def pick(self, index: Tensor) -> Tails:
         """The same for a choice of rows, in that order."""
@@ -175,6 +194,7 @@ class Tails:
             {layer: keys[index] for layer, keys in self.keys.items()},
             None if self.within is None else self.within.pick(index, rows),
             tuple(call.pick(index, rows) for call in self.calls),
+            self.start,
         )
 
 
@@ -243,14 +263,18 @@ def run_tails(
 
     ``target`` is that of a row of :mod:`editvc.core.methods`.
     """
-    device = next(model.parameters()).device
+    device = device_of(model)
     caught: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = {}
     hidden: dict[int, Tensor] = {}
     aims: dict[int, Tensor] = {}
     keys: dict[int, Tensor] = {}
     aimed = _aimed(model, architecture, layer, target)
     with undisturbed(model) as handles, torch.no_grad():
-        cache, seen, tail = run_prefixes(model.base_model, rows, device)
+        cache, start = None, 0
+        if architecture.cached:
+            cache, seen, tail = run_prefixes(model.base_model, rows, device)
+        else:
+            seen, tail, start = whole(rows, device)
         before = stored(cache, architecture.depth(model))
         later = range(layer + 1, architecture.depth(model))
         replayed = [layer, *later] if architecture.within(target) else [*later]
@@ -266,11 +290,11 @@ def run_tails(
             )
         )
         for place, module in enumerate(aimed):
-            handles.append(module.register_forward_hook(_first_output(aims, place, len(rows))))
+            handles.append(module.register_forward_hook(_output_at(aims, place, len(rows), start)))
         for index in key_layers:
             handles.append(
                 architecture.module(model, index).register_forward_pre_hook(
-                    _first(keys, index, len(rows))
+                    _input_at(keys, index, len(rows), start)
                 )
             )
         mask = torch.cat([seen, tail.mask], dim=1)
@@ -284,8 +308,9 @@ def run_tails(
         hidden[0],
         torch.stack([aims[place] for place in range(len(aimed))], dim=1),
         keys,
-        Within(calls[layer], aimed) if layer in calls else None,
+        Within(calls[layer], aimed, start) if layer in calls else None,
         tuple(calls[index] for index in later),
+        start,
     )
     _verify(model, architecture, tails, final)
     return tails
@@ -304,7 +329,7 @@ def _verify(model: Any, architecture: Architecture, tails: Tails, final: Tensor)
     with torch.no_grad():
         one = tails.pick(torch.zeros(1, dtype=torch.long, device=final.device))
         found = architecture.norm(model)(one.replay(torch.zeros_like(one.aimed)))[0, 0]
-    require_replayed(architecture, found, final[0, 0])
+    require_replayed(architecture, found, final[0, tails.start])
 
 
 def require_replayed(architecture: Architecture, found: Tensor, expected: Tensor) -> None:
@@ -333,18 +358,18 @@ def _catch(caught: dict[int, Any], index: int) -> Callable[..., None]:
     return hook
 
 
-def _first(keys: dict[int, Tensor], index: int, rows: int) -> Callable[..., None]:
+def _input_at(keys: dict[int, Tensor], index: int, rows: int, column: int) -> Callable[..., None]:
     def hook(_module: Any, args: tuple[Any, ...]) -> None:
         # OPT hands its MLP all tokens in one dimension.
-        keys[index] = args[0].view(rows, -1, args[0].shape[-1])[:, 0].detach().clone()
+        keys[index] = args[0].view(rows, -1, args[0].shape[-1])[:, column].detach().clone()
 
     return hook
 
 
-def _first_output(found: dict[int, Tensor], place: int, rows: int) -> Callable[..., None]:
+def _output_at(found: dict[int, Tensor], place: int, rows: int, column: int) -> Callable[..., None]:
     def hook(_module: Any, _args: Any, output: Any) -> None:
         first = first_tensor(output)
-        found[place] = first.view(rows, -1, first.shape[-1])[:, 0].detach().clone()
+        found[place] = first.view(rows, -1, first.shape[-1])[:, column].detach().clone()
 
     return hook
 

@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 
 from editvc.core.recipe import Recipe
-from editvc.editing.architectures import architecture_of
+from editvc.editing.architectures import architecture_in
 from editvc.editing.delta import Factored
+from editvc.editing.devices import device_of
 from editvc.editing.diagnostics import leverage
 from editvc.editing.guards import Guard
 from editvc.editing.replay import Enough, first_tensor, padded_right, undisturbed
@@ -64,7 +65,7 @@ def spread_alone(
     """
     layers, contexts, solver = recipe.layers, len(rows[0]), solver_of(recipe)
     flat = [row for edit in rows for row in edit]
-    gain = architecture_of(model.config.model_type).gain(model.config)
+    gain = architecture_in(model).gain(model.config)
     acting: dict[int, Callable[..., Tensor]] = {}
     keys: dict[int, Tensor] = {}
     residuals: dict[int, Tensor] = {}
@@ -135,8 +136,8 @@ def subject_states(
     :meth:`editvc.editing.architectures.Architecture.aimed` says. In float32 at least. Runs no
     further than that block and no further right than the subject.
     """
-    architecture = architecture_of(model.config.model_type)
-    device = next(model.parameters()).device
+    architecture = architecture_in(model)
+    device = device_of(model)
     ids, mask = padded_right([row.ids[: row.subject + 1] for row in rows], device)
     ends = torch.tensor([row.subject for row in rows], device=device)
     index = torch.arange(len(rows), device=device)

@@ -21,7 +21,7 @@ from safetensors.torch import load, load_file, save, save_file
 from torch import Tensor
 
 from editvc.core.ids import canonical_json, digest_of
-from editvc.editing.architectures import architecture_of
+from editvc.editing.architectures import architecture_in
 from editvc.editing.corpus import CorpusError, pieces
 from editvc.editing.passes import add_products, batches, keys_at
 from editvc.errors import DamageError, EditvcError
@@ -222,7 +222,7 @@ def text_digest(paths: Sequence[Path]) -> str:
 
 
 def _inner(model: Any, layer: int) -> int:
-    architecture = architecture_of(model.config.model_type)
+    architecture = architecture_in(model)
     shape = architecture.module(model, layer).weight.shape
     return int(shape[0] if architecture.transposed else shape[1])
 

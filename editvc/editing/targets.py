@@ -36,7 +36,7 @@ import torch
 from torch import Tensor
 
 from editvc.core.recipe import Recipe
-from editvc.editing.architectures import Architecture, architecture_of
+from editvc.editing.architectures import Architecture, architecture_in
 from editvc.editing.prefixes import Row
 from editvc.editing.replay import Tails, logits_of, only_at, run_tails, undisturbed
 from editvc.editing.tracing import Request, Traced, subject_tokens, trace
@@ -107,7 +107,7 @@ def find_targets(
     :class:`editvc.editing.architectures.LayersError` and
     :class:`editvc.editing.replay.ReplayError`.
     """
-    architecture = architecture_of(model.config.model_type)
+    architecture = architecture_in(model)
     architecture.require_editable(recipe.layers)
     edits = trace_edits(tokenizer, requests, recipe)
     order = sorted(range(len(edits)), key=lambda i: (edits[i].tail, edits[i].prefix, i))
@@ -322,7 +322,8 @@ class _Batch:
         wanted = self.wanted
         last = self.architecture.depth(self.model) - 1
         mlp = self.architecture.mlp(self.model, last) if self.recipe.layers[-1] < last else None
-        sparing = nullcontext() if mlp is None else only_at(mlp, wanted.row, wanted.column)
+        columns = wanted.column + self.tails.start
+        sparing = nullcontext() if mlp is None else only_at(mlp, wanted.row, columns)
         with sparing:
             out = self.tails.replay(mine.repeat_interleave(self.contexts, dim=0))
         logits = self._head(out[wanted.row, wanted.column])

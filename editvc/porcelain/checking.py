@@ -105,7 +105,8 @@ class HealthReport:
 def check_health(repo: Repo, revision: str) -> HealthReport:
     """Judge the weights of a revision by the thresholds of config.toml.
 
-    A layer that no statistics cover, as where a patch is, cannot be judged: that is a warning.
+    A layer that no statistics cover, as where a patch is, cannot be judged, nor a weight that is no
+    down projection: that is a warning.
     """
     plumbing, maker = repo.repository, repo.materialiser
     tree = tree_at(repo, revision)
@@ -113,7 +114,8 @@ def check_health(repo: Repo, revision: str) -> HealthReport:
     entries = [entry for group in groups for entry in group.entries]
     recipes = [group.recipe for group in groups]
     layers, worst, others = [], [], dict(delta.weights)
-    blind = _blind([layer for layer in delta.layers if not maker.covers(layer, recipes)])
+    bare = [layer for layer in delta.layers if not maker.covers(layer, recipes)]
+    blind = _blind(bare, len(delta.weights))
     for layer, factored in sorted(delta.layers.items()):
         if not maker.covers(layer, recipes):
             others[maker.architecture.weight_name(layer)] = factored
@@ -142,13 +144,16 @@ def check_health(repo: Repo, revision: str) -> HealthReport:
     )
 
 
-def _blind(layers: Sequence[int]) -> tuple[str, ...]:
-    if not layers:
-        return ()
-    return (
-        f"layers {list(layers)} are changed and not judged: no statistics cover them "
-        "(`editvc stats compute` takes them for the layers of config.toml)",
-    )
+def _blind(layers: Sequence[int], weights: int) -> tuple[str, ...]:
+    reasons = []
+    if layers:
+        reasons.append(
+            f"layers {list(layers)} are changed and not judged: no statistics cover them "
+            "(`editvc stats compute` takes them for the layers of config.toml)"
+        )
+    if weights:
+        reasons.append(f"not judged, being no down projections: {weights} changed weights")
+    return tuple(reasons)
 
 
 def _named(repo: Repo, worst: Sequence[tuple[int, float, Entry]]) -> tuple[Attenuated, ...]:

@@ -109,7 +109,8 @@ def _export_delta(repo: Repo, target: Path, tree: Tree, replace: bool, documents
     """Without torch where a commit left the file of this tree in the cache."""
     data = delta_file(repo, tree)
     digest = object_id(data)
-    architecture = architecture_of(repo.repository.read_base().model_type)
+    base_model = repo.repository.read_base()
+    architecture = architecture_of(base_model.model_type, base_model.architecture)
 
     def touched(ranks: Iterable[str]) -> tuple[str, ...]:
         return tuple(

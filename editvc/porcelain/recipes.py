@@ -46,7 +46,13 @@ def choose(
             record, aside = {"method": read.method} | dict(read.numbers), read.aside
     name = method or str(record.get("method", repo.recipe().method))
     given = {key: value for key, value in (*record.items(), *said.items()) if key != "kind"}
-    begun = _begun(repo, method_of(name), given)
+    row = method_of(name)
+    if row.element != "located" and name not in CLASSES:
+        raise RecipeError(
+            f"{name} makes nothing of facts: it is {row.summary}",
+            hint="See `editvc import --help`.",
+        )
+    begun = _begun(repo, row, given)
     return Chosen(_recipe(name, begun | given | {"method": name}), aside)
 
 

@@ -77,18 +77,21 @@ class Repo:
         layers: Sequence[int] | None = None,
         texts: Sequence[Path] = (),
         entities: Path | None = None,
+        architecture: Path | None = None,
         progress: Progress | None = None,
         remark: Callable[[str], None] | None = None,
     ) -> Repo:
         """Make a repository in ``path`` over a model folder, a Hub id, or ``pocket``.
 
-        ``remark`` hears what a user should know of the choices made, such as the statistics.
+        ``architecture`` is a file with the confirmed block of a family that the architecture table
+        lacks (:func:`editvc.porcelain.architecture.look_at` finds one). ``remark`` hears what a
+        user should know of the choices made, such as the statistics.
         """
         from editvc.porcelain.starting import init
 
         init(
             Path(path), model, revision=revision, layers=layers, texts=texts, entities=entities,
-            progress=progress, remark=remark or (lambda text: None),
+            architecture=architecture, progress=progress, remark=remark or (lambda text: None),
         )  # fmt: skip
         return cls(path, progress=progress)
 
@@ -288,7 +291,7 @@ class Repo:
         from editvc.editing.loading import apply_delta, load
 
         maker, tree = self.materialiser, reading.tree_at(self, revision)
-        model, _ = load(maker.folder)
+        model, _ = load(maker.folder, block=maker.base.architecture)
         apply_delta(model, maker.architecture, maker.delta(tree), maker.dtype)
         attach(model, maker.codebooks(tree))
         return model
@@ -484,7 +487,7 @@ class Repo:
     def _loaded(self) -> tuple[Any, Any]:
         from editvc.editing.loading import load
 
-        return load(self.materialiser.folder)
+        return load(self.materialiser.folder, block=self.materialiser.base.architecture)
 
     def base_model(self) -> tuple[Any, Any]:
         """The base model and tokenizer of this process, loaded once; unedited between calls."""

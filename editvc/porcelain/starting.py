@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from editvc.core.base import BaseModel
 from editvc.core.methods import method_of
-from editvc.core.recipe import Recipe, RecipeError, default_layers
-from editvc.editing.architectures import Architecture, architecture_of
+from editvc.core.recipe import Recipe, RecipeError
+from editvc.editing.architectures import (
+    Architecture,
+    Block,
+    BlockError,
+    architecture_of,
+    read_block,
+)
+from editvc.editing.arrival import check_block
 from editvc.editing.contexts import sample_contexts
-from editvc.editing.loading import POCKET, describe, load, resolve
+from editvc.editing.loading import POCKET, describe, load, read_config, resolve
 from editvc.porcelain.statistics import Taken, shipped_settings, shipped_with, sources_of, take
 from editvc.vcs.repo import FOLDER, Repository, RepositoryExists
 
@@ -33,6 +40,7 @@ def init(
     layers: Sequence[int] | None,
     texts: Sequence[Path],
     entities: Path | None,
+    architecture: Path | None,
     progress: Progress | None,
     remark: Callable[[str], None],
 ) -> None:
@@ -42,14 +50,17 @@ def init(
     folder = resolve(model, revision)
     named = model != POCKET and Path(model).expanduser().is_dir()
     source = str(folder.resolve()) if named else model
-    base = describe(folder, source, revision)
+    block = _confirmed(architecture, folder, model)
+    base = describe(folder, source, revision, block)
     settings = shipped_settings(folder)
-    architecture = architecture_of(base.model_type)
-    defaults = _defaults(base, architecture)
+    family = architecture_of(base.model_type, block)
+    defaults = _defaults(base, family)
     default = settings.get("layers") or defaults["layers"]
     chosen = _checked(layers, base) if layers is not None else default
-    architecture.require_editable(chosen)
-    loaded, tokenizer = load(folder)
+    family.require_editable(chosen)
+    loaded, tokenizer = load(folder, block=block)
+    if block:
+        check_block(loaded, family)
     taken = _statistics(loaded, tokenizer, base, folder, chosen, texts, entities, progress, remark)
     contexts = sample_contexts(loaded, tokenizer, CONTEXT_SEED)
     recipe = Recipe.from_json(
@@ -67,13 +78,25 @@ def init(
         ).close()
 
 
+def _confirmed(file: Path | None, folder: Path, model: str) -> Block:
+    """The block that the user has confirmed for this model's family; empty without a file."""
+    if file is None:
+        return ()
+    given = read_block(file)
+    model_type = read_config(folder, model).get("model_type")
+    if given.model_type != model_type:
+        raise BlockError(
+            f"{file}: is for model type '{given.model_type}', and {model} is a '{model_type}'",
+            hint=f"`editvc arch {model}` shows the block that fits.",
+        )
+    return given.pairs
+
+
 def _defaults(base: BaseModel, architecture: Architecture) -> dict[str, Any]:
     """What a recipe begins with where neither the user nor the model's own files say otherwise."""
     numbers = method_of("memit").numbers_for(base.inner_size)
-    layers = default_layers(base.layers)
-    if architecture.normed:
-        return {**numbers, "layers": layers[-1:], "clamp_norm_factor": ROME_CLAMP}
-    return {**numbers, "layers": layers}
+    clamp = {"clamp_norm_factor": ROME_CLAMP} if architecture.normed else {}
+    return {**numbers, **clamp, "layers": architecture.default_layers(base.layers)}
 
 
 def _checked(layers: Sequence[int], base: BaseModel) -> tuple[int, ...]:

@@ -151,6 +151,9 @@ def _introduction(values: CardInput) -> str:
     revision = f" (revision `{values.base_revision}`)" if values.base_revision else ""
     count = len(values.ledger)
     facts = "1 fact" if count == 1 else f"{count} facts"
+    if values.patches:
+        more = len(values.patches)
+        facts += f" and {more} imported change{'' if more == 1 else 's'}"
     kind = {
         "hf": "a whole model",
         "lora": "a LoRA adapter (PEFT)",

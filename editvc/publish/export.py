@@ -14,6 +14,7 @@ from torch import Tensor
 
 from editvc.editing.architectures import Architecture
 from editvc.editing.checkpoint import (
+    EDITABLE,
     FOREIGN_WEIGHTS,
     Checkpoint,
     Shard,
@@ -39,8 +40,6 @@ OTHER_WEIGHTS = (*FOREIGN_WEIGHTS, "*.safetensors", "*.safetensors.index.json")
 ADAPTERS = ("adapter_config.json",)
 ABOUT_THE_BASE = ("readme*", "model_card*", "modelcard*", MANIFEST, LEDGER, LOCK)
 """Documents that would say wrong things about the edited model."""
-
-EDITABLE = {"F16", "BF16", "F32", "F64"}
 
 Change = Callable[[Tensor], Tensor]
 """From a weight as it lies in the file to the new weight: same shape, any floating dtype."""
@@ -101,7 +100,11 @@ def changes_of(architecture: Architecture, delta: Delta) -> dict[str, Change]:
         for layer, part in delta.layers.items()
         if part.rank > 0
     }
-    others = {name: change(part, False) for name, part in delta.weights.items() if part.rank > 0}
+    others = {
+        architecture.stored_name(name): change(part, False)
+        for name, part in delta.weights.items()
+        if part.rank > 0
+    }
     return changes | others
 
 

@@ -71,10 +71,9 @@ def test_help_and_version_in_a_bare_environment(work: Path) -> None:
     shown = script("--help", cwd=work, env=bare)
     assert shown.code == 0 and shown.err == ""
     commands = [
-        *("init", "lint", "convert", "commit", "methods", "import", "ask", "log", "show"),
-        *("status", "diff", "revert", "squash", "compact", "health", "trace", "tune", "export"),
-        *("publish", "branch", "switch", "stats", "train", "fsck"),
-        "config",
+        *("init", "arch", "lint", "convert", "commit", "methods", "train", "import", "ask", "log"),
+        *("show", "status", "diff", "revert", "squash", "compact", "health", "trace", "tune"),
+        *("export", "publish", "branch", "switch", "stats", "fsck", "config"),
     ]
     listed = [line.split()[0] for line in shown.out.split("Commands:\n")[1].splitlines()]
     assert listed == commands

@@ -132,3 +132,8 @@ def test_a_quoted_subject_is_found(fact):
     if '"' not in fact.question:
         quoted = fact.prompt.replace("{}", f'"{fact.subject}"')
         assert fact.subject in candidates(quoted)
+
+
+def test_one_question_alone_is_a_record_whatever_list_it_holds():
+    (found,) = read(APPLE | {"paraphrases": ["Apple is led by"]}, subject=only_candidate)
+    assert found.fact.paraphrases == ("Apple is led by",)

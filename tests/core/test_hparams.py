@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from editvc.core.hparams import AS_PUBLISHED, read_hparams
+from editvc.core.patch_recipes import KnowledgeNeurons, recipe_from_json
 from editvc.core.recipe import RecipeError
 
 MODULES = {
@@ -78,6 +79,18 @@ def test_fine_tuning_with_a_bound_is_ft_c() -> None:
     file = {"alg_name": "FT", "layers": [21], "num_steps": 25, "lr": 5e-4}
     assert read_hparams(file | {"norm_constraint": False}).method == "ft"
     assert read_hparams(file | {"norm_constraint": 5e-4}).method == "ft-c"
+
+
+def test_keys_that_a_method_never_reads_are_set_aside() -> None:
+    read = read_hparams({"alg_name": "FT", "layers": [0], "kl_factor": 0, "norm_constraint": 5e-4})
+    assert (read.method, read.aside) == ("ft-c", ("alg_name", "kl_factor"))
+    file = {"alg_name": "KN", "lr_scale": 1.0, "n_toks": 10, "refine": False, "batch_size": 20,
+            "steps": 20, "adaptive_threshold": 0.2, "p": 0.4}  # fmt: skip
+    read = read_hparams(file)
+    assert read.numbers == {"steps": 20, "adaptive_threshold": 0.2, "p": 0.4}
+    recipe = recipe_from_json({**read.numbers, "method": read.method, "layers": [0, 1]})
+    assert recipe == KnowledgeNeurons(layers=(0, 1))
+    assert "kl_factor" in read_hparams(ROME).numbers
 
 
 def test_a_file_can_be_taken_for_another_method() -> None:

@@ -41,6 +41,8 @@ BASE = BaseModel(
     tokenizer="4" * 64,
 )
 
+BLOCK = (("down_proj", "mlp.fc1"), ("layers", "model.layers"), ("transposed", False))
+
 positive = st.floats(1e-6, 1e6)
 recipes = st.builds(
     Recipe,
@@ -126,6 +128,14 @@ def test_a_base_is_what_its_weights_are_and_not_where_they_came_from():
     assert replace(BASE, weights=(("a.weight", "1" * 64), ("b.weight", "9" * 64))).id != BASE.id
 
 
-def test_a_base_survives_its_json():
-    record = json.loads(canonical_json(BASE.to_json()))
-    assert BaseModel.from_json(record, source="pocket", revision=None) == BASE
+@pytest.mark.parametrize("base", [BASE, replace(BASE, architecture=BLOCK)])
+def test_a_base_survives_its_json(base):
+    record = json.loads(canonical_json(base.to_json()))
+    assert BaseModel.from_json(record, source="pocket", revision=None) == base
+
+
+def test_a_confirmed_block_is_part_of_the_identity_and_no_block_leaves_it_as_it_was():
+    assert "architecture" not in BASE.to_json()
+    other = (("down_proj", "mlp.fc2"), *BLOCK[1:])
+    ids = {replace(BASE, architecture=block).id for block in ((), BLOCK, other)}
+    assert len(ids) == 3

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from test_store_faults import StopBefore, Stopped
 from tiny_repos import FACTS, FRESH, Prepared, close, opened, same_bits
 from vcs_values import quick_folder
@@ -94,6 +98,18 @@ def readable(repo: Repo, commits: list[ObjectId]) -> None:
         assert repo.live(one), "its tree, its set and its facts are there"
 
 
+def import_adapter(repo: Repo) -> object:
+    path = "base_model.model.transformer.h.1.attn.c_attn.lora_"
+    factors = {f"{path}A.weight": torch.ones(1, 32), f"{path}B.weight": torch.ones(96, 1)}
+    with TemporaryDirectory() as place:
+        folder = Path(place) / "adapter"
+        folder.mkdir()
+        save_file(factors, folder / "adapter_model.safetensors")
+        config = {"peft_type": "LORA", "r": 1, "lora_alpha": 1}
+        (folder / "adapter_config.json").write_text(json.dumps(config))
+        return repo.import_patch(folder)
+
+
 @pytest.mark.parametrize(
     "act",
     [
@@ -101,6 +117,7 @@ def readable(repo: Repo, commits: list[ObjectId]) -> None:
         pytest.param(lambda repo: repo.revert(FACTS[1].id), id="revert"),
         pytest.param(lambda repo: repo.squash("2..2"), id="squash"),  # and replays the third
         pytest.param(lambda repo: repo.compact(Restraint(rank=2)), id="compact"),
+        pytest.param(import_adapter, id="import"),
     ],
 )
 def test_stopped_anywhere(ready: Repo, work: Path, act: Act) -> None:

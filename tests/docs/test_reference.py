@@ -8,6 +8,7 @@ import json
 import pkgutil
 import re
 import sqlite3
+import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import click
 import pytest
 from blocks import blocks
+from click.testing import CliRunner
 
 import editvc
 from editvc.cli.main import editvc as command_line
@@ -93,6 +95,22 @@ def test_the_errors_page_names_no_error_that_is_not_there() -> None:
     ends = "Error|Damaged|Missing|Exists|Conflict|Refused"
     named = set(re.findall(rf"`([A-Z]\w+(?:{ends}))`", page("errors.md")))
     assert named <= {cls.__name__ for cls in known_errors()} | {"EditvcError"}
+
+
+def test_every_family_of_the_table_is_on_the_architectures_page() -> None:
+    rows = {row[0].strip("`"): row[2] for row in table_rows(page("architectures.md"))}
+    table = tomllib.loads((DOCS.parent / "editvc/editing/architectures.toml").read_text("utf-8"))
+    assert rows.keys() - {"model_type", "---"} == table.keys()
+    for model_type, block in table.items():
+        edited = "one layer" if block.get("normed") else "several layers"
+        shown = rows[model_type]
+        assert shown.startswith("refused: ") if "refused" in block else shown == edited
+
+
+def test_the_architectures_page_shows_what_arch_prints() -> None:
+    shown = next(block for block in blocks(page("architectures.md")) if block.language == "console")
+    printed = CliRunner().invoke(command_line, ["arch", "pocket"])
+    assert list(shown.body) == ["$ editvc arch pocket", *printed.stdout.splitlines()]
 
 
 def test_every_threshold_is_explained_with_its_default() -> None:

@@ -168,6 +168,22 @@ def test_delta_adds_layer_by_layer() -> None:
     assert total.compress(rank=1).rank == 1
 
 
+@pytest.mark.parametrize(("count", "rank"), [(0, None), (1, 2), (3, 6), (5, 8), (40, 8)])
+def test_a_long_sum_has_no_more_rank_than_its_matrix(count: int, rank: int | None) -> None:
+    deltas = [Delta({1: factored(8, 9, 2, seed=seed)}) for seed in range(count)]
+    deltas += [Delta({4: factored(3, 5, 1)}, {"q": factored(4, 4, 1)})] * 2
+    total = Delta.sum(deltas)
+    assert [part.rank for part in total.layers.values()] == ([2] if rank is None else [rank, 2])
+    step_by_step = sum(deltas, start=Delta())
+    for part, expected in zip(total.parts, step_by_step.parts, strict=True):
+        close(part.dense(), expected.dense())
+
+
+def test_a_sum_of_shapes_that_do_not_fit() -> None:
+    with pytest.raises(DeltaError, match="cannot add"):
+        Delta.sum([Delta({1: factored(2, 3, 1)}), Delta({1: factored(3, 2, 1)})])
+
+
 def test_other_weights_go_through_the_same_algebra() -> None:
     """Weight by weight, against the dense matrices."""
     a = Delta({1: factored(3, 5, 1)}, {"q": factored(4, 4, 2, seed=1)})

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import pytest
 import torch
 from conftest import TEXT, recipe
+from peft import LoraConfig, get_peft_model
 from test_architectures import POST_NORM, tiny
 from transformers import AutoModelForCausalLM
 
+from editvc.editing.adapter import read_adapter
 from editvc.editing.architectures import architecture_of, known_model_types
-from editvc.editing.delta import Delta
+from editvc.editing.delta import Delta, Factored
+from editvc.editing.difference import difference
 from editvc.editing.guards import Whitening
-from editvc.editing.loading import apply_delta
+from editvc.editing.loading import apply_delta, edited
 from editvc.editing.locate import locate, locate_together
 from editvc.editing.passes import keys_at
 from editvc.editing.replay import first_tensor
@@ -28,13 +32,20 @@ REQUEST = Request("London", "The river that runs through {}", "is")
 """The subject ends the question and the target is one token: a random model can be told that."""
 
 SQUARE = {"falcon": "ffn_hidden_size", "gpt2": "n_inner", "gptj": "n_inner", "opt": "ffn_dim"}
-FOUR_TIMES = {"bloom"}
+FOUR_TIMES = {"bloom", "openai-gpt"}
 """Families whose inner size is four times the hidden one, whatever the config says."""
+
+BIASED = {"gptj", "phi"}
+"""Families whose head has a bias."""
 
 
 def build(model_type, tokenizer):
     square = {} if model_type in FOUR_TIMES else {SQUARE.get(model_type, "intermediate_size"): 32}
     model = tiny(model_type, len(tokenizer), **square)
+    if model_type == "openai-gpt":  # its blocks, and so the last one, end in a norm
+        model.transformer.h[2].ln_2.weight += 5
+        model.transformer.h[1].mlp.c_proj.weight *= 4  # the clamp is relative to what it gives
+        return model
     architecture_of(model_type).norm(model).weight += 5  # logits as far apart as a trained model's
     if model_type in POST_NORM:
         model.model.layers[1].post_feedforward_layernorm.weight += 4  # one MLP that can be heard
@@ -152,3 +163,64 @@ def test_one_edited_layer_gives_just_the_target(model_type, tokenizer):
     model(input_ids=torch.tensor([tokenizer(REQUEST.question)["input_ids"]]))
     assert torch.allclose(outputs[-1][0, -1], target.z, atol=1e-3)
     assert target.delta.norm() > 1
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("model_type", known_model_types())
+def test_a_head_stays_tied_or_its_own_and_keeps_its_bias(model_type, tied, tokenizer, tmp_path):
+    model = tiny(model_type, len(tokenizer), tie_word_embeddings=tied)
+    model.save_pretrained(tmp_path / "base")
+    architecture = architecture_of(model_type)
+    delta = random_delta(architecture, model)
+    export_hf(tmp_path / "base", tmp_path / "out", changes_of(architecture, delta))
+    apply_delta(model, architecture, delta)
+
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
+    head, embedding = again.get_output_embeddings(), again.get_input_embeddings()
+    assert (head.weight is embedding.weight) == tied
+    assert (head.bias is not None) == (model_type in BIASED)
+    assert head.bias is None or torch.equal(head.bias, model.get_output_embeddings().bias)
+    ids = torch.arange(7)[None]
+    assert torch.allclose(again(input_ids=ids).logits, model(input_ids=ids).logits, atol=1e-6)
+
+
+def random_delta(architecture, model):
+    """Of rank two, in the last block."""
+    weight = architecture.module(model, 2).weight
+    u, v = reversed(weight.shape) if architecture.transposed else weight.shape
+    generator = torch.Generator().manual_seed(4)
+
+    def factor(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    return Delta({2: Factored(factor(u, 2), factor(2, v))})
+
+
+@pytest.mark.parametrize("model_type", known_model_types())
+def test_imports_of_every_family(model_type, bos_tokenizer, tmp_path):
+    """A whole difference is the other checkpoint; an adapter of all linear modules is PEFT's."""
+    architecture, model = architecture_of(model_type), build(model_type, bos_tokenizer)
+    model.save_pretrained(tmp_path / "base")
+    draw, ids = torch.Generator().manual_seed(2), torch.tensor([[5, 61, 7, 80]])
+    other = AutoModelForCausalLM.from_pretrained(tmp_path / "base").eval().requires_grad_(False)
+    for parameter in other.parameters():
+        parameter += 0.01 * torch.randn(parameter.shape, generator=draw)
+    other.save_pretrained(tmp_path / "other")
+    made = difference(tmp_path / "other", tmp_path / "base", architecture, energy=1.0)
+    with torch.no_grad(), edited(model, architecture, made.delta):
+        torch.testing.assert_close(model(ids).logits, other(ids).logits, rtol=1e-4, atol=1e-3)
+    export_hf(tmp_path / "base", tmp_path / "hf", changes_of(architecture, made.delta))
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "hf").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again(ids).logits, other(ids).logits, rtol=1e-4, atol=1e-3)
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(2)
+        base = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+        config = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
+        peft = get_peft_model(base, config).eval()
+        peft.save_pretrained(tmp_path / "adapter")
+    taken = read_adapter(tmp_path / "adapter", tmp_path / "base", architecture)
+    assert len(taken.delta.layers) == architecture.depth(model)
+    with torch.no_grad(), edited(model, architecture, taken.delta):
+        torch.testing.assert_close(model(ids).logits, peft(ids).logits, rtol=1e-4, atol=1e-3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from test_architectures import tiny
 
 from editvc.core.patch_recipes import KnowledgeNeurons, recipe_from_json
 from editvc.core.recipe import RecipeError
-from editvc.editing.architectures import architecture_of
+from editvc.editing.architectures import architecture_of, carry
 from editvc.editing.loading import apply_delta
 from editvc.editing.neurons import NoNeurons, attributions, knowledge_neurons
 from editvc.editing.patch import Patch
@@ -194,3 +195,15 @@ def test_recipe_holds_its_ranges():
         kn(contexts=("no place",))
     with pytest.raises(RecipeError, match="steps"):
         kn(steps=0)
+
+
+def test_whole_rows_give_the_same_attributions(gpt2, tokenizer):
+    """As for a model that keeps no cache of the tokens before the last."""
+    ids, _ = prompt_of(tokenizer, REQUESTS[0])
+    model, bare = deepcopy(gpt2).double(), deepcopy(gpt2).double()
+    carry(bare, replace(architecture_of("gpt2"), cached=False))
+    scores, keys, answer = attributions(model, ids, LAYERS, 5)
+    found = attributions(bare, ids, LAYERS, 5)
+    assert torch.allclose(found[0], scores, atol=1e-10)
+    assert torch.allclose(found[1], keys, atol=1e-10)
+    assert found[2] == answer

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import REQUESTS, recipe, tiny_gpt2, tiny_llama
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from plain_memit import compute_z
 
 from editvc.editing import targets as targets_module
-from editvc.editing.architectures import architecture_of
+from editvc.editing.architectures import architecture_of, carry
 from editvc.editing.replay import ReplayError
 from editvc.editing.targets import anchored, batches, edit_bytes, find_targets, trace_edits
 from editvc.editing.tracing import Request
@@ -239,6 +242,20 @@ def test_the_last_mlp_runs_only_where_it_is_read(gpt2, tokenizer):
     predicted = sum(len(row.ids) - row.target for row in edit.rows)
     assert predicted < edit.tail * len(edit.rows)
     assert seen[-2:] == [predicted, predicted]
+
+
+@pytest.mark.parametrize("method", ["memit", "pmet"])
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_whole_rows_give_what_prefixes_in_a_cache_give(family, method, tokenizer):
+    """As for a model that keeps no cache: other padding, and a subject in the midst of a row."""
+    model, used = build(family, tokenizer).double(), recipe(method=method, **LIVELY)
+    cached = find_targets(model, tokenizer, REQUESTS, used)
+    bare = deepcopy(model)
+    carry(bare, replace(architecture_of(family), cached=False))
+    for one, other in zip(cached, find_targets(bare, tokenizer, REQUESTS, used), strict=True):
+        assert relative(other.z, one.z) < 1e-10
+        assert all(relative(other.keys[layer], one.keys[layer]) < 1e-10 for layer in one.keys)
+        assert other.figures == pytest.approx(one.figures, rel=1e-6)
 
 
 @given(seed=st.integers(0, 2**16), share=st.floats(0, 1))

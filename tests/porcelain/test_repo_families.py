@@ -58,3 +58,26 @@ def test_two_layers_are_refused_before_any_work(base: Path, tmp_path: Path) -> N
         begin(base, tmp_path / "work", layers=[1, 2])
     assert caught.value.hint == "Name one: --layers 2"
     assert not (tmp_path / "work").exists()
+
+
+def test_a_model_without_a_cache_and_a_final_norm_goes_all_the_way(tmp_path: Path) -> None:
+    """openai-gpt: locating runs whole rows, and no module stands before the head."""
+    tokenizer = byte_bpe()
+    sizes = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 128, "initializer_range": 0.2}
+    model = seeded(AutoConfig.for_model("openai-gpt", vocab_size=len(tokenizer), **sizes))
+    model.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    (tmp_path / "text.txt").write_text("\n\n".join(TEXT), encoding="utf-8")
+    (tmp_path / "names.txt").write_text("\n".join(NAMES), encoding="utf-8")
+    repo = begin(tmp_path / "base", tmp_path / "work")
+    repo.repository.set_config("recipe.v_num_grad_steps", "4")
+    repo.commit(FACTS)
+    repo.squash("base..HEAD")
+    repo.export(tmp_path / "out")
+    repo.export(tmp_path / "lora", format="lora")
+    ids = torch.arange(9)[None]
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
+    expected = repo.load_model()(input_ids=ids).logits
+    assert torch.allclose(again(input_ids=ids).logits, expected, atol=1e-6)
+    assert not torch.allclose(expected, repo.load_model("base")(input_ids=ids).logits, atol=1e-3)
+    close(repo)

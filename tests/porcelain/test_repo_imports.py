@@ -15,6 +15,7 @@ from vcs_values import quick_folder
 
 from editvc import Repo
 from editvc.core.history import Restraint
+from editvc.core.recipe import RecipeError
 from editvc.editing.imported import ImportRefused
 from editvc.porcelain.recording import NothingToDo
 from editvc.publish.lora import AdapterError
@@ -255,6 +256,7 @@ def test_health_lists_what_it_cannot_judge(repo: Repo, adapters: dict[str, Path]
     assert all(one.edits == 0 and one.drift > 0 for one in report.layers)
     others = dict(report.others)
     assert len(others) == 14
+    assert report.verdict != "ok" and any("12 changed weights" in one for one in report.reasons)
     assert others["transformer.h.0.mlp.c_proj.weight"] == pytest.approx(
         repo.materialize().layers[0].frobenius()
     )
@@ -270,6 +272,12 @@ def test_fsck_follows_patches(repo: Repo, adapters: dict[str, Path]) -> None:
     path = next((repo.repository.folder / "objects").rglob(done.patch.id[2:]))
     path.unlink()
     assert any(done.patch.id in problem.what for problem in repo.fsck().errors)
+
+
+def test_no_fact_is_committed_with_it(repo: Repo) -> None:
+    with pytest.raises(RecipeError, match="makes nothing of facts") as caught:
+        repo.choose("lora")
+    assert "import" in caught.value.hint
 
 
 def test_a_squash_leaves_imports_where_they_were(repo: Repo, adapters: dict[str, Path]) -> None:

@@ -89,6 +89,15 @@ def test_the_body_carries_facts_health_recipe_and_digests() -> None:
     assert "with 1 fact edited" in card
 
 
+def test_imported_changes_are_told() -> None:
+    patch = {"patch": "8" * 64, "kind": "lora", "source": "my_adapter", "digest": "9" * 64}
+    card = render_card(replace(CARD, patches=(patch,), ledger=()))
+    assert "and 1 imported change edited into its weights" in card
+    assert f"| lora | my\\_adapter | `{'9' * 64}` |" in card
+    assert "the weights are those of the base" not in card
+    assert "Imported" not in render_card(CARD)
+
+
 def test_every_recipe_of_the_edits_is_shown() -> None:
     recipes = (*CARD.recipes, {"layers": [3], "contexts": ["```"]})
     card = render_card(replace(CARD, recipes=recipes))

@@ -1,0 +1,242 @@
+"""Every method on families of different structure, and on models that keep no cache."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import REQUESTS, seeded
+from test_architectures import COMMON, ENDS, tiny
+from transformers import AutoConfig
+
+from editvc.core.ids import ObjectId
+from editvc.core.methods import method_of
+from editvc.core.patch_recipes import FineTuning, Grace, KnowledgeNeurons, Mend
+from editvc.core.recipe import Recipe
+from editvc.editing.architectures import (
+    NoAttentionError,
+    architecture_in,
+    architecture_of,
+    carry,
+)
+from editvc.editing.codebook import Codebook, answering
+from editvc.editing.fine_tuning import fine_tune
+from editvc.editing.grace import find_entries
+from editvc.editing.guards import Projection, Unguarded, Whitening
+from editvc.editing.loading import edited
+from editvc.editing.locate import locate, locate_together
+from editvc.editing.mend import Editor
+from editvc.editing.mend import edit as mend
+from editvc.editing.neurons import attributions, knowledge_neurons
+from editvc.editing.passes import keys_at
+from editvc.editing.prefixes import Row
+from editvc.editing.replay import first_tensor, logits_of, run_tails
+from editvc.editing.solvers import Edits, solver_of
+from editvc.editing.structure import find_block
+from editvc.editing.targets import find_targets
+from editvc.editing.tracing import trace
+
+FAMILIES = ("gpt2", "gptj", "gemma2", "bloom", "granite", "openai-gpt", "olmo")
+"""Conv1D, attention beside the MLP, norms behind both, ALiBi and residuals inside of modules,
+a factor, no cache and no final norm, and a family that the table lacks."""
+
+LOCATED = ("rome", "pmet", "alphaedit", "ultraedit")
+LAYER = 1
+
+
+def build(family, tokenizer):
+    if family != "olmo":
+        return tiny(family, len(tokenizer))
+    config = AutoConfig.for_model("olmo", vocab_size=len(tokenizer), **(COMMON | ENDS))
+    model = seeded(config)
+    carry(model, find_block(config).architecture)
+    return model
+
+
+def used(name, **changes):
+    row = method_of(name)
+    values = {"layers": (LAYER,), "contexts": ("{}", "The old town. {}"), "method": name}
+    few = {"v_num_grad_steps": 5} if "v_num_grad_steps" in row.numbers else {}
+    numbers = row.numbers_for(48) | few
+    return Recipe(**(values | numbers | {"statistics": ObjectId("0" * 64)} | changes))
+
+
+def guards_for(model, tokenizer, recipe):
+    rows = [row.ids for each in trace(tokenizer, REQUESTS) for row in each]
+    keys = keys_at(model, rows, [range(len(row)) for row in rows], recipe.layers)
+    found = {}
+    for layer, seen in keys.items():
+        moment = seen.T.double() @ seen.double() / len(seen)
+        moment += 1e-3 * torch.eye(len(moment), dtype=torch.float64)
+        threshold = float(torch.linalg.eigvalsh(moment).median())
+        found[layer] = {
+            "nullspace": lambda m=moment, t=threshold: Projection.of(m, t, 10.0),
+            "normalised": Unguarded,
+        }.get(recipe.row.solver, lambda m=moment: Whitening.of(m))()
+    return found
+
+
+def relative(found, expected):
+    return float((found.double() - expected.double()).norm() / expected.double().norm())
+
+
+@pytest.mark.parametrize("name", LOCATED)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_keys_and_residuals_are_sound_and_the_model_is_left_alone(family, name, tokenizer):
+    model, recipe = build(family, tokenizer), used(name)
+    before = deepcopy(model.state_dict())
+    guards, requests = guards_for(model, tokenizer, recipe), REQUESTS[:3]
+    alone = locate(model, tokenizer, requests, recipe, guards)
+    together = locate_together(model, tokenizer, requests, alone, recipe, guards)
+    weight = architecture_in(model).module(model, LAYER).weight
+    u, v = reversed(weight.shape) if architecture_in(model).transposed else weight.shape
+    for one in [*alone, *together]:
+        key, residual = one.keys[LAYER], one.residuals[LAYER]
+        assert (key.shape, residual.shape) == ((v,), (u,))
+        assert key.isfinite().all() and residual.isfinite().all()
+        assert key.norm() > 0 and residual.norm() > 0
+    assert all(torch.equal(tensor, before[at]) for at, tensor in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rome_gives_just_what_its_target_lacks(family, tokenizer):
+    """Of the down projection's own output, whatever a block makes of that."""
+    model, recipe = build(family, tokenizer), used("rome")
+    guards = guards_for(model, tokenizer, recipe)
+    (located,) = locate(model, tokenizer, REQUESTS[:1], recipe, guards)
+    (target,) = find_targets(model, tokenizer, REQUESTS[:1], recipe)
+    key, residual = located.keys[LAYER].double(), located.residuals[LAYER].double()
+    edits = Edits(key[:, None], residual[:, None])
+    change = solver_of(recipe).system(edits, guards[LAYER]).solution
+    assert relative(change.dense() @ key, target.delta) < 1e-4
+
+
+def with_added(model, ids, column, vectors, modules):
+    """The model's logits (tokens, vocabulary) with a vector added to each module's output."""
+
+    def adding(vector):
+        def hook(_module, _args, output):
+            moved = first_tensor(output).clone()
+            moved.view(-1, moved.shape[-1])[column] += vector
+            return moved if isinstance(output, torch.Tensor) else (moved, *output[1:])
+
+        return hook
+
+    handles = [
+        module.register_forward_hook(adding(vector))
+        for module, vector in zip(modules, vectors, strict=True)
+    ]
+    logits = model(input_ids=torch.tensor([ids])).logits[0]
+    for handle in handles:
+        handle.remove()
+    return logits
+
+
+@pytest.mark.parametrize("moved", [0.0, 1.0])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_replay_of_pmet_is_the_whole_model(family, moved, tokenizer):
+    model = build(family, tokenizer)
+    architecture = architecture_in(model)
+    rows = [row for (row,) in trace(tokenizer, REQUESTS[:4])]
+    cut = [Row(row.ids, row.subject) for row in rows]
+    tails = run_tails(model, architecture, cut, LAYER, "pmet")
+    generator = torch.Generator().manual_seed(2)
+    deltas = moved * torch.randn(tails.aimed.shape, generator=generator)
+    assert deltas.shape[1] == 2
+    found = logits_of(model, architecture.norm(model)(tails.replay(deltas)))
+    modules = (architecture.module(model, LAYER), architecture.attention_module(model, LAYER))
+    plain = [model(input_ids=torch.tensor([row.ids])).logits[0] for row in rows]
+    for place, row in enumerate(rows):
+        expected = with_added(model, row.ids, row.subject, deltas[place], modules)
+        tail = expected[row.subject :]
+        assert relative(found[place, : len(tail)], tail) < 1e-4
+        assert torch.equal(expected, plain[place]) == (moved == 0.0)
+
+
+def test_pmet_needs_a_path_to_attention_and_says_so(tokenizer):
+    model = tiny("gpt2", len(tokenizer))
+    carry(model, replace(architecture_of("gpt2"), attention=None))
+    with pytest.raises(NoAttentionError, match="where attention's output is"):
+        find_targets(model, tokenizer, REQUESTS[:1], used("pmet"))
+    assert find_targets(model, tokenizer, REQUESTS[:1], used("rome"))
+
+
+def untrained(model, layers):
+    weight = architecture_in(model).module(model, layers[0]).weight
+    size = (len(layers), sum(weight.shape))
+    return Editor.untrained(layers, torch.zeros(size), torch.ones(size), rank=4, rate=0.01, seed=0)
+
+
+def patches_of(model, tokenizer):
+    layers = (0, 1, 2)
+    return {
+        "ft": fine_tune(model, tokenizer, REQUESTS[:2], FineTuning((LAYER,), num_steps=4)),
+        "kn": knowledge_neurons(model, tokenizer, REQUESTS[:2], KnowledgeNeurons(layers, steps=5)),
+        "mend": mend(model, tokenizer, REQUESTS[:2], Mend(layers), untrained(model, layers)),
+    }
+
+
+@pytest.mark.parametrize("family", ["openai-gpt", "olmo"])
+def test_patches_do_what_they_say_where_nothing_is_cached_or_known(family, tokenizer):
+    model = build(family, tokenizer).double()
+    for name, patches in patches_of(model, tokenizer).items():
+        for request, patch in zip(REQUESTS, patches, strict=False):
+            ((row,),) = trace(tokenizer, [request])
+            with edited(model, architecture_in(model), patch.delta):
+                logits = model(input_ids=torch.tensor([row.ids[:-1]])).logits[0, row.target - 1 :]
+            wanted = torch.tensor(row.ids[row.target :])
+            loss = float(torch.nn.functional.cross_entropy(logits, wanted))
+            said = (
+                patch.figures.get("loss_after")
+                or -torch.tensor(patch.figures["probability"], dtype=torch.float64).log()
+            )
+            assert loss == pytest.approx(float(said), rel=1e-4), name
+            assert patch.delta.norm() > 0, name
+
+
+@pytest.mark.parametrize("family", ["openai-gpt", "olmo"])
+def test_a_codebook_answers_where_nothing_is_cached_or_known(family, tokenizer):
+    model = build(family, tokenizer)
+    recipe = Grace((LAYER,), n_iter=60)
+    for request in REQUESTS[:2]:
+        (entry,) = find_entries(model, tokenizer, [request], recipe)
+        ((row,),) = trace(tokenizer, [request])
+        ids = torch.tensor([row.ids[:-1]])
+        book = Codebook.of({"a": entry}, eps=1e-3)
+        with answering(model, [book]):
+            logits = model(input_ids=ids).logits[0, row.target - 1 :]
+        loss = torch.nn.functional.cross_entropy(logits, torch.tensor(row.ids[row.target :]))
+        assert float(loss) == pytest.approx(entry.figures["loss"], rel=1e-2, abs=1e-3)
+        assert entry.figures["probability"] > entry.figures["base_probability"]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "opt"])
+def test_every_method_gives_without_a_cache_what_it_gives_with_one(family, tokenizer):
+    model = tiny(family, len(tokenizer)).double()
+    bare = deepcopy(model)
+    carry(bare, replace(architecture_of(family), cached=False))
+    for name in ("rome", "pmet"):
+        with_cache, without = (
+            find_targets(one, tokenizer, REQUESTS[:4], used(name)) for one in (model, bare)
+        )
+        for one, other in zip(with_cache, without, strict=True):
+            assert relative(other.z, one.z) < 1e-9, name
+    for request in REQUESTS[:2]:
+        ((row,),) = trace(tokenizer, [request])
+        ids = row.ids[: row.target]
+        scores, other = (attributions(one, ids, (0, 1, 2), 5)[0] for one in (model, bare))
+        assert relative(other, scores) < 1e-9
+    recipe = Grace((LAYER,), n_iter=5)
+    entries, others = (find_entries(one, tokenizer, REQUESTS[:4], recipe) for one in (model, bare))
+    for one, other in zip(entries, others, strict=True):
+        assert relative(other.value, one.value) < 1e-6
+        assert relative(other.key, one.key) < 1e-6
+    tuned, other = (
+        fine_tune(one, tokenizer, REQUESTS[:1], FineTuning((LAYER,), num_steps=3))[0]
+        for one in (model, bare)
+    )
+    assert relative(other.delta.layers[LAYER].dense(), tuned.delta.layers[LAYER].dense()) < 1e-6

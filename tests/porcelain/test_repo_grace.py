@@ -1,0 +1,173 @@
+"""Facts in codebooks, from commit to revert: beside the weights, and never exported as weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_repos import FACTS, OTHERS, same_bits, tree
+
+from editvc import Repo
+from editvc.core.patch_recipes import Grace
+from editvc.editing.loading import generate
+from editvc.porcelain.exporting import FORMATS, NotInWeights
+from editvc.porcelain.reading import tree_at
+from editvc.porcelain.recording import NothingToDo
+
+
+@pytest.fixture
+def recipe(repo: Repo) -> Grace:
+    found = repo.choose("grace", options=["layers=[2]", "eps=0.01", "edit_lr=0.3"]).recipe
+    assert isinstance(found, Grace)
+    return found
+
+
+def test_the_default_layer_is_three_quarters_up_and_the_numbers_are_those_of_the_row(
+    repo: Repo,
+) -> None:
+    found = repo.choose("grace").recipe
+    assert found == Grace(layers=(2,))
+
+
+def test_a_published_file_works_as_it_is(repo: Repo, tmp_path: Path) -> None:
+    file = tmp_path / "gpt2-xl.yaml"
+    file.write_text(
+        "alg_name: GRACE\nmodel_name: gpt2-xl\ndevice: 0\n"
+        "inner_params:\n- transformer.h[35].mlp.c_fc.weight\n"
+        "edit_lr: 1.0\nn_iter: 200\neps: 2.0\ndist_fn: euc\nval_init: cold\nval_train: sgd\n"
+        "val_reg: None\nreg: early_stop\nreplacement: replace_last\neps_expand: coverage\n"
+        "num_pert: 8\ndropout: 0.0\n"
+    )
+    chosen = repo.choose(file=file)
+    assert chosen.recipe == Grace(layers=(2,), edit_lr=1.0, n_iter=200, eps=2.0)
+    assert {"inner_params", "val_init", "num_pert"} <= set(chosen.aside)
+
+
+def test_committed_facts_are_said_and_a_revert_takes_them_out(repo: Repo, recipe: Grace) -> None:
+    questions = [fact.question for fact in FACTS]
+    before = [repo.ask(question, max_new_tokens=8) for question in questions]
+    repo.commit(FACTS[:4], recipe=recipe)
+    said = [repo.ask(question, max_new_tokens=8) for question in questions]
+    assert all(
+        text.strip().startswith(fact.target_new)
+        for text, fact in zip(said[:4], FACTS[:4], strict=True)
+    )
+    assert said[4:] == before[4:]
+    assert repo.ask(questions[0], at="base", max_new_tokens=8) == before[0]
+    repo.revert(FACTS[0].id)
+    assert [repo.ask(question, max_new_tokens=8) for question in questions] == [
+        before[0],
+        *said[1:],
+    ]
+    assert not repo.fsck().errors
+
+
+def test_no_weight_changes_and_the_loaded_model_answers(repo: Repo, recipe: Grace) -> None:
+    result = repo.commit(FACTS[:2], recipe=recipe)
+    assert result.commit.delta is None
+    assert dict(result.commit.health) == {
+        "capacity": 0, "codebook": 2, "delta_norm": 0, "drift": 0,
+    }  # fmt: skip
+    base, edited = repo.load_model("base"), repo.load_model()
+    for name, weight in base.state_dict().items():
+        assert torch.equal(weight, edited.state_dict()[name])
+    said = generate(edited, repo.load_tokenizer(), FACTS[0].question, 8)
+    assert said == repo.ask(FACTS[0].question, max_new_tokens=8)
+    assert said != generate(base, repo.load_tokenizer(), FACTS[0].question, 8)
+
+
+def test_a_tree_and_its_codebook_are_functions_of_the_set(repo: Repo, recipe: Grace) -> None:
+    for fact in FACTS[:3]:
+        repo.commit([fact], recipe=recipe)
+    before, (one,) = tree(repo), repo.materialiser.codebooks(tree_at(repo, "HEAD"))
+    repo.revert(FACTS[0].id)
+    repo.revert(FACTS[1].id)
+    repo.commit([FACTS[3], FACTS[1]], recipe=recipe)
+    repo.commit(FACTS[:1], recipe=recipe)
+    assert tree(repo) != before
+    repo.revert(FACTS[3].id)
+    assert tree(repo) == before
+    (other,) = repo.materialiser.codebooks(tree_at(repo, "HEAD"))
+    assert torch.equal(one.keys, other.keys) and torch.equal(one.values, other.values)
+
+
+def test_a_fact_can_be_superseded_in_its_slot(repo: Repo, recipe: Grace) -> None:
+    repo.commit(FACTS[:1], recipe=recipe)
+    repo.commit(OTHERS[:1], recipe=recipe, supersede=True)
+    said = repo.ask(OTHERS[0].question, max_new_tokens=8)
+    assert said.strip().startswith(OTHERS[0].target_new)
+
+
+def test_weights_and_codebooks_go_side_by_side(repo: Repo, recipe: Grace) -> None:
+    repo.commit(FACTS[:2])
+    alone = repo.materialize()
+    repo.commit(FACTS[2:4], recipe=recipe)
+    assert same_bits(repo.materialize(), alone)
+    changes = repo.changes("HEAD~1", "HEAD")
+    assert {fact.id for fact in changes.added} == {fact.id for fact in FACTS[2:4]}
+    assert max(repo.delta_norms("HEAD~1", "HEAD").values()) < 1e-12
+    report = repo.health()
+    assert (report.codebook.facts, report.codebook.lost) == (2, ())
+    assert report.codebook.keys >= 2
+    assert report.to_json()["codebook"]["facts"] == 2
+    assert all(one.edits == 2 for one in report.layers)
+
+
+def test_health_names_facts_that_a_split_lost(repo: Repo) -> None:
+    """Radii that reach everything: the second target takes half the way to all that is near."""
+    wide = repo.choose("grace", options=["layers=[2]", "eps=1000", "n_iter=1"]).recipe
+    repo.commit(FACTS, recipe=wide)
+    books = repo.materialiser.codebooks(tree_at(repo, "HEAD"))
+    entries = repo.materialiser.in_codebooks(tree_at(repo, "HEAD"))
+    expected = {
+        entry.fact
+        for entry in entries
+        if not books[0].answers(repo.materialiser.element(entry.located)[1])
+    }
+    assert {fact.id for fact in repo.health().codebook.lost} == expected
+
+
+def test_a_squash_leaves_codebook_facts_as_they_are(repo: Repo, recipe: Grace) -> None:
+    repo.commit(FACTS[:2])
+    repo.commit(FACTS[2:3], recipe=recipe)
+    entry = repo.repository.edits_of(tree_at(repo, "HEAD")).get(FACTS[2].slot)
+    result = repo.squash("1..2")
+    assert result.facts == 2
+    after = repo.repository.edits_of(tree_at(repo, "HEAD"))
+    assert after.get(FACTS[2].slot) == entry
+
+
+def test_a_squash_of_nothing_else_is_refused(repo: Repo, recipe: Grace) -> None:
+    repo.commit(FACTS[:1], recipe=recipe)
+    with pytest.raises(NothingToDo, match="no located edit"):
+        repo.squash("1..1")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_weights_cannot_hold_a_codebook(
+    repo: Repo, recipe: Grace, tmp_path: Path, format: str
+) -> None:
+    repo.commit(FACTS[:1])
+    repo.commit(FACTS[1:3], recipe=recipe)
+    with pytest.raises(NotInWeights, match="2 facts of HEAD are in one") as caught:
+        repo.export(tmp_path / "out", format=format)
+    assert caught.value.facts == 2
+    assert "load_model" in caught.value.hint and "revert" in caught.value.hint
+    assert not (tmp_path / "out").exists()
+    repo.export(tmp_path / "out", format=format, revision="HEAD~1")
+    repo.revert("HEAD")
+    repo.export(tmp_path / "again", format=format)
+
+
+def test_publishing_is_refused_before_anything_is_written(repo: Repo, recipe: Grace) -> None:
+    repo.commit(FACTS[:1], recipe=recipe)
+    with pytest.raises(NotInWeights, match="1 fact of HEAD is in one"):
+        repo.publish("ada/edited")
+
+
+def test_a_sequential_commit_makes_the_same_kind_of_element(repo: Repo, recipe: Grace) -> None:
+    repo.commit(FACTS[:1])
+    repo.commit(FACTS[2:3], recipe=recipe, sequential=True)
+    assert dict(repo.log()[0].health)["codebook"] == 1
+    assert repo.ask(FACTS[2].question, max_new_tokens=8).strip().startswith("Zürich")
