@@ -127,10 +127,7 @@ class Architecture:
 
     def toml(self) -> str:
         """The block as ``architectures.toml`` has it."""
-        lines = [
-            f"{name} = {str(value).lower() if isinstance(value, bool) else json.dumps(value)}"
-            for name, value in self._entries().items()
-        ]
+        lines = [f"{name} = {_toml(value)}" for name, value in self._entries().items()]
         bare = re.fullmatch(r"[\w-]+", self.model_type, re.ASCII)
         return "\n".join([f"[{self.model_type if bare else json.dumps(self.model_type)}]", *lines])
 
@@ -227,6 +224,14 @@ _KINDS: dict[str, tuple[type, str]] = {
     "Mapping[str, str]": (dict, "a table of names"),
 }
 """The type of a key of a block, and how to call it, by its annotation; all others are text."""
+
+
+def _toml(value: Any) -> str:
+    """A value of a block as TOML; JSON has its strings and its truth values."""
+    if isinstance(value, dict):
+        pairs = (f"{json.dumps(key)} = {json.dumps(name)}" for key, name in value.items())
+        return "{ " + ", ".join(pairs) + " }"
+    return json.dumps(value)
 
 
 def _default(item: Any) -> Any:

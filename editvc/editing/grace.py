@@ -123,7 +123,8 @@ class _Search:
     def _replayed(self, free: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """The layer's input (rows, columns, v) and own output, and the last block's output.
 
-        ``free`` (rows, columns, u) is added to what the layer gives in the tails' columns.
+        All in the tails' columns; ``free`` (rows, columns, u) is added to what the layer gives
+        there.
         """
         tails = self.tails
         assert tails.within is not None, "values are within a block"
@@ -132,8 +133,12 @@ class _Search:
 
         def hook(_module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
             # Some MLPs are handed all tokens in one dimension, and Falcon adds to what it gives.
-            seen.extend(one.detach().clone().view(*columns, -1) for one in (args[0], output))
-            return None if free is None else output + free.to(output.dtype).view(output.shape)
+            whole = (one.detach().clone().view(*columns, -1) for one in (args[0], output))
+            seen.extend(one[:, tails.start :] for one in whole)
+            if free is None:
+                return None
+            added = torch.nn.functional.pad(free.to(output.dtype), (0, 0, tails.start, 0))
+            return output + added.view(output.shape)
 
         module = self.architecture.module(self.model, self.layer)
         handle = module.register_forward_hook(hook)
@@ -144,7 +149,7 @@ class _Search:
         hidden = first_tensor(out)
         for later in tails.calls:
             hidden = later.run(hidden)
-        return seen[0], seen[1], hidden
+        return seen[0], seen[1], hidden[:, tails.start :]
 
     def _losses(self, free: Tensor) -> Tensor:
         """Negative log likelihood of the target of every live row, mean over its tokens."""

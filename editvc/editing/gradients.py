@@ -20,8 +20,8 @@ from editvc.core.recipe import Recipe
 from editvc.editing.architectures import architecture_in
 from editvc.editing.devices import device_of
 from editvc.editing.located import Located
-from editvc.editing.passes import batches
-from editvc.editing.replay import logits_of, padded_right, undisturbed
+from editvc.editing.passes import batches, final_states, target_losses
+from editvc.editing.replay import undisturbed
 from editvc.editing.targets import Progress
 from editvc.editing.tracing import Request, Traced, trace
 
@@ -51,7 +51,7 @@ def locate_by_gradient(
 def _batch(model: Any, rows: Sequence[Traced], recipe: Recipe) -> list[Located]:
     architecture = architecture_in(model)
     device = device_of(model)
-    ids, mask = padded_right([row.ids[:-1] for row in rows], device)
+    columns = max(len(row.ids) for row in rows) - 1
     ends = torch.tensor([row.target - 1 for row in rows], device=device)
     index = torch.arange(len(rows), device=device)
     keys: dict[int, Tensor] = {}
@@ -59,12 +59,14 @@ def _batch(model: Any, rows: Sequence[Traced], recipe: Recipe) -> list[Located]:
 
     def hook(layer: int) -> Callable[..., Tensor]:
         def catch(_module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor:
-            keys[layer] = args[0].detach().view(*ids.shape, -1)[index, ends]
+            keys[layer] = args[0].detach().view(len(rows), columns, -1)[index, ends]
             moved = torch.zeros(
                 len(rows), output.shape[-1], dtype=output.dtype, device=device, requires_grad=True
             )
             outputs[layer] = moved
-            added = output.view(*ids.shape, -1).index_put((index, ends), moved, accumulate=True)
+            added = output.view(len(rows), columns, -1).index_put(
+                (index, ends), moved, accumulate=True
+            )
             return added.view(output.shape)
 
         return catch
@@ -73,8 +75,8 @@ def _batch(model: Any, rows: Sequence[Traced], recipe: Recipe) -> list[Located]:
         for layer in recipe.layers:
             module = architecture.module(model, layer)
             handles.append(module.register_forward_hook(hook(layer)))
-        hidden = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)[0]
-        losses = torch.stack([_loss(model, hidden[i], row) for i, row in enumerate(rows)])
+        hidden, _ = final_states(model, [row.ids[:-1] for row in rows])
+        losses = target_losses(model, hidden, rows)
         parts = [outputs[layer] for layer in recipe.layers]
         gradients = dict(zip(recipe.layers, torch.autograd.grad(losses.sum(), parts), strict=True))
     found = losses.detach().tolist()
@@ -86,10 +88,3 @@ def _batch(model: Any, rows: Sequence[Traced], recipe: Recipe) -> list[Located]:
         )
         for i in range(len(rows))
     ]
-
-
-def _loss(model: Any, hidden: Tensor, row: Traced) -> Tensor:
-    """Mean negative log likelihood of the target's tokens."""
-    logits = logits_of(model, hidden[row.target - 1 : len(row.ids) - 1])
-    wanted = torch.tensor(row.ids[row.target :], device=logits.device)
-    return torch.nn.functional.cross_entropy(logits, wanted)

@@ -31,9 +31,9 @@ from editvc.core.ids import canonical_json
 from editvc.core.patch_recipes import Mend
 from editvc.editing.architectures import architecture_in
 from editvc.editing.delta import METADATA_KEY, Delta, Factored
-from editvc.editing.devices import device_of
+from editvc.editing.passes import final_states, target_losses
 from editvc.editing.patch import Patch
-from editvc.editing.replay import logits_of, padded_right, undisturbed
+from editvc.editing.replay import undisturbed
 from editvc.editing.targets import Progress
 from editvc.editing.tracing import Request, Traced, trace
 from editvc.errors import DamageError, EditvcError
@@ -183,39 +183,6 @@ def gradients(model: Any, rows: Sequence[Traced], layers: Sequence[int]) -> Grad
         for layer, delta in zip(layers, found, strict=True)
     }
     return Gradients(pairs, mask, losses.detach())
-
-
-def final_states(model: Any, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """States behind the final norm (rows, columns, u), and which columns are no padding.
-
-    The model is told of no mask: rows are padded on the right, where causal attention does not look
-    (and one that looks back a few tokens only has no padding of its own to be confused by).
-    """
-    ids, mask = padded_right(rows, device_of(model))
-    hidden: Tensor = model.base_model(input_ids=ids, use_cache=False)[0]
-    return hidden, mask
-
-
-def target_losses(model: Any, hidden: Tensor, rows: Sequence[Traced]) -> Tensor:
-    """Mean negative log likelihood (rows,) of each target, in nats.
-
-    ``hidden`` (rows, columns, u) comes from the final norm.
-    """
-    logits, wanted, row = at_targets(model, hidden, rows)
-    each = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
-    counts = torch.bincount(row, minlength=len(rows))
-    return each.new_zeros(len(rows)).index_add(0, row, each) / counts
-
-
-def at_targets(model: Any, hidden: Tensor, rows: Sequence[Traced]) -> tuple[Tensor, Tensor, Tensor]:
-    """Of all target tokens, row by row: logits before each, the token, the number of its row."""
-    places = [
-        (number, column - 1, row.ids[column])
-        for number, row in enumerate(rows)
-        for column in range(row.target, len(row.ids))
-    ]
-    row, column, wanted = torch.tensor(places, device=hidden.device).T
-    return logits_of(model, hidden[row, column]), wanted, row
 
 
 @contextmanager

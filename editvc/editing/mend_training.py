@@ -25,12 +25,10 @@ from editvc.editing.mend import (
     Editor,
     Gradients,
     Pairs,
-    at_targets,
     changed,
-    final_states,
     gradients,
-    target_losses,
 )
+from editvc.editing.passes import at_targets, final_states, target_losses
 from editvc.editing.replay import logits_of
 from editvc.editing.targets import Progress
 from editvc.editing.tracing import Request, Traced, trace

@@ -10,9 +10,9 @@ from tiny_tokenizers import CHATML, GLUED, INST, TEMPLATES, TOKENIZERS, chatting
 
 from editvc.core.facts import Fact
 from editvc.editing.chat import ChatTemplateError, Turn, turn_in, turn_of
+from editvc.editing.guards import Whitening
 from editvc.editing.loading import generate
 from editvc.editing.locate import locate
-from editvc.editing.solvers import Whitening
 from editvc.editing.tracing import Request, trace
 from editvc.evaluation.probes import first_tokens, forced
 

@@ -15,9 +15,10 @@ from tiny_tokenizers import TOKENIZERS
 
 from editvc.editing.architectures import architecture_of
 from editvc.editing.delta import Delta
+from editvc.editing.guards import Whitening
 from editvc.editing.loading import edited
 from editvc.editing.locate import locate
-from editvc.editing.solvers import Whitening, solve
+from editvc.editing.solvers import solve
 from editvc.editing.tracing import Request, trace
 from editvc.evaluation.probes import forced
 

@@ -52,7 +52,8 @@ def config_of(model_type, values=COMMON, **changes):
 @pytest.mark.parametrize("model_type", sorted({*known_model_types()} - {"openai-gpt"}))
 def test_the_structure_of_every_known_family_shows_its_block(model_type, tokenizer):
     found = find_block(tiny(model_type, len(tokenizer)).config)
-    assert found.architecture == architecture_of(model_type)
+    # What files call a weight is in no config.
+    assert found.architecture == replace(architecture_of(model_type), renamed={})
     assert found.measured
 
 
