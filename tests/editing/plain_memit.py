@@ -13,8 +13,12 @@ from editvc.core.recipe import Recipe
 from editvc.editing.tracing import Request
 
 
-def compute_z(model, tokenizer, block, request: Request, recipe: Recipe):
-    """``(h, delta, loss)`` of one request; ``block`` is the module of layer L."""
+def compute_z(model, tokenizer, block, request: Request, recipe: Recipe, beside=()):
+    """``(h, delta, loss)`` of one request; ``block`` is the module that the target is for.
+
+    MEMIT's is layer L, ROME's its down projection. ``beside`` are modules that get vectors of their
+    own, which are thrown away: PMET's attention.
+    """
     target_ids = tokenizer(" " + request.target, add_special_tokens=False)["input_ids"]
     prompts = [c.replace("{}", request.prompt) for c in recipe.contexts] + ["{} is a"]
     ids = [tokenizer(p.replace("{}", request.subject))["input_ids"] for p in prompts]
@@ -29,19 +33,26 @@ def compute_z(model, tokenizer, block, request: Request, recipe: Recipe):
     for row in range(len(prompts) - 1):
         labels[row, len(ids[row]) - len(target_ids) : len(ids[row])] = torch.tensor(target_ids)
 
-    delta = torch.zeros(model.config.hidden_size, dtype=model.dtype, requires_grad=True)
+    modules = [block, *beside]
+    deltas = [
+        torch.zeros(model.config.hidden_size, dtype=model.dtype, requires_grad=True)
+        for _ in modules
+    ]
     start = {}
 
-    def edit(_module, _args, output):
-        hidden = (output if isinstance(output, torch.Tensor) else output[0]).clone()
-        start.setdefault("h", hidden[0, lookup[0]].detach().clone())
-        for row, place in enumerate(lookup):
-            hidden[row, place] += delta
-        return hidden if isinstance(output, torch.Tensor) else (hidden, *output[1:])
+    def editing(index):
+        def edit(_module, _args, output):
+            hidden = (output if isinstance(output, torch.Tensor) else output[0]).clone()
+            start.setdefault(index, hidden[0, lookup[0]].detach().clone())
+            for row, place in enumerate(lookup):
+                hidden[row, place] += deltas[index]
+            return hidden if isinstance(output, torch.Tensor) else (hidden, *output[1:])
 
-    adam = torch.optim.Adam([delta], lr=recipe.v_lr)
+        return edit
+
+    adam = torch.optim.Adam(deltas, lr=recipe.v_lr)
     kl_start = None
-    handle = block.register_forward_hook(edit)
+    handles = [module.register_forward_hook(editing(i)) for i, module in enumerate(modules)]
     try:
         for step in range(recipe.v_num_grad_steps):
             adam.zero_grad()
@@ -54,16 +65,20 @@ def compute_z(model, tokenizer, block, request: Request, recipe: Recipe):
             picked = log_probs.gather(2, labels.clamp_min(0)[:, :, None])[:, :, 0]
             nll = (-(picked * known).sum(1) / len(target_ids)).mean()
             kl = torch.nn.functional.kl_div(kl_start, kl_now, log_target=True, reduction="sum")
-            decay = recipe.v_weight_decay * delta.norm() / start["h"].norm() ** 2
+            decay = recipe.v_weight_decay * sum(
+                delta.norm() / start[i].norm() ** 2 for i, delta in enumerate(deltas)
+            )
             loss = nll + recipe.kl_factor * kl + decay
             if loss < recipe.v_loss_threshold or step == recipe.v_num_grad_steps - 1:
                 break
             loss.backward()
             adam.step()
-            limit = recipe.clamp_norm_factor * start["h"].norm()
-            if delta.norm() > limit:
-                with torch.no_grad():
-                    delta.mul_(limit / delta.norm())
+            for index, delta in enumerate(deltas):
+                limit = recipe.clamp_norm_factor * start[index].norm()
+                if delta.norm() > limit:
+                    with torch.no_grad():
+                        delta.mul_(limit / delta.norm())
     finally:
-        handle.remove()
-    return start["h"], delta.detach(), float(loss.detach())
+        for handle in handles:
+            handle.remove()
+    return start[0], deltas[0].detach(), float(loss.detach())

@@ -51,6 +51,24 @@ def test_targets_equal_plain_memit(family, dtype, tolerance, bos, tokenizer, bos
         assert target.figures["loss"] == pytest.approx(loss, rel=10 * tolerance)
 
 
+@pytest.mark.parametrize("method", ["rome", "pmet"])
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_targets_within_a_block_equal_the_plain_loop(family, method, tokenizer):
+    used = recipe(method=method, layers=(2,), **LIVELY | {"clamp_norm_factor": 6.0})
+    model = build(family, tokenizer).double()
+    architecture = architecture_of(model.config.model_type)
+    beside = (architecture.attention_module(model, 2),) if method == "pmet" else ()
+    module = architecture.module(model, 2)
+    targets = find_targets(model, tokenizer, REQUESTS, used)
+    moved = set()
+    for request, target in zip(REQUESTS, targets, strict=True):
+        hidden, delta, loss = compute_z(model, tokenizer, module, request, used, beside)
+        assert relative(target.z, hidden + delta) < 1e-9
+        assert target.figures["loss"] == pytest.approx(loss, rel=1e-8)
+        moved.add(target.figures["steps"])
+    assert max(moved) > 2
+
+
 @pytest.mark.parametrize(
     "changes",
     [
