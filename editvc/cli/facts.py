@@ -118,7 +118,8 @@ def _show_preview(preview: Preview) -> None:
         say(f"conflict: {conflict}")
     say(
         f"{len(preview.facts)} to commit, {preview.stored} located already; "
-        f"memory about {preview.memory / 2**20:.0f} MiB; nothing was written"
+        + ("" if preview.memory is None else f"memory about {preview.memory / 2**20:.0f} MiB; ")
+        + "nothing was written"
     )
 
 

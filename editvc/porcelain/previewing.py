@@ -53,12 +53,15 @@ class FactPreview:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What ``commit`` would do. ``memory`` is an estimate in bytes, beside the model."""
+    """What ``commit`` would do. ``memory`` is an estimate in bytes, beside the model.
+
+    It is ``None`` for methods that no estimate is known of: those that make patches and codebooks.
+    """
 
     facts: tuple[FactPreview, ...]
     skipped: tuple[Skipped, ...]
     conflicts: tuple[str, ...]
-    memory: int
+    memory: int | None
 
     @property
     def stored(self) -> int:
@@ -92,7 +95,7 @@ def preview(
         for fact in plan.facts
     ]
     fresh = [Request(*one.fact.request) for one in shown if not one.stored]
-    memory = 0
+    memory = None
     if isinstance(recipe, Recipe):
         memory = estimate_memory(model.config, tokenizer, fresh, recipe)
     conflicts = tuple(str(conflict) for conflict in plan.conflicts)
