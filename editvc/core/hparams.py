@@ -35,9 +35,11 @@ RENAMED = {"L2": "l2"}
 
 ELSEWHERE = frozenset(
     """
-    alg_name model_name model_class tokenizer_class tokenizer_name device model_parallel fp16 bf16
+    alg_name alg model_name model_class tokenizer_class tokenizer_name device model_parallel fp16
+    bf16
     stats_dir P_loc rewrite_module_tmp layer_module_tmp mlp_module_tmp attn_module_tmp ln_f_module
-    lm_head_module inner_params mom2_dataset mom2_n_samples mom2_dtype v_loss_layer max_length
+    lm_head_module inner_params mom2_adjustment mom2_dataset mom2_n_samples mom2_dtype v_loss_layer
+    max_length silent half no_grad_layers
     context_template_length_params batch_size objective_optimization results_dir nll_loss_factor
     update_norm_lambda emmet_lambda rewrite_module_tmps mlp_out_module_tmp attn_out_module_tmp
     enable_cache val_init val_reg reg num_pert dropout
@@ -46,17 +48,34 @@ ELSEWHERE = frozenset(
 """What editvc takes from the architecture table, the statistics or the command line instead."""
 
 UNREAD = {
-    "ft": frozenset({"kl_factor"}),
-    "ft-c": frozenset({"kl_factor"}),
+    "ft": frozenset({"kl_factor", "wd_power_law"}),
+    "ft-c": frozenset({"kl_factor", "wd_power_law"}),
     "kn": frozenset({"lr_scale", "n_toks", "refine"}),
+    "ultraedit": frozenset({"token", "batch_size_once", "editor_batch_size"}),
+    "mend": frozenset(
+        """
+        archive lr edit_lr lr_lr seed cedit cloc cbase train_base one_sided n_hidden hidden_dim init
+        norm combine x_only delta_only act rank mlp_class shared model_save_pt max_epochs max_iters
+        log_interval eval_log_interval final_eval val_interval early_stop_patience early_stop_key
+        eval_only debug save verbose val_batch_size accumulate_bs val_steps opt grad_clip
+        """.split()  # noqa: SIM905
+    ),
 }
 """Keys that files of a method have and its code reads nowhere, or, as ``refine`` over the one
-prompt of a request, to no effect."""
+prompt of a request, to no effect. Those of MEND are of the training, which is a command here."""
+
+TELLING = {
+    "mom2_update_weight": "memit",
+    "num_steps": "ft",
+    "adaptive_threshold": "kn",
+    "eps_expand": "grace",
+    "edit_lr": "mend",
+}
+"""A key that tells whose a file without ``alg_name`` is, the first that is there; else ROME's."""
 
 REQUIRED = {
     "fact_token": "subject_last",
     "layer_selection": "all",
-    "mom2_adjustment": True,
     "dist_fn": "euc",
     "eps_expand": "coverage",
     "replacement": "replace_last",
@@ -86,8 +105,8 @@ class HyperParameters:
 def read_hparams(record: Mapping[str, Any], method: str | None = None) -> HyperParameters:
     """Read the keys and values of such a file.
 
-    ``method`` says which one it is for where the file has no ``alg_name``; without either, a file
-    with ``mom2_update_weight`` is MEMIT's and any other ROME's. Raises :class:`RecipeError`.
+    ``method`` says which one it is for where the file has no ``alg_name``; without either, its keys
+    do (:data:`TELLING`). Raises :class:`RecipeError`.
     """
     name = method or _named(record)
     for key, wanted in REQUIRED.items():
@@ -99,8 +118,8 @@ def read_hparams(record: Mapping[str, Any], method: str | None = None) -> HyperP
     idle = ELSEWHERE | REQUIRED.keys() | UNREAD.get(name, frozenset())
     aside = tuple(sorted(record.keys() & idle))
     numbers = {RENAMED.get(key, key): value for key, value in record.items() if key not in aside}
-    if numbers.get("norm_constraint") is False:
-        numbers["norm_constraint"] = 0.0
+    for key in numbers.keys() & {"norm_constraint", "weight_decay"}:
+        numbers[key] = numbers[key] or 0.0  # false, in their files
     if name == "ft" and numbers.get("norm_constraint"):
         name = "ft-c"
     ours = "delivery_factor" in METHODS[name].numbers
@@ -110,7 +129,7 @@ def read_hparams(record: Mapping[str, Any], method: str | None = None) -> HyperP
 def _named(record: Mapping[str, Any]) -> str:
     told = record.get("alg_name")
     if told is None:
-        return "memit" if "mom2_update_weight" in record else "rome"
+        return next((name for key, name in TELLING.items() if key in record), "rome")
     if str(told).upper() not in ALGORITHMS:
         raise RecipeError(
             f"alg_name {told!r} is no method of editvc",

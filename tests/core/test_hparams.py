@@ -93,13 +93,41 @@ def test_keys_that_a_method_never_reads_are_set_aside() -> None:
     assert "kl_factor" in read_hparams(ROME).numbers
 
 
+@pytest.mark.parametrize(
+    ("method", "record", "numbers"),
+    [
+        ("ft", {"layers": [21], "num_steps": 25, "lr": 5e-4, "weight_decay": False,
+                "wd_power_law": [-0.9, 0.2], "kl_factor": 0, "norm_constraint": False} | MODULES,
+         {"layers": [21], "num_steps": 25, "lr": 5e-4, "weight_decay": 0.0,
+          "norm_constraint": 0.0}),
+        ("rome", {"alg_name": "ROME", "layers": [5], "mom2_adjustment": False, "v_lr": "5e-1"},
+         {"layers": [5], "v_lr": "5e-1"}),
+        ("kn", {"alg_name": "KN", "lr_scale": 1.0, "n_toks": 10, "refine": False, "steps": 20,
+                "batch_size": 20, "adaptive_threshold": 0.1, "p": 0.4},
+         {"steps": 20, "adaptive_threshold": 0.1, "p": 0.4}),
+        ("mend", {"alg": "MEND", "archive": None, "edit_lr": 1e-4, "lr_scale": 1.0, "cedit": 0.1,
+                  "rank": 1920, "shared": True, "dropout": 0.0, "inner_params": []},
+         {"lr_scale": 1.0}),
+        ("ultraedit", {"alg_name": "ULTRAEDIT", "lr": "1e-6", "token": "mask", "half": True,
+                       "editor_batch_size": 1024, "inner_params": []},
+         {"lr": "1e-6"}),
+    ],
+)  # fmt: skip
+def test_files_of_the_other_methods(
+    method: str, record: dict[str, object], numbers: dict[str, object]
+) -> None:
+    read = read_hparams(record)
+    assert (read.method, dict(read.numbers)) == (method, numbers)
+    assert set(read.aside) == record.keys() - numbers.keys()
+
+
 def test_a_file_can_be_taken_for_another_method() -> None:
     assert read_hparams(MEMIT, "emmet").method == "emmet"
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("fact_token", "last"), ("layer_selection", "random"), ("mom2_adjustment", 0)],
+    [("fact_token", "last"), ("layer_selection", "random")],
 )
 def test_what_means_something_else_is_an_error(key: str, value: object) -> None:
     with pytest.raises(RecipeError, match=key) as caught:
