@@ -27,9 +27,10 @@ import torch
 from atlas import MODEL, TEXT, Trial, task_accuracies, trial
 
 import editvc
+from editvc.core.methods import METHODS
 from editvc.core.patch_recipes import AnyRecipe
 from editvc.core.recipe import Recipe
-from editvc.editing.architectures import architecture_of
+from editvc.editing.architectures import architecture_in
 from editvc.editing.loading import apply_delta, load
 from editvc.editing.tracing import Request
 from editvc.evaluation.probes import forced, perplexity
@@ -43,10 +44,12 @@ NEIGHBOURS = 3
 GENERATED = 50
 BLOCKS = 40
 RECALLED = 200
-COLUMNS = (
-    "es", "ps", "ns", "s", "eff", "par", "spe", "avg", "gen", "ppl", "sent", "subj", "recall",
-    "seconds", "kilobytes",
-)  # fmt: skip
+WAYS = ("", "set", "batch", "sequential")
+TITLES = {
+    "es": "ES", "ps": "PS", "ns": "NS", "s": "S", "eff": "Eff", "par": "Par", "spe": "Spe",
+    "avg": "Avg", "gen": "Gen", "ppl": "ppl", "sent": "sent", "subj": "subj", "recall": "recall",
+    "seconds": "s/edit", "kilobytes": "KiB/edit",
+}  # fmt: skip
 
 
 def main() -> None:
@@ -137,7 +140,7 @@ class Bench:
         self, repo: editvc.Repo, label: str, recipe: AnyRecipe, sizes: list[int]
     ) -> Iterator[dict[str, Any]]:
         model, _ = load(MODEL)
-        architecture, spent, stored = architecture_of(model.config.model_type), 0.0, 0
+        architecture, spent, stored = architecture_in(model), 0.0, 0
         for done, fact in enumerate(self.what.facts[: max(sizes)], 1):
             began = time.perf_counter()
             request = Request(*fact.request)
@@ -215,12 +218,23 @@ def as_published(recipe: Recipe) -> Recipe:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Rows in Markdown, by method and way, in the order measured."""
-    titles = [name.upper() if len(name) == 2 else name.capitalize() for name in COLUMNS]
-    lines = ["| method | way | edits | " + " | ".join(titles) + " |"]
-    lines.append("|---" * (len(COLUMNS) + 3) + "|")
-    for row in rows:
-        cells = [str(row[name]) for name in ("method", "way", "edits", *COLUMNS)]
+    """Rows in Markdown, in the order of the table of methods, ways and sizes.
+
+    A row that was measured again counts as it was measured last.
+    """
+    names = ["base", *METHODS]
+    latest = {(row["method"], row["way"], row["edits"]): row for row in rows}
+    ordered = sorted(
+        latest.values(),
+        key=lambda row: (
+            names.index(row["method"].split()[0]), row["method"], WAYS.index(row["way"]),
+            row["edits"],
+        ),
+    )  # fmt: skip
+    lines = ["| method | way | edits | " + " | ".join(TITLES.values()) + " |"]
+    lines.append("|---" * (len(TITLES) + 3) + "|")
+    for row in ordered:
+        cells = [str(row[name]) for name in ("method", "way", "edits", *TITLES)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
