@@ -7,8 +7,8 @@ Three ways, where a method has them. ``set``: every fact made on the base alone,
 (committing one by one or all at once gives the same weights). ``batch``: the same facts located
 again together, layer after layer (``squash``). ``sequential``: one fact after the other on whatever
 the weights are by then, blind to what was edited before, as papers measure collapse. A method that
-has collapsed (less than a tenth of its edits said, or five times the base's perplexity) is not
-taken further. Rows are appended to ``--out`` as they are measured.
+has collapsed (less than a tenth of a hundred edits said, or five times the base's perplexity) is
+not taken further. Rows are appended to ``--out`` as they are measured.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ class Bench:
         label = f"{name} (published)" if published else name
         for row in getattr(self, f"_{way}")(repo, label, recipe, sizes):
             yield row
-            if row["eff"] < 10 or row["ppl"] > 5 * self.base_perplexity:
+            forgotten = row["edits"] >= 100 and row["eff"] < 10
+            if forgotten or row["ppl"] > 5 * self.base_perplexity:
                 return
 
     def _set(
