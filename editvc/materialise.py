@@ -62,14 +62,9 @@ class LayerNotCovered(EditvcError):
         self.layer = layer
 
 
-def request_digest(
-    base: ObjectId, recipe: ObjectId, fact: Fact, anchor: ObjectId | None = None
-) -> str:
-    """What an element answers: this request, on this base, with this recipe.
-
-    ``anchor`` is the tree whose weights it was made on, where these are not the base's.
-    """
-    return digest_of([base, recipe, *fact.request, *([] if anchor is None else [anchor])])
+def request_digest(base: ObjectId, recipe: ObjectId, fact: Fact) -> str:
+    """What an element answers: this request, on this base, with this recipe."""
+    return digest_of([base, recipe, *fact.request])
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,9 @@ def commit(
         if chat_template:
             facts = repo.in_chat(facts)
         if dry_run:
-            preview = repo.preview(facts, recipe=chosen.recipe, supersede=supersede)
+            preview = repo.preview(
+                facts, recipe=chosen.recipe, supersede=supersede, sequential=sequential
+            )
         else:
             result = repo.commit(
                 facts, recipe=chosen.recipe, message=message, author=author_of(repo, author),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from editvc.core.methods import METHODS
+from editvc.core.methods import METHODS, method_of
 from editvc.core.recipe import RecipeError
 
 ALGORITHMS = {
@@ -83,6 +83,9 @@ REQUIRED = {
 }
 """Keys that have one meaning here: another value is an error."""
 
+NUMBERS = frozenset(key for row in METHODS.values() for key in {*row.numbers, *row.wide})
+"""The numbers of any located method."""
+
 AS_PUBLISHED: Mapping[str, Any] = {
     "compensation": 0.0,
     "delivery_factor": 1.0,
@@ -115,14 +118,17 @@ def read_hparams(record: Mapping[str, Any], method: str | None = None) -> HyperP
                 f"{key} is {record[key]!r}; editvc does {wanted!r} only",
                 hint=f"Set {key}: {wanted} in the file, or leave it out.",
             )
+    row = method_of(name)
     idle = ELSEWHERE | REQUIRED.keys() | UNREAD.get(name, frozenset())
+    if row.element == "located":  # EasyEdit's files have numbers that their method does not read
+        idle = idle | (NUMBERS - {*row.numbers, *row.wide})
     aside = tuple(sorted(record.keys() & idle))
     numbers = {RENAMED.get(key, key): value for key, value in record.items() if key not in aside}
     for key in numbers.keys() & {"norm_constraint", "weight_decay"}:
         numbers[key] = numbers[key] or 0.0  # false, in their files
     if name == "ft" and numbers.get("norm_constraint"):
         name = "ft-c"
-    ours = "delivery_factor" in METHODS[name].numbers
+    ours = "delivery_factor" in row.numbers
     return HyperParameters(name, {**(AS_PUBLISHED if ours else {}), **numbers}, aside)
 
 

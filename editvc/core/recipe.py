@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from math import isfinite
 from typing import Any
 
+from editvc.core.base import BaseModel
 from editvc.core.ids import ObjectId, canonical_json, object_id
 from editvc.core.methods import Method, method_of
 from editvc.errors import EditvcError
@@ -27,8 +29,27 @@ NEUTRAL = {
     "compensation": 0.0,
 }
 """What stands where a method does not know the number: C as it is, shares as they are."""
+ROLES = {"entity_statistics": "entity_update_weight", "sensitivity": "sensitivity_power"}
+"""Statistics that count only for methods which know the number beside them."""
 COMMON = ("layers", "contexts", "statistics", "entity_statistics", "sensitivity", "method")
 """What a recipe of every located method has, beside the method's own numbers."""
+
+
+class NoSuchLayer(EditvcError):
+    """A layer that the base does not have."""
+
+    def __init__(self, layer: int, count: int) -> None:
+        super().__init__(
+            f"there is no layer {layer}: the base has {count}",
+            hint=f"Layers are numbered from 0 to {count - 1}.",
+        )
+
+
+def require_layers(layers: Sequence[int], base: BaseModel) -> None:
+    """Raise :class:`NoSuchLayer` for the first layer that ``base`` does not have."""
+    for layer in layers:
+        if not 0 <= layer < base.layers:
+            raise NoSuchLayer(layer, base.layers)
 
 
 class RecipeError(EditvcError):
@@ -138,9 +159,14 @@ class Recipe:
             if getattr(self, item.name) not in (item.default, neutral):
                 raise RecipeError(
                     f"{item.name} means nothing to {self.method}",
-                    hint=f"The numbers of {self.method}: " + ", ".join(sorted(own)),
+                    hint=f"The numbers of {self.method}: {', '.join(sorted(own))}. If config.toml "
+                    "sets others, take their lines out of [recipe], or leave its method and use "
+                    f"`commit --method {self.method}`.",
                 )
             object.__setattr__(self, item.name, neutral)
+        for role, number in ROLES.items():
+            if number not in own:
+                object.__setattr__(self, role, None)
 
     def to_json(self) -> dict[str, Any]:
         """The canonical form, from which the recipe's id is computed."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from editvc.core.facts import Fact
 from editvc.core.formats import SourcedFact
 from editvc.core.history import Entry, Tree
-from editvc.core.ids import ObjectId, SlotId, short
+from editvc.core.ids import ObjectId, SlotId, digest_of, object_id, short
 from editvc.core.patch_recipes import AnyRecipe
 from editvc.editing.locate import knows
 from editvc.editing.tracing import Request, TracingError, trace
@@ -25,6 +26,7 @@ from editvc.porcelain.recording import (
     head_of,
     with_changes,
 )
+from editvc.vcs.codec import encode
 from editvc.vcs.refs import BranchMoved
 
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ def _attempt(
     warn: Callable[[str], None],
 ) -> CommitResult:
     head, tree = head_of(repo)
-    plan = make_plan(repo, tree, facts, recipe, supersede=supersede)
+    plan = make_plan(repo, tree, facts, recipe, supersede=supersede, sequential=sequential)
     plan.require_work()
     if sequential:
         entries = make_sequential(repo, recipe, plan.facts, tree)
@@ -137,7 +139,13 @@ def _attempt(
 
 
 def make_plan(
-    repo: Repo, tree: Tree, facts: Sequence[SourcedFact], recipe: AnyRecipe, *, supersede: bool
+    repo: Repo,
+    tree: Tree,
+    facts: Sequence[SourcedFact],
+    recipe: AnyRecipe,
+    *,
+    supersede: bool,
+    sequential: bool,
 ) -> Plan:
     """Sort facts into those to commit, those to skip and those in conflict; nothing is written.
 
@@ -163,7 +171,7 @@ def make_plan(
             replacing.add(fact.slot)
         else:
             conflicts.append(SlotConflict(sourced.place, fact, held))
-    fresh = _unknown(repo, recipe, taken, replacing, skipped)
+    fresh = _unknown(repo, recipe, taken, replacing, skipped, tree if sequential else None)
     return Plan(tuple(fresh), tuple(skipped), tuple(conflicts))
 
 
@@ -173,23 +181,28 @@ def _unknown(
     taken: Sequence[SourcedFact],
     replacing: set[SlotId],
     skipped: list[Skipped],
+    begun: Tree | None,
 ) -> list[Fact]:
-    """Leave out what the base says already, unless it replaces an edit that says otherwise.
+    """Leave out what the model says already, unless it replaces an edit that says otherwise.
 
-    What was located before was unknown then, and the base has not changed.
+    The model is the base, or the tree that a sequential commit has ``begun`` from. What was located
+    on the base before was unknown then, and the base has not changed.
     """
-    fresh = [one for one in taken if _stored(repo, recipe, one.fact) is None]
-    if not fresh:
+    asked = [one for one in taken if begun is not None or _stored(repo, recipe, one.fact) is None]
+    if not asked:
         return [one.fact for one in taken]
-    model, tokenizer = repo.base_model()
-    for one in fresh:
-        _check_tokens(tokenizer, one)
-    candidates = [one.fact for one in fresh if one.fact.slot not in replacing]
-    answers = knows(model, tokenizer, [Request(*fact.request) for fact in candidates])
+    candidates = [one.fact for one in asked if one.fact.slot not in replacing]
+    requests = [Request(*fact.request) for fact in candidates]
+    holding = nullcontext(repo.base_model()) if begun is None else repo.edited(begun)
+    with holding as (model, tokenizer):
+        for one in asked:
+            _check_tokens(tokenizer, one)
+        answers = knows(model, tokenizer, requests)
     known = {fact.slot for fact, yes in zip(candidates, answers, strict=True) if yes}
+    who = "the base" if begun is None else "HEAD"
     for fact in candidates:
         if fact.slot in known:
-            skipped.append(Skipped(fact, f"is known: the base says {fact.target_new!r} already"))
+            skipped.append(Skipped(fact, f"is known: {who} says {fact.target_new!r} already"))
     return [one.fact for one in taken if one.fact.slot not in known]
 
 
@@ -201,10 +214,8 @@ def _check_tokens(tokenizer: Any, sourced: SourcedFact) -> None:
         raise UntraceableFact(sourced.place, error) from error
 
 
-def _stored(
-    repo: Repo, recipe: AnyRecipe, fact: Fact, anchor: ObjectId | None = None
-) -> ObjectId | None:
-    digest = request_digest(repo.materialiser.base.id, recipe.id, fact, anchor)
+def _stored(repo: Repo, recipe: AnyRecipe, fact: Fact) -> ObjectId | None:
+    digest = request_digest(repo.materialiser.base.id, recipe.id, fact)
     return repo.repository.index.located(digest)
 
 
@@ -215,48 +226,41 @@ def is_stored(repo: Repo, recipe: AnyRecipe, fact: Fact) -> bool:
 
 def make_alone(repo: Repo, recipe: AnyRecipe, facts: Sequence[Fact]) -> list[Entry]:
     """Entries of all facts: made once on this base with this recipe, and then for good."""
-
-    def made(requests: Sequence[Request]) -> Sequence[Made]:
+    missing = [fact for fact in facts if _stored(repo, recipe, fact) is None]
+    repo.repository.write(recipe)
+    if missing:
         model, tokenizer = repo.base_model()
-        return make(repo, model, tokenizer, requests, recipe)
-
-    return _entries(repo, recipe, facts, None, made)
+        found = make(repo, model, tokenizer, [Request(*fact.request) for fact in missing], recipe)
+        base = repo.materialiser.base.id
+        digests = [request_digest(base, recipe.id, fact) for fact in missing]
+        store_made(repo, recipe, found, [{"request": digest} for digest in digests])
+    stored = [_stored(repo, recipe, fact) for fact in facts]
+    return _entries(repo, facts, [one for one in stored if one is not None])
 
 
 def make_sequential(
     repo: Repo, recipe: AnyRecipe, facts: Sequence[Fact], tree: Tree
 ) -> list[Entry]:
-    """Entries of patches that were made on the weights of ``tree``: nothing but the papers' way.
+    """Entries of patches that are made on the weights of ``tree``, as papers measure it.
 
-    Taking one out again takes out what it added then; what was made on top of it stays.
+    What the facts replace is taken out first: the patches are to stand without it. They depend on
+    the tree and on each other, so they are never found again for another commit. Taking one out
+    takes out what it added then; what was made on top of it stays.
     """
+    anchor = with_changes(repo, tree, {fact.slot: None for fact in facts})
+    with repo.edited(anchor) as (model, tokenizer):
+        requests = [Request(*fact.request) for fact in facts]
+        found = make_in_sequence(repo, model, tokenizer, requests, recipe)
+    batch = digest_of(sorted(list(fact.request) for fact in facts))
+    origin = {"request": None, "anchor": object_id(encode(anchor)), "batch": batch}
+    return _entries(repo, facts, store_made(repo, recipe, found, [origin] * len(facts)))
 
-    def made(requests: Sequence[Request]) -> Sequence[Made]:
-        with repo.edited(tree) as (model, tokenizer):
-            return make_in_sequence(repo, model, tokenizer, requests, recipe)
 
-    return _entries(repo, recipe, facts, repo.repository.write(tree), made)
-
-
-def _entries(
-    repo: Repo,
-    recipe: AnyRecipe,
-    facts: Sequence[Fact],
-    anchor: ObjectId | None,
-    made: Callable[[Sequence[Request]], Sequence[Made]],
-) -> list[Entry]:
-    missing = [fact for fact in facts if _stored(repo, recipe, fact, anchor) is None]
-    if missing:
-        base = repo.materialiser.base.id
-        found = made([Request(*fact.request) for fact in missing])
-        digests = [request_digest(base, recipe.id, fact, anchor) for fact in missing]
-        store_made(repo, recipe, found, [{"request": digest} for digest in digests])
-    stored = [_stored(repo, recipe, fact, anchor) for fact in facts]
+def _entries(repo: Repo, facts: Sequence[Fact], elements: Sequence[ObjectId]) -> list[Entry]:
     written = repo.repository.write_facts(facts)
     return [
-        Entry(fact.slot, identifier, located)
-        for fact, identifier, located in zip(facts, written, stored, strict=True)
-        if located is not None
+        Entry(fact.slot, identifier, element)
+        for fact, identifier, element in zip(facts, written, elements, strict=True)
     ]
 
 

@@ -79,18 +79,23 @@ class Preview:
 
 
 def preview(
-    repo: Repo, facts: Sequence[SourcedFact], *, recipe: AnyRecipe, supersede: bool
+    repo: Repo,
+    facts: Sequence[SourcedFact],
+    *,
+    recipe: AnyRecipe,
+    supersede: bool,
+    sequential: bool,
 ) -> Preview:
     """What ``commit`` would do with ``facts`` on HEAD."""
     _, tree = head_of(repo)
-    plan = make_plan(repo, tree, facts, recipe, supersede=supersede)
+    plan = make_plan(repo, tree, facts, recipe, supersede=supersede, sequential=sequential)
     model, tokenizer = repo.base_model()
     shown = [
         FactPreview(
             fact,
             fact.slot,
             tuple(marked_tokens(tokenizer, Request(*fact.request))),
-            is_stored(repo, recipe, fact),
+            not sequential and is_stored(repo, recipe, fact),
         )
         for fact in plan.facts
     ]

@@ -12,7 +12,7 @@ from editvc.core.hparams import read_hparams
 from editvc.core.ids import ObjectId
 from editvc.core.methods import Method, method_of
 from editvc.core.patch_recipes import CLASSES, AnyRecipe, recipe_from_json
-from editvc.core.recipe import Recipe, RecipeError
+from editvc.core.recipe import Recipe, RecipeError, require_layers
 from editvc.vcs.codec import metadata
 
 if TYPE_CHECKING:
@@ -52,8 +52,14 @@ def choose(
             f"{name} makes nothing of facts: it is {row.summary}",
             hint="See `editvc import --help`.",
         )
+    if given.get("method", name) != name:
+        raise RecipeError(
+            f"two methods are named: {name} and {given['method']}", hint="Leave one of them out."
+        )
     begun = _begun(repo, row, given)
-    return Chosen(_recipe(name, begun | given | {"method": name}), aside)
+    recipe = _recipe(name, begun | given | {"method": name})
+    require_layers(recipe.layers, repo.repository.read_base())
+    return Chosen(recipe, aside)
 
 
 def to_yaml(recipe: AnyRecipe) -> str:
@@ -160,20 +166,27 @@ def _recipe(name: str, record: dict[str, Any]) -> AnyRecipe:
 def _as(kind: str, key: str, value: Any) -> Any:
     """``value`` as a field of a recipe has it. YAML reads 5e-1 as text, and so may a user."""
     try:
-        if kind == "float":
+        if kind == "float" and not isinstance(value, bool):
             return float(value)
-        if kind == "int" and float(value) == int(float(value)):
-            return int(float(value))
+        if kind == "int":
+            return _whole(value)
         if kind == "tuple[int, ...]":
             items = value if isinstance(value, list | tuple) else [value]
-            return tuple(int(item) for item in items)
+            return tuple(_whole(item) for item in items)
         if kind == "tuple[str, ...]" and isinstance(value, list | tuple):
             return tuple(str(item) for item in value)
         if kind == "str" or kind.startswith("ObjectId"):
             return value or None if kind.startswith("ObjectId") else str(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass
     raise RecipeError(f"{key} must be {KINDS.get(kind, kind)}, got {value!r}")
+
+
+def _whole(value: Any) -> int:
+    number = float(value)
+    if isinstance(value, bool) or number != int(number):
+        raise ValueError(value)
+    return int(number)
 
 
 KINDS = {

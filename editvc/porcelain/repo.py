@@ -137,12 +137,15 @@ class Repo:
         *,
         recipe: AnyRecipe | None = None,
         supersede: bool = False,
+        sequential: bool = False,
     ) -> Preview:
         """What :meth:`commit` would do, with nothing written."""
         from editvc.porcelain.previewing import preview
 
         recipe = recipe or self.recipe()
-        return preview(self, sourced(facts), recipe=recipe, supersede=supersede)
+        return preview(
+            self, sourced(facts), recipe=recipe, supersede=supersede, sequential=sequential
+        )
 
     def import_patch(
         self,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from editvc.core.base import BaseModel
 from editvc.core.ids import ObjectId, digest_of, object_id, short
+from editvc.core.recipe import require_layers
 from editvc.editing.corpus import dataset_texts, file_texts
 from editvc.editing.entities import entity_moments, read_entities, sensitivity
 from editvc.editing.statistics import SHIPPED, TOKEN_CAP, SecondMoment, text_digest, text_moments
@@ -205,6 +206,7 @@ def compute(
 ) -> StatisticsResult:
     """Take statistics anew, store them, and make them the recipe's."""
     plumbing = repo.repository
+    require_layers(repo.recipe().layers, repo.materialiser.base)
     model, tokenizer = repo.base_model()
     sources = sources_of(texts, dataset, entities)
     run = digest_of([sources.digest, list(repo.recipe().layers), budget, token_cap])

@@ -10,6 +10,7 @@ from editvc.core.facts import Fact
 from editvc.core.formats import SourcedFact
 from editvc.core.ids import ObjectId, digest_of, short
 from editvc.core.patch_recipes import Mend
+from editvc.core.recipe import require_layers
 from editvc.editing.mend import Editor, EditorError
 from editvc.editing.mend_training import Judged, Settings, require_enough, train
 from editvc.errors import EditvcError
@@ -26,16 +27,6 @@ class NoEditor(EditvcError):
         super().__init__(
             "no editor: MEND edits with a network that is trained for the base first",
             hint="`editvc train mend FILE` trains one on a set of facts.",
-        )
-
-
-class NoSuchLayer(EditvcError):
-    """A layer that the base does not have."""
-
-    def __init__(self, layer: int, count: int) -> None:
-        super().__init__(
-            f"there is no layer {layer}: the base has {count}",
-            hint=f"Layers are numbered from 0 to {count - 1}.",
         )
 
 
@@ -113,15 +104,14 @@ def plan_mend(
 ) -> TrainingPlan:
     """Settings and facts of a training; a fact that stands twice in the files counts once.
 
-    Raises :class:`NoSuchLayer`, ``RecipeError`` for layers in no order, and ``TooFewFacts``.
+    Raises ``NoSuchLayer``, ``RecipeError`` for layers in no order, and ``TooFewFacts``.
     """
     from editvc.porcelain.recipes import last_three
 
     base = repo.repository.read_base()
     chosen = tuple(layers) if layers is not None else last_three(base)
     Mend(layers=chosen)  # refuses what no recipe could name
-    if chosen[-1] >= base.layers:
-        raise NoSuchLayer(chosen[-1], base.layers)
+    require_layers(chosen, base)
     used = tuple(one.fact for one in facts if one.duplicate_of is None)
     require_enough(len(used))
     settings = Settings(layers=chosen)
@@ -149,8 +139,9 @@ def train_mend(
     editor = replace(trained, origin={**trained.origin, **origin})
     plumbing = repo.repository
     stored = plumbing.store.put(editor.to_bytes())
+    done = Trained(stored, editor.layers, editor.origin["steps"], editor.origin["figures"])
     plumbing.set_config("mend.editor", stored)
-    return Trained(stored, editor.layers, editor.origin["steps"], editor.origin["figures"])
+    return done
 
 
 def editor_of(repo: Repo, recipe: Mend) -> Editor:

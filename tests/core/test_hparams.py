@@ -48,8 +48,8 @@ ROME = (
     | MOMENT
 )
 EASYEDIT = {"alg_name": "AlphaEdit", "model_name": "./llama", "device": 0, "L2": 10} | {
-    "nullspace_threshold": "2e-2", "P_loc": "./p.pt", "stats_dir": "./data/stats",
-    "layers": [4, 5, 6, 7, 8],
+    "nullspace_threshold": "2e-2", "mom2_update_weight": 15000, "P_loc": "./p.pt",
+    "stats_dir": "./data/stats", "layers": [4, 5, 6, 7, 8],
 } | SEARCH | MODULES | MOMENT  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def test_easyedits_file_says_what_it_is() -> None:
     read = read_hparams(EASYEDIT)
     assert read.method == "alphaedit"
     assert read.numbers["l2"] == 10 and "L2" not in read.numbers
-    assert {"alg_name", "device", "P_loc"} <= set(read.aside)
+    assert {"alg_name", "device", "P_loc", "mom2_update_weight"} <= set(read.aside)
 
 
 def test_fine_tuning_with_a_bound_is_ft_c() -> None:

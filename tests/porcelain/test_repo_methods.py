@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_repos import FACTS, Prepared, dense, same_bits, tree
+from tiny_repos import FACTS, OTHERS, Prepared, dense, same_bits, tree
 
 from editvc import Repo
 from editvc.core.methods import METHODS, UnknownMethod
-from editvc.core.recipe import Recipe, RecipeError
+from editvc.core.recipe import NoSuchLayer, Recipe, RecipeError
 from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recipes import choose, to_yaml
 from editvc.porcelain.recording import NothingToDo
@@ -177,6 +178,10 @@ def test_a_published_file_works_as_it_is(repo: Repo, tmp_path: Path) -> None:
         ("rome", ["v_num_grad_steps=2.5"], None, "v_num_grad_steps must be a whole number"),
         ("rome", ["layers=[1, 2]"], None, "rome edits one layer"),
         ("rome", ["speed=1"], None, "unknown recipe keys"),
+        ("rome", ["v_lr=true"], None, "v_lr must be a number"),
+        ("rome", ["v_num_grad_steps=.inf"], None, "v_num_grad_steps must be a whole number"),
+        ("memit", ["layers=[1.7]"], None, "layers must be a list of whole numbers"),
+        ("memit", ["method=rome"], None, "two methods are named"),
         ("alphaedit", ["compensation=0.5"], None, "compensation means nothing to alphaedit"),
         ("memit", ["clamp_norm_factor=-1"], None, "clamp_norm_factor must be positive"),
         (None, [], "- a\n- b\n", "holds no mapping"),
@@ -193,3 +198,40 @@ def test_what_cannot_be_a_recipe_says_so(
         file.write_text(text)
     with pytest.raises((RecipeError, UnknownMethod), match=words):
         repo.choose(method, options=options, file=file)
+
+
+@pytest.mark.parametrize("name", ["memit", "rome", "ultraedit", "ft", "ft-c", "kn", "grace"])
+def test_layers_that_are_not_there_are_named(repo: Repo, name: str) -> None:
+    with pytest.raises(NoSuchLayer, match="there is no layer 99"):
+        repo.choose(name, options=["layers=[99]"])
+
+
+def test_a_method_in_force_is_the_recipe_that_choosing_it_gives(repo: Repo) -> None:
+    """The same id whether config.toml or the command names the method."""
+    chosen = repo.choose("alphaedit").recipe
+    assert isinstance(chosen, Recipe)
+    tied = replace(chosen, sensitivity=repo.recipe().sensitivity, entity_statistics="a" * 64)
+    assert tied == chosen and tied.id == chosen.id
+
+
+def test_a_sequence_depends_on_its_batch_and_not_on_what_was_made_before(
+    repo: Repo, prepared: Prepared, tmp_path: Path
+) -> None:
+    recipe, other = small(repo, "memit"), prepared.copy(tmp_path / "other")
+    repo.commit(FACTS[:2], recipe=recipe, sequential=True)
+    repo.revert("HEAD")
+    repo.commit(FACTS[:1], recipe=recipe, sequential=True)
+    other.commit(FACTS[:1], recipe=small(other, "memit"), sequential=True)
+    for layer, part in other.materialize().layers.items():
+        assert torch.allclose(dense(repo.materialize(), layer), part.dense(), rtol=1e-4, atol=1e-7)
+
+
+def test_a_patch_that_supersedes_is_made_without_what_it_replaces(
+    repo: Repo, prepared: Prepared, tmp_path: Path
+) -> None:
+    recipe, alone = small(repo, "memit"), prepared.copy(tmp_path / "alone")
+    repo.commit(FACTS[:1], recipe=recipe)
+    repo.commit(OTHERS[:1], recipe=recipe, sequential=True, supersede=True)
+    alone.commit(OTHERS[:1], recipe=small(alone, "memit"), sequential=True)
+    for layer, part in alone.materialize().layers.items():
+        assert torch.allclose(dense(repo.materialize(), layer), part.dense(), rtol=1e-4, atol=1e-7)

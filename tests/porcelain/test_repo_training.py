@@ -10,13 +10,13 @@ import torch
 from tiny_repos import FACTS, FRESH, OTHERS, contents, dense, same_bits, tree
 
 from editvc import Repo
-from editvc.core.recipe import RecipeError
+from editvc.core.recipe import NoSuchLayer, RecipeError
 from editvc.editing.loading import load
 from editvc.editing.mend import Editor, EditorError, edit
 from editvc.editing.mend_training import TooFewFacts
 from editvc.editing.tracing import Request
 from editvc.errors import EditvcError
-from editvc.porcelain.training import NoEditor, NoSuchLayer
+from editvc.porcelain.training import NoEditor
 from editvc.vcs.codec import metadata
 
 LEARNT = (*FACTS[2:], *FRESH)
