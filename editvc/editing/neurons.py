@@ -141,9 +141,10 @@ def _patch(model: Any, request: Request, rows: Sequence[Traced], recipe: Knowled
             if chosen[place].any()
         }
     )
+    positive = torch.stack(each).clamp_min(0)
     figures = {
         "neurons": float(chosen.sum()),
-        "attribution": float(scores[chosen].sum() / scores.clamp_min(0).sum()),
+        "attribution": float(positive[:, chosen].sum() / positive.sum()),
         "base_probability": _probability(model, row, Delta()),
         "probability": _probability(model, row, delta),
         "error": 0.0,
