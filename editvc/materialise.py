@@ -56,7 +56,8 @@ class LayerNotCovered(EditvcError):
     def __init__(self, statistics: ObjectId, layer: int) -> None:
         super().__init__(
             f"the statistics {short(statistics)} do not cover layer {layer}",
-            hint="`editvc stats compute` takes them for the layers that config.toml names.",
+            hint='Name the layers in config.toml (`editvc config recipe.layers "[1, 2]"`), then '
+            "`editvc stats compute` takes statistics for them.",
         )
         self.statistics = statistics
         self.layer = layer

@@ -81,7 +81,7 @@ def commit(
         repo = open_repo(ctx, report)
         chosen = repo.choose(method, options=options, file=file)
         if chosen.aside:
-            note(f"{file}: taken from the repository instead: " + ", ".join(chosen.aside))
+            note(f"{file}: set aside, editvc has its own: " + ", ".join(chosen.aside))
         if chat_template:
             facts = repo.in_chat(facts)
         if dry_run:

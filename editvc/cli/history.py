@@ -66,7 +66,7 @@ def _paragraph(row: CommitRow, marked: str, imports: int) -> list[str]:
 @click.pass_context
 def show(ctx: click.Context, revision: str, as_json: bool) -> None:
     """Show one commit: who, when, why, and the facts and patches that it changed."""
-    from editvc.porcelain.reading import fact_changes, log_json
+    from editvc.porcelain.reading import fact_changes, log_json, methods_of
 
     repo = open_repo(ctx)
     plumbing = repo.repository
@@ -75,12 +75,16 @@ def show(ctx: click.Context, revision: str, as_json: bool) -> None:
     parent = commit.parents[0] if commit.parents else None
     tree = plumbing.tree_of(identifier)
     changes = fact_changes(repo, plumbing.tree_of(parent), tree)
+    methods = methods_of(repo, plumbing.tree_of(parent), tree)
     if as_json:
-        emit_json(log_json(row) | {"health": dict(commit.health)} | changes.to_json())
+        about = {"health": dict(commit.health), "methods": methods}
+        emit_json(log_json(row) | about | changes.to_json())
         return
     for line in _paragraph(row, "", len(tree.patches)):
         say(line)
     say(f"  tree {short(row.tree)}")
+    if methods:
+        say(f"  method {', '.join(methods)}")
     for name, value in commit.health:
         say(f"  {name} {value:.4g}")
     _say_changes(changes)

@@ -130,7 +130,7 @@ def fsck(ctx: click.Context, as_json: bool) -> None:
         for problem in report.errors:
             complain(f"{problem.where}: {problem.what}")
         for remark in report.garbage:
-            note(remark)
+            note(f"needed by nothing, harmless: {remark}")
         say(", ".join(f"{count} {name}" for name, count in report.counts))
         say("clean" if report.clean else f"{len(report.errors)} problems")
     if report.errors:

@@ -20,6 +20,11 @@ def compact(repo: Repo, restraint: Restraint, *, message: str | None, author: st
     """
     head, tree = head_of(repo)
     wanted = restraint if restraint != Restraint() else None
+    if wanted is None and tree.restraint is None:
+        raise NothingToDo(
+            "HEAD is under no restraint: there is nothing to lift",
+            hint="`editvc compact` puts one on.",
+        )
     if tree.restraint == wanted:
         raise NothingToDo(
             "HEAD is under this restraint already",

@@ -178,6 +178,15 @@ def fact_changes(repo: Repo, before: Tree, after: Tree) -> FactChanges:
     return fact_changes_of(repo, steps, before.patches, after.patches)
 
 
+def methods_of(repo: Repo, before: Tree, after: Tree) -> list[str]:
+    """The methods by which the edits that ``after`` has and ``before`` has not were made."""
+    plumbing = repo.repository
+    diff = plumbing.edits_of(before).diff(plumbing.edits_of(after))
+    come = [*diff.added, *(new for _, new in diff.changed)]
+    recipes = {codec.metadata(plumbing.store.get(entry.located))["recipe"] for entry in come}
+    return sorted({plumbing.read_recipe(one).method for one in recipes})
+
+
 def fact_changes_of(
     repo: Repo,
     steps: Iterable[tuple[Entry | None, Entry | None]],

@@ -111,10 +111,10 @@ class Repo:
         """Commit facts (values, dictionaries in any accepted format, or a file) on HEAD.
 
         All or nothing: one bad record, and nothing is written. ``recipe`` is that of config.toml,
-        or what :meth:`choose` gives. ``supersede`` lets a fact take the slot of a live one that
-        says otherwise. ``sequential`` makes patches on HEAD's weights, as papers measure edits one
-        after the other. ``remark`` hears of edits that look like disabling ones before the branch
-        moves; what it raises cancels the commit.
+        or the ``recipe`` of what :meth:`choose` gives. ``supersede`` lets a fact take the slot of
+        a live one that says otherwise. ``sequential`` makes patches on HEAD's weights, as papers
+        measure edits one after the other. ``remark`` hears of edits that look like disabling ones
+        before the branch moves; what it raises cancels the commit.
         """
         from editvc.porcelain.committing import commit
 

@@ -41,7 +41,7 @@ def test_a_published_file_is_taken_with_a_note_of_what_is_set_aside(here: Path, 
     facts = written(work / "facts.jsonl", FACTS[:1])
     ran = inside("commit", facts, "--recipe", work / "memit.json")
     assert ran.code == 0, ran.err
-    assert "taken from the repository instead: fact_token, mom2_dataset" in ran.err
+    assert "set aside, editvc has its own: fact_token, mom2_dataset" in ran.err
 
 
 def test_a_sequence_of_patches(here: Path, work: Path) -> None:
