@@ -227,13 +227,13 @@ def is_stored(repo: Repo, recipe: AnyRecipe, fact: Fact) -> bool:
 def make_alone(repo: Repo, recipe: AnyRecipe, facts: Sequence[Fact]) -> list[Entry]:
     """Entries of all facts: made once on this base with this recipe, and then for good."""
     missing = [fact for fact in facts if _stored(repo, recipe, fact) is None]
-    repo.repository.write(recipe)
     if missing:
         model, tokenizer = repo.base_model()
         found = make(repo, model, tokenizer, [Request(*fact.request) for fact in missing], recipe)
         base = repo.materialiser.base.id
         digests = [request_digest(base, recipe.id, fact) for fact in missing]
         store_made(repo, recipe, found, [{"request": digest} for digest in digests])
+    repo.repository.write(recipe)  # it may be gone where an element of an earlier try is not
     stored = [_stored(repo, recipe, fact) for fact in facts]
     return _entries(repo, facts, [one for one in stored if one is not None])
 

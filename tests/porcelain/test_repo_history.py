@@ -297,7 +297,7 @@ def test_commits_and_reverts_go_on_under_a_restraint(prepared: Prepared, work: P
     repo.compact(Restraint())
     assert tree(repo) == unrestrained
     assert repo.log()[0].message == "Lift the restraint"
-    with pytest.raises(NothingToDo, match="under this restraint already"):
+    with pytest.raises(NothingToDo, match="nothing to lift"):
         repo.compact(Restraint())
 
 
