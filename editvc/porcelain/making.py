@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from editvc.core.patch_recipes import AnyRecipe, FineTuning, Grace, KnowledgeNeurons, Mend
+from editvc.core.patch_recipes import AnyRecipe, Mend
 from editvc.core.recipe import Recipe
-from editvc.editing.codebook import CodebookEntry
 from editvc.editing.delta import Delta
 from editvc.editing.fine_tuning import fine_tune
 from editvc.editing.grace import find_entries
@@ -73,22 +72,15 @@ def _located(
     )  # fmt: skip
 
 
-def _fine_tuned(
-    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: FineTuning
-) -> Sequence[Patch]:
-    return fine_tune(model, tokenizer, requests, recipe, progress=repo.progress)
+def _by(function: Callable[..., Sequence[Element]]) -> Maker:
+    """The maker of a method that needs nothing of the repository but who hears of progress."""
 
+    def maker(
+        repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: Any
+    ) -> Sequence[Element]:
+        return function(model, tokenizer, requests, recipe, progress=repo.progress)
 
-def _neurons(
-    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: KnowledgeNeurons
-) -> Sequence[Patch]:
-    return knowledge_neurons(model, tokenizer, requests, recipe, progress=repo.progress)
-
-
-def _grace(
-    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: Grace
-) -> Sequence[CodebookEntry]:
-    return find_entries(model, tokenizer, requests, recipe, progress=repo.progress)
+    return maker
 
 
 def _mend(
@@ -99,10 +91,10 @@ def _mend(
 
 
 MAKERS: Mapping[str, Maker] = {
-    "ft": _fine_tuned,
-    "ft-c": _fine_tuned,
-    "kn": _neurons,
+    "ft": _by(fine_tune),
+    "ft-c": _by(fine_tune),
+    "kn": _by(knowledge_neurons),
     "mend": _mend,
-    "grace": _grace,
+    "grace": _by(find_entries),
 }
 """What makes patches and codebook entries; every method without a row here is a located one."""
