@@ -5,7 +5,8 @@
 
 Three ways, where a method has them. ``set``: every fact made on the base alone, and the set solved
 (committing one by one or all at once gives the same weights). ``batch``: the same facts located
-again together, layer after layer (``squash``). ``sequential``: one fact after the other on whatever
+again together, layer after layer (``squash``, of the repository of ``set``; its time is the
+squash's alone). ``sequential``: one fact after the other on whatever
 the weights are by then, blind to what was edited before, as papers measure collapse. A method that
 has collapsed (less than a tenth of a hundred edits said, or five times the base's perplexity) is
 not taken further. Rows are appended to ``--out`` as they are measured.
@@ -73,17 +74,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         kept = given.scratch or Path(scratch)
         bench = Bench(kept, Path(scratch), trial(start, stop))
+        ways = given.ways.split(",")
         for name in given.methods.split(","):
-            for way in given.ways.split(","):
-                for row in bench.rows(name, way, sizes, given.options, given.published):
-                    print(json.dumps(row), flush=True)
-                    if given.out:
-                        with given.out.open("a", encoding="utf-8") as lines:
-                            lines.write(json.dumps(row) + "\n")
+            for row in bench.rows(name, ways, sizes, given.options, given.published):
+                print(json.dumps(row), flush=True)
+                if given.out:
+                    with given.out.open("a", encoding="utf-8") as lines:
+                        lines.write(json.dumps(row) + "\n")
 
 
 class Bench:
-    """The reference model, what is edited and scored, and a repository a method and way."""
+    """The reference model, what is edited and scored, and a repository a method."""
 
     def __init__(self, kept: Path, scratch: Path, what: Trial) -> None:
         self.scratch, self.what = scratch, what
@@ -94,9 +95,9 @@ class Bench:
             editvc.Repo.init(self.empty, str(MODEL), texts=[TEXT], entities=entities)
 
     def rows(
-        self, name: str, way: str, sizes: list[int], options: list[str], published: bool
+        self, name: str, ways: list[str], sizes: list[int], options: list[str], published: bool
     ) -> Iterator[dict[str, Any]]:
-        """The rows of one method and way, smallest size first."""
+        """The rows of one method, way by way, smallest size first."""
         if name == "base":
             yield self._row("base", "", 0, self.untouched, 0.0, 0)
             return
@@ -105,37 +106,42 @@ class Bench:
         if published and isinstance(recipe, Recipe):
             recipe = as_published(recipe)
         label = f"{name} (published)" if published else name
-        for row in getattr(self, f"_{way}")(repo, label, recipe, sizes):
-            yield row
-            forgotten = row["edits"] >= 100 and row["eff"] < 10
-            if forgotten or row["ppl"] > 5 * self.base_perplexity:
-                return
+        for way in ways:
+            for row in getattr(self, f"_{way}")(repo, label, recipe, sizes):
+                yield row
+                forgotten = row["edits"] >= 100 and row["eff"] < 10
+                if forgotten or row["ppl"] > 5 * self.base_perplexity:
+                    break
 
     def _set(
         self, repo: editvc.Repo, label: str, recipe: AnyRecipe, sizes: list[int]
     ) -> Iterator[dict[str, Any]]:
-        done, spent = 0, 0.0
+        spent = 0.0
         for size in sizes:
             began = time.perf_counter()
-            repo.commit(self.what.facts[done:size], recipe=recipe)
-            spent, done = spent + time.perf_counter() - began, size
+            self._have(repo, recipe, size)
+            spent += time.perf_counter() - began
             yield self._of_head(repo, label, "set", size, spent / size)
 
     def _batch(
         self, repo: editvc.Repo, label: str, recipe: AnyRecipe, sizes: list[int]
     ) -> Iterator[dict[str, Any]]:
         for size in sizes:
+            self._have(repo, recipe, size)
+            repo.switch(f"set-{size}")
             began = time.perf_counter()
-            done = len(repo.live())
-            repo.commit(self.what.facts[done:size], recipe=recipe)
-            head = repo.status().number
-            repo.create_branch(f"batch-{size}")
-            repo.switch(f"batch-{size}")
-            repo.squash(f"1..{head}")
-            yield self._of_head(
-                repo, label, "batch", size, (time.perf_counter() - began) / (size - done)
-            )
+            repo.squash(f"1..{repo.status().number}")
+            yield self._of_head(repo, label, "batch", size, (time.perf_counter() - began) / size)
+
+    def _have(self, repo: editvc.Repo, recipe: AnyRecipe, size: int) -> None:
+        """See to it that the branch ``set-<size>`` holds so many edits."""
+        name = f"set-{size}"
+        if any(branch.name == name for branch in repo.branches()):
+            return
+        if repo.live():
             repo.switch("main")
+        repo.commit(self.what.facts[len(repo.live()) : size], recipe=recipe)
+        repo.create_branch(name)
 
     def _sequential(
         self, repo: editvc.Repo, label: str, recipe: AnyRecipe, sizes: list[int]
