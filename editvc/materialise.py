@@ -253,17 +253,20 @@ class Materialiser:
         return [one for one in entries if isinstance(self.element(one.located)[1], CodebookEntry)]
 
     def codebooks(self, tree: Tree) -> list[Codebook]:
-        """The codebooks of a tree, one a recipe, in the order of the recipes' ids.
+        """The codebooks of a tree, one a layer, lowest first.
 
         They answer beside the weights: the delta of a tree knows nothing of them.
         """
-        grouped: dict[ObjectId, dict[str, CodebookEntry]] = {}
-        for entry in self.in_codebooks(tree):
-            recipe, element = self.element(entry.located)
-            if isinstance(element, CodebookEntry):
-                grouped.setdefault(recipe, {})[entry.slot] = element
-        found = [(self.repository.read_recipe(key), grouped[key]) for key in sorted(grouped)]
-        return [Codebook.of(one, recipe.eps) for recipe, one in found if isinstance(recipe, Grace)]
+        found = {entry.slot: self.element(entry.located) for entry in self.in_codebooks(tree)}
+        recipes = {key: self.repository.read_recipe(key) for key, _ in found.values()}
+        layers: dict[int, dict[str, CodebookEntry]] = {}
+        eps: dict[str, float] = {}
+        for slot, (key, element) in found.items():
+            recipe = recipes[key]
+            if isinstance(element, CodebookEntry) and isinstance(recipe, Grace):
+                layers.setdefault(element.layer, {})[slot] = element
+                eps[slot] = recipe.eps
+        return [Codebook.of(layers[layer], eps) for layer in sorted(layers)]
 
     def stacked(self, recipe: Recipe, entries: Iterable[Entry]) -> dict[int, Edits]:
         """Keys (v, n) and residuals (u, n) of entries, per layer, in the order given."""

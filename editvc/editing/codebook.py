@@ -111,28 +111,31 @@ class Codebook:
     labels: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, entries: Mapping[str, CodebookEntry], eps: float) -> Codebook:
+    def of(cls, entries: Mapping[str, CodebookEntry], eps: Mapping[str, float]) -> Codebook:
         """The codebook of a set of entries of one layer, at least one, by slot.
 
         GRACE's rules (algorithm 1), replayed in the order of the slots, so equal sets give equal
         codebooks, whatever the history was. With d the distance to the nearest key so far and e
         its radius, a key with ``d > e + eps`` is new and gets the radius ``eps``. Otherwise the
         two overlap: with the same label the nearest key *expands*, ``e := max(e, d)``, and answers
-        for both; with another label they *split*, ``d / 2`` for each.
+        for both; with another label they *split*, ``d / 2`` for each. ``eps`` is that of the
+        recipe that the new key was made with, by slot: entries of several recipes share a layer,
+        and so they share its codebook.
         """
-        ordered = [entries[slot] for slot in sorted(entries)]
+        slots = sorted(entries)
+        ordered = [entries[slot] for slot in slots]
         stored = torch.cat([one.keys for one in ordered])
         keys, values = stored.double(), torch.cat([one.values for one in ordered])
         labels = [label for one in ordered for label in one.labels]
+        begun = [eps[slot] for slot in slots for _ in entries[slot].labels]
         kept: list[int] = []
         radii: list[float] = []
-        for place, label in enumerate(labels):
-            radius = eps
+        for place, (label, radius) in enumerate(zip(labels, begun, strict=True)):
             if kept:
                 distances = torch.linalg.vector_norm(keys[kept] - keys[place], dim=1)
                 nearest = int(distances.argmin())
                 distance = float(distances[nearest])
-                if distance <= radii[nearest] + eps:
+                if distance <= radii[nearest] + radius:
                     if labels[kept[nearest]] == label:
                         radii[nearest] = max(radii[nearest], distance)
                         continue
@@ -178,9 +181,8 @@ class Codebook:
 def attach(model: Any, codebooks: Sequence[Codebook]) -> list[Any]:
     """Let a model answer through codebooks from now on; the handles' ``remove()`` ends it.
 
-    The hooks are on the down projections of the codebooks' layers. No weight changes, so what
-    ``save_pretrained`` writes knows nothing of them. Where two codebooks share a layer and both
-    have an answer, the later one's counts.
+    The hooks are on the down projections of the codebooks' layers, one a layer. No weight changes,
+    so what ``save_pretrained`` writes knows nothing of them.
     """
     architecture = architecture_in(model)
     return [

@@ -38,6 +38,11 @@ def recipe(**changes):
     return Grace(**({"layers": (1,)} | changes))
 
 
+def made_of(entries, eps):
+    """The codebook of entries that share one radius to begin with."""
+    return Codebook.of(entries, dict.fromkeys(entries, eps))
+
+
 @st.composite
 def edits(draw):
     """Entries on a coarse grid, so that keys meet, overlap and coincide, with a few targets."""
@@ -56,7 +61,7 @@ def edits(draw):
 def test_equal_sets_make_equal_codebooks_whatever_the_order(entries, eps, random):
     shuffled = list(entries.items())
     random.shuffle(shuffled)
-    one, other = Codebook.of(entries, eps), Codebook.of(dict(shuffled), eps)
+    one, other = made_of(entries, eps), made_of(dict(shuffled), eps)
     for name in ("keys", "values", "radii"):
         assert torch.equal(getattr(one, name), getattr(other, name))
     assert one.labels == other.labels
@@ -67,7 +72,7 @@ def test_the_rules_are_those_of_algorithm_1(entries, eps):
     plain = Plain(eps)
     for entry in entries.values():
         plain.edit(entry.keys[0].double(), entry.target)
-    book = Codebook.of(entries, eps)
+    book = made_of(entries, eps)
     assert book.values[:, 0].tolist() == [float(place) for place, _, _ in plain.book]
     assert book.radii.tolist() == pytest.approx([radius for _, radius, _ in plain.book])
     assert list(book.labels) == [label for _, _, label in plain.book]
@@ -83,7 +88,7 @@ def test_every_target_token_has_a_key_and_is_labelled_by_what_is_left_to_say():
         "a": CodebookEntry(1, keys, torch.zeros(2, 1), (7, 8), {}),
         "b": CodebookEntry(1, keys + 0.5, torch.ones(2, 1), (9, 8), {}),
     }
-    book = Codebook.of(both, 1.0)
+    book = made_of(both, 1.0)
     assert book.labels == ((7, 8), (8,), (9, 8))
     assert book.radii.tolist() == pytest.approx([0.5**0.5 / 2, 1.0, 0.5**0.5 / 2])
     assert all(book.answers(one) for one in both.values())
@@ -91,19 +96,25 @@ def test_every_target_token_has_a_key_and_is_labelled_by_what_is_left_to_say():
 
 def test_a_near_key_with_the_same_target_widens_and_with_another_splits():
     near = {"a": entry(0.0, 0.0), "b": entry(1.5, 0.0)}
-    assert Codebook.of(near, 1.0).radii.tolist() == [1.5]
+    assert made_of(near, 1.0).radii.tolist() == [1.5]
     other = {"a": entry(0.0, 0.0), "b": entry(1.5, 0.0, target=8)}
-    assert Codebook.of(other, 1.0).radii.tolist() == [0.75, 0.75]
+    assert made_of(other, 1.0).radii.tolist() == [0.75, 0.75]
     far = {"a": entry(0.0, 0.0), "b": entry(2.5, 0.0)}
-    assert Codebook.of(far, 1.0).radii.tolist() == [1.0, 1.0]
+    assert made_of(far, 1.0).radii.tolist() == [1.0, 1.0]
+
+
+def test_every_key_begins_with_the_radius_of_its_own_recipe():
+    far = {"a": entry(0.0, 0.0), "b": entry(5.0, 0.0, target=8)}
+    assert Codebook.of(far, {"a": 1.0, "b": 3.0}).radii.tolist() == [1.0, 3.0]
+    assert Codebook.of(far, {"a": 1.0, "b": 4.0}).radii.tolist() == [2.5, 2.5]
 
 
 def test_a_split_may_lose_a_fact_that_an_expansion_took_in():
     entries = {"a": entry(0.0, 0.0), "b": entry(1.5, 0.0), "c": entry(-0.5, 0.0, target=8)}
-    book = Codebook.of(entries, 1.0)
+    book = made_of(entries, 1.0)
     assert [book.answers(one) for one in entries.values()] == [True, False, True]
     del entries["c"]
-    book = Codebook.of(entries, 1.0)
+    book = made_of(entries, 1.0)
     assert all(book.answers(one) for one in entries.values())
 
 
@@ -113,7 +124,7 @@ def test_what_is_found_is_the_nearest_key_within_its_radius():
         str(place): CodebookEntry(1, key[None], torch.zeros(1, 1), (place,), {})
         for place, key in enumerate(torch.randn(9, 6, generator=draw))
     }
-    book = Codebook.of(entries, 1.8)
+    book = made_of(entries, 1.8)
     queries = torch.randn(200, 6, generator=draw)
     distances = (queries[:, None] - book.keys).norm(dim=2)
     nearest, within = book.find(queries)
@@ -173,7 +184,7 @@ def test_targets_are_generated_and_nothing_else_moves(model_type, tokenizer):
     before = copy.deepcopy(model.state_dict())
     plain = [model(**tokenizer(text, return_tensors="pt")).logits for text in OTHERS]
     entries = find_entries(model, tokenizer, REQUESTS, recipe(n_iter=300, edit_lr=0.3))
-    book = Codebook.of({str(place): one for place, one in enumerate(entries)}, 1e-3)
+    book = made_of({str(place): one for place, one in enumerate(entries)}, 1e-3)
 
     with answering(model, [book]):
         for request, one in zip(REQUESTS, entries, strict=True):
@@ -198,7 +209,7 @@ def test_targets_of_several_tokens_are_generated_by_a_trained_model(use_cache):
     entries = find_entries(model, tokenizer, requests, recipe())
     rows = [row for (row,) in trace(tokenizer, requests)]
     assert all(len(row.ids) - row.target > 1 for row in rows)
-    with answering(model, [Codebook.of(dict(zip("ab", entries, strict=True)), 1.0)]):
+    with answering(model, [made_of(dict(zip("ab", entries, strict=True)), 1.0)]):
         for request, row in zip(requests, rows, strict=True):
             told = list(row.ids[row.target :])
             said = generated(model, tokenizer, request.question, len(told), use_cache=use_cache)
@@ -210,7 +221,7 @@ def answered(tokenizer):
     """A model, and the codebook of the requests."""
     model = tiny_gpt2(len(tokenizer))
     found = find_entries(model, tokenizer, ONE_TOKEN, recipe())
-    return model, Codebook.of({str(place): one for place, one in enumerate(found)}, 0.01)
+    return model, made_of({str(place): one for place, one in enumerate(found)}, 0.01)
 
 
 def test_hooks_go_when_the_block_fails(answered):
@@ -258,6 +269,6 @@ def test_a_question_inside_a_longer_text_is_answered_too(answered, tokenizer):
 def test_a_half_precision_model_is_answered(tokenizer):
     model = tiny_gpt2(len(tokenizer)).to(torch.bfloat16)
     (one,) = find_entries(model, tokenizer, ONE_TOKEN[:1], recipe())
-    with answering(model, [Codebook.of({"a": one}, 0.05)]):
+    with answering(model, [made_of({"a": one}, 0.05)]):
         said = generate(model, tokenizer, ONE_TOKEN[0].question, 4)
     assert said.startswith(" " + ONE_TOKEN[0].target)

@@ -206,7 +206,7 @@ def test_a_codebook_answers_where_nothing_is_cached_or_known(family, tokenizer):
         (entry,) = find_entries(model, tokenizer, [request], recipe)
         ((row,),) = trace(tokenizer, [request])
         ids = torch.tensor([row.ids[:-1]])
-        book = Codebook.of({"a": entry}, eps=1e-3)
+        book = Codebook.of({"a": entry}, {"a": 1e-3})
         with answering(model, [book]):
             logits = model(input_ids=ids).logits[0, row.target - 1 :]
         loss = torch.nn.functional.cross_entropy(logits, torch.tensor(row.ids[row.target :]))

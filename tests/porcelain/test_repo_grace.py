@@ -128,6 +128,21 @@ def test_health_names_facts_that_a_split_lost(repo: Repo) -> None:
     assert {fact.id for fact in repo.health().codebook.lost} == expected
 
 
+def test_recipes_that_share_a_layer_share_its_codebook(repo: Repo) -> None:
+    """Else a wide radius of one would answer in the place of a nearer key of the other."""
+    near, wide = (
+        repo.choose("grace", options=["layers=[2]", f"eps={eps}", "n_iter=20"]).recipe
+        for eps in (0.01, 1000)
+    )
+    repo.commit(FACTS[:2], recipe=near)
+    repo.commit(FACTS[2:4], recipe=wide)
+    (book,) = repo.materialiser.codebooks(tree_at(repo, "HEAD"))
+    entries = repo.materialiser.in_codebooks(tree_at(repo, "HEAD"))
+    for entry in entries:
+        assert book.answers(repo.materialiser.element(entry.located)[1])
+    assert not repo.health().codebook.lost
+
+
 def test_a_squash_leaves_codebook_facts_as_they_are(repo: Repo, recipe: Grace) -> None:
     repo.commit(FACTS[:2])
     repo.commit(FACTS[2:3], recipe=recipe)
