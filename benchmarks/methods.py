@@ -35,7 +35,7 @@ from editvc.editing.architectures import architecture_in
 from editvc.editing.loading import apply_delta, load
 from editvc.editing.tracing import Request
 from editvc.evaluation.probes import forced, perplexity
-from editvc.evaluation.scores import generation_match, locality_answers, score
+from editvc.evaluation.scores import answers, locality_answers, says, score
 from editvc.porcelain.making import make_in_sequence
 
 SIZES = (1, 10, 100, 500, 1000)
@@ -193,9 +193,9 @@ class Bench:
         facts = [replace(fact, locality=fact.locality[:NEIGHBOURS]) for fact in facts]
         reference = locality_answers(self.untouched, self.tokenizer, facts)
         scores = score(model, self.tokenizer, facts, reference).to_json()
-        said = generation_match(
-            model, self.tokenizer, facts[:: max(1, len(facts) // GENERATED)], max_new_tokens=6
-        )
+        asked = facts[:: max(1, len(facts) // GENERATED)]
+        told = answers(model, self.tokenizer, asked, max_new_tokens=6)
+        said = [says(text, fact) for text, fact in zip(told, asked, strict=True)]
         recall = forced(model, self.tokenizer, self.what.recall[:RECALLED])
         return {
             "method": label, "way": way, "edits": size,

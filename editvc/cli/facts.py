@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from editvc.porcelain.recording import CommitResult
     from editvc.porcelain.squashing import SquashResult
 
+UNSAID_SHOWN = 3
+"""How many facts that the new version does not say are named; `editvc eval` names all."""
+
 
 @click.command()
 @files_argument
@@ -105,7 +108,13 @@ def _show_commit(result: CommitResult, as_json: bool) -> None:
         return
     made = result.commit
     say(f"[{made.number} {short(result.id)}] {made.message}")
-    say(f" {made.edits} edit{'' if made.edits == 1 else 's'} changed, {made.live} live")
+    told = result.asked - len(result.unsaid)
+    share = f"; {told} of {result.asked} said" if result.asked else ""
+    say(f" {made.edits} edit{'' if made.edits == 1 else 's'} changed, {made.live} live{share}")
+    for fact in result.unsaid[:UNSAID_SHOWN]:
+        warn(f"not said: {fact.question!r} -> {fact.target_new!r}")
+    if len(result.unsaid) > UNSAID_SHOWN:
+        warn(f"not said: {len(result.unsaid) - UNSAID_SHOWN} more, see `editvc eval`")
     for skipped in result.skipped:
         note(f"skipped: {skipped.fact.question!r} {skipped.reason}")
 

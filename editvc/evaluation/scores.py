@@ -63,16 +63,16 @@ def score(model: Any, tokenizer: Any, facts: Sequence[Fact], base_answers: Seque
     )  # fmt: skip
 
 
-def generation_match(
+def answers(
     model: Any, tokenizer: Any, facts: Sequence[Fact], *, max_new_tokens: int = 12
-) -> list[bool]:
-    """Whether real greedy generation on each rewriting prompt begins with the new object."""
-    return [
-        generate(model, tokenizer, fact.question, max_new_tokens)
-        .strip()
-        .startswith(fact.target_new.strip())
-        for fact in facts
-    ]
+) -> list[str]:
+    """What greedy generation says after every rewriting prompt."""
+    return [generate(model, tokenizer, fact.question, max_new_tokens).strip() for fact in facts]
+
+
+def says(answer: str, fact: Fact) -> bool:
+    """Whether an answer begins with the new object."""
+    return answer.startswith(fact.target_new.strip())
 
 
 def _preference(

@@ -17,6 +17,7 @@ from editvc.editing.tracing import Request, TracingError, trace
 from editvc.errors import EditvcError
 from editvc.materialise import request_digest
 from editvc.porcelain.checking import unusual
+from editvc.porcelain.evaluating import unsaid
 from editvc.porcelain.making import Made, make, make_in_sequence
 from editvc.porcelain.recording import (
     CommitResult,
@@ -133,9 +134,11 @@ def _attempt(
     for text in warnings:
         warn(text)
     after = with_changes(repo, tree, {entry.slot: entry for entry in entries})
+    asked = plan.facts if repo.holds_model else ()
+    missed = unsaid(repo, after, asked)
     words = message or _default_message(plan.facts)
     result = advance(repo, head, after, message=words, author=author, verb="commit")
-    return replace(result, skipped=plan.skipped, warnings=warnings)
+    return replace(result, skipped=plan.skipped, warnings=warnings, asked=len(asked), unsaid=missed)
 
 
 def make_plan(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from editvc.editing.delta import Delta
     from editvc.materialise import Materialiser
     from editvc.porcelain.checking import HealthReport
+    from editvc.porcelain.evaluating import Evaluation
     from editvc.porcelain.exporting import Export
     from editvc.porcelain.importing import ImportPreview, ImportResult
     from editvc.porcelain.previewing import CompactPreview, Preview, RevertPreview, SquashPreview
@@ -262,6 +263,18 @@ class Repo:
         with self.edited(reading.tree_at(self, at)) as (model, tokenizer):
             return generate(model, tokenizer, prompt, max_new_tokens)
 
+    def evaluate(
+        self,
+        facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path | None = None,
+        *,
+        at: str = "HEAD",
+    ) -> Evaluation:
+        """What a revision says of facts, or of its own live ones: generation and scores."""
+        from editvc.porcelain.evaluating import evaluate
+
+        given = None if facts is None else [one.fact for one in sourced(facts)]
+        return evaluate(self, given, at)
+
     def in_chat(
         self, facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path
     ) -> list[SourcedFact]:
@@ -495,6 +508,11 @@ class Repo:
     def base_model(self) -> tuple[Any, Any]:
         """The base model and tokenizer of this process, loaded once; unedited between calls."""
         return self._loaded
+
+    @property
+    def holds_model(self) -> bool:
+        """Whether this process has loaded the base model already."""
+        return "_loaded" in vars(self)
 
     @contextmanager
     def edited(self, tree: Tree) -> Iterator[tuple[Any, Any]]:

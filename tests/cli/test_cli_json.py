@@ -30,6 +30,7 @@ def test_commit(here: Path) -> None:
     assert HEX.fullmatch(done["commit"]) and HEX.fullmatch(done["tree"])
     assert (done["number"], done["edits"], done["live"]) == (1, 3, 3)
     assert done["warnings"] == []
+    assert (done["asked"], done["unsaid"]) == (0, []), "all were located before"
     assert done["skipped"] == [
         {
             "subject": "France",
@@ -229,3 +230,33 @@ def test_a_dry_run_marks_tokens_and_says_what_stands_in_the_way(two_commits: Pat
     assert "conflict: " in shown and "'London'" in shown
     assert "1 to commit, 0 located already; memory about" in shown
     assert "nothing was written" in shown
+
+
+def test_eval(two_commits: Path) -> None:
+    found = inside("eval", "--json").json
+    assert found.keys() == {"facts", "generated", "es", "ps", "ns", "s", "eff", "par", "spe", "avg",
+                            "unsaid"}  # fmt: skip
+    assert found["facts"] == 5 and found["eff"] is not None
+    said = found["facts"] - len(found["unsaid"])
+    assert found["generated"] == pytest.approx(100 * said / 5)
+    for one in found["unsaid"]:
+        assert one.keys() == {"fact", "question", "target_new", "answer"}
+    text = inside("eval", "--at", "1")
+    assert text.out.splitlines()[-3].endswith("of 2 said at 1")
+    assert text.out.splitlines()[-2].split()[:1] == ["Eff"]
+
+
+def test_eval_of_given_facts_and_of_nothing(here: Path) -> None:
+    path = written(here / "others.jsonl", OTHERS[:1])
+    found = inside("eval", path, "--at", "base", "--json").json
+    assert [one["fact"] for one in found["unsaid"]] == [OTHERS[0].id]
+    nothing = inside("eval")
+    assert nothing.code == 1 and "no facts are live" in nothing.err and "hint:" in nothing.err
+    assert inside("eval", "--chat-template").code == 2
+
+
+def test_a_commit_names_facts_that_the_new_version_does_not_say(here: Path) -> None:
+    path = written(here / "fresh.jsonl", FRESH)
+    done = inside("commit", path, "--method", "grace", "-O", "n_iter=1")
+    assert done.out.splitlines()[-1] == " 2 edits changed, 2 live; 0 of 2 said"
+    assert done.err.count("warning: not said: ") == 2

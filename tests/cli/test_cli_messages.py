@@ -106,9 +106,10 @@ def test_what_the_model_knows(here: Path) -> None:
     known = known_fact(opened(here))
     both = inside("commit", written(here / "facts.jsonl", [FACTS[0], known]))
     assert both.code == 0
-    assert both.err == (
-        f"skipped: {known.question!r} is known: the base says {known.target_new!r} already\n"
-    )
+    assert both.err.splitlines() == [
+        f"warning: not said: {FACTS[0].question!r} -> {FACTS[0].target_new!r}",
+        f"skipped: {known.question!r} is known: the base says {known.target_new!r} already",
+    ]
     alone = inside("commit", written(here / "facts.jsonl", [known]))
     refused(alone, "nothing to commit", f"is known: the base says {known.target_new!r} already")
 

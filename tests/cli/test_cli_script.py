@@ -71,8 +71,20 @@ def test_help_and_version_in_a_bare_environment(work: Path) -> None:
     shown = script("--help", cwd=work, env=bare)
     assert shown.code == 0 and shown.err == ""
     commands = [
-        *("init", "arch", "lint", "convert", "commit", "methods", "train", "import", "ask", "log"),
-        *("show", "status", "diff", "revert", "squash", "compact", "health", "trace", "tune"),
+        *("init", "arch", "lint", "convert", "commit", "methods", "train", "import", "ask"),
+        *(
+            "eval",
+            "log",
+            "show",
+            "status",
+            "diff",
+            "revert",
+            "squash",
+            "compact",
+            "health",
+            "trace",
+            "tune",
+        ),
         *("export", "publish", "branch", "switch", "stats", "fsck", "config"),
     ]
     listed = [line.split()[0] for line in shown.out.split("Commands:\n")[1].splitlines()]

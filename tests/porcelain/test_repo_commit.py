@@ -47,6 +47,8 @@ def test_a_commit_says_what_it_did(repo: Repo) -> None:
         "live": 2,
         "skipped": [],
         "warnings": [],
+        "asked": 0,
+        "unsaid": [],
     }
     newest, oldest = repo.log()
     assert (oldest.author, oldest.message) == ("Bo <bo@example.org>", "Two capitals")
