@@ -86,8 +86,8 @@ def evaluate(
     """Score the model of a revision on its live facts, or on those of FILE...
 
     Said is what greedy generation begins with. ES, PS, NS, S are the scores of ROME and MEMIT,
-    Eff, Par, Spe, Avg those of D4S, in per cent; paraphrases and locality prompts are the facts'
-    own.
+    Eff, Par, Spe, Avg those of D4S, in per cent, beside the base's; paraphrases and locality
+    prompts are the facts' own.
     """
     if chat_template and not files:
         raise click.UsageError("--chat-template is for the facts of FILE; live ones have their own")
@@ -102,9 +102,16 @@ def evaluate(
     for one in found.unsaid:
         say(f"not said: {one.fact.question!r} -> {one.fact.target_new!r}, but {one.answer!r}")
     say(f"{found.facts - len(found.unsaid)} of {found.facts} said at {at}")
-    scores = {name: value for name, value in found.scores.to_json().items() if value is not None}
-    titles = [name.upper() if len(name) < 3 else name.title() for name in scores]
-    table(titles, [[f"{value:.1f}" for value in scores.values()]], right=range(len(titles)))
+    rows = {"base": found.base, at: found.scores}
+    table(
+        ["", *(name.upper() if len(name) < 3 else name.title() for name in found.base.to_json())],
+        [[name, *map(_per_cent, scores.to_json().values())] for name, scores in rows.items()],
+        right=range(1, 9),
+    )
+
+
+def _per_cent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 @click.command()

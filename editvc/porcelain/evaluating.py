@@ -44,12 +44,14 @@ class Evaluation:
     """Scores of ``facts`` facts on the model of a revision.
 
     ``unsaid`` are those that greedy generation does not begin with, ``generated`` the share of the
-    others in per cent; ``scores`` are those of the papers, under teacher forcing.
+    others in per cent; ``scores`` are those of the papers, under teacher forcing, ``base`` the same
+    of the unedited model: it fails some prompts by itself.
     """
 
     facts: int
     unsaid: tuple[Unsaid, ...]
     scores: Scores
+    base: Scores
 
     @property
     def generated(self) -> float:
@@ -62,6 +64,7 @@ class Evaluation:
             "facts": self.facts,
             "generated": self.generated,
             **self.scores.to_json(),
+            "base": self.base.to_json(),
             "unsaid": [one.to_json() for one in self.unsaid],
         }
 
@@ -77,13 +80,14 @@ def evaluate(repo: Repo, facts: Sequence[Fact] | None, revision: str) -> Evaluat
         )
     model, tokenizer = repo.base_model()
     reference = locality_answers(model, tokenizer, asked)
+    unedited = score(model, tokenizer, asked, reference)
     with repo.edited(tree) as (edited, _):
         said = answers(edited, tokenizer, asked)
         scores = score(edited, tokenizer, asked, reference)
-    unsaid = [
+    missed = [
         Unsaid(one, text) for one, text in zip(asked, said, strict=True) if not says(text, one)
     ]
-    return Evaluation(len(asked), tuple(unsaid), scores)
+    return Evaluation(len(asked), tuple(missed), scores, unedited)
 
 
 def unsaid(repo: Repo, tree: Tree, facts: Sequence[Fact]) -> tuple[Fact, ...]:

@@ -235,15 +235,18 @@ def test_a_dry_run_marks_tokens_and_says_what_stands_in_the_way(two_commits: Pat
 def test_eval(two_commits: Path) -> None:
     found = inside("eval", "--json").json
     assert found.keys() == {"facts", "generated", "es", "ps", "ns", "s", "eff", "par", "spe", "avg",
-                            "unsaid"}  # fmt: skip
+                            "base", "unsaid"}  # fmt: skip
     assert found["facts"] == 5 and found["eff"] is not None
     said = found["facts"] - len(found["unsaid"])
     assert found["generated"] == pytest.approx(100 * said / 5)
     for one in found["unsaid"]:
         assert one.keys() == {"fact", "question", "target_new", "answer"}
     text = inside("eval", "--at", "1")
-    assert text.out.splitlines()[-3].endswith("of 2 said at 1")
-    assert text.out.splitlines()[-2].split()[:1] == ["Eff"]
+    *_, said, titles, base, edited = text.out.splitlines()
+    assert said.endswith("of 2 said at 1")
+    assert titles.split() == ["ES", "PS", "NS", "S", "Eff", "Par", "Spe", "Avg"]
+    assert (base.split()[0], edited.split()[0]) == ("base", "1")
+    assert edited.split()[1] == "-", "no fact has a true object"
 
 
 def test_eval_of_given_facts_and_of_nothing(here: Path) -> None:

@@ -33,7 +33,9 @@ def test_generation_and_scores_are_those_of_the_loaded_model(repo: Repo, certain
         assert one.answer == said and not said.startswith(one.fact.target_new)
     assert {one.fact for one in found.unsaid} <= set(FACTS[2:5])
     assert found.generated == 100 * (5 - len(found.unsaid)) / 5
-    reference = locality_answers(repo.load_model("base"), tokenizer, facts)
+    base = repo.load_model("base")
+    reference = locality_answers(base, tokenizer, facts)
+    assert found.base == score(base, tokenizer, facts, reference)
     expected = score(model, tokenizer, facts, reference)
     assert found.scores.to_json() == pytest.approx(expected.to_json())
 
