@@ -110,14 +110,14 @@ def check_health(repo: Repo, revision: str) -> HealthReport:
     """
     plumbing, maker = repo.repository, repo.materialiser
     tree = tree_at(repo, revision)
-    delta, groups = maker.delta(tree), maker.groups(tree)
+    delta, groups = maker.delta(tree), maker.solutions.groups(tree)
     entries = [entry for group in groups for entry in group.entries]
     recipes = [group.recipe for group in groups]
     layers, worst, others = [], [], dict(delta.weights)
-    bare = [layer for layer in delta.layers if not maker.covers(layer, recipes)]
+    bare = [layer for layer in delta.layers if not maker.statistics.covers(layer, recipes)]
     blind = _blind(bare, len(delta.weights))
     for layer, factored in sorted(delta.layers.items()):
-        if not maker.covers(layer, recipes):
+        if not maker.statistics.covers(layer, recipes):
             others[maker.architecture.weight_name(layer)] = factored
             continue
         in_layer = [group for group in groups if layer in group.systems]
@@ -125,7 +125,7 @@ def check_health(repo: Repo, revision: str) -> HealthReport:
             layer,
             maker.weight(layer),
             factored,
-            maker.text_moment(layer, recipes),
+            maker.statistics.text_moment(layer, recipes),
             [one.systems[layer] for one in in_layer],
             base=maker.base_figures(layer, recipes),
         )
@@ -171,10 +171,10 @@ def _named(repo: Repo, worst: Sequence[tuple[int, float, Entry]]) -> tuple[Atten
 
 def _beside(repo: Repo, tree: Tree) -> Beside:
     maker = repo.materialiser
-    books, entries = maker.codebooks(tree), maker.in_codebooks(tree)
+    books, entries = maker.elements.codebooks(tree), maker.elements.in_codebooks(tree)
     lost = [
         repo.repository.read_fact(entry.fact)
-        for entry, element in zip(entries, maker.codebook_entries(entries), strict=True)
+        for entry, element in zip(entries, maker.elements.codebook_entries(entries), strict=True)
         if not any(book.answers(element) for book in books)
     ]
     return Beside(len(entries), sum(map(len, books)), tuple(lost))
@@ -200,16 +200,16 @@ def unusual(
     neither leverage nor residual.
     """
     maker = repo.materialiser
-    if not isinstance(recipe, Recipe) or len(maker.located(entries)) < len(entries):
+    if not isinstance(recipe, Recipe) or len(maker.elements.located(entries)) < len(entries):
         return ()
     _, tree = head_of(repo)
-    live = [group.entries for group in maker.groups(tree) if group.recipe.id == recipe.id]
+    live = [group.entries for group in maker.solutions.groups(tree) if group.recipe.id == recipe.id]
     both = [*entries, *(entry for one in live for entry in one)]
     if len(both) < TYPICAL_FROM:
         return ()
     warnings: dict[int, str] = {}
-    for layer, edits in maker.stacked(recipe, both).items():
-        leverages = leverage(maker.guard(recipe, layer).whiten(edits.keys))
+    for layer, edits in maker.solutions.stacked(recipe, both).items():
+        leverages = leverage(maker.guards.of_layer(recipe, layer).whiten(edits.keys))
         norms = torch.linalg.vector_norm(edits.residuals, dim=0)
         typical = Reference.of(leverages, norms)
         assert typical is not None, "there are edits, so they have medians"

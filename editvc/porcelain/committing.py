@@ -15,7 +15,7 @@ from editvc.core.patch_recipes import AnyRecipe
 from editvc.editing.locate import knows
 from editvc.editing.tracing import Request, TracingError, trace
 from editvc.errors import EditvcError
-from editvc.materialise import request_digest
+from editvc.materialise.elements import request_digest
 from editvc.porcelain.checking import unusual
 from editvc.porcelain.evaluating import unsaid
 from editvc.porcelain.making import Made, make, make_in_sequence

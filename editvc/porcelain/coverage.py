@@ -58,13 +58,13 @@ def cover(
 
 
 def _is_covered(repo: Repo, window: Window) -> bool:
-    maker, recipe = repo.materialiser, repo.recipe()
+    statistics, recipe = repo.materialiser.statistics, repo.recipe()
     needed = {recipe.statistics: window}
     if recipe.entity_statistics is not None and recipe.entity_update_weight:
         needed[recipe.entity_statistics] = window
     if recipe.sensitivity is not None:
         needed[recipe.sensitivity] = window[-1:]
-    return all(set(layers) <= set(maker.moment(one).layers) for one, layers in needed.items())
+    return all(set(layers) <= set(statistics.moment(one).layers) for one, layers in needed.items())
 
 
 def _named(repo: Repo) -> tuple[ObjectId, ObjectId | None]:

@@ -17,7 +17,8 @@ from editvc.editing.neurons import knowledge_neurons
 from editvc.editing.patch import Patch
 from editvc.editing.solvers import solver_of
 from editvc.editing.tracing import Request
-from editvc.materialise import Element, stack
+from editvc.materialise.elements import Element
+from editvc.materialise.solutions import stack
 from editvc.porcelain.training import editor_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def make_in_sequence(
     if not isinstance(recipe, Recipe):
         return made
     located = [one for one in made if isinstance(one, Located)]
-    solver, guards = solver_of(recipe), repo.materialiser.guards(recipe)
+    solver, guards = solver_of(recipe), repo.materialiser.guards.of(recipe)
     base = repo.materialiser.base
     terms = {
         layer: solver.terms(stack(located, layer, base), guards[layer]) for layer in recipe.layers
@@ -67,8 +68,8 @@ def _located(
         repo.progress("targets", 0, len(requests))  # the first batch may take a minute
     maker = repo.materialiser
     return locate(
-        model, tokenizer, requests, recipe, maker.guards(recipe),
-        shaping=maker.shaping(recipe), progress=repo.progress,
+        model, tokenizer, requests, recipe, maker.guards.of(recipe),
+        shaping=maker.statistics.shaping(recipe), progress=repo.progress,
     )  # fmt: skip
 
 

@@ -84,7 +84,7 @@ def build(
     before = plumbing.tree_of(parent)
     number = 0 if parent is None else plumbing.read_commit(parent).number
     diff = plumbing.edits_of(before).diff(plumbing.edits_of(tree))
-    delta = repo.materialiser.change(before, tree)
+    delta = repo.materialiser.solutions.change(before, tree)
     commit = Commit(
         tree=plumbing.write(tree),
         parents=() if parent is None else (parent,),

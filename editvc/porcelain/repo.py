@@ -26,7 +26,7 @@ from editvc.vcs.repo import Repository
 if TYPE_CHECKING:
     from editvc.editing.chat import Turn
     from editvc.editing.delta import Delta
-    from editvc.materialise import Materialiser
+    from editvc.materialise.materialiser import Materialiser
     from editvc.porcelain.checking import HealthReport
     from editvc.porcelain.evaluating import Evaluation
     from editvc.porcelain.exporting import Export
@@ -309,7 +309,7 @@ class Repo:
         maker, tree = self.materialiser, reading.tree_at(self, revision)
         model, _ = load(maker.folder, block=maker.base.architecture)
         apply_delta(model, maker.architecture, maker.delta(tree), maker.dtype)
-        attach(model, maker.codebooks(tree))
+        attach(model, maker.elements.codebooks(tree))
         return model
 
     def load_tokenizer(self) -> Any:
@@ -495,7 +495,7 @@ class Repo:
     @cached_property
     def materialiser(self) -> Materialiser:
         """Makes tensors of trees; keeps what it has read and factored."""
-        from editvc.materialise import Materialiser
+        from editvc.materialise.materialiser import Materialiser
 
         return Materialiser(self.repository)
 
@@ -523,7 +523,7 @@ class Repo:
         model, tokenizer = self.base_model()
         maker = self.materialiser
         weights = edited(model, maker.architecture, maker.delta(tree), maker.dtype)
-        with weights, answering(model, maker.codebooks(tree)):
+        with weights, answering(model, maker.elements.codebooks(tree)):
             yield model, tokenizer
 
     def recipe(self) -> Recipe:

@@ -130,7 +130,7 @@ def squashable(repo: Repo, entries: Sequence[Entry]) -> list[tuple[Recipe, list[
     """
     in_force = repo.recipe()
     groups: dict[ObjectId, tuple[Recipe, list[Entry]]] = {}
-    for recipe, group in repo.materialiser.by_recipe(entries):
+    for recipe, group in repo.materialiser.elements.by_recipe(entries):
         wanted = in_force if recipe.method == in_force.method else recipe
         groups.setdefault(wanted.id, (wanted, []))[1].extend(group)
     return [(recipe, sorted(group)) for recipe, group in groups.values()]
@@ -144,7 +144,7 @@ def _located_together(repo: Repo, recipe: Recipe, entries: Sequence[Entry]) -> d
     """
     plumbing = repo.repository
     facts = [plumbing.read_fact(entry.fact) for entry in entries]
-    alone = repo.materialiser.located(make_alone(repo, recipe, facts))
+    alone = repo.materialiser.elements.located(make_alone(repo, recipe, facts))
     model, tokenizer = repo.base_model()
     located = locate_together(
         model,
@@ -152,7 +152,7 @@ def _located_together(repo: Repo, recipe: Recipe, entries: Sequence[Entry]) -> d
         [Request(*fact.request) for fact in facts],
         alone,
         recipe,
-        repo.materialiser.guards(recipe),
+        repo.materialiser.guards.of(recipe),
         progress=repo.progress,
     )
     batch = digest_of(sorted(entry.fact for entry in entries))

@@ -25,7 +25,8 @@ from editvc.editing.solvers import solver_of
 from editvc.editing.targets import Target, find_targets
 from editvc.editing.tracing import Request
 from editvc.evaluation.scores import Scores, locality_answers, score
-from editvc.materialise import GUARDS, stack
+from editvc.materialise.guards import GUARDS
+from editvc.materialise.solutions import stack
 from editvc.porcelain.coverage import Window, cover
 from editvc.porcelain.probing import probing_facts
 from editvc.porcelain.tracing import Corruption, NothingKnown, known
@@ -246,16 +247,17 @@ class _Trial:
         if begun.row.target == "gradient":
             return None
         used = replace(begun, clamp_norm_factor=clamp)
-        shaping = self.repo.materialiser.shaping(used)
+        shaping = self.repo.materialiser.statistics.shaping(used)
         return find_targets(self.model, self.tokenizer, self.requests, used, shaping=shaping)
 
     def _guards(self, recipe: Recipe) -> dict[int, Guard]:
         """Not by the cache folder where lambda decides: it would fill with factors of one use."""
         maker = self.repo.materialiser
         if recipe.row.solver in GUARDS:
-            return maker.guards(recipe)
+            return maker.guards.of(recipe)
+        weighted = maker.statistics.weighted_moment
         return {
-            layer: Whitening.of(maker.weighted_moment(recipe, layer), name=f"layer {layer}")
+            layer: Whitening.of(weighted(recipe, layer), name=f"layer {layer}")
             for layer in recipe.layers
         }
 

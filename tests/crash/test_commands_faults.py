@@ -44,7 +44,7 @@ def copied(ready: Repo, to: Path, fault: StopBefore | None = None) -> Repo:
 def warm(ready: Repo, repo: Repo) -> Repo:
     vars(repo)["_loaded"] = ready.base_model()
     vars(repo.materialiser)["folder"] = ready.materialiser.folder
-    repo.materialiser._moments = ready.materialiser._moments
+    repo.materialiser.statistics._moments = ready.materialiser.statistics._moments
     return repo
 
 

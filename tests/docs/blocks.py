@@ -222,7 +222,7 @@ def warm() -> None:
     import transformers  # noqa: F401
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM  # noqa: F401
 
-    import editvc.materialise
+    import editvc.materialise.materialiser
     import editvc.porcelain.repo  # noqa: F401
 
     torch.set_num_threads(1)

@@ -235,11 +235,11 @@ def test_an_unusual_edit_is_named_before_it_is_written(repo: Repo) -> None:
     result = repo.commit(facts, remark=lambda text: heads.append((text, repo.status().commit)))
     assert [text for text, _ in heads] == list(result.warnings) != []
     assert {commit for _, commit in heads} == {None}, "before the commit, not after it"
-    (group,) = repo.materialiser.groups(repo.repository.tree_of(result.id))
+    (group,) = repo.materialiser.solutions.groups(repo.repository.tree_of(result.id))
     expected = set()
     for layer, system in group.systems.items():
         edits = system.edits
-        moment = repo.materialiser.weighted_moment(group.recipe, layer)
+        moment = repo.materialiser.statistics.weighted_moment(group.recipe, layer)
         leverages = (edits.keys * torch.linalg.solve(moment, edits.keys)).sum(0)
         norms = edits.residuals.norm(dim=0)
         for figures in (leverages, norms):

@@ -13,7 +13,7 @@ from editvc import Repo
 from editvc.core.history import Restraint
 from editvc.editing import solvers
 from editvc.editing.delta import delta_to_bytes
-from editvc.materialise import Materialiser
+from editvc.materialise.materialiser import Materialiser
 from editvc.publish.delta import DELTA
 
 
@@ -36,7 +36,7 @@ def test_every_commit_of_a_session_is_what_a_fresh_start_computes(repo: Repo) ->
     plumbing, before = repo.repository, repo.repository.tree_of(None)
     for row in reversed(repo.log()):
         commit, tree = plumbing.read_commit(row.id), plumbing.tree_of(row.id)
-        change = Materialiser(plumbing).change(before, tree)
+        change = Materialiser(plumbing).solutions.change(before, tree)
         if not change.is_empty:
             assert plumbing.store.get(commit.delta) == delta_to_bytes(change, {"kind": "delta"})
         assert dict(commit.health) == Materialiser(plumbing).figures(tree)

@@ -80,7 +80,7 @@ def test_no_weight_changes_and_the_loaded_model_answers(repo: Repo, recipe: Grac
 def test_a_tree_and_its_codebook_are_functions_of_the_set(repo: Repo, recipe: Grace) -> None:
     for fact in FACTS[:3]:
         repo.commit([fact], recipe=recipe)
-    before, (one,) = tree(repo), repo.materialiser.codebooks(tree_at(repo, "HEAD"))
+    before, (one,) = tree(repo), repo.materialiser.elements.codebooks(tree_at(repo, "HEAD"))
     repo.revert(FACTS[0].id)
     repo.revert(FACTS[1].id)
     repo.commit([FACTS[3], FACTS[1]], recipe=recipe)
@@ -88,7 +88,7 @@ def test_a_tree_and_its_codebook_are_functions_of_the_set(repo: Repo, recipe: Gr
     assert tree(repo) != before
     repo.revert(FACTS[3].id)
     assert tree(repo) == before
-    (other,) = repo.materialiser.codebooks(tree_at(repo, "HEAD"))
+    (other,) = repo.materialiser.elements.codebooks(tree_at(repo, "HEAD"))
     assert torch.equal(one.keys, other.keys) and torch.equal(one.values, other.values)
 
 
@@ -118,12 +118,10 @@ def test_health_names_facts_that_a_split_lost(repo: Repo) -> None:
     """Radii that reach everything: the second target takes half the way to all that is near."""
     wide = repo.choose("grace", options=["layers=[2]", "eps=1000", "n_iter=1"]).recipe
     repo.commit(FACTS, recipe=wide)
-    books = repo.materialiser.codebooks(tree_at(repo, "HEAD"))
-    entries = repo.materialiser.in_codebooks(tree_at(repo, "HEAD"))
+    elements, version = repo.materialiser.elements, tree_at(repo, "HEAD")
+    books, entries = elements.codebooks(version), elements.in_codebooks(version)
     expected = {
-        entry.fact
-        for entry in entries
-        if not books[0].answers(repo.materialiser.element(entry.located)[1])
+        entry.fact for entry in entries if not books[0].answers(elements.element(entry.located)[1])
     }
     assert {fact.id for fact in repo.health().codebook.lost} == expected
 
@@ -136,10 +134,10 @@ def test_recipes_that_share_a_layer_share_its_codebook(repo: Repo) -> None:
     )
     repo.commit(FACTS[:2], recipe=near)
     repo.commit(FACTS[2:4], recipe=wide)
-    (book,) = repo.materialiser.codebooks(tree_at(repo, "HEAD"))
-    entries = repo.materialiser.in_codebooks(tree_at(repo, "HEAD"))
-    for entry in entries:
-        assert book.answers(repo.materialiser.element(entry.located)[1])
+    elements, version = repo.materialiser.elements, tree_at(repo, "HEAD")
+    (book,) = elements.codebooks(version)
+    for entry in elements.in_codebooks(version):
+        assert book.answers(elements.element(entry.located)[1])
     assert not repo.health().codebook.lost
 
 

@@ -50,7 +50,7 @@ def test_the_deltas_of_commits_add_up_to_the_solution(repo: Repo, name: str) -> 
         repo.commit([fact], recipe=recipe)
         after = tree_at(repo, "HEAD")
         if before is not None:
-            change = repo.materialiser.change(before, after)
+            change = repo.materialiser.solutions.change(before, after)
             difference = repo.materialiser.delta(after) - repo.materialiser.delta(before)
             for layer in recipe.layers:
                 assert torch.allclose(
@@ -77,7 +77,8 @@ def test_methods_mix_and_are_summed(repo: Repo, prepared: Prepared, tmp_path: Pa
         parts.append(alone.materialize())
         repo.commit(facts, recipe=small(repo, name))
     repo.commit(FACTS[4:5], recipe=small(repo, "rome"), sequential=True)
-    (patch,) = repo.materialiser.patches(repo.repository.edits_of(tree_at(repo, "HEAD")).entries())
+    entries = repo.repository.edits_of(tree_at(repo, "HEAD")).entries()
+    (patch,) = repo.materialiser.elements.patches(entries)
     for layer, whole in repo.materialize().layers.items():
         expected = sum(dense(part, layer) for part in parts)
         if layer in patch.delta.layers:
@@ -93,7 +94,7 @@ def test_sequential_edits_are_patches_that_can_be_taken_out(repo: Repo, name: st
     first = tree(repo)
     repo.commit(FACTS[1:3], recipe=recipe, sequential=True)
     entries = list(repo.repository.edits_of(tree_at(repo, "HEAD")).entries())
-    patches = repo.materialiser.patches(entries)
+    patches = repo.materialiser.elements.patches(entries)
     assert len(patches) == 3
     assert {part.rank for patch in patches for part in patch.delta.layers.values()} == {1}
     repo.revert("HEAD")
@@ -124,7 +125,7 @@ def test_a_squash_keeps_the_method_of_each_edit(repo: Repo) -> None:
     repo.commit(FACTS[4:5], recipe=small(repo, "memit"), sequential=True)
     patch = repo.repository.edits_of(tree_at(repo, "HEAD")).get(FACTS[4].slot)
     assert repo.squash("1..3").facts == 4
-    groups = repo.materialiser.groups(tree_at(repo, "HEAD"))
+    groups = repo.materialiser.solutions.groups(tree_at(repo, "HEAD"))
     assert sorted(group.recipe.method for group in groups) == ["emmet", "memit"]
     assert repo.repository.edits_of(tree_at(repo, "HEAD")).get(FACTS[4].slot) == patch
 

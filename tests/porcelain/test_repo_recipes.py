@@ -10,7 +10,7 @@ from tiny_repos import FACTS, OTHERS, Prepared, contents, dense, same_bits, tree
 
 from editvc import Repo
 from editvc.editing.solvers import solve
-from editvc.materialise import LayerNotCovered
+from editvc.materialise.statistics import LayerNotCovered
 from editvc.porcelain.reading import tree_at
 
 HEAVY = ("recipe.mom2_update_weight", "5000")
@@ -23,21 +23,21 @@ def test_edits_of_two_recipes_are_solved_apart_and_summed(repo: Repo) -> None:
     heavy = repo.recipe()
     repo.commit(FACTS[3:])
     version, maker = tree_at(repo, "HEAD"), repo.materialiser
-    groups = {group.recipe.id: group for group in maker.groups(version)}
+    groups = {group.recipe.id: group for group in maker.solutions.groups(version)}
     assert groups.keys() == {light.id, heavy.id}
     assert [len(groups[one.id].entries) for one in (light, heavy)] == [3, 3]
     total = repo.materialize()
     for layer in (1, 2):
         parts = [
-            solve(edits.keys, edits.residuals, maker.guard(one.recipe, layer)).dense()
+            solve(edits.keys, edits.residuals, maker.guards.of_layer(one.recipe, layer)).dense()
             for one in groups.values()
             for edits in [one.systems[layer].edits]
         ]
         assert torch.allclose(dense(total, layer), sum(parts), rtol=0, atol=1e-12)
-        moment = maker.weighted_moment(heavy, layer)
+        moment = maker.statistics.weighted_moment(heavy, layer)
         assert torch.allclose(
-            moment - maker.weighted_moment(light, layer),
-            (5000 - light.mom2_update_weight) * maker.text_moment(layer),
+            moment - maker.statistics.weighted_moment(light, layer),
+            (5000 - light.mom2_update_weight) * maker.statistics.text_moment(layer),
         )
 
 
@@ -77,7 +77,7 @@ def test_a_mixed_tree_is_a_function_of_its_set_too(repo: Repo) -> None:
 
 def maker_change(repo: Repo, before: object, after: object) -> object:
     plumbing = repo.repository
-    return repo.materialiser.change(plumbing.tree_of(before), plumbing.tree_of(after))
+    return repo.materialiser.solutions.change(plumbing.tree_of(before), plumbing.tree_of(after))
 
 
 def test_a_fact_located_again_with_another_recipe_is_relocated(repo: Repo) -> None:
@@ -97,7 +97,7 @@ def test_a_squash_brings_edits_to_the_recipe_in_force(repo: Repo) -> None:
     repo.repository.set_config(*HEAVY)
     repo.commit(FACTS[2:3])
     repo.squash("1..2")
-    (group,) = repo.materialiser.groups(tree_at(repo, "HEAD"))
+    (group,) = repo.materialiser.solutions.groups(tree_at(repo, "HEAD"))
     assert group.recipe == repo.recipe() and len(group.entries) == 3
 
 

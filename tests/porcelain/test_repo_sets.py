@@ -172,10 +172,10 @@ def test_deltas_of_commits_add_up_to_the_delta_of_the_tree(repo: Repo) -> None:
     maker, plumbing = repo.materialiser, repo.repository
     commits = [row.id for row in repo.log()][::-1]
     trees = [plumbing.tree_of(None), *(plumbing.tree_of(one) for one in commits)]
-    total = maker.unrestrained(tree_at(repo, "HEAD"))
+    total = maker.solutions.of(tree_at(repo, "HEAD"))
     for layer in (1, 2):
         expected = dense(total, layer)
-        steps = [maker.change(a, b) for a, b in itertools.pairwise(trees)]
+        steps = [maker.solutions.change(a, b) for a, b in itertools.pairwise(trees)]
         exact = sum(dense(step, layer) for step in steps)
         assert torch.linalg.norm(exact - expected) <= 1e-9 * torch.linalg.norm(expected)
         stored = [

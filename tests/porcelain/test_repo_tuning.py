@@ -131,20 +131,20 @@ def test_bundled_sources_are_taken_again_once_and_give_the_same(
         return sources_of([prepared.text], None, prepared.names)
 
     monkeypatch.setattr(coverage, "sources_of", bundled)
-    recipe, maker = repo.recipe(), repo.materialiser
+    recipe, statistics = repo.recipe(), repo.materialiser.statistics
     windows = [recipe.layers, (0, 1)]
     found = coverage.cover(repo, windows, [], None)
     assert found.windows == tuple(windows) and found.remark == ""
     for name in ("statistics", "entity_statistics"):
-        new, old = maker.moment(found.in_recipe[name]), maker.moment(getattr(recipe, name))
+        new, old = map(statistics.moment, (found.in_recipe[name], getattr(recipe, name)))
         assert new.layers == (0, 1, 2)
         assert new.samples == old.samples
         for layer in recipe.layers:
             assert torch.allclose(new.matrix(layer), old.matrix(layer), rtol=1e-5, atol=1e-7)
-    fishers = maker.moment(found.in_recipe["sensitivity"])
+    fishers = statistics.moment(found.in_recipe["sensitivity"])
     assert fishers.layers == (1, 2)
     model, tokenizer = repo.base_model()
-    alone = take(model, tokenizer, maker.base, (0, 1), bundled())
+    alone = take(model, tokenizer, repo.materialiser.base, (0, 1), bundled())
     expected = type(fishers).from_bytes(alone.sensitivity).matrix(1)
     assert torch.allclose(fishers.matrix(1), expected, rtol=1e-5, atol=1e-7)
     monkeypatch.setattr(coverage, "take", None)

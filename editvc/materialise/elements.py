@@ -1,0 +1,93 @@
+"""The elements of the set, read from their objects: each with the recipe that it was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from editvc.core.facts import Fact
+from editvc.core.history import Entry, Tree
+from editvc.core.ids import ObjectId, digest_of
+from editvc.core.patch_recipes import Grace
+from editvc.core.recipe import Recipe
+from editvc.editing.codebook import Codebook, CodebookEntry
+from editvc.editing.located import Located
+from editvc.editing.patch import Patch
+from editvc.vcs.codec import metadata
+from editvc.vcs.repo import Repository
+
+Element = Located | Patch | CodebookEntry
+
+READERS: Mapping[str, Callable[[bytes], Element]] = {
+    "located": Located.from_bytes,
+    "patch": Patch.from_bytes,
+    "codebook": CodebookEntry.from_bytes,
+}
+"""How the bytes of each kind of element are read."""
+
+
+def request_digest(base: ObjectId, recipe: ObjectId, fact: Fact) -> str:
+    """What an element answers: this request, on this base, with this recipe."""
+    return digest_of([base, recipe, *fact.request])
+
+
+class Elements:
+    """What was made of the facts of one repository, each element read once."""
+
+    def __init__(self, repository: Repository) -> None:
+        self.repository = repository
+        self._elements: dict[ObjectId, tuple[ObjectId, Element]] = {}
+
+    def element(self, identifier: ObjectId) -> tuple[ObjectId, Element]:
+        """What was made of a fact, and the id of the recipe that it was made with."""
+        if identifier not in self._elements:
+            data = self.repository.store.get(identifier)
+            record = metadata(data)
+            read = READERS[record["kind"]]
+            self._elements[identifier] = (ObjectId(record["recipe"]), read(data))
+        return self._elements[identifier]
+
+    def located(self, entries: Iterable[Entry]) -> list[Located]:
+        """Those of the entries that are located edits, in the order given."""
+        found = (self.element(entry.located)[1] for entry in entries)
+        return [one for one in found if isinstance(one, Located)]
+
+    def by_recipe(self, entries: Iterable[Entry]) -> list[tuple[Recipe, list[Entry]]]:
+        """The located edits among entries by their recipe, in the order of the recipes' ids."""
+        grouped: dict[ObjectId, list[Entry]] = {}
+        for entry in entries:
+            recipe, element = self.element(entry.located)
+            if isinstance(element, Located):
+                grouped.setdefault(recipe, []).append(entry)
+        found = [(self.repository.read_recipe(key), grouped[key]) for key in sorted(grouped)]
+        return [(recipe, group) for recipe, group in found if isinstance(recipe, Recipe)]
+
+    def patches(self, entries: Iterable[Entry]) -> list[Patch]:
+        """Those of the entries that are patches, in the order given."""
+        found = (self.element(entry.located)[1] for entry in entries)
+        return [one for one in found if isinstance(one, Patch)]
+
+    def codebook_entries(self, entries: Iterable[Entry]) -> list[CodebookEntry]:
+        """Those of the entries that are codebook entries, in the order given."""
+        found = (self.element(entry.located)[1] for entry in entries)
+        return [one for one in found if isinstance(one, CodebookEntry)]
+
+    def in_codebooks(self, tree: Tree) -> list[Entry]:
+        """The live edits of a tree that are codebook entries, in slot order."""
+        entries = self.repository.edits_of(tree).entries()
+        return [one for one in entries if isinstance(self.element(one.located)[1], CodebookEntry)]
+
+    def codebooks(self, tree: Tree) -> list[Codebook]:
+        """The codebooks of a tree, one a layer, lowest first.
+
+        They answer beside the weights: the delta of a tree knows nothing of them.
+        """
+        found = {entry.slot: self.element(entry.located) for entry in self.in_codebooks(tree)}
+        recipes = {key: self.repository.read_recipe(key) for key, _ in found.values()}
+        layers: dict[int, dict[str, CodebookEntry]] = {}
+        eps: dict[str, float] = {}
+        for slot, (key, element) in found.items():
+            recipe = recipes[key]
+            if isinstance(element, CodebookEntry) and isinstance(recipe, Grace):
+                layers.setdefault(element.layer, {})[slot] = element
+                eps[slot] = recipe.eps
+        return [Codebook.of(layers[layer], eps) for layer in sorted(layers)]
