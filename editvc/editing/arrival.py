@@ -11,7 +11,8 @@ from torch import Tensor
 
 from editvc.editing.architectures import Architecture
 from editvc.editing.devices import device_of
-from editvc.editing.replay import first_tensor, logits_of, undisturbed
+from editvc.editing.head import logits_of
+from editvc.editing.hooks import first_tensor, undisturbed
 from editvc.errors import EditvcError
 
 TOLERANCE = 1e-3

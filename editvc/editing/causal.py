@@ -25,9 +25,12 @@ import torch
 from torch import Tensor
 
 from editvc.editing.architectures import Architecture, architecture_in
+from editvc.editing.calls import Call
 from editvc.editing.devices import device_of
+from editvc.editing.head import logits_of
+from editvc.editing.hooks import first_tensor, undisturbed
 from editvc.editing.passes import TOKENS_PER_BATCH
-from editvc.editing.replay import Call, first_tensor, logits_of, require_replayed, undisturbed
+from editvc.editing.replay import require_replayed
 from editvc.editing.tracing import Request, subject_span, trace
 
 KINDS = ("hidden", "mlp", "attn")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from editvc.editing.devices import device_of
-from editvc.editing.replay import undisturbed
+from editvc.editing.hooks import undisturbed
 from editvc.editing.tracing import PLACEHOLDER
 
 OPENINGS = ("The", "Therefore", "Because", "I", "You")

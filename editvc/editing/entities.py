@@ -21,8 +21,9 @@ from torch import Tensor
 from editvc.editing.architectures import Architecture, architecture_in
 from editvc.editing.corpus import CorpusError
 from editvc.editing.devices import device_of
-from editvc.editing.passes import add_products, batches, keys_at
-from editvc.editing.replay import first_tensor, logits_of, padded_right, undisturbed
+from editvc.editing.head import logits_of
+from editvc.editing.hooks import first_tensor, undisturbed
+from editvc.editing.passes import add_products, batches, keys_at, padded_right
 from editvc.editing.statistics import SecondMoment
 from editvc.editing.tracing import PLACEHOLDER, subject_tokens
 

@@ -28,9 +28,11 @@ from torch.func import functional_call
 from editvc.core.patch_recipes import FineTuning
 from editvc.editing.architectures import Architecture, architecture_in
 from editvc.editing.delta import Delta, Factored, rank_for
+from editvc.editing.head import logits_of
+from editvc.editing.hooks import undisturbed
 from editvc.editing.patch import Patch
 from editvc.editing.prefixes import Row
-from editvc.editing.replay import logits_of, run_tails, undisturbed
+from editvc.editing.replay import run_tails
 from editvc.editing.targets import Progress
 from editvc.editing.tracing import Request, Traced, trace
 

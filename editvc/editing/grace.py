@@ -26,9 +26,11 @@ from torch import Tensor
 from editvc.core.patch_recipes import Grace
 from editvc.editing.architectures import Architecture, architecture_in
 from editvc.editing.codebook import CodebookEntry
+from editvc.editing.head import logits_of
+from editvc.editing.hooks import first_tensor, undisturbed
 from editvc.editing.passes import batches
 from editvc.editing.prefixes import Row
-from editvc.editing.replay import first_tensor, logits_of, run_tails, undisturbed
+from editvc.editing.replay import run_tails
 from editvc.editing.targets import Progress, Wanted
 from editvc.editing.tracing import Request, Traced, trace
 

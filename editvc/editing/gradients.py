@@ -19,9 +19,9 @@ from torch import Tensor
 from editvc.core.recipe import Recipe
 from editvc.editing.architectures import architecture_in
 from editvc.editing.devices import device_of
+from editvc.editing.hooks import undisturbed
 from editvc.editing.located import Located
 from editvc.editing.passes import batches, final_states, target_losses
-from editvc.editing.replay import undisturbed
 from editvc.editing.targets import Progress
 from editvc.editing.tracing import Request, Traced, trace
 

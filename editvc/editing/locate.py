@@ -20,8 +20,10 @@ from editvc.editing.devices import device_of
 from editvc.editing.diagnostics import leverage
 from editvc.editing.gradients import locate_by_gradient
 from editvc.editing.guards import Guard, SolveError
+from editvc.editing.head import logits_of
+from editvc.editing.hooks import undisturbed
 from editvc.editing.located import Located
-from editvc.editing.replay import logits_of, padded_right, undisturbed
+from editvc.editing.passes import padded_right
 from editvc.editing.solvers import Edits, solver_of
 from editvc.editing.spread import (
     adding,

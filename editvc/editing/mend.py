@@ -31,9 +31,9 @@ from editvc.core.ids import canonical_json
 from editvc.core.patch_recipes import Mend
 from editvc.editing.architectures import architecture_in
 from editvc.editing.delta import METADATA_KEY, Delta, Factored
+from editvc.editing.hooks import undisturbed
 from editvc.editing.passes import final_states, target_losses
 from editvc.editing.patch import Patch
-from editvc.editing.replay import undisturbed
 from editvc.editing.targets import Progress
 from editvc.editing.tracing import Request, Traced, trace
 from editvc.errors import DamageError, EditvcError

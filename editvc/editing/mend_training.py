@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from editvc.core.facts import Fact
+from editvc.editing.head import logits_of
 from editvc.editing.mend import (
     FIXED,
     Editor,
@@ -29,7 +30,6 @@ from editvc.editing.mend import (
     gradients,
 )
 from editvc.editing.passes import at_targets, final_states, target_losses
-from editvc.editing.replay import logits_of
 from editvc.editing.targets import Progress
 from editvc.editing.tracing import Request, Traced, trace
 from editvc.errors import EditvcError

@@ -36,9 +36,11 @@ from editvc.core.patch_recipes import KnowledgeNeurons
 from editvc.editing.architectures import architecture_in
 from editvc.editing.delta import Delta, Factored
 from editvc.editing.devices import device_of
+from editvc.editing.head import logits_of
+from editvc.editing.hooks import undisturbed
 from editvc.editing.patch import Patch
 from editvc.editing.prefixes import Row
-from editvc.editing.replay import logits_of, run_tails, undisturbed
+from editvc.editing.replay import run_tails
 from editvc.editing.spread import adding
 from editvc.editing.targets import Progress
 from editvc.editing.tracing import Request, Traced, trace

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from editvc.editing.architectures import architecture_in
 from editvc.editing.devices import device_of
-from editvc.editing.replay import Enough, logits_of, padded_right, undisturbed
+from editvc.editing.head import logits_of
+from editvc.editing.hooks import Enough, undisturbed
 from editvc.editing.tracing import Traced
 
 TOKENS_PER_BATCH = 4096
@@ -36,6 +37,16 @@ def batches(rows: Iterable[Row], length: Callable[[Row], int]) -> Iterator[list[
         batch.append(row)
     if batch:
         yield batch
+
+
+def padded_right(rows: Sequence[Sequence[int]], device: Any) -> tuple[Tensor, Tensor]:
+    """Token ids and attention mask of rows of different length, ``(rows, columns)`` each."""
+    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row)
+        mask[index, : len(row)] = 1
+    return ids.to(device), mask.to(device)
 
 
 def keys_at(

@@ -13,8 +13,7 @@ cache, whole rows take the place of the tails.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,9 @@ import torch
 from torch import Tensor
 
 from editvc.editing.architectures import Architecture
+from editvc.editing.calls import Call, Within, plus_in_column
 from editvc.editing.devices import device_of
+from editvc.editing.hooks import first_tensor, undisturbed
 from editvc.editing.prefixes import PrefixCache, Row, forward, run_prefixes, stored, whole
 from editvc.errors import EditvcError
 
@@ -37,121 +38,6 @@ class ReplayError(EditvcError):
             "editvc/editing/architectures.toml and the attention implementation.",
         )
         self.model_type = model_type
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One block as the model called it: everything but the hidden state."""
-
-    block: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-    def run(self, hidden: Tensor) -> Tensor:
-        """The block's output for another hidden state, ``(rows, columns, u)``."""
-        if self.args:
-            return first_tensor(self.block(hidden, *self.args[1:], **self.kwargs))
-        return first_tensor(self.block(**(self.kwargs | {"hidden_states": hidden})))
-
-    def given(self, module: Any) -> Tensor:
-        """What the block hands to one of its modules, in the shape that it does, ``(..., v)``."""
-        found: list[Tensor] = []
-
-        def catch(_module: Any, args: tuple[Any, ...]) -> None:
-            found.append(args[0].detach())
-            raise Enough
-
-        handle = module.register_forward_pre_hook(catch)
-        try:
-            with suppress(Enough), torch.no_grad():
-                self.block(*self.args, **self.kwargs)
-        finally:
-            handle.remove()
-        return found[0]
-
-    def behind(self, module: Any, output: Tensor) -> Tensor:
-        """The block's output where one of its modules gives ``output`` instead of its own.
-
-        ``output`` has as many numbers as the module's own, in any shape, or those of its last
-        columns, ``(rows, u)`` or ``(rows, columns, u)``.
-        """
-
-        def instead(_module: Any, _args: Any, own: Tensor) -> Tensor:
-            if output.numel() == own.numel():
-                return output.view_as(own)
-            rows, size = output.shape[0], own.shape[-1]
-            last = output.view(rows, -1, size)
-            before = own.view(rows, -1, size)[:, : -last.shape[1]]
-            return torch.cat([before, last], dim=1).view_as(own)
-
-        handle = module.register_forward_hook(instead)
-        try:
-            return first_tensor(self.block(*self.args, **self.kwargs))
-        finally:
-            handle.remove()
-
-    def pick(self, index: Tensor, rows: int) -> Call:
-        """The same call for a choice of ``rows``."""
-
-        def chosen(value: Any) -> Any:
-            if isinstance(value, PrefixCache):
-                return value.pick(index)
-            if isinstance(value, Tensor) and value.ndim > 1 and value.shape[0] == rows:
-                return value[index]
-            return value
-
-        kwargs = _mapped(self.kwargs, chosen)
-        alibi = self.kwargs.get("alibi")
-        if isinstance(alibi, Tensor):  # (rows * heads, 1, columns) in Bloom and Falcon
-            kwargs["alibi"] = alibi.reshape(rows, -1, *alibi.shape[1:])[index].flatten(0, 1)
-        return Call(self.block, _mapped(self.args, chosen), kwargs)
-
-
-@dataclass(frozen=True, slots=True)
-class Within:
-    """A whole block, as the model called it, with vectors added to what its ``modules`` give.
-
-    They are added in ``column``, the first of the tails.
-    """
-
-    call: Call
-    modules: tuple[Any, ...]
-    column: int = 0
-
-    def run(self, deltas: Tensor) -> Tensor:
-        """The block's output, ``(rows, columns, u)``, for deltas (rows, modules, u)."""
-        handles = [
-            module.register_forward_hook(_adding(deltas[:, place], self.column))
-            for place, module in enumerate(self.modules)
-        ]
-        try:
-            return first_tensor(self.call.block(*self.call.args, **self.call.kwargs))
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def pick(self, index: Tensor, rows: int) -> Within:
-        """The same for a choice of ``rows``."""
-        return Within(self.call.pick(index, rows), self.modules, self.column)
-
-
-def _added(hidden: Tensor, delta: Tensor, column: int) -> Tensor:
-    """``hidden`` (rows, columns, u) with ``delta`` (rows, u) added in one column."""
-    moved = hidden[:, column : column + 1] + delta[:, None].to(hidden.dtype)
-    return torch.cat([hidden[:, :column], moved, hidden[:, column + 1 :]], dim=1)
-
-
-def _adding(delta: Tensor, column: int) -> Callable[..., Any]:
-    """A hook that adds ``delta`` (rows, u) to one column of a module's first output."""
-
-    def hook(_module: Any, _args: Any, output: Any) -> Any:
-        first = first_tensor(output)
-        # Some MLPs are handed all tokens in one dimension.
-        columns = first.view(len(delta), -1, first.shape[-1])
-        added = _added(columns, delta, column).view(first.shape)
-        return added if isinstance(output, Tensor) else (added, *output[1:])
-
-    return hook
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +66,7 @@ class Tails:
         if self.within is not None:
             hidden = self.within.run(deltas)
         else:
-            hidden = _added(self.hidden, deltas[:, 0], self.start)
+            hidden = plus_in_column(self.hidden, deltas[:, 0], self.start)
         for call in self.calls:
             hidden = call.run(hidden)
         return hidden[:, self.start :]
@@ -196,59 +82,6 @@ class Tails:
             tuple(call.pick(index, rows) for call in self.calls),
             self.start,
         )
-
-
-class Enough(Exception):
-    """Raised by a hook once the layers after it are of no interest."""
-
-
-@contextmanager
-def only_at(module: Any, row: Tensor, column: Tensor) -> Iterator[None]:
-    """Run a module that works token by token at these (row, column) pairs only; 0 elsewhere.
-
-    For the last MLP, whose output is read in few columns. ``row`` and ``column`` are (n,). One
-    that takes more than a hidden state (Bloom's adds the residual itself) is left alone.
-    """
-    shape: list[torch.Size] = []
-
-    def before(_module: Any, args: tuple[Any, ...]) -> Tensor | None:
-        if len(args) != 1 or args[0].ndim != 3:
-            return None
-        shape.append(args[0].shape)
-        chosen: Tensor = args[0][row, column][None]
-        return chosen
-
-    def after(_module: Any, _args: Any, output: Tensor) -> Tensor | None:
-        if not shape:
-            return None
-        return output.new_zeros(shape.pop()).index_put((row, column), output[0])
-
-    handles = [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
-def undisturbed(model: Any) -> Iterator[list[Any]]:
-    """Evaluation mode, and a list for hook handles: both undone on the way out."""
-    training = model.training
-    handles: list[Any] = []
-    model.eval()
-    try:
-        yield handles
-    finally:
-        for handle in handles:
-            handle.remove()
-        model.train(training)
-
-
-def first_tensor(output: Any) -> Tensor:
-    """The hidden state of a block's output, which is a tensor or a tuple that begins with it."""
-    found: Tensor = output if isinstance(output, Tensor) else output[0]
-    return found
 
 
 def run_tails(
@@ -301,7 +134,7 @@ def run_tails(
         final, _ = forward(model.base_model, tail, mask, cache)
     view = PrefixCache({index: before[index] for index in replayed if index in before})
     calls = {
-        index: Call(architecture.block(model, index), *_mapped(caught[index], _read_only(view)))
+        index: Call(architecture.block(model, index), *caught[index]).reading(view)
         for index in replayed
     }
     tails = Tails(
@@ -341,16 +174,6 @@ def require_replayed(architecture: Architecture, found: Tensor, expected: Tensor
         raise ReplayError(architecture.model_type, f"a replayed hidden state is {error:.1e} off")
 
 
-def padded_right(rows: Sequence[Sequence[int]], device: Any) -> tuple[Tensor, Tensor]:
-    """Token ids and attention mask of rows of different length, ``(rows, columns)`` each."""
-    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = torch.tensor(row)
-        mask[index, : len(row)] = 1
-    return ids.to(device), mask.to(device)
-
-
 def _catch(caught: dict[int, Any], index: int) -> Callable[..., None]:
     def hook(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         caught[index] = (args, dict(kwargs))
@@ -372,34 +195,3 @@ def _output_at(found: dict[int, Tensor], place: int, rows: int, column: int) -> 
         found[place] = first.view(rows, -1, first.shape[-1])[:, column].detach().clone()
 
     return hook
-
-
-def _read_only(view: PrefixCache) -> Callable[[Any], Any]:
-    from transformers import Cache  # here, for solving needs none of transformers
-
-    return lambda value: view if isinstance(value, Cache) else value
-
-
-def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    """``change`` applied to every leaf of nested tuples, lists and dicts."""
-    if isinstance(value, dict):
-        return {key: _mapped(item, change) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return type(value)(_mapped(item, change) for item in value)
-    return change(value)
-
-
-def logits_of(model: Any, normed: Tensor) -> Tensor:
-    """The head on hidden states after the final norm, ``(..., vocabulary)``, in float32 or more.
-
-    Follows the config's ``logits_scaling``, ``logit_scale`` and ``final_logit_softcapping``.
-    """
-    logits: Tensor = model.get_output_embeddings()(normed)
-    config = model.config
-    if scaling := getattr(config, "logits_scaling", None):
-        logits = logits / scaling
-    if scale := getattr(config, "logit_scale", None):
-        logits = logits * scale
-    if cap := getattr(config, "final_logit_softcapping", None):
-        logits = torch.tanh(logits / cap) * cap
-    return logits if logits.dtype == torch.float64 else logits.float()

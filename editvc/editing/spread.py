@@ -28,7 +28,8 @@ from editvc.editing.delta import Factored
 from editvc.editing.devices import device_of
 from editvc.editing.diagnostics import leverage
 from editvc.editing.guards import Guard
-from editvc.editing.replay import Enough, first_tensor, padded_right, undisturbed
+from editvc.editing.hooks import Enough, first_tensor, undisturbed
+from editvc.editing.passes import padded_right
 from editvc.editing.solvers import solver_of
 from editvc.editing.targets import over_contexts
 from editvc.editing.tracing import Traced

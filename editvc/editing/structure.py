@@ -27,7 +27,7 @@ from editvc.editing.arrival import (
     tokens,
     told,
 )
-from editvc.editing.replay import undisturbed
+from editvc.editing.hooks import undisturbed
 from editvc.editing.targets import inner_size
 
 

@@ -37,8 +37,10 @@ from torch import Tensor
 
 from editvc.core.recipe import Recipe
 from editvc.editing.architectures import Architecture, architecture_in
+from editvc.editing.head import logits_of
+from editvc.editing.hooks import only_at, undisturbed
 from editvc.editing.prefixes import Row
-from editvc.editing.replay import Tails, logits_of, only_at, run_tails, undisturbed
+from editvc.editing.replay import Tails, run_tails
 from editvc.editing.tracing import Request, Traced, subject_tokens, trace
 
 Progress = Callable[[str, int, int], None]

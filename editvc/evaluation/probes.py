@@ -14,8 +14,7 @@ from typing import Any
 import torch
 
 from editvc.editing.chat import turn_in
-from editvc.editing.passes import batches
-from editvc.editing.replay import padded_right
+from editvc.editing.passes import batches, padded_right
 from editvc.editing.tracing import Request, trace
 
 

@@ -27,7 +27,8 @@ from editvc.editing.architectures import (
     known_model_types,
     read_block,
 )
-from editvc.editing.replay import first_tensor, logits_of
+from editvc.editing.head import logits_of
+from editvc.editing.hooks import first_tensor
 from editvc.editing.targets import find_targets
 
 COMMON = {

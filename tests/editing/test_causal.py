@@ -18,7 +18,8 @@ from editvc.editing.causal import (
     default_window,
     subject_deviation,
 )
-from editvc.editing.replay import ReplayError, first_tensor
+from editvc.editing.hooks import first_tensor
+from editvc.editing.replay import ReplayError
 from editvc.editing.tracing import Request, subject_span, trace
 
 SETTINGS = {"deviation": 0.7, "samples": 2, "seed": 5}

@@ -17,10 +17,10 @@ from editvc.editing.architectures import architecture_of, known_model_types
 from editvc.editing.delta import Delta, Factored
 from editvc.editing.difference import difference
 from editvc.editing.guards import Whitening
+from editvc.editing.hooks import first_tensor
 from editvc.editing.loading import apply_delta, edited
 from editvc.editing.locate import locate, locate_together
 from editvc.editing.passes import keys_at
-from editvc.editing.replay import first_tensor
 from editvc.editing.solvers import solve
 from editvc.editing.targets import find_targets
 from editvc.editing.tracing import Request

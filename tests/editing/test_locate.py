@@ -11,6 +11,7 @@ from test_architectures import tiny
 
 from editvc.editing.architectures import architecture_of
 from editvc.editing.guards import SolveError, Whitening
+from editvc.editing.hooks import first_tensor
 from editvc.editing.loading import generate
 from editvc.editing.locate import (
     estimate_memory,
@@ -20,7 +21,6 @@ from editvc.editing.locate import (
     located_bytes,
 )
 from editvc.editing.located import Located, LocatedDamageError
-from editvc.editing.replay import first_tensor
 from editvc.editing.solvers import solve
 from editvc.editing.targets import find_targets
 from editvc.editing.tracing import Request, trace

@@ -25,6 +25,8 @@ from editvc.editing.codebook import Codebook, answering
 from editvc.editing.fine_tuning import fine_tune
 from editvc.editing.grace import find_entries
 from editvc.editing.guards import Projection, Unguarded, Whitening
+from editvc.editing.head import logits_of
+from editvc.editing.hooks import first_tensor
 from editvc.editing.loading import edited
 from editvc.editing.locate import locate, locate_together
 from editvc.editing.mend import Editor
@@ -32,7 +34,7 @@ from editvc.editing.mend import edit as mend
 from editvc.editing.neurons import attributions, knowledge_neurons
 from editvc.editing.passes import keys_at
 from editvc.editing.prefixes import Row
-from editvc.editing.replay import first_tensor, logits_of, run_tails
+from editvc.editing.replay import run_tails
 from editvc.editing.solvers import Edits, solver_of
 from editvc.editing.structure import find_block
 from editvc.editing.targets import find_targets

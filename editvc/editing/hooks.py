@@ -1,0 +1,63 @@
+"""Hooks on a model: what they share, and runs that leave the model as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Enough(Exception):
+    """Raised by a hook once the layers after it are of no interest."""
+
+
+@contextmanager
+def undisturbed(model: Any) -> Iterator[list[Any]]:
+    """Evaluation mode, and a list for hook handles: both undone on the way out."""
+    training = model.training
+    handles: list[Any] = []
+    model.eval()
+    try:
+        yield handles
+    finally:
+        for handle in handles:
+            handle.remove()
+        model.train(training)
+
+
+@contextmanager
+def only_at(module: Any, row: Tensor, column: Tensor) -> Iterator[None]:
+    """Run a module that works token by token at these (row, column) pairs only; 0 elsewhere.
+
+    For the last MLP, whose output is read in few columns. ``row`` and ``column`` are (n,). One
+    that takes more than a hidden state (Bloom's adds the residual itself) is left alone.
+    """
+    shape: list[torch.Size] = []
+
+    def before(_module: Any, args: tuple[Any, ...]) -> Tensor | None:
+        if len(args) != 1 or args[0].ndim != 3:
+            return None
+        shape.append(args[0].shape)
+        chosen: Tensor = args[0][row, column][None]
+        return chosen
+
+    def after(_module: Any, _args: Any, output: Tensor) -> Tensor | None:
+        if not shape:
+            return None
+        return output.new_zeros(shape.pop()).index_put((row, column), output[0])
+
+    handles = [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def first_tensor(output: Any) -> Tensor:
+    """The hidden state of a block's output, which is a tensor or a tuple that begins with it."""
+    found: Tensor = output if isinstance(output, Tensor) else output[0]
+    return found
