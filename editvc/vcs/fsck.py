@@ -74,7 +74,7 @@ class _Check:
 
 
 def fsck(repository: Repository, progress: Progress | None = None) -> Report:
-    """Verify every object, everything that refs and reflog lead to, and the index.
+    """Verify every object, everything that refs, reflog and index lead to, and the index itself.
 
     Reads every byte once. Damage is reported, never raised; only an index that cannot be opened
     at all raises.
@@ -86,7 +86,7 @@ def fsck(repository: Repository, progress: Progress | None = None) -> Report:
     _check_histories(check)
     _check_index(check)
     strays = [str(path.relative_to(repository.folder.parent)) for path in repository.strays()]
-    unreached = sorted(check.records.keys() - check.reached - _remembered(repository))
+    unreached = sorted(check.records.keys() - check.reached)
     counts = Counter(str(record["kind"]) for record in check.records.values())
     return Report(tuple(check.errors), (*strays, *unreached), tuple(sorted(counts.items())))
 
@@ -207,9 +207,13 @@ def _check_index(check: _Check) -> None:
         if fact is not None and row != FactRow.of(row.id, Fact.from_json(fact)):
             check.wrong("index.db", f"disagrees with fact {row.id}")
     for request, identifier in repository.index.all_located():
-        located = _agree(check, identifier, kind=ELEMENT)
-        if located is not None and located.get("request") != request:
+        element = _agree(check, identifier, kind=ELEMENT)
+        if element is None:
+            continue
+        if element.get("request") != request:
             check.wrong("index.db", f"lists {identifier} under a request that it does not answer")
+        # Kept for the next time that its fact is committed: it, and what it needs, is no garbage.
+        _follow(check, "index.db", (ELEMENT, identifier))
 
 
 def _agree(check: _Check, identifier: ObjectId, *, kind: str) -> dict[str, Any] | None:
@@ -223,8 +227,3 @@ def _agree(check: _Check, identifier: ObjectId, *, kind: str) -> dict[str, Any] 
     else:
         return record
     return None
-
-
-def _remembered(repository: Repository) -> set[ObjectId]:
-    """Located edits kept for the next time that their fact is committed: no garbage."""
-    return {identifier for _, identifier in repository.index.all_located()}

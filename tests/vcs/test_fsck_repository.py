@@ -5,10 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from vcs_values import commit_facts, create, fact, located, move, safetensors
+from vcs_values import BASE, commit_facts, create, fact, located, move, safetensors
 
 from editvc.core.history import Commit, Entry, Tree
-from editvc.core.ids import ObjectId, canonical_json
+from editvc.core.ids import ObjectId, canonical_json, short
+from editvc.core.patch_recipes import Mend
+from editvc.core.recipe import Recipe
 from editvc.vcs.codec import Leaf
 from editvc.vcs.fsck import Report, fsck
 from editvc.vcs.repo import Repository
@@ -107,6 +109,63 @@ def test_located_edits_wait_for_their_fact_and_are_no_garbage(full: Repository) 
     full.write_located([located("d" * 64, b"x")])
     report = fsck(full)
     assert report.clean and report.garbage == ()
+
+
+@pytest.fixture
+def remembered(full: Repository) -> dict[str, ObjectId]:
+    """Two elements that no commit holds, and all that they need and nothing else does."""
+    ids = {
+        role: full.store.put(safetensors({"kind": "statistics", "of": role}))
+        for role in ("statistics", "entity_statistics", "sensitivity")
+    }
+    ids["recipe"] = full.write(Recipe(layers=(1,), contexts=("{}",), **ids))
+    ids["base"] = full.write(replace(BASE, config="3" * 64))
+    ids["editor"] = full.store.put(safetensors({"kind": "editor", "base": ids["base"]}))
+    ids["mend"] = full.write(Mend(layers=(1,), editor=ids["editor"]))
+    for kind, recipe in (("located", "recipe"), ("patch", "mend")):
+        about = {"kind": kind, "request": kind, "base": BASE.id, "recipe": ids[recipe]}
+        (ids[kind],) = full.write_located([safetensors(about)])
+    return ids
+
+
+def test_what_remembered_elements_need_is_no_garbage(
+    full: Repository, remembered: dict[str, ObjectId]
+) -> None:
+    report = fsck(full)
+    assert words(report) == "" and report.garbage == ()
+
+
+@pytest.mark.parametrize(
+    ("missing", "kind", "needed_by"),
+    [
+        ("recipe", "recipe", ("located", "located")),
+        ("statistics", "statistics", ("recipe", "recipe")),
+        ("entity_statistics", "statistics", ("recipe", "recipe")),
+        ("sensitivity", "statistics", ("recipe", "recipe")),
+        ("mend", "recipe", ("patch", "patch")),
+        ("editor", "editor", ("recipe", "mend")),
+        ("base", "base", ("editor", "editor")),
+    ],
+)
+def test_what_remembered_elements_need_must_be_there(
+    full: Repository,
+    remembered: dict[str, ObjectId],
+    missing: str,
+    kind: str,
+    needed_by: tuple[str, str],
+) -> None:
+    full.store.path(remembered[missing]).unlink()
+    where = f"{needed_by[0]} {short(remembered[needed_by[1]])}"
+    what = f"needs {kind} {remembered[missing]}, which is missing"
+    assert words(fsck(full)) == f"{where}: {what}"
+
+
+def test_remembered_elements_must_be_there(
+    full: Repository, remembered: dict[str, ObjectId]
+) -> None:
+    full.store.path(remembered["located"]).unlink()
+    what = f"lists located edit {remembered['located']}, which is missing"
+    assert words(fsck(full)) == f"index.db: {what}"
 
 
 def test_old_commits_in_the_reflog_are_still_checked(full: Repository) -> None:
