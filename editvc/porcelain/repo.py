@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -12,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editvc.core.facts import Fact
-from editvc.core.formats import SourcedFact, decoded, marked, read_facts
+from editvc.core.formats import SourcedFact
 from editvc.core.history import Restraint, Tree
 from editvc.core.ids import ObjectId
 from editvc.core.patch_recipes import AnyRecipe
 from editvc.core.recipe import Recipe
 from editvc.porcelain import branching, reading
+from editvc.porcelain.facts import Facts, sourced
 from editvc.vcs.files import Fault
 from editvc.vcs.fsck import Report, fsck
 from editvc.vcs.index import CommitRow
@@ -100,7 +100,7 @@ class Repo:
 
     def commit(
         self,
-        facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
+        facts: Facts,
         *,
         recipe: AnyRecipe | None = None,
         message: str | None = None,
@@ -134,7 +134,7 @@ class Repo:
 
     def preview(
         self,
-        facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
+        facts: Facts,
         *,
         recipe: AnyRecipe | None = None,
         supersede: bool = False,
@@ -263,21 +263,14 @@ class Repo:
         with self.edited(reading.tree_at(self, at)) as (model, tokenizer):
             return generate(model, tokenizer, prompt, max_new_tokens)
 
-    def evaluate(
-        self,
-        facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path | None = None,
-        *,
-        at: str = "HEAD",
-    ) -> Evaluation:
+    def evaluate(self, facts: Facts | None = None, *, at: str = "HEAD") -> Evaluation:
         """What a revision says of facts, or of its own live ones: generation and scores."""
         from editvc.porcelain.evaluating import evaluate
 
         given = None if facts is None else [one.fact for one in sourced(facts)]
         return evaluate(self, given, at)
 
-    def in_chat(
-        self, facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path
-    ) -> list[SourcedFact]:
+    def in_chat(self, facts: Facts) -> list[SourcedFact]:
         """The same facts, asked as a user's turn of the base's chat template: see :meth:`turn`.
 
         Prompts, paraphrases and locality prompts all are; each fact has a slot of its own, beside
@@ -324,7 +317,7 @@ class Repo:
 
     def trace(
         self,
-        facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
+        facts: Facts,
         *,
         at: str = "base",
         kind: str = "hidden",
@@ -411,7 +404,7 @@ class Repo:
 
     def tune(
         self,
-        facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
+        facts: Facts,
         *,
         quick: bool = False,
         seed: int = 0,
@@ -438,7 +431,7 @@ class Repo:
 
     def train_mend(
         self,
-        facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
+        facts: Facts,
         *,
         layers: Sequence[int] | None = None,
         steps: int | None = None,
@@ -457,7 +450,7 @@ class Repo:
 
     def plan_mend(
         self,
-        facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
+        facts: Facts,
         *,
         layers: Sequence[int] | None = None,
         steps: int | None = None,
@@ -532,20 +525,3 @@ class Repo:
 
     def _author(self, author: str | None) -> str:
         return author or self.repository.config.user.author or NOBODY
-
-
-def sourced(
-    facts: Sequence[Fact | Mapping[str, Any] | SourcedFact] | str | Path,
-) -> list[SourcedFact]:
-    """Facts with their places, from values, dictionaries in any accepted format, or a file."""
-    if isinstance(facts, (str, Path)):
-        return read_facts([(str(facts), decoded(str(facts), Path(facts).read_bytes()))])
-    return marked(one for number, fact in enumerate(facts, 1) for one in _each(fact, number))
-
-
-def _each(fact: Fact | Mapping[str, Any] | SourcedFact, number: int) -> list[SourcedFact]:
-    if isinstance(fact, SourcedFact):
-        return [fact]
-    if isinstance(fact, Fact):
-        return [SourcedFact(fact=fact, file=f"fact {number}", line=None, record=number)]
-    return read_facts([(f"fact {number}", json.dumps(fact))])
