@@ -9,7 +9,8 @@ outcome one of chance). It ends when the loss falls below ``v_loss_threshold``, 
 evaluations with the best values seen.
 
 What is replaced in a layer changes no input of that layer, so keys taken on the model as it is are
-those that the answering model sees.
+those that the answering model sees. Edits of weights below the layer move them, while the values go
+on to serve: :func:`reread` takes the keys of entries on the weights that are to answer.
 
 Many requests run in one batch; they share no number but the step count. Hartvigsen et al. 2023,
 Aging with GRACE, arXiv 2211.11031.
@@ -17,7 +18,8 @@ Aging with GRACE, arXiv 2211.11031.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,7 +30,7 @@ from editvc.editing.architectures import Architecture, architecture_in
 from editvc.editing.codebook import CodebookEntry
 from editvc.editing.head import logits_of
 from editvc.editing.hooks import first_tensor, undisturbed
-from editvc.editing.passes import batches
+from editvc.editing.passes import batches, keys_at
 from editvc.editing.prefixes import Row
 from editvc.editing.replay import run_tails
 from editvc.editing.targets import Progress, Wanted
@@ -59,6 +61,33 @@ def find_entries(
             if progress is not None:
                 progress("values", len(found), len(rows))
     return [found[index] for index in range(len(rows))]
+
+
+def reread(
+    model: Any, tokenizer: Any, requests: Sequence[Request], entries: Sequence[CodebookEntry]
+) -> list[CodebookEntry]:
+    """The entries of requests, with the keys that ``model`` sees as its weights are now.
+
+    The model is left untouched.
+    """
+    rows = [traced for (traced,) in trace(tokenizer, requests)]
+    order = sorted(range(len(rows)), key=lambda i: (len(rows[i].ids), i))
+    layers = sorted({entry.layer for entry in entries})
+    found: dict[int, CodebookEntry] = {}
+    for batch in batches(order, lambda i: len(rows[i].ids)):
+        places = [range(rows[i].target - 1, len(rows[i].ids) - 1) for i in batch]
+        seen = keys_at(model, [rows[i].ids[:-1] for i in batch], places, layers)
+        each = {layer: _apart(keys.float().cpu(), places) for layer, keys in seen.items()}
+        for i in batch:
+            keys = {layer: next(parts) for layer, parts in each.items()}
+            found[i] = replace(entries[i], keys=keys[entries[i].layer])
+    return [found[index] for index in range(len(rows))]
+
+
+def _apart(keys: Tensor, places: Sequence[range]) -> Iterator[Tensor]:
+    """The keys of each row, copied out of those of all rows."""
+    parts = torch.split(keys, [len(columns) for columns in places])
+    return (part.clone() for part in parts)
 
 
 def _from_the_end(row: Traced) -> Traced:

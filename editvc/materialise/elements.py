@@ -66,28 +66,24 @@ class Elements:
         found = (self.element(entry.located)[1] for entry in entries)
         return [one for one in found if isinstance(one, Patch)]
 
-    def codebook_entries(self, entries: Iterable[Entry]) -> list[CodebookEntry]:
-        """Those of the entries that are codebook entries, in the order given."""
-        found = (self.element(entry.located)[1] for entry in entries)
-        return [one for one in found if isinstance(one, CodebookEntry)]
-
-    def in_codebooks(self, tree: Tree) -> list[Entry]:
+    def in_codebooks(self, tree: Tree) -> dict[Entry, CodebookEntry]:
         """The live edits of a tree that are codebook entries, in slot order."""
         entries = self.repository.edits_of(tree).entries()
-        return [one for one in entries if isinstance(self.element(one.located)[1], CodebookEntry)]
+        found = {entry: self.element(entry.located)[1] for entry in entries}
+        return {entry: one for entry, one in found.items() if isinstance(one, CodebookEntry)}
 
-    def codebooks(self, tree: Tree) -> list[Codebook]:
-        """The codebooks of a tree, one a layer, lowest first.
+    def codebooks(self, held: Mapping[Entry, CodebookEntry]) -> list[Codebook]:
+        """The codebooks of edits of one tree, one a layer, lowest first.
 
         They answer beside the weights: the delta of a tree knows nothing of them.
         """
-        found = {entry.slot: self.element(entry.located) for entry in self.in_codebooks(tree)}
-        recipes = {key: self.repository.read_recipe(key) for key, _ in found.values()}
+        made = {entry: self.element(entry.located)[0] for entry in held}
+        recipes = {key: self.repository.read_recipe(key) for key in made.values()}
         layers: dict[int, dict[str, CodebookEntry]] = {}
         eps: dict[str, float] = {}
-        for slot, (key, element) in found.items():
-            recipe = recipes[key]
-            if isinstance(element, CodebookEntry) and isinstance(recipe, Grace):
-                layers.setdefault(element.layer, {})[slot] = element
-                eps[slot] = recipe.eps
+        for entry, element in held.items():
+            recipe = recipes[made[entry]]
+            assert isinstance(recipe, Grace), "no other recipe makes codebook entries"
+            layers.setdefault(element.layer, {})[entry.slot] = element
+            eps[entry.slot] = recipe.eps
         return [Codebook.of(layers[layer], eps) for layer in sorted(layers)]

@@ -51,7 +51,8 @@ class Beside:
     """What is in codebooks and not in the weights: ``facts``, and the ``keys`` that answer them.
 
     ``lost`` are facts whose own prompt no longer finds their answer: a fact with another target
-    came too close, and the two shared the distance between them.
+    came too close, and the two shared the distance between them. It is told by the keys that the
+    facts were made with: no model is loaded, which would read them on the weights as they are now.
     """
 
     facts: int
@@ -171,13 +172,14 @@ def _named(repo: Repo, worst: Sequence[tuple[int, float, Entry]]) -> tuple[Atten
 
 def _beside(repo: Repo, tree: Tree) -> Beside:
     maker = repo.materialiser
-    books, entries = maker.elements.codebooks(tree), maker.elements.in_codebooks(tree)
+    held = maker.elements.in_codebooks(tree)
+    books = maker.elements.codebooks(held)
     lost = [
         repo.repository.read_fact(entry.fact)
-        for entry, element in zip(entries, maker.elements.codebook_entries(entries), strict=True)
+        for entry, element in held.items()
         if not any(book.answers(element) for book in books)
     ]
-    return Beside(len(entries), sum(map(len, books)), tuple(lost))
+    return Beside(len(held), sum(map(len, books)), tuple(lost))
 
 
 def _trend(repo: Repo, revision: str) -> tuple[tuple[int, dict[str, float]], ...]:

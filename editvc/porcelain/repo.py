@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -296,14 +296,9 @@ class Repo:
         forward hooks (:func:`editvc.editing.codebook.attach`): what ``save_pretrained`` writes
         holds the weights without them.
         """
-        from editvc.editing.codebook import attach
-        from editvc.editing.loading import apply_delta, load
+        from editvc.porcelain.models import load_model
 
-        maker, tree = self.materialiser, reading.tree_at(self, revision)
-        model, _ = load(maker.folder, block=maker.base.architecture)
-        apply_delta(model, maker.architecture, maker.delta(tree), maker.dtype)
-        attach(model, maker.elements.codebooks(tree))
-        return model
+        return load_model(self, reading.tree_at(self, revision))
 
     def load_tokenizer(self) -> Any:
         """The base's tokenizer."""
@@ -507,17 +502,11 @@ class Repo:
         """Whether this process has loaded the base model already."""
         return "_loaded" in vars(self)
 
-    @contextmanager
-    def edited(self, tree: Tree) -> Iterator[tuple[Any, Any]]:
+    def edited(self, tree: Tree) -> AbstractContextManager[tuple[Any, Any]]:
         """The process's model with the weights and codebooks of ``tree``; then the base again."""
-        from editvc.editing.codebook import answering
-        from editvc.editing.loading import edited
+        from editvc.porcelain.models import edited
 
-        model, tokenizer = self.base_model()
-        maker = self.materialiser
-        weights = edited(model, maker.architecture, maker.delta(tree), maker.dtype)
-        with weights, answering(model, maker.elements.codebooks(tree)):
-            yield model, tokenizer
+        return edited(self, tree)
 
     def recipe(self) -> Recipe:
         """The recipe in config.toml: what facts are located with from now on."""

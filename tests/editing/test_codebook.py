@@ -21,7 +21,7 @@ from editvc.editing.codebook import (
     answering,
     attach,
 )
-from editvc.editing.grace import find_entries
+from editvc.editing.grace import find_entries, reread
 from editvc.editing.loading import generate, load, resolve
 from editvc.editing.tracing import Request, trace
 
@@ -272,3 +272,22 @@ def test_a_half_precision_model_is_answered(tokenizer):
     with answering(model, [made_of({"a": one}, 0.05)]):
         said = generate(model, tokenizer, ONE_TOKEN[0].question, 4)
     assert said.startswith(" " + ONE_TOKEN[0].target)
+
+
+@pytest.mark.parametrize("model_type", known_model_types())
+def test_keys_are_read_again_on_the_weights_as_they_are(model_type, tokenizer):
+    model = tiny(model_type, len(tokenizer))
+    requests = [*REQUESTS, Request("France", "The capital of {} is", "the sea and the hills")]
+    entries = find_entries(model, tokenizer, requests, recipe(n_iter=1))
+    same = reread(model, tokenizer, requests, entries)
+    for one, other in zip(entries, same, strict=True):
+        torch.testing.assert_close(other.keys, one.keys)
+        assert (other.values is one.values, other.target) == (True, one.target)
+    with torch.no_grad():
+        weight = architecture_of(model_type).module(model, 0).weight
+        weight += torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)) / 4
+    moved = reread(model, tokenizer, requests, entries)
+    fresh = find_entries(model, tokenizer, requests, recipe(n_iter=1))
+    for one, other, before in zip(moved, fresh, entries, strict=True):
+        torch.testing.assert_close(one.keys, other.keys)
+        assert not torch.allclose(one.keys, before.keys)

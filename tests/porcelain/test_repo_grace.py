@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,18 @@ from tiny_repos import FACTS, OTHERS, same_bits, tree
 
 from editvc import Repo
 from editvc.core.patch_recipes import Grace
+from editvc.editing.codebook import Codebook
 from editvc.editing.loading import generate
+from editvc.editing.tracing import Request, trace
 from editvc.porcelain.exporting import FORMATS, NotInWeights
 from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recording import NothingToDo
+
+
+def codebooks(repo: Repo) -> list[Codebook]:
+    """Those of HEAD, with the keys that its facts were made with."""
+    elements = repo.materialiser.elements
+    return elements.codebooks(elements.in_codebooks(tree_at(repo, "HEAD")))
 
 
 @pytest.fixture
@@ -80,7 +89,7 @@ def test_no_weight_changes_and_the_loaded_model_answers(repo: Repo, recipe: Grac
 def test_a_tree_and_its_codebook_are_functions_of_the_set(repo: Repo, recipe: Grace) -> None:
     for fact in FACTS[:3]:
         repo.commit([fact], recipe=recipe)
-    before, (one,) = tree(repo), repo.materialiser.elements.codebooks(tree_at(repo, "HEAD"))
+    before, (one,) = tree(repo), codebooks(repo)
     repo.revert(FACTS[0].id)
     repo.revert(FACTS[1].id)
     repo.commit([FACTS[3], FACTS[1]], recipe=recipe)
@@ -88,7 +97,7 @@ def test_a_tree_and_its_codebook_are_functions_of_the_set(repo: Repo, recipe: Gr
     assert tree(repo) != before
     repo.revert(FACTS[3].id)
     assert tree(repo) == before
-    (other,) = repo.materialiser.elements.codebooks(tree_at(repo, "HEAD"))
+    (other,) = codebooks(repo)
     assert torch.equal(one.keys, other.keys) and torch.equal(one.values, other.values)
 
 
@@ -118,11 +127,9 @@ def test_health_names_facts_that_a_split_lost(repo: Repo) -> None:
     """Radii that reach everything: the second target takes half the way to all that is near."""
     wide = repo.choose("grace", options=["layers=[2]", "eps=1000", "n_iter=1"]).recipe
     repo.commit(FACTS, recipe=wide)
-    elements, version = repo.materialiser.elements, tree_at(repo, "HEAD")
-    books, entries = elements.codebooks(version), elements.in_codebooks(version)
-    expected = {
-        entry.fact for entry in entries if not books[0].answers(elements.element(entry.located)[1])
-    }
+    (book,) = codebooks(repo)
+    held = repo.materialiser.elements.in_codebooks(tree_at(repo, "HEAD"))
+    expected = {entry.fact for entry, element in held.items() if not book.answers(element)}
     assert {fact.id for fact in repo.health().codebook.lost} == expected
 
 
@@ -134,11 +141,42 @@ def test_recipes_that_share_a_layer_share_its_codebook(repo: Repo) -> None:
     )
     repo.commit(FACTS[:2], recipe=near)
     repo.commit(FACTS[2:4], recipe=wide)
-    elements, version = repo.materialiser.elements, tree_at(repo, "HEAD")
-    (book,) = elements.codebooks(version)
-    for entry in elements.in_codebooks(version):
-        assert book.answers(elements.element(entry.located)[1])
+    (book,) = codebooks(repo)
+    held = repo.materialiser.elements.in_codebooks(tree_at(repo, "HEAD"))
+    assert all(book.answers(element) for element in held.values())
     assert not repo.health().codebook.lost
+
+
+def test_codebooks_answer_on_weights_that_other_edits_moved(repo: Repo, recipe: Grace) -> None:
+    """Their keys are read where the prompts are by now, by either order of commits."""
+    repo.commit(FACTS[2:5])
+    repo.commit(FACTS[:2], recipe=recipe)
+    (stored,) = codebooks(repo)
+    with repo.edited(tree_at(repo, "HEAD")) as (model, tokenizer):
+        rows = [row for (row,) in trace(tokenizer, [Request(*fact.request) for fact in FACTS[:2]])]
+        seen = [plain_key(model, row.ids[: row.target]) for row in rows]
+    apart = torch.cdist(torch.stack(seen), stored.keys).min(dim=1).values
+    assert (apart > stored.radii.max()).all(), "the keys that they were made with are out of reach"
+    assert not repo.evaluate(FACTS[:2]).unsaid
+    model, tokenizer = repo.load_model(), repo.load_tokenizer()
+    assert generate(model, tokenizer, FACTS[0].question, 8).strip().startswith("Rome")
+    before = tree(repo)
+    repo.revert("2")
+    repo.revert("1")
+    repo.commit(FACTS[:2], recipe=recipe)
+    repo.commit(FACTS[2:5])
+    assert tree(repo) == before and not repo.evaluate(FACTS[:2]).unsaid
+
+
+def plain_key(model: torch.nn.Module, ids: Sequence[int]) -> torch.Tensor:
+    """The input of the third block's down projection at the last token."""
+    seen: list[torch.Tensor] = []
+    module = model.transformer.h[2].mlp.c_proj
+    handle = module.register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
+    with torch.no_grad():
+        model(input_ids=torch.tensor([list(ids)]))
+    handle.remove()
+    return seen[0][0, -1]
 
 
 def test_a_squash_leaves_codebook_facts_as_they_are(repo: Repo, recipe: Grace) -> None:
