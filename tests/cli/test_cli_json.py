@@ -185,7 +185,7 @@ def test_dry_runs(two_commits: Path, here: Path) -> None:
     assert len(plan["conflicts"]) == len(plan["skipped"]) == 1 and plan["memory"] == 0
     assert inside("revert", "2", "--dry-run", "--json").json["removed"]
     plan = inside("squash", "--range", "1..2", "--dry-run", "--json").json
-    assert plan == {"squashed": 2, "facts": 5}
+    assert plan == {"squashed": 2, "facts": 5, "imported": [], "left_out": []}
     plan = inside("compact", "--rank", "1", "--dry-run", "--json").json
     assert plan["layers"]["1"]["rank_after"] == 1
     assert inside("status", "--json").json == before
