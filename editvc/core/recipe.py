@@ -160,8 +160,8 @@ class Recipe:
                 raise RecipeError(
                     f"{item.name} means nothing to {self.method}",
                     hint=f"The numbers of {self.method}: {', '.join(sorted(own))}. If config.toml "
-                    "sets others, take their lines out of [recipe], or leave its method and use "
-                    f"`commit --method {self.method}`.",
+                    "sets others, take their lines out of [recipe]; `editvc config recipe.method "
+                    "NAME` does that where it sets the method.",
                 )
             object.__setattr__(self, item.name, neutral)
         for role, number in ROLES.items():
