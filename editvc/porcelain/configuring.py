@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from editvc.core.methods import method_of
+from editvc.porcelain.recipes import ID_OF
+from editvc.vcs.abbreviations import whole_id
 
 if TYPE_CHECKING:
     from editvc.porcelain.repo import Repo
@@ -14,9 +16,15 @@ METHOD = "recipe.method"
 
 
 def configure(repo: Repo, key: str, text: str) -> tuple[str, ...]:
-    """Set a dotted key from what the user typed; what changed besides is returned in words."""
+    """Set a dotted key from what the user typed; what changed besides is returned in words.
+
+    Ids of objects may be abbreviated.
+    """
     if key == METHOD:
         return _set_method(repo, text)
+    kind = ID_OF.get(key.rpartition(".")[2])
+    if kind is not None and text:
+        text = whole_id(repo.repository.store, text, kind)
     repo.repository.set_config(key, text)
     return ()
 

@@ -11,10 +11,11 @@ from tiny_repos import FACTS, OTHERS, Prepared, dense, same_bits, tree
 
 from editvc import Repo
 from editvc.core.methods import METHODS, UnknownMethod
-from editvc.core.recipe import NoSuchLayer, Recipe, RecipeError
+from editvc.core.recipe import ROLES, NoSuchLayer, Recipe, RecipeError
 from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recipes import choose, to_yaml
 from editvc.porcelain.recording import NothingToDo
+from editvc.vcs.abbreviations import UnknownObject
 
 LOCATED = [name for name, row in METHODS.items() if row.element == "located"]
 
@@ -199,6 +200,22 @@ def test_what_cannot_be_a_recipe_says_so(
         file.write_text(text)
     with pytest.raises((RecipeError, UnknownMethod), match=words):
         repo.choose(method, options=options, file=file)
+
+
+def test_statistics_may_be_named_by_a_few_digits(repo: Repo, tmp_path: Path) -> None:
+    config = repo.recipe()
+    options = [f"{name}={getattr(config, name)[:6]}" for name in ("statistics", *ROLES)]
+    assert repo.choose(options=options).recipe == config
+    assert repo.choose(options=["sensitivity=", "entity_statistics=null"]).recipe == replace(
+        config, sensitivity=None, entity_statistics=None
+    )
+    for digits in ("0000", "07", config.id):  # 07 is a number to YAML, config.id no statistics
+        with pytest.raises(UnknownObject, match=f"begins with '{digits}'"):
+            repo.choose(options=[f"statistics={digits}"])
+    file = tmp_path / "recipe.yaml"
+    file.write_text("method: memit\nstatistics: 0777\n")
+    with pytest.raises(RecipeError, match="statistics must be an object's id, got 511"):
+        repo.choose(file=file)
 
 
 @pytest.mark.parametrize("name", ["memit", "rome", "ultraedit", "ft", "ft-c", "kn", "grace"])
