@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from math import isfinite
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from editvc.core.base import BaseModel
 from editvc.core.ids import ObjectId, canonical_json, object_id
 from editvc.core.methods import Method, method_of
+from editvc.core.spelling import did_you_mean
 from editvc.errors import EditvcError
 
 NOT_NEGATIVE = (
@@ -54,6 +55,17 @@ def require_layers(layers: Sequence[int], base: BaseModel) -> None:
 
 class RecipeError(EditvcError):
     """A recipe that cannot be carried out; the message names the number and its range."""
+
+
+def require_known(keys: Iterable[str], known: Collection[str], own: Iterable[str]) -> None:
+    """Raise :class:`RecipeError` for keys that are not ``known``; the hint is of ``own`` ones."""
+    unknown, own = sorted(set(keys) - set(known)), sorted(own)
+    if unknown:
+        guesses = [did_you_mean(key, own) for key in unknown]
+        listed = [] if all(guesses) else ["Known keys: " + ", ".join(own)]
+        raise RecipeError(
+            f"unknown recipe keys {unknown}", hint=" ".join([*filter(None, guesses), *listed])
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +193,9 @@ class Recipe:
     def from_json(cls, record: dict[str, Any]) -> Recipe:
         """The inverse of :meth:`to_json`; unknown names raise :class:`RecipeError`."""
         values = {key: value for key, value in record.items() if key != "kind"}
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(values.keys() - known):
-            raise RecipeError(
-                f"unknown recipe keys {unknown}", hint="Known keys: " + ", ".join(sorted(known))
-            )
+        row = method_of(record.get("method", "memit"))
+        own = [*COMMON, *row.numbers, *row.wide]
+        require_known(values, {field.name for field in fields(cls)}, own)
         for name in ("layers", "contexts"):
             values[name] = tuple(values[name])
         return cls(**values)

@@ -218,6 +218,38 @@ def test_statistics_may_be_named_by_a_few_digits(repo: Repo, tmp_path: Path) -> 
         repo.choose(file=file)
 
 
+@pytest.mark.parametrize(
+    ("method", "options", "text", "words"),
+    [
+        ("memit", ["clamp_norm_facotr=1"], None, "Did you mean 'clamp_norm_factor'?"),
+        ("memit", ["layer=[1]"], None, "Did you mean 'layers'?"),
+        ("alphaedit", ["L2=1"], None, "Did you mean 'l2'?"),
+        ("alphaedit", ["compensatoin=1"], None, "Known keys: clamp_norm_factor, contexts, "),
+        ("ft", ["weight_deacy=0"], None, "Did you mean 'weight_decay'?"),
+        (
+            None,
+            [],
+            "method: grace\nep: 2\nn_itre: 3\n",
+            "Did you mean 'eps'? Did you mean 'n_iter'?",
+        ),
+        (None, [], "layers: [1]\nv_weight_deacy: 0.5\n", "Did you mean 'v_weight_decay'?"),
+        (None, [], "alg_name: MEMTI\n", "Did you mean 'MEMIT'? `editvc methods`"),
+        (None, [], "alg_name: WISE\n", "`editvc methods` lists them"),
+        ("romme", [], None, "Did you mean 'rome'? `editvc methods`"),
+        ("xyzzy", [], None, "Methods: memit, d4s, "),
+    ],
+)
+def test_a_misspelt_name_is_guessed(
+    repo: Repo, tmp_path: Path, method: str | None, options: list[str], text: str | None, words: str
+) -> None:
+    file = tmp_path / "recipe.yaml" if text is not None else None
+    if file is not None:
+        file.write_text(text)
+    with pytest.raises((RecipeError, UnknownMethod)) as caught:
+        repo.choose(method, options=options, file=file)
+    assert caught.value.hint.startswith(words)
+
+
 @pytest.mark.parametrize("name", ["memit", "rome", "ultraedit", "ft", "ft-c", "kn", "grace"])
 def test_layers_that_are_not_there_are_named(repo: Repo, name: str) -> None:
     with pytest.raises(NoSuchLayer, match="there is no layer 99"):
