@@ -12,11 +12,12 @@ from editvc.core.facts import Fact
 from editvc.core.history import Tree
 from editvc.editing.checkpoint import Checkpoint, weights_digest
 from editvc.editing.delta import Delta
-from editvc.editing.loading import edited, generate
+from editvc.editing.loading import POCKET, edited, generate
 from editvc.errors import EditvcError
 from editvc.evaluation.scores import says
 from editvc.porcelain.exporting import Answer, Export, rank_notes
 from editvc.porcelain.reading import live_facts
+from editvc.publish.card import render_usage
 from editvc.publish.export import Exported, changes_of, export_hf
 from editvc.publish.lora import Adapter, AdapterError, export_lora
 from editvc.publish.verify import verify_adapter, verify_reload
@@ -97,6 +98,8 @@ def export_adapter(
         return tuple(f"{module}.weight" for module in made.ranks)
 
     def with_documents(made: Adapter) -> Documents:
+        if documents is None:
+            return {"README.md": render_usage("lora", maker.base.source) + "\n"}
         return dict(documents(base_digest, made.digest, touched(made)))
 
     worst: list[float] = []
@@ -117,11 +120,11 @@ def export_adapter(
         target,
         maker.architecture,
         maker.delta(tree),
-        base=maker.base.source if maker.base.source != "pocket" else str(maker.folder),
+        base=maker.base.source,
         revision=maker.base.revision,
         rank=rank,
         replace=replace,
-        documents=with_documents if documents else None,
+        documents=with_documents,
         check=check if rank is None else None,
     )
     if rank is not None:
@@ -132,6 +135,8 @@ def export_adapter(
     else:
         checks = (f"loaded with PEFT: largest difference of a logit {worst[0]:.2g}",)
     notes = rank_notes(tree)
+    if maker.base.source == POCKET:
+        notes += ("the base is editvc's own: `editvc export base --to pocket` writes it for PEFT",)
     return Export("lora", target, base_digest, done.digest, touched(done), checks, notes)
 
 
