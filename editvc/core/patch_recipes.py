@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from editvc.core.ids import ObjectId, canonical_json, object_id
 from editvc.core.methods import method_of
-from editvc.core.recipe import Recipe, RecipeError, require_known
+from editvc.core.recipe import Recipe, RecipeError, require_contexts, require_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +131,7 @@ class KnowledgeNeurons(PatchRecipe):
         for name in ("adaptive_threshold", "p"):
             if getattr(self, name) >= 1:
                 raise RecipeError(f"{name} must be below 1, got {getattr(self, name)}")
-        if not self.contexts or any(context.count("{}") != 1 for context in self.contexts):
-            raise RecipeError(
-                "contexts need at least one entry, each with one {} for the prompt",
-                hint='The empty context is "{}".',
-            )
+        require_contexts(self.contexts)
 
 
 @dataclass(frozen=True, slots=True)

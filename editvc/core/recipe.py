@@ -57,6 +57,15 @@ class RecipeError(EditvcError):
     """A recipe that cannot be carried out; the message names the number and its range."""
 
 
+def require_contexts(contexts: Sequence[str]) -> None:
+    """Raise :class:`RecipeError` unless there is a context, and a place for the prompt in each."""
+    if not contexts or any(context.count("{}") != 1 for context in contexts):
+        raise RecipeError(
+            "contexts need at least one entry, each with one {} for the prompt",
+            hint='The empty context is "{}".',
+        )
+
+
 def require_known(keys: Iterable[str], known: Collection[str], own: Iterable[str]) -> None:
     """Raise :class:`RecipeError` for keys that are not ``known``; the hint is of ``own`` ones."""
     unknown, own = sorted(set(keys) - set(known)), sorted(own)
@@ -119,11 +128,7 @@ class Recipe:
                 f"layers must rise from 0 or more and not repeat, got {list(self.layers)}",
                 hint="Write them like layers = [1, 2, 3].",
             )
-        if not self.contexts or any(context.count("{}") != 1 for context in self.contexts):
-            raise RecipeError(
-                "contexts need at least one entry, each with one {} for the prompt",
-                hint='The empty context is "{}".',
-            )
+        require_contexts(self.contexts)
         self._require_own()
         for name in POSITIVE:
             if not (isfinite(getattr(self, name)) and getattr(self, name) > 0):

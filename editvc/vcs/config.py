@@ -69,11 +69,6 @@ class Config:
     user: UserSection = field(default_factory=UserSection)
     mend: MendSection = field(default_factory=MendSection)
 
-    @property
-    def user_author(self) -> str | None:
-        """``user.author``, ``None`` where it is not set."""
-        return self.user.author or None
-
     def as_dict(self) -> dict[str, Any]:
         """All settings by dotted name, defaults filled in."""
         return {
