@@ -163,7 +163,10 @@ def revert(
         changes = repo.preview_revert(target)
         emit_json(changes.to_json()) if as_json else say(changes.summary())
         return
-    _show_commit(repo.revert(target, message=message, author=author_of(repo, author)), as_json)
+    done = repo.revert(target, message=message, author=author_of(repo, author))
+    _show_commit(done, as_json)
+    if not as_json and done.patches.counts:
+        say(f" {', '.join(done.patches.counts)}")
 
 
 @click.command()
@@ -205,7 +208,8 @@ def squash(
 
 def _show_squash(done: SquashResult) -> None:
     head = done.result
-    say(f"[{head.commit.number} {short(head.id)}] {done.commits} commits, {done.facts} facts")
+    counts = [f"{done.commits} commits", f"{done.facts} facts", *done.patches.counts]
+    say(f"[{head.commit.number} {short(head.id)}] {', '.join(counts)}")
     before, after = done.before.to_json(), done.after.to_json()
     rows = [
         [name, _figure(before[name]), _figure(after[name])]

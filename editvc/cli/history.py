@@ -97,9 +97,9 @@ def _say_changes(changes: FactChanges) -> None:
         say(click.style(f"- {_line(fact)}", fg="red"))
     for old, new in changes.changed:
         say(click.style(f"~ {_line(new)} (was {old.target_new})", fg="yellow"))
-    for patch in changes.imported:
+    for patch in changes.patches.imported:
         say(click.style(f"+ patch {patch}", fg="green"))
-    for patch in changes.left_out:
+    for patch in changes.patches.left_out:
         say(click.style(f"- patch {patch}", fg="red"))
     if changes.relocated:
         say(f"{len(changes.relocated)} facts located again")

@@ -119,12 +119,18 @@ def show(ctx: click.Context, as_json: bool) -> None:
 def config(ctx: click.Context, key: str | None, value: str | None, as_json: bool) -> None:
     """Show all settings, show KEY, or set KEY to VALUE.
 
-    Keys are dotted, such as recipe.mom2_update_weight; comments in config.toml stay.
+    Keys are dotted, such as recipe.mom2_update_weight; comments in config.toml stay. Of another
+    recipe.method, numbers that it does not know are taken out, and told; those that you have set
+    are kept, the rest follows its defaults.
     """
-    file = open_repo(ctx).repository.config_file
+    repo = open_repo(ctx)
     if key is not None and value is not None:
-        file.set_value(key, value)
+        from editvc.porcelain.configuring import configure
+
+        for remark in configure(repo, key, value):
+            note(remark)
         return
+    file = repo.repository.config_file
     settings = file.as_dict() if key is None else {key: file.get(key)}
     if as_json:
         emit_json(settings)

@@ -45,6 +45,8 @@ def export(
     with progress() as report:
         repo = open_repo(ctx, report)
         done = repo.export(target, format=kind, revision=revision, rank=rank, replace=force)
+    for warning in done.warnings:
+        warn(warning)
     if as_json:
         emit_json(done.to_json())
         return

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from editvc.cli.options import contents, files_argument, json_option, open_repo
+from editvc.cli.options import (
+    confirm_option,
+    facts_in,
+    files_argument,
+    json_option,
+    open_repo,
+    target_option,
+)
 from editvc.cli.output import emit_json, note, progress, say, table
 
 if TYPE_CHECKING:
@@ -41,6 +48,7 @@ PATH = click.Path(path_type=Path, exists=True, dir_okay=False)
     help="How often noise is drawn.",
 )  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="What it is drawn by.")
+@confirm_option
 @json_option
 @click.pass_context
 def trace(
@@ -55,6 +63,7 @@ def trace(
     noise: float,
     samples: int,
     seed: int,
+    confirm_subjects: bool,
     as_json: bool,
 ) -> None:
     """Show which hidden states carry the facts of FILE..., or one prompt: causal tracing.
@@ -64,17 +73,17 @@ def trace(
     one fact every token is shown, of several the average by the place of tokens. Facts that the
     model does not know are left out.
     """
-    _require_one_source(files, prompt, subject, target, limit)
-    from editvc.core.formats import read_facts
+    about_files = limit is not None or confirm_subjects
+    _require_one_source(files, prompt, subject, target, about_files)
     from editvc.porcelain.tracing import Corruption
 
+    facts = facts_in(files, None, confirm_subjects)[:limit]
     how = Corruption(noise, samples, seed)
     with progress() as report:
         repo = open_repo(ctx, report)
         if prompt is not None and subject is not None:
             found = repo.trace_prompt(prompt, subject, target, at=at, kind=kind, corruption=how)
         else:
-            facts = read_facts(contents(files))[:limit]
             found = repo.trace(facts, at=at, kind=kind, corruption=how)
     if as_json:
         emit_json(found.to_json())
@@ -89,11 +98,11 @@ def _require_one_source(
     prompt: str | None,
     subject: str | None,
     target: str | None,
-    limit: int | None,
+    about_files: bool,
 ) -> None:
     if files and (prompt, subject, target) != (None, None, None):
         raise click.UsageError("FILE holds prompts and targets; give it, or --prompt, not both")
-    if not files and (prompt is None or subject is None or limit is not None):
+    if not files and (prompt is None or subject is None or about_files):
         raise click.UsageError("give a FILE of facts, or --prompt with --subject")
 
 
@@ -160,6 +169,8 @@ def _plot(report: TraceReport) -> str:
 @click.option("--entities", type=PATH, help="Names, or facts, whose knowledge must survive.")
 @click.option("--seed", type=int, default=0, show_default=True, help="What facts are drawn by.")
 @click.option("--write", is_flag=True, help="Put the best setting into config.toml.")
+@target_option
+@confirm_option
 @json_option
 @click.pass_context
 def tune(
@@ -170,6 +181,8 @@ def tune(
     entities: Path | None,
     seed: int,
     write: bool,
+    target: Literal["answers", "alt"] | None,
+    confirm_subjects: bool,
     as_json: bool,
 ) -> None:
     """Try layers, lambda and clamp for the repository's base on some facts of FILE...
@@ -177,9 +190,7 @@ def tune(
     Each setting edits the facts together and is scored on their paraphrases and locality prompts.
     A causal trace proposes the layers. Nothing is committed.
     """
-    from editvc.core.formats import read_facts
-
-    facts = read_facts(contents(files))
+    facts = facts_in(files, target, confirm_subjects)
     with progress() as report:
         repo = open_repo(ctx, report)
         found = repo.tune(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
 
 from editvc.cli.options import (
-    contents,
+    confirm_option,
     dry_run_option,
+    facts_in,
     files_argument,
     json_option,
     layer_numbers,
     open_repo,
+    target_option,
 )
 from editvc.cli.output import emit_json, note, progress, say
 
@@ -25,6 +29,8 @@ def train() -> None:
 @click.option("--layers", metavar="L,L,...", help="Layers to edit; the last three otherwise.")
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="The most to take.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N")
+@target_option
+@confirm_option
 @dry_run_option
 @json_option
 @click.pass_context
@@ -34,6 +40,8 @@ def mend(
     layers: str | None,
     steps: int | None,
     seed: int,
+    target: Literal["answers", "alt"] | None,
+    confirm_subjects: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -42,9 +50,7 @@ def mend(
     A tenth of the facts is held out to judge by. Facts that are committed later should not be
     among them, or what is measured flatters.
     """
-    from editvc.core.formats import read_facts
-
-    facts = read_facts(contents(files))
+    facts = facts_in(files, target, confirm_subjects)
     chosen = layer_numbers(layers) if layers is not None else None
     with progress() as report:
         repo = open_repo(ctx, report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 
 from editvc.core.facts import PLACEHOLDER, FactError
 from editvc.core.reading import type_name
+from editvc.core.spelling import did_you_mean
 
 STAND_IN = PLACEHOLDER
 """Read in place of a text that is not there: it passes as a subject, a prompt and a target."""
@@ -39,8 +39,7 @@ class Fields:
         """Refuse the keys that are none of ``keys``: a misspelt one would be dropped in silence."""
         for key in self.record:
             if key not in keys:
-                near = difflib.get_close_matches(key, keys, n=1)
-                hint = f"Did you mean '{near[0]}'?" if near else f"Fields: {', '.join(keys)}."
+                hint = did_you_mean(key, keys) or f"Fields: {', '.join(keys)}."
                 self.refuse(key, "is no field of a fact", hint)
 
     def has(self, key: str) -> bool:

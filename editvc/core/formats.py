@@ -153,7 +153,11 @@ def _in_file(
 def _at(file: str, record: Record, error: FactError) -> FactFileError:
     hint = error.hint
     if isinstance(error, TargetChoiceError):
-        hint = f"Choose: editvc commit {shlex.quote(file)} --target answers, or --target alt."
+        # Not every command has --target, and from Python there is none.
+        hint = (
+            f"Choose: `editvc convert {shlex.quote(file)} --target answers`, or --target alt, "
+            "makes facts of it; `commit` takes the same option."
+        )
     return FactFileError(
         file, error.problem, line=record.line, record=record.number, field=error.field, hint=hint
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 from editvc.core.methods import METHODS, method_of
 from editvc.core.recipe import RecipeError
+from editvc.core.spelling import did_you_mean
 
 ALGORITHMS = {
     "ROME": "rome",
@@ -137,8 +138,9 @@ def _named(record: Mapping[str, Any]) -> str:
     if told is None:
         return next((name for key, name in TELLING.items() if key in record), "rome")
     if str(told).upper() not in ALGORITHMS:
+        guess = did_you_mean(str(told), ALGORITHMS)
+        lists = "`editvc methods` lists them; --method NAME takes the file for another one."
         raise RecipeError(
-            f"alg_name {told!r} is no method of editvc",
-            hint="`editvc methods` lists them; --method NAME takes the file for another one.",
+            f"alg_name {told!r} is no method of editvc", hint=f"{guess} {lists}".lstrip()
         )
     return ALGORITHMS[str(told).upper()]

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from editvc.core.spelling import did_you_mean
 from editvc.errors import EditvcError
 
 Element = Literal["located", "patch", "codebook"]
@@ -24,9 +25,9 @@ class UnknownMethod(EditvcError):
     """A name that is in no row of the table."""
 
     def __init__(self, name: str) -> None:
+        named = did_you_mean(name, METHODS) or f"Methods: {', '.join(METHODS)}."
         super().__init__(
-            f"unknown method {name!r}",
-            hint="Methods: " + ", ".join(METHODS) + ". `editvc methods` tells what they are.",
+            f"unknown method {name!r}", hint=f"{named} `editvc methods` tells what they are."
         )
         self.name = name
 

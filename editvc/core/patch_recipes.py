@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from editvc.core.ids import ObjectId, canonical_json, object_id
 from editvc.core.methods import method_of
-from editvc.core.recipe import Recipe, RecipeError
+from editvc.core.recipe import Recipe, RecipeError, require_contexts, require_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +131,7 @@ class KnowledgeNeurons(PatchRecipe):
         for name in ("adaptive_threshold", "p"):
             if getattr(self, name) >= 1:
                 raise RecipeError(f"{name} must be below 1, got {getattr(self, name)}")
-        if not self.contexts or any(context.count("{}") != 1 for context in self.contexts):
-            raise RecipeError(
-                "contexts need at least one entry, each with one {} for the prompt",
-                hint='The empty context is "{}".',
-            )
+        require_contexts(self.contexts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +188,8 @@ def recipe_from_json(record: dict[str, Any]) -> AnyRecipe:
     if cls is None:
         return Recipe.from_json(record)
     values = {key: value for key, value in record.items() if key != "kind"}
-    known = {item.name for item in fields(cls)}
-    if unknown := sorted(values.keys() - known):
-        raise RecipeError(
-            f"unknown recipe keys {unknown}", hint="Known keys: " + ", ".join(sorted(known))
-        )
+    own = [item.name for item in fields(cls)]
+    require_known(values, own, own)
     for name in values.keys() & {"layers", "contexts"}:
         values[name] = tuple(values[name])
     return cls(**values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from math import isfinite
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from editvc.core.base import BaseModel
 from editvc.core.ids import ObjectId, canonical_json, object_id
 from editvc.core.methods import Method, method_of
+from editvc.core.spelling import did_you_mean
 from editvc.errors import EditvcError
 
 NOT_NEGATIVE = (
@@ -54,6 +55,26 @@ def require_layers(layers: Sequence[int], base: BaseModel) -> None:
 
 class RecipeError(EditvcError):
     """A recipe that cannot be carried out; the message names the number and its range."""
+
+
+def require_contexts(contexts: Sequence[str]) -> None:
+    """Raise :class:`RecipeError` unless there is a context, and a place for the prompt in each."""
+    if not contexts or any(context.count("{}") != 1 for context in contexts):
+        raise RecipeError(
+            "contexts need at least one entry, each with one {} for the prompt",
+            hint='The empty context is "{}".',
+        )
+
+
+def require_known(keys: Iterable[str], known: Collection[str], own: Iterable[str]) -> None:
+    """Raise :class:`RecipeError` for keys that are not ``known``; the hint is of ``own`` ones."""
+    unknown, own = sorted(set(keys) - set(known)), sorted(own)
+    if unknown:
+        guesses = [did_you_mean(key, own) for key in unknown]
+        listed = [] if all(guesses) else ["Known keys: " + ", ".join(own)]
+        raise RecipeError(
+            f"unknown recipe keys {unknown}", hint=" ".join([*filter(None, guesses), *listed])
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +128,7 @@ class Recipe:
                 f"layers must rise from 0 or more and not repeat, got {list(self.layers)}",
                 hint="Write them like layers = [1, 2, 3].",
             )
-        if not self.contexts or any(context.count("{}") != 1 for context in self.contexts):
-            raise RecipeError(
-                "contexts need at least one entry, each with one {} for the prompt",
-                hint='The empty context is "{}".',
-            )
+        require_contexts(self.contexts)
         self._require_own()
         for name in POSITIVE:
             if not (isfinite(getattr(self, name)) and getattr(self, name) > 0):
@@ -160,8 +177,8 @@ class Recipe:
                 raise RecipeError(
                     f"{item.name} means nothing to {self.method}",
                     hint=f"The numbers of {self.method}: {', '.join(sorted(own))}. If config.toml "
-                    "sets others, take their lines out of [recipe], or leave its method and use "
-                    f"`commit --method {self.method}`.",
+                    "sets others, take their lines out of [recipe]; `editvc config recipe.method "
+                    "NAME` does that where it sets the method.",
                 )
             object.__setattr__(self, item.name, neutral)
         for role, number in ROLES.items():
@@ -181,11 +198,9 @@ class Recipe:
     def from_json(cls, record: dict[str, Any]) -> Recipe:
         """The inverse of :meth:`to_json`; unknown names raise :class:`RecipeError`."""
         values = {key: value for key, value in record.items() if key != "kind"}
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(values.keys() - known):
-            raise RecipeError(
-                f"unknown recipe keys {unknown}", hint="Known keys: " + ", ".join(sorted(known))
-            )
+        row = method_of(record.get("method", "memit"))
+        own = [*COMMON, *row.numbers, *row.wide]
+        require_known(values, {field.name for field in fields(cls)}, own)
         for name in ("layers", "contexts"):
             values[name] = tuple(values[name])
         return cls(**values)

@@ -68,12 +68,7 @@ class SubjectChoiceError(FactError):
             "subject",
             f"is missing: the question {question!r} "
             + (f"may be about {names}" if found else "names nothing that looks like one"),
-            hint=hint
-            + (
-                ", or take it so: commit, convert and lint have --confirm-subjects."
-                if len(found) == 1
-                else "."
-            ),
+            hint=hint + (", or take it so with --confirm-subjects." if len(found) == 1 else "."),
         )
         self.found = found
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 
 from editvc.core.reading import BYTE_ORDER_MARK, FactFileError, Record
 from editvc.core.schemas import OWN_KEYS, QUESTION_KEYS, REQUIRED
+from editvc.core.spelling import did_you_mean
 
 LISTS = ("paraphrases", "locality", "tags")
 SEPARATOR = "|"
@@ -94,8 +94,7 @@ def _header_problems(file: str, line: int, header: list[str]) -> list[FactFileEr
     ]
     for name in dict.fromkeys(header):
         if name not in keys:
-            near = difflib.get_close_matches(name, keys, n=1)
-            hint = f"Did you mean '{near[0]}'?" if near else f"Columns: {', '.join(keys)}."
+            hint = did_you_mean(name, keys) or f"Columns: {', '.join(keys)}."
             problems.append(problem(name, "is no field of a fact", hint))
         elif header.count(name) > 1 and name not in LISTS:
             hint = f"Keep one; only {', '.join(LISTS)} may have several columns."

@@ -12,10 +12,12 @@ from editvc.core.facts import Fact
 from editvc.core.history import Tree
 from editvc.editing.checkpoint import Checkpoint, weights_digest
 from editvc.editing.delta import Delta
-from editvc.editing.loading import edited, generate
+from editvc.editing.loading import POCKET, edited, generate
 from editvc.errors import EditvcError
-from editvc.porcelain.exporting import Export, rank_notes
+from editvc.evaluation.scores import says
+from editvc.porcelain.exporting import Answer, Export, rank_notes
 from editvc.porcelain.reading import live_facts
+from editvc.publish.card import render_usage
 from editvc.publish.export import Exported, changes_of, export_hf
 from editvc.publish.lora import Adapter, AdapterError, export_lora
 from editvc.publish.verify import verify_adapter, verify_reload
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 PROMPTS = 3
 """How many live facts an export is asked about after it was loaded again."""
 LENGTH = 12
-"""Tokens generated for a check."""
+"""Tokens generated for a check, where no fact needs more."""
 LOGIT_TOLERANCE = 1e-3
 """Largest difference of a logit between an uncut adapter and the edited model, in float32."""
 
@@ -43,10 +45,11 @@ def export_model(
     """A whole model, loaded with plain transformers and asked; raises :class:`ReloadDiffers`."""
     maker = repo.materialiser
     facts = _asked(repo, revision)
-    expected = _answers(repo, tree, facts)
+    length = _length(repo, facts)
+    expected = _answers(repo, tree, facts, length)
 
     def check(folder: Path) -> None:
-        said = verify_reload(folder, [fact.question for fact in facts], max_new_tokens=LENGTH)
+        said = verify_reload(folder, [fact.question for fact in facts], max_new_tokens=length)
         for fact, now, before in zip(facts, said, expected, strict=True):
             if now != before:
                 raise ReloadDiffers(
@@ -67,11 +70,14 @@ def export_model(
         check=check,
         progress=repo.progress,
     )
-    checks = tuple(
-        f"reloaded in transformers: {fact.question!r} ->{answer.rstrip()!r}"
-        for fact, answer in zip(facts, expected, strict=True)
+    answers = tuple(
+        Answer(fact, said.rstrip(), says(said.strip(), fact))
+        for fact, said in zip(facts, expected, strict=True)
     )
-    return Export("hf", target, done.base_digest, done.digest, done.touched, checks, done.notes)
+    checks = tuple(answer.line for answer in answers)
+    return Export(
+        "hf", target, done.base_digest, done.digest, done.touched, checks, done.notes, answers
+    )
 
 
 def export_adapter(
@@ -92,6 +98,8 @@ def export_adapter(
         return tuple(f"{module}.weight" for module in made.ranks)
 
     def with_documents(made: Adapter) -> Documents:
+        if documents is None:
+            return {"README.md": render_usage("lora", maker.base.source) + "\n"}
         return dict(documents(base_digest, made.digest, touched(made)))
 
     worst: list[float] = []
@@ -112,11 +120,11 @@ def export_adapter(
         target,
         maker.architecture,
         maker.delta(tree),
-        base=maker.base.source if maker.base.source != "pocket" else str(maker.folder),
+        base=maker.base.source,
         revision=maker.base.revision,
         rank=rank,
         replace=replace,
-        documents=with_documents if documents else None,
+        documents=with_documents,
         check=check if rank is None else None,
     )
     if rank is not None:
@@ -127,6 +135,8 @@ def export_adapter(
     else:
         checks = (f"loaded with PEFT: largest difference of a logit {worst[0]:.2g}",)
     notes = rank_notes(tree)
+    if maker.base.source == POCKET:
+        notes += ("the base is editvc's own: `editvc export base --to pocket` writes it for PEFT",)
     return Export("lora", target, base_digest, done.digest, touched(done), checks, notes)
 
 
@@ -145,6 +155,12 @@ def _asked(repo: Repo, revision: str) -> list[Fact]:
     return list(live_facts(repo, revision).values())[:PROMPTS]
 
 
-def _answers(repo: Repo, tree: Tree, facts: list[Fact]) -> list[str]:
+def _length(repo: Repo, facts: list[Fact]) -> int:
+    """Tokens to generate: an answer that is cut before its fact ends could not be judged."""
+    tokenizer = repo.base_model()[1]
+    return max([LENGTH, *(1 + len(tokenizer(fact.target_new)["input_ids"]) for fact in facts)])
+
+
+def _answers(repo: Repo, tree: Tree, facts: list[Fact], length: int) -> list[str]:
     with repo.edited(tree) as (model, tokenizer):
-        return [generate(model, tokenizer, fact.question, LENGTH) for fact in facts]
+        return [generate(model, tokenizer, fact.question, length) for fact in facts]

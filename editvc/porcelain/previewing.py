@@ -15,7 +15,7 @@ from editvc.core.recipe import Recipe
 from editvc.editing.locate import estimate_memory
 from editvc.editing.tracing import Request, marked_tokens
 from editvc.porcelain.committing import is_stored, make_plan
-from editvc.porcelain.reading import FactChanges, fact_changes_of
+from editvc.porcelain.reading import FactChanges, PatchChanges, fact_changes_of, patch_changes
 from editvc.porcelain.recording import Skipped, head_of
 from editvc.porcelain.reverting import undo
 from editvc.porcelain.squashing import brought_in, squashable
@@ -115,12 +115,14 @@ class RevertPreview:
 
     def summary(self) -> str:
         """In words."""
-        lines = [f"- {fact.line}" for fact in self.changes.removed]
-        lines += [f"+ {fact.line}" for fact in self.changes.added]
-        lines += [f"~ {new.line}" for _, new in self.changes.changed]
-        lines += [f"- patch {patch}" for patch in self.changes.left_out]
-        lines += [f"+ patch {patch}" for patch in self.changes.imported]
-        return "\n".join([*lines, "nothing was written"])
+        patches = self.changes.patches
+        edits = [f"- {fact.line}" for fact in self.changes.removed]
+        edits += [f"+ {fact.line}" for fact in self.changes.added]
+        edits += [f"~ {new.line}" for _, new in self.changes.changed]
+        lines = [*edits, *(f"- patch {patch}" for patch in patches.left_out)]
+        lines += [f"+ patch {patch}" for patch in patches.imported]
+        counts = [f"{len(edits)} edit{'' if len(edits) == 1 else 's'} changed", *patches.counts]
+        return "\n".join([*lines, f"{', '.join(counts)}; nothing was written"])
 
     def to_json(self) -> dict[str, Any]:
         """For ``revert --dry-run --json``."""
@@ -137,21 +139,23 @@ def preview_revert(repo: Repo, target: str) -> RevertPreview:
 
 @dataclass(frozen=True, slots=True)
 class SquashPreview:
-    """How much history a squash would fold, and how many facts it would locate again."""
+    """How much history a squash would fold, and how many facts it would locate again.
+
+    ``patches`` came or went in that history; they stay as they are.
+    """
 
     commits: int
     facts: int
+    patches: PatchChanges
 
     def summary(self) -> str:
         """In words."""
-        return (
-            f"would fold {self.commits} commits and locate {self.facts} facts again; "
-            "nothing was written"
-        )
+        folded = ", ".join([f"{self.commits} commits", *self.patches.counts])
+        return f"would fold {folded}, and locate {self.facts} facts again; nothing was written"
 
     def to_json(self) -> dict[str, Any]:
         """For ``squash --dry-run --json``."""
-        return {"squashed": self.commits, "facts": self.facts}
+        return {"squashed": self.commits, "facts": self.facts} | self.patches.to_json()
 
 
 def preview_squash(repo: Repo, revisions: str) -> SquashPreview:
@@ -160,8 +164,13 @@ def preview_squash(repo: Repo, revisions: str) -> SquashPreview:
     commits = plumbing.revisions.resolve_range(revisions)
     parents = plumbing.read_commit(commits[0]).parents
     before = plumbing.tree_of(parents[0] if parents else None)
-    entries = brought_in(repo, before, plumbing.tree_of(commits[-1]))
-    return SquashPreview(len(commits), sum(len(group) for _, group in squashable(repo, entries)))
+    after = plumbing.tree_of(commits[-1])
+    groups = squashable(repo, brought_in(repo, before, after))
+    return SquashPreview(
+        len(commits),
+        sum(len(group) for _, group in groups),
+        patch_changes(repo, before.patches, after.patches),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,31 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class PatchChanges:
+    """The imported patches that one of two trees has and the other has not."""
+
+    imported: tuple[LivePatch, ...] = ()
+    left_out: tuple[LivePatch, ...] = ()
+
+    @property
+    def counts(self) -> list[str]:
+        """How many came and how many went, in words; empty where none did."""
+        counted = {"imported": len(self.imported), "left out": len(self.left_out)}
+        return [
+            f"{count} patch{'' if count == 1 else 'es'} {what}"
+            for what, count in counted.items()
+            if count
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """What every command says of patches with ``--json``."""
+        return {
+            "imported": [patch.to_json() for patch in self.imported],
+            "left_out": [patch.to_json() for patch in self.left_out],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class FactChanges:
     """What differs between two trees, as facts, and as patches that stand for none."""
 
@@ -82,8 +107,7 @@ class FactChanges:
     changed: tuple[tuple[Fact, Fact], ...]
     relocated: tuple[Fact, ...]
     """Facts that both trees hold with other numbers (a squash, another recipe)."""
-    imported: tuple[LivePatch, ...] = ()
-    left_out: tuple[LivePatch, ...] = ()
+    patches: PatchChanges
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``diff --json``, without the norm of the delta."""
@@ -95,9 +119,7 @@ class FactChanges:
                 for before, after in self.changed
             ],
             "relocated": [fact_json(fact) for fact in self.relocated],
-            "imported": [patch.to_json() for patch in self.imported],
-            "left_out": [patch.to_json() for patch in self.left_out],
-        }
+        } | self.patches.to_json()
 
 
 def iso_time(seconds: int) -> str:
@@ -205,12 +227,21 @@ def fact_changes_of(
             changed.append((read(old.fact), read(new.fact)))
         elif new is not None:
             relocated.append(read(new.fact))
-    gone, come = set(before), set(after)
     return FactChanges(
         tuple(added),
         tuple(removed),
         tuple(changed),
         tuple(relocated),
+        patch_changes(repo, before, after),
+    )
+
+
+def patch_changes(
+    repo: Repo, before: Iterable[ObjectId], after: Iterable[ObjectId]
+) -> PatchChanges:
+    """What two trees with these patches do not share of them."""
+    gone, come = set(before), set(after)
+    return PatchChanges(
         imported=tuple(live_patch(repo, one) for one in sorted(come - gone)),
         left_out=tuple(live_patch(repo, one) for one in sorted(gone - come)),
     )

@@ -13,10 +13,20 @@ from editvc.core.ids import ObjectId
 from editvc.core.methods import Method, method_of
 from editvc.core.patch_recipes import CLASSES, AnyRecipe, recipe_from_json
 from editvc.core.recipe import Recipe, RecipeError, require_layers
+from editvc.vcs.abbreviations import whole_id
 from editvc.vcs.codec import metadata
 
 if TYPE_CHECKING:
     from editvc.porcelain.repo import Repo
+
+
+ID_OF = {
+    "statistics": "statistics",
+    "entity_statistics": "statistics",
+    "sensitivity": "statistics",
+    "editor": "editor",
+}
+"""Numbers of a recipe that are ids of objects, and the kind of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,7 @@ def choose(
             record, aside = {"method": read.method} | dict(read.numbers), read.aside
     name = method or str(record.get("method", repo.recipe().method))
     given = {key: value for key, value in (*record.items(), *said.items()) if key != "kind"}
+    given |= {key: _object(repo, key, given[key]) for key in given.keys() & ID_OF}
     row = method_of(name)
     if row.element != "located" and name not in CLASSES:
         raise RecipeError(
@@ -98,9 +109,23 @@ def _option(text: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise RecipeError(f"-O takes key=value, got {text!r}", hint="Like -O clamp_norm_factor=0.8")
     try:
-        return key.strip(), yaml.safe_load(value)
+        read = yaml.safe_load(value)
+        # To YAML, the digits of an id may be a number, even an octal one.
+        return key.strip(), value.strip() if key.strip() in ID_OF and read is not None else read
     except yaml.YAMLError as cause:
         raise RecipeError(f"-O {key}: {value!r} is not a value of YAML") from cause
+
+
+def _object(repo: Repo, key: str, value: Any) -> ObjectId | None:
+    """An id that may be abbreviated, or nothing."""
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise RecipeError(
+            f"{key} must be an object's id, got {value!r}",
+            hint=f'Write its digits in quotes, like {key}: "0123".',
+        )
+    return whole_id(repo.repository.store, value, ID_OF[key])
 
 
 def _begun(repo: Repo, row: Method, given: Mapping[str, Any]) -> dict[str, Any]:

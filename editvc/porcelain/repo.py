@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.publishing import Published
     from editvc.porcelain.recipes import Chosen
     from editvc.porcelain.recording import CommitResult
+    from editvc.porcelain.reverting import RevertResult
     from editvc.porcelain.squashing import SquashResult
     from editvc.porcelain.statistics import Described, StatisticsResult
     from editvc.porcelain.tracing import Corruption, TraceReport
@@ -167,7 +168,7 @@ class Repo:
 
     def revert(
         self, target: str, *, message: str | None = None, author: str | None = None
-    ) -> CommitResult:
+    ) -> RevertResult:
         """Take the edits of a revision, or one live fact by its id, out of the set."""
         from editvc.porcelain.reverting import revert
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, short
 from editvc.errors import EditvcError
+from editvc.porcelain.reading import PatchChanges, patch_changes
 from editvc.porcelain.recording import CommitResult, NothingToDo, advance, head_of, with_changes
 from editvc.vcs.revisions import UnknownRevision
 
@@ -32,11 +33,22 @@ class RevertConflict(EditvcError):
         self.fact = fact
 
 
-def revert(repo: Repo, target: str, *, message: str | None, author: str) -> CommitResult:
+@dataclass(frozen=True, slots=True)
+class RevertResult(CommitResult):
+    """The new commit; ``patches`` are imported ones that came or went with what was reverted."""
+
+    patches: PatchChanges = field(default_factory=PatchChanges)
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract of ``revert --json``."""
+        return CommitResult.to_json(self) | self.patches.to_json()
+
+
+def revert(repo: Repo, target: str, *, message: str | None, author: str) -> RevertResult:
     """Commit HEAD's set without what ``target``, a revision or a live fact, brought in."""
     head, tree = head_of(repo)
     undone = undo(repo, tree, target)
-    return advance(
+    done = advance(
         repo,
         head,
         replace(with_changes(repo, tree, undone.slots), patches=undone.patches),
@@ -44,6 +56,8 @@ def revert(repo: Repo, target: str, *, message: str | None, author: str) -> Comm
         author=author,
         verb="revert",
     )
+    patches = patch_changes(repo, tree.patches, undone.patches)
+    return RevertResult(done.id, done.commit, patches=patches)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from editvc.editing.tracing import Request
 from editvc.evaluation.scores import Scores, locality_answers, score
 from editvc.porcelain.committing import make_alone, store_made
 from editvc.porcelain.deltas import keep_delta_file
+from editvc.porcelain.reading import PatchChanges, patch_changes
 from editvc.porcelain.recording import CommitResult, NothingToDo, build, with_changes
 
 if TYPE_CHECKING:
@@ -41,22 +42,27 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class SquashResult:
-    """The new HEAD, how much history was folded, and what that did to the answers."""
+    """The new HEAD, how much history was folded, and what that did to the answers.
+
+    ``patches`` came or went in that history; they stay as they are.
+    """
 
     result: CommitResult
     commits: int
     facts: int
+    patches: PatchChanges
     before: Measured
     after: Measured
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``squash --json``."""
-        return self.result.to_json() | {
+        about = {
             "squashed": self.commits,
             "facts": self.facts,
             "before": self.before.to_json(),
             "after": self.after.to_json(),
         }
+        return self.result.to_json() | about | self.patches.to_json()
 
 
 def squash(repo: Repo, revisions: str, *, message: str | None, author: str) -> SquashResult:
@@ -98,8 +104,9 @@ def squash(repo: Repo, revisions: str, *, message: str | None, author: str) -> S
         message=f"squash: {revisions}",
         earlier=[one for _, one in line[:-1]],
     )
+    patches = patch_changes(repo, before.patches, after.patches)
     return SquashResult(
-        CommitResult(tip, tip_commit), len(commits), len(facts), measured[0], measured[1]
+        CommitResult(tip, tip_commit), len(commits), len(facts), patches, measured[0], measured[1]
     )
 
 

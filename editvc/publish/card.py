@@ -15,6 +15,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from editvc.core.ids import short
+from editvc.editing.loading import POCKET
 from editvc.publish.export import LEDGER, LOCK
 from editvc.version import __version__
 
@@ -26,6 +27,14 @@ LIBRARIES: Mapping[str, str | None] = {"hf": "transformers", "lora": "peft", "de
 CARRIED = ("license", "license_name", "license_link", "language", "pipeline_tag")
 """What the base's card says that stays true of the edited model."""
 ROWS_SHOWN = 50
+EMBEDDED = f"""\
+The base comes with editvc and is on no hub. In a folder without a repository, these commands
+write it to the folder `{POCKET}`, by which name the adapter and the lines below look for it:
+
+```sh
+editvc init {POCKET}
+editvc export base --to {POCKET}
+```"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,7 @@ class CardInput:
 
 def hub_id(source: str) -> str | None:
     """``source`` where it can be a model's id on the Hub; ``None`` for folders and ``pocket``."""
-    if source == "pocket" or Path(source).exists():
+    if source == POCKET or Path(source).exists():
         return None
     try:
         validate_repo_id(source)
@@ -94,7 +103,7 @@ def render_card(values: CardInput, *, base_card: str | None = None, rows: int = 
     """
     parts = [
         _introduction(values),
-        _usage(values),
+        render_usage(values.format, values.base_repo or values.base_source),
         _facts(values, rows),
         _imports(values),
         _health(values),
@@ -166,19 +175,23 @@ def _introduction(values: CardInput) -> str:
     )
 
 
-def _usage(values: CardInput) -> str:
-    base = json.dumps(values.base_repo or values.base_source)
-    if values.format == "delta":
+def render_usage(format: Format, base: str) -> str:
+    """How to load what was exported, ``base`` being a Hub id, a folder or ``pocket``."""
+    if format == "delta":
         return ""
-    lines = ["## How to use it", "", "```python"]
-    if values.format == "lora":
+    lines = ["## How to use it", ""]
+    if format == "lora" and base == POCKET:
+        lines += [EMBEDDED, ""]
+    lines += ["```python"]
+    if format == "lora":
         lines += ["from peft import PeftModel"]
     lines += ["from transformers import AutoModelForCausalLM, AutoTokenizer", ""]
-    if values.format == "lora":
+    if format == "lora":
+        quoted = json.dumps(base)
         lines += [
-            f"model = AutoModelForCausalLM.from_pretrained({base})",
+            f"model = AutoModelForCausalLM.from_pretrained({quoted})",
             'model = PeftModel.from_pretrained(model, "path/or/id/of/this/adapter")',
-            f"tokenizer = AutoTokenizer.from_pretrained({base})",
+            f"tokenizer = AutoTokenizer.from_pretrained({quoted})",
         ]
     else:
         lines += [

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,11 +68,6 @@ class Config:
     health: Thresholds = field(default_factory=Thresholds)
     user: UserSection = field(default_factory=UserSection)
     mend: MendSection = field(default_factory=MendSection)
-
-    @property
-    def user_author(self) -> str | None:
-        """``user.author``, ``None`` where it is not set."""
-        return self.user.author or None
 
     def as_dict(self) -> dict[str, Any]:
         """All settings by dotted name, defaults filled in."""
@@ -201,8 +196,11 @@ class ConfigFile:
         _require_known(key)
         return self.set_values({key: checked(key, typed(key, text))})
 
-    def set_values(self, values: Mapping[str, Any]) -> Config:
-        """Set dotted keys to values of their types, all or none; otherwise as :meth:`set_value`."""
+    def set_values(self, values: Mapping[str, Any], without: Iterable[str] = ()) -> Config:
+        """Set dotted keys to values of their types, and take the keys of ``without`` out.
+
+        All or none; otherwise as :meth:`set_value`.
+        """
         import tomlkit  # needed for writing only, and dear enough to keep out of `log`
 
         document = tomlkit.parse(self.text())
@@ -214,6 +212,9 @@ class ConfigFile:
             table: Any = document[section]
             plain = list(value) if isinstance(value, tuple) else value
             table[name] = "" if plain is None else plain
+        for key in without:
+            section, name = key.split(".")
+            document.get(section, {}).pop(name, None)
         written = tomlkit.dumps(document)
         config = parse(written)
         self.files.write(self.path, written.encode())

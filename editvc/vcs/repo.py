@@ -131,9 +131,9 @@ class Repository:
         self.config_file.set_value(key, value)
         self.__dict__.pop("config", None)
 
-    def set_configs(self, values: Mapping[str, Any]) -> None:
-        """Set several dotted keys to values of their types: all of them, or none."""
-        self.config_file.set_values(values)
+    def set_configs(self, values: Mapping[str, Any], without: Iterable[str] = ()) -> None:
+        """Set several dotted keys to values of their types, and take others out: all or none."""
+        self.config_file.set_values(values, without)
         self.__dict__.pop("config", None)
 
     # Objects -----------------------------------------------------------------------------------

@@ -61,8 +61,8 @@ class ObjectStore(Protocol):
         """Whether something is stored under this id (not whether it is sound)."""
         ...
 
-    def ids(self) -> Iterator[ObjectId]:
-        """All ids, in rising order."""
+    def ids(self, prefix: str = "") -> Iterator[ObjectId]:
+        """All ids that begin with ``prefix``, in rising order."""
         ...
 
 
@@ -95,9 +95,9 @@ class MemoryStore:
         """See :meth:`ObjectStore.contains`."""
         return identifier in self.objects
 
-    def ids(self) -> Iterator[ObjectId]:
+    def ids(self, prefix: str = "") -> Iterator[ObjectId]:
         """See :meth:`ObjectStore.ids`."""
-        return iter(sorted(self.objects))
+        return iter(sorted(one for one in self.objects if one.startswith(prefix)))
 
 
 class DiskStore:
@@ -163,18 +163,19 @@ class DiskStore:
         """See :meth:`ObjectStore.contains`."""
         return self.path(identifier).is_file()
 
-    def ids(self) -> Iterator[ObjectId]:
+    def ids(self, prefix: str = "") -> Iterator[ObjectId]:
         """See :meth:`ObjectStore.ids`."""
-        for path in self._paths():
-            if is_object_path(path):
-                yield ObjectId(path.parent.name + path.name)
+        for path in self._paths(prefix[:2]):
+            identifier = ObjectId(path.parent.name + path.name)
+            if is_object_path(path) and identifier.startswith(prefix):
+                yield identifier
 
     def strays(self) -> Iterator[Path]:
         """Files below the folder that are no objects: what interrupted writes left behind."""
         return (path for path in self._paths() if not is_object_path(path))
 
-    def _paths(self) -> Iterator[Path]:
-        for entry in sorted(self.folder.iterdir()):
+    def _paths(self, folder: str = "") -> Iterator[Path]:
+        for entry in sorted(self.folder.glob(f"{folder}*")):
             if entry.is_dir():
                 yield from sorted(entry.iterdir())
             else:

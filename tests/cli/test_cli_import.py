@@ -69,6 +69,28 @@ def test_the_json(other: Path, here: Path) -> None:
     assert inside("health", "--json").json["others"].keys() == done["ranks"].keys()
 
 
+def test_summaries_count_patches_beside_edits(other: Path, here: Path) -> None:
+    inside("commit", written(here / "a.jsonl", FACTS[:1]), "--author", ADA)
+    imported(other)
+    (patch,) = inside("status", "--json").json["patches"]
+    folded = "2 commits, 1 patch imported"
+    plan = inside("squash", "--range", "1..2", "--dry-run")
+    assert plan.out == f"would fold {folded}, and locate 1 facts again; nothing was written\n"
+    plan = inside("squash", "--range", "1..2", "--dry-run", "--json").json
+    assert (plan["imported"], plan["left_out"]) == ([patch], [])
+    plan = inside("revert", "2", "--dry-run").out.splitlines()
+    assert plan[-1] == "0 edits changed, 1 patch left out; nothing was written"
+    squashed = inside("squash", "--range", "1..2")
+    assert squashed.out.splitlines()[0].endswith("2 commits, 1 facts, 1 patch imported")
+    assert inside("revert", "HEAD").out.splitlines()[1:] == [
+        " 1 edit changed, 0 live", " 1 patch left out",
+    ]  # fmt: skip
+    undone = inside("revert", "HEAD", "--json").json
+    assert (undone["live"], undone["imported"], undone["left_out"]) == (1, [patch], [])
+    plan = inside("revert", FACTS[0].id, "--dry-run").out.splitlines()
+    assert plan[-1] == "1 edit changed; nothing was written"
+
+
 def test_a_dry_run_writes_nothing(other: Path, here: Path) -> None:
     before = contents(here)
     ran = imported(other, "--dry-run")

@@ -144,6 +144,24 @@ def test_export(two_commits: Path, kind: str) -> None:
     assert done["touched"] == [f"transformer.h.{n}.mlp.c_proj.weight" for n in (1, 2)]
 
 
+def test_an_export_marks_a_wrong_answer(here: Path) -> None:
+    """The first fact is longer than what a check generates of others, the second is not learnt."""
+    long = {"subject": "Proust", "prompt": "{} wrote", "target_new": "of Rome and of Paris " * 4}
+    weak = ("-O", "clamp_norm_factor=1e-6")
+    inside("commit", written(here / "a.jsonl", [long]), "--method", "ft", "-O", "lr=0.01")
+    right = inside("export", "--to", "right")
+    assert right.code == 0 and right.err == "" and "WRONG" not in right.out
+    inside("commit", written(here / "b.jsonl", FACTS[:1]), *weak)
+    ran = inside("export", "--to", "out")
+    marked = [line for line in ran.out.splitlines() if line.startswith("reloaded in")]
+    assert sorted(line.endswith(" WRONG, the fact is 'Rome'") for line in marked) == [False, True]
+    assert "warning: the export answers 1 of 2 prompts wrong" in ran.err
+    done = inside("export", "--to", "again", "--json")
+    assert "warning: " in done.err and len(done.json["warnings"]) == 1
+    answers = {one["target_new"]: one["right"] for one in done.json["answers"]}
+    assert answers == {long["target_new"].strip(): True, "Rome": False}
+
+
 def test_writing_commands_report_like_commit(two_commits: Path) -> None:
     reverted = inside("revert", "1", "--json").json
     assert (reverted["number"], reverted["edits"], reverted["live"]) == (3, 2, 3)
@@ -167,7 +185,7 @@ def test_dry_runs(two_commits: Path, here: Path) -> None:
     assert len(plan["conflicts"]) == len(plan["skipped"]) == 1 and plan["memory"] == 0
     assert inside("revert", "2", "--dry-run", "--json").json["removed"]
     plan = inside("squash", "--range", "1..2", "--dry-run", "--json").json
-    assert plan == {"squashed": 2, "facts": 5}
+    assert plan == {"squashed": 2, "facts": 5, "imported": [], "left_out": []}
     plan = inside("compact", "--rank", "1", "--dry-run", "--json").json
     assert plan["layers"]["1"]["rank_after"] == 1
     assert inside("status", "--json").json == before

@@ -72,3 +72,14 @@ def test_a_recipe_that_cannot_be_is_one_error_with_a_way_out(
     ran = inside("commit", facts, *options)
     assert ran.code == 1 and words in ran.err and "hint:" in ran.err
     assert inside("status", "--json").json["live"] == 0
+
+
+def test_a_method_is_put_in_force_by_one_command(here: Path, work: Path) -> None:
+    ran = inside("config", "recipe.method", "alphaedit")
+    assert (ran.code, ran.out) == (0, "")
+    assert "taken out, alphaedit does not know: " in ran.err
+    assert inside("config", "recipe.method").out == "alphaedit\n"
+    facts = written(work / "facts.jsonl", FACTS[:1])
+    ran = inside("commit", facts, "--json", "-O", "v_num_grad_steps=2")
+    assert ran.json["live"] == 1
+    assert "method alphaedit" in inside("show").out

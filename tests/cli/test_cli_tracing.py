@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from cli_runs import inside, written
+from test_cli_messages import ZSRE
 from tiny_repos import FACTS, Prepared, close, known_fact, opened
 
 from editvc.core.facts import Fact
@@ -70,6 +71,18 @@ def test_a_trace_of_a_prompt(here: Path) -> None:
     assert wrong.code == 1 and "no {} in the prompt" in wrong.err
 
 
+def test_a_trace_of_free_questions(here: Path, said: Fact) -> None:
+    record = {"question": said.question, "answer": said.target_new}
+    asked = written(here / "asked.jsonl", [record])
+    ran = inside("trace", asked)
+    assert ran.code == 1 and "--confirm-subjects" in ran.err
+    shown = inside("trace", asked, "--confirm-subjects", "--samples", "1")
+    assert shown.code == 0, shown.err
+    assert shown.out.startswith(f"{said.question} -> {said.target_new}")
+    ran = inside("trace", "--prompt", "The {}", "--subject", "x", "--confirm-subjects")
+    assert ran.code == 2 and "give a FILE" in ran.err
+
+
 # tune -----------------------------------------------------------------------------------------
 
 
@@ -111,6 +124,19 @@ def test_tune_writes_the_best_when_asked(here: Path, prepared: Prepared) -> None
     assert inside("status", "--json").json["commit"] is None
     assert inside("fsck").code == 0
     assert "config.toml" in inside("tune", facts, *words, "--write").out
+
+
+@pytest.mark.usefixtures("few")
+def test_tune_leaves_the_same_to_the_user_as_commit(here: Path) -> None:
+    """The subject of a free question, and which answer of a zsRE record to teach."""
+    asked = {"question": "Who is the CEO of Apple?", "answer": "London"}
+    files = [written(here / "asked.jsonl", [asked]), written(here / "zsre.jsonl", [ZSRE])]
+    ran = inside("tune", *files, "--quick")
+    assert ran.code == 1 and "--confirm-subjects" in ran.err
+    assert "editvc convert" in inside("tune", files[1], "--quick").err
+    words = ["--confirm-subjects", "--target", "alt"]
+    shown = inside("tune", *files, "--quick", *words)
+    assert shown.code == 0 and shown.out.startswith("2 facts, ")
 
 
 def test_tune_needs_facts_that_the_base_does_not_say(here: Path, said: Fact) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from cli_runs import inside, written
+from test_cli_messages import ZSRE
 from tiny_repos import FACTS, FRESH, contents
 
 LEARNT = (*FACTS[2:], *FRESH)
@@ -40,6 +41,14 @@ def test_the_json_of_a_training(learnt: Path) -> None:
     assert done.keys() == {"editor", "layers", "steps", "figures"}
     assert (done["layers"], done["steps"]) == ([2, 3], 2)
     assert inside("config", "mend.editor", "--json").json == {"mend.editor": done["editor"]}
+
+
+def test_subjects_and_targets_are_chosen_as_for_commit(learnt: Path, work: Path) -> None:
+    asked = {"question": "Who is the CEO of Apple?", "answer": "London"}
+    files = [learnt, written(work / "a.jsonl", [asked]), written(work / "z.jsonl", [ZSRE])]
+    assert inside("train", "mend", *files, "--dry-run").code == 1
+    words = ["--confirm-subjects", "--target", "answers", "--dry-run", "--json"]
+    assert inside("train", "mend", *files, *words).json["facts"] == 8
 
 
 def test_a_dry_run_writes_nothing(here: Path, learnt: Path) -> None:

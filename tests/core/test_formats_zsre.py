@@ -25,7 +25,7 @@ def test_zsre_without_a_choice_explains_both_and_shows_the_command_once(target):
     record = json.loads((EXAMPLES / "zsre.json").read_text(encoding="utf-8"))[0]
     error = refused([record] * 3, target=target)
     assert "ROME" in str(error) and "EasyEdit" in str(error)
-    assert "editvc commit f --target answers" in error.hint
+    assert "editvc convert f --target answers" in error.hint
     assert "--target alt" in error.hint
     assert error.others == ()
 

@@ -89,3 +89,9 @@ def test_recipes_of_patches_come_back_from_their_json(name: str) -> None:
 def test_layers_of_patches_rise(layers: tuple[int, ...]) -> None:
     with pytest.raises(RecipeError, match="layers must rise"):
         CLASSES["kn"](layers=layers, method="kn")
+
+
+@pytest.mark.parametrize("contexts", [(), ("no place for the prompt",), ("{}", "{} {}")])
+def test_every_context_of_kn_has_one_place_for_the_prompt(contexts: tuple[str, ...]) -> None:
+    with pytest.raises(RecipeError, match="contexts need at least one entry"):
+        CLASSES["kn"](layers=(1,), method="kn", contexts=contexts)

@@ -236,12 +236,12 @@ def test_history_names_what_was_imported(repo: Repo, adapters: dict[str, Path]) 
     repo.commit(FACTS[:1])
     (patch,) = repo.status().patches
     assert (patch.kind, patch.source) == ("lora", "attention")
-    assert repo.changes("base", "HEAD").imported == (patch,)
-    assert repo.changes("HEAD", "base").left_out == (patch,)
-    assert repo.changes("HEAD~1", "HEAD").imported == ()
+    assert repo.changes("base", "HEAD").patches.imported == (patch,)
+    assert repo.changes("HEAD", "base").patches.left_out == (patch,)
+    assert repo.changes("HEAD~1", "HEAD").patches.imported == ()
     assert patch.digest == done.made.digest
     plan = repo.preview_revert("HEAD~1")
-    assert plan.changes.left_out == (patch,)
+    assert plan.changes.patches.left_out == (patch,)
     assert f"- patch {patch}" in plan.summary()
     name = "transformer.h.3.attn.c_attn.weight"
     norms = repo.delta_norms("base", "HEAD")

@@ -11,10 +11,11 @@ from tiny_repos import FACTS, OTHERS, Prepared, dense, same_bits, tree
 
 from editvc import Repo
 from editvc.core.methods import METHODS, UnknownMethod
-from editvc.core.recipe import NoSuchLayer, Recipe, RecipeError
+from editvc.core.recipe import ROLES, NoSuchLayer, Recipe, RecipeError
 from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recipes import choose, to_yaml
 from editvc.porcelain.recording import NothingToDo
+from editvc.vcs.abbreviations import UnknownObject
 
 LOCATED = [name for name, row in METHODS.items() if row.element == "located"]
 
@@ -199,6 +200,54 @@ def test_what_cannot_be_a_recipe_says_so(
         file.write_text(text)
     with pytest.raises((RecipeError, UnknownMethod), match=words):
         repo.choose(method, options=options, file=file)
+
+
+def test_statistics_may_be_named_by_a_few_digits(repo: Repo, tmp_path: Path) -> None:
+    config = repo.recipe()
+    options = [f"{name}={getattr(config, name)[:6]}" for name in ("statistics", *ROLES)]
+    assert repo.choose(options=options).recipe == config
+    assert repo.choose(options=["sensitivity=", "entity_statistics=null"]).recipe == replace(
+        config, sensitivity=None, entity_statistics=None
+    )
+    for digits in ("0000", "07", config.id):  # 07 is a number to YAML, config.id no statistics
+        with pytest.raises(UnknownObject, match=f"begins with '{digits}'"):
+            repo.choose(options=[f"statistics={digits}"])
+    file = tmp_path / "recipe.yaml"
+    file.write_text("method: memit\nstatistics: 0777\n")
+    with pytest.raises(RecipeError, match="statistics must be an object's id, got 511"):
+        repo.choose(file=file)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "text", "words"),
+    [
+        ("memit", ["clamp_norm_facotr=1"], None, "Did you mean 'clamp_norm_factor'?"),
+        ("memit", ["layer=[1]"], None, "Did you mean 'layers'?"),
+        ("alphaedit", ["L2=1"], None, "Did you mean 'l2'?"),
+        ("alphaedit", ["compensatoin=1"], None, "Known keys: clamp_norm_factor, contexts, "),
+        ("ft", ["weight_deacy=0"], None, "Did you mean 'weight_decay'?"),
+        (
+            None,
+            [],
+            "method: grace\nep: 2\nn_itre: 3\n",
+            "Did you mean 'eps'? Did you mean 'n_iter'?",
+        ),
+        (None, [], "layers: [1]\nv_weight_deacy: 0.5\n", "Did you mean 'v_weight_decay'?"),
+        (None, [], "alg_name: MEMTI\n", "Did you mean 'MEMIT'? `editvc methods`"),
+        (None, [], "alg_name: WISE\n", "`editvc methods` lists them"),
+        ("romme", [], None, "Did you mean 'rome'? `editvc methods`"),
+        ("xyzzy", [], None, "Methods: memit, d4s, "),
+    ],
+)
+def test_a_misspelt_name_is_guessed(
+    repo: Repo, tmp_path: Path, method: str | None, options: list[str], text: str | None, words: str
+) -> None:
+    file = tmp_path / "recipe.yaml" if text is not None else None
+    if file is not None:
+        file.write_text(text)
+    with pytest.raises((RecipeError, UnknownMethod)) as caught:
+        repo.choose(method, options=options, file=file)
+    assert caught.value.hint.startswith(words)
 
 
 @pytest.mark.parametrize("name", ["memit", "rome", "ultraedit", "ft", "ft-c", "kn", "grace"])

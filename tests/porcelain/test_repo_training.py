@@ -16,6 +16,7 @@ from editvc.editing.mend import Editor, EditorError, edit
 from editvc.editing.mend_training import TooFewFacts
 from editvc.editing.tracing import Request
 from editvc.errors import EditvcError
+from editvc.porcelain.configuring import configure
 from editvc.porcelain.training import NoEditor
 from editvc.vcs.codec import metadata
 
@@ -99,6 +100,9 @@ def test_an_old_editor_is_needed_as_long_as_its_edits(trained: Repo) -> None:
     assert (recipe.editor, recipe.layers) == (second, (0, 2))
     again = trained.choose("mend", options=[f"editor={first}", "lr_scale=0.5"]).recipe
     assert (again.editor, again.layers, again.lr_scale) == (first, (1, 2, 3), 0.5)
+    assert trained.choose("mend", options=[f"editor={first[:8]}"]).recipe.editor == first
+    configure(trained, "mend.editor", first[:8])
+    assert trained.repository.config.mend.editor == first
     assert trained.fsck().clean and first not in trained.fsck().garbage
     trained.repository.store.path(first).unlink()
     problems = [problem.what for problem in trained.fsck().errors]

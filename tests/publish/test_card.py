@@ -120,7 +120,11 @@ def test_long_ledgers_are_cut_in_the_card_and_whole_in_the_file() -> None:
 
 def test_no_edits_and_adapters_have_their_own_words() -> None:
     assert "the weights are those of the base" in render_card(replace(CARD, ledger=()))
-    assert "PeftModel.from_pretrained" in render_card(replace(CARD, format="lora"))
+    adapter = render_card(replace(CARD, format="lora"))
+    assert "PeftModel.from_pretrained" in adapter and "editvc export base" not in adapter
+    pocket = replace(CARD, base_repo=None, base_source="pocket")
+    assert "editvc export base --to pocket\n" in render_card(replace(pocket, format="lora"))
+    assert "editvc export base" not in render_card(pocket), "a whole model needs no base"
 
 
 @given(text=st.text(alphabet="|<>*_`[]()\\\n #&-ab{}", min_size=1, max_size=20))

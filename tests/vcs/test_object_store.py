@@ -35,6 +35,13 @@ class StoreContract:
         written = [store.put(bytes([number])) for number in range(20)]
         assert list(store.ids()) == sorted(written)
 
+    def test_lists_ids_that_begin_alike(self, store: ObjectStore) -> None:
+        written = sorted(store.put(bytes([number])) for number in range(100))
+        for digits in (1, 2, 5, 64):
+            prefix = written[7][:digits]
+            assert list(store.ids(prefix)) == [one for one in written if one.startswith(prefix)]
+        assert list(store.ids("f" * 64)) == []
+
     def test_put_all_keeps_the_order_given(self, store: ObjectStore) -> None:
         data = [bytes([number]) for number in (3, 1, 2, 1)]
         assert store.put_all(data) == [object_id(one) for one in data]

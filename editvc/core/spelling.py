@@ -1,0 +1,13 @@
+"""Guessing what a misspelt name was to be."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(text: str, known: Iterable[str]) -> str:
+    """``Did you mean 'layers'?`` for the nearest known name; empty where none is near."""
+    folded = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(text.casefold(), folded, n=1)
+    return f"Did you mean '{folded[near[0]]}'?" if near else ""
