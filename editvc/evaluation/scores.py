@@ -66,8 +66,16 @@ def score(model: Any, tokenizer: Any, facts: Sequence[Fact], base_answers: Seque
 def answers(
     model: Any, tokenizer: Any, facts: Sequence[Fact], *, max_new_tokens: int = 12
 ) -> list[str]:
-    """What greedy generation says after every rewriting prompt."""
-    return [generate(model, tokenizer, fact.question, max_new_tokens).strip() for fact in facts]
+    """What greedy generation says after every rewriting prompt; more tokens for a longer object."""
+    return [
+        generate(model, tokenizer, fact.question, room(tokenizer, [fact], max_new_tokens)).strip()
+        for fact in facts
+    ]
+
+
+def room(tokenizer: Any, facts: Sequence[Fact], least: int) -> int:
+    """Tokens to generate: an answer that is cut before its object ends could not be judged."""
+    return max([least, *(1 + len(tokenizer(fact.target_new)["input_ids"]) for fact in facts)])
 
 
 def says(answer: str, fact: Fact) -> bool:

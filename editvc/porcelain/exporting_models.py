@@ -14,7 +14,7 @@ from editvc.editing.checkpoint import Checkpoint, weights_digest
 from editvc.editing.delta import Delta
 from editvc.editing.loading import POCKET, edited, generate
 from editvc.errors import EditvcError
-from editvc.evaluation.scores import says
+from editvc.evaluation.scores import room, says
 from editvc.porcelain.exporting import Answer, Export, rank_notes
 from editvc.porcelain.reading import live_facts
 from editvc.publish.card import render_usage
@@ -45,7 +45,7 @@ def export_model(
     """A whole model, loaded with plain transformers and asked; raises :class:`ReloadDiffers`."""
     maker = repo.materialiser
     facts = _asked(repo, revision)
-    length = _length(repo, facts)
+    length = room(repo.base_model()[1], facts, LENGTH)
     expected = _answers(repo, tree, facts, length)
 
     def check(folder: Path) -> None:
@@ -153,12 +153,6 @@ def _require_linear(repo: Repo, delta: Delta) -> None:
 
 def _asked(repo: Repo, revision: str) -> list[Fact]:
     return list(live_facts(repo, revision).values())[:PROMPTS]
-
-
-def _length(repo: Repo, facts: list[Fact]) -> int:
-    """Tokens to generate: an answer that is cut before its fact ends could not be judged."""
-    tokenizer = repo.base_model()[1]
-    return max([LENGTH, *(1 + len(tokenizer(fact.target_new)["input_ids"]) for fact in facts)])
 
 
 def _answers(repo: Repo, tree: Tree, facts: list[Fact], length: int) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tiny_repos import FACTS, FRESH, OTHERS
 
-from editvc import Repo
+from editvc import Fact, Repo
 from editvc.core.patch_recipes import Grace
 from editvc.editing.loading import generate
 from editvc.evaluation.scores import locality_answers, score
@@ -64,6 +64,12 @@ def test_a_commit_tells_which_of_its_facts_the_new_version_does_not_say(
     assert {fact.id for fact in located.unsaid} == {
         one.fact.id for one in repo.evaluate(FRESH).unsaid
     }
+
+
+def test_an_object_longer_than_most_is_waited_for(repo: Repo, certain: Grace) -> None:
+    long = Fact("Proust", "The native language of {} is", "the old " * 12 + "sea")
+    made = repo.commit([long], recipe=replace(certain, n_iter=300))
+    assert (made.unsaid, repo.evaluate().unsaid) == ((), ())
 
 
 def test_what_was_made_before_is_committed_without_the_model(repo: Repo) -> None:
