@@ -7,7 +7,8 @@ Three ways, where a method has them. ``set``: every fact made on the base alone,
 (committing one by one or all at once gives the same weights). ``batch``: the same facts located
 again together, layer after layer (``squash``, of the repository of ``set``; its time is the
 squash's alone). ``sequential``: one fact after the other on whatever
-the weights are by then, blind to what was edited before, as papers measure collapse. A method that
+the weights are by then, blind to what was edited before, as papers measure collapse. Besides,
+``prune``, ``linear``, ``rect`` and ``drop``: the set under a restraint. A method that
 has collapsed (less than a tenth of a hundred edits said, or five times the base's perplexity) is
 not taken further. Rows are appended to ``--out`` as they are measured.
 """
@@ -16,11 +17,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ import torch
 from atlas import MODEL, TEXT, Trial, task_accuracies, trial
 
 import editvc
+from editvc.core.history import Restraint
 from editvc.core.methods import METHODS
 from editvc.core.patch_recipes import AnyRecipe
 from editvc.core.recipe import Recipe
@@ -45,7 +49,14 @@ NEIGHBOURS = 3
 GENERATED = 50
 BLOCKS = 40
 RECALLED = 200
-WAYS = ("", "set", "batch", "sequential")
+RESTRAINTS = {
+    "prune": Restraint(prune=math.e),
+    "linear": Restraint(linear=2.0),
+    "rect": Restraint(rect=40.0),
+    "drop": Restraint(drop=0.8),
+}
+"""With the papers' numbers."""
+WAYS = ("", "set", "batch", "sequential", *RESTRAINTS)
 TITLES = {
     "es": "ES", "ps": "PS", "ns": "NS", "s": "S", "eff": "Eff", "par": "Par", "spe": "Spe",
     "avg": "Avg", "gen": "Gen", "ppl": "ppl", "sent": "sent", "subj": "subj", "recall": "recall",
@@ -61,6 +72,7 @@ def main() -> None:
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     parser.add_argument("--records", default="0:1000", help="records to edit, START:STOP")
     parser.add_argument("-O", dest="options", action="append", default=[], help="key=value")
+    parser.add_argument("--label", help="what the rows call it, where options change the method")
     parser.add_argument("--published", action="store_true", help="MEMIT without what editvc adds")
     parser.add_argument("--scratch", type=Path, help="keep the first repository here, for reuse")
     parser.add_argument("--out", type=Path)
@@ -76,7 +88,8 @@ def main() -> None:
         bench = Bench(kept, Path(scratch), trial(start, stop))
         ways = given.ways.split(",")
         for name in given.methods.split(","):
-            for row in bench.rows(name, ways, sizes, given.options, given.published):
+            label = given.label or (f"{name} (published)" if given.published else name)
+            for row in bench.rows(name, label, ways, sizes, given.options, given.published):
                 print(json.dumps(row), flush=True)
                 if given.out:
                     with given.out.open("a", encoding="utf-8") as lines:
@@ -95,7 +108,13 @@ class Bench:
             editvc.Repo.init(self.empty, str(MODEL), texts=[TEXT], entities=entities)
 
     def rows(
-        self, name: str, ways: list[str], sizes: list[int], options: list[str], published: bool
+        self,
+        name: str,
+        label: str,
+        ways: list[str],
+        sizes: list[int],
+        options: list[str],
+        published: bool,
     ) -> Iterator[dict[str, Any]]:
         """The rows of one method, way by way, smallest size first."""
         if name == "base":
@@ -105,9 +124,10 @@ class Bench:
         recipe = repo.choose(name, options=options).recipe
         if published and isinstance(recipe, Recipe):
             recipe = as_published(recipe)
-        label = f"{name} (published)" if published else name
+        made = {"set": self._set, "batch": self._batch, "sequential": self._sequential}
         for way in ways:
-            for row in getattr(self, f"_{way}")(repo, label, recipe, sizes):
+            measure = made.get(way) or partial(self._restrained, way)
+            for row in measure(repo, label, recipe, sizes):
                 yield row
                 forgotten = row["edits"] >= 100 and row["eff"] < 10
                 if forgotten or row["ppl"] > 5 * self.base_perplexity:
@@ -128,10 +148,22 @@ class Bench:
     ) -> Iterator[dict[str, Any]]:
         for size in sizes:
             self._have(repo, recipe, size)
-            repo.switch(f"set-{size}")
+            repo.create_branch(f"batch-{size}", at=f"set-{size}")
+            repo.switch(f"batch-{size}")
             began = time.perf_counter()
             repo.squash(f"1..{repo.status().number}")
             yield self._of_head(repo, label, "batch", size, (time.perf_counter() - began) / size)
+
+    def _restrained(
+        self, way: str, repo: editvc.Repo, label: str, recipe: AnyRecipe, sizes: list[int]
+    ) -> Iterator[dict[str, Any]]:
+        for size in sizes:
+            self._have(repo, recipe, size)
+            repo.create_branch(f"{way}-{size}", at=f"set-{size}")
+            repo.switch(f"{way}-{size}")
+            began = time.perf_counter()
+            repo.compact(RESTRAINTS[way])
+            yield self._of_head(repo, label, way, size, (time.perf_counter() - began) / size)
 
     def _have(self, repo: editvc.Repo, recipe: AnyRecipe, size: int) -> None:
         """See to it that the branch ``set-<size>`` holds so many edits."""
