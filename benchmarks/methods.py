@@ -169,6 +169,7 @@ class Bench:
         """See to it that the branch ``set-<size>`` holds so many edits."""
         name = f"set-{size}"
         if any(branch.name == name for branch in repo.branches()):
+            repo.switch(name)
             return
         if repo.live():
             repo.switch("main")

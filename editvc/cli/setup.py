@@ -119,9 +119,8 @@ def show(ctx: click.Context, as_json: bool) -> None:
 def config(ctx: click.Context, key: str | None, value: str | None, as_json: bool) -> None:
     """Show all settings, show KEY, or set KEY to VALUE.
 
-    Keys are dotted, such as recipe.mom2_update_weight; comments in config.toml stay. Of another
-    recipe.method, numbers that it does not know are taken out, and told; those that you have set
-    are kept, the rest follows its defaults.
+    Keys are dotted, such as recipe.mom2_update_weight; comments in config.toml stay. Another
+    recipe.method comes with its own numbers; those that this takes out or changes are named.
     """
     repo = open_repo(ctx)
     if key is not None and value is not None:

@@ -102,4 +102,6 @@ def publish(
         return
     for reason in done.overridden:
         warn(f"published in spite of: {reason}")
+    for remark in done.warnings:
+        warn(remark)
     say(f"Published {short(done.digest)} to {done.url}")

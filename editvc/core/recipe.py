@@ -177,8 +177,7 @@ class Recipe:
                 raise RecipeError(
                     f"{item.name} means nothing to {self.method}",
                     hint=f"The numbers of {self.method}: {', '.join(sorted(own))}. If config.toml "
-                    "sets others, take their lines out of [recipe]; `editvc config recipe.method "
-                    "NAME` does that where it sets the method.",
+                    f"sets others, `editvc config recipe.method {self.method}` takes them out.",
                 )
             object.__setattr__(self, item.name, neutral)
         for role, number in ROLES.items():

@@ -119,8 +119,9 @@ class Codebook:
         its radius, a key with ``d > e + eps`` is new and gets the radius ``eps``. Otherwise the
         two overlap: with the same label the nearest key *expands*, ``e := max(e, d)``, and answers
         for both; with another label they *split*, ``d / 2`` for each. ``eps`` is that of the
-        recipe that the new key was made with, by slot: entries of several recipes share a layer,
-        and so they share its codebook.
+        recipe that a key was made with, by slot: entries of several recipes share a layer, and so
+        they share its codebook. There a split gives no key more than its own ``eps`` for the sake
+        of the other's wider one.
         """
         slots = sorted(entries)
         ordered = [entries[slot] for slot in slots]
@@ -139,7 +140,9 @@ class Codebook:
                     if labels[kept[nearest]] == label:
                         radii[nearest] = max(radii[nearest], distance)
                         continue
-                    radius = radii[nearest] = distance / 2
+                    half, other = distance / 2, begun[kept[nearest]]
+                    radii[nearest] = min(half, max(radii[nearest], other))
+                    radius = half if radius >= other else min(half, radius)
             kept.append(place)
             radii.append(radius)
         return cls(

@@ -79,8 +79,15 @@ def room(tokenizer: Any, facts: Sequence[Fact], least: int) -> int:
 
 
 def says(answer: str, fact: Fact) -> bool:
-    """Whether an answer begins with the new object."""
-    return answer.startswith(fact.target_new.strip())
+    """Whether an answer begins with the new object, and not with a longer word or number."""
+    told = fact.target_new.strip()
+    goes_on = _of_a_word(told[-1:]) and _of_a_word(answer[len(told) :])
+    return answer.startswith(told) and not goes_on
+
+
+def _of_a_word(text: str) -> bool:
+    """Whether a text begins in the middle of a word or number, in scripts that part words."""
+    return text[:1].isdigit() or text[:1].lower() != text[:1].upper()
 
 
 def _preference(

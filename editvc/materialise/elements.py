@@ -72,6 +72,10 @@ class Elements:
         found = {entry: self.element(entry.located)[1] for entry in entries}
         return {entry: one for entry, one in found.items() if isinstance(one, CodebookEntry)}
 
+    def anchored(self, entry: Entry) -> bool:
+        """Whether an element was made on other weights than the base's: ``commit --sequential``."""
+        return "anchor" in metadata(self.repository.store.get(entry.located))
+
     def codebooks(self, held: Mapping[Entry, CodebookEntry]) -> list[Codebook]:
         """The codebooks of edits of one tree, one a layer, lowest first.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from editvc.core.methods import method_of
-from editvc.porcelain.recipes import ID_OF
+from editvc.core.methods import METHODS, Method, method_of
+from editvc.core.recipe import COMMON
+from editvc.porcelain.recipes import ID_OF, numbers_of
 from editvc.vcs.abbreviations import whole_id
+from editvc.vcs.config import FIELDS
 
 if TYPE_CHECKING:
     from editvc.porcelain.repo import Repo
@@ -30,32 +31,42 @@ def configure(repo: Repo, key: str, text: str) -> tuple[str, ...]:
 
 
 def _set_method(repo: Repo, name: str) -> tuple[str, ...]:
-    """Make ``name`` the method in force.
+    """Make ``name`` the method in force, with the numbers that ``--method`` gives it.
 
-    A method knows its own numbers only. Those that someone has set are kept where it knows them;
-    the others follow its defaults, so that an untouched recipe becomes what ``--method`` makes.
+    The file is taken as it is written, so that one in which method and numbers contradict each
+    other can be set right.
     """
-    plumbing = repo.repository
-    base, recipe, row = plumbing.read_base(), plumbing.config.recipe, method_of(name)
-    old, new = recipe.row.numbers_for(base.inner_size), row.numbers_for(base.inner_size)
-    now = {key: getattr(recipe, key) for key in old}
-    kept = {key: value for key, value in now.items() if key in new and value != old[key]}
-    gone = {key: value for key, value in now.items() if key not in new}
-    numbers = new | kept
-    begun = {key: value for key, value in numbers.items() if now.get(key) != value}
+    plumbing, row = repo.repository, method_of(name)
+    written = plumbing.config_file.section("recipe")
+    own, known = _names(row), _names(METHODS.get(str(written.get("method"))))
+    gone = {
+        key: value
+        for key, value in written.items()
+        if f"recipe.{key}" in FIELDS and key not in own and key not in COMMON
+    }
+    same = own == known and not gone
+    numbers = {} if same else numbers_of(row, plumbing.read_base())
+    changed = [
+        f"{key} = {value}" + (f" (was {written[key]})" if key in written else "")
+        for key, value in numbers.items()
+        if written.get(key) != value
+    ]
     values: dict[str, Any] = {METHOD: name}
     values |= {f"recipe.{key}": value for key, value in numbers.items()}
-    notes = [
-        f"taken out, {name} does not know: {_listed(gone)}" if gone else "",
-        f"now as {name} has it by default: {_listed(begun)}" if begun else "",
-        *(f"kept: {key} = {value} ({new[key]} by default)" for key, value in kept.items()),
-    ]
-    if row.single and len(recipe.layers) > 1:
-        values["recipe.layers"] = recipe.layers[-1:]
-        notes.append(f"layers = {[recipe.layers[-1]]}: {name} edits one; were {[*recipe.layers]}")
+    notes = []
+    if gone:
+        told = ", ".join(f"{key} = {value}" for key, value in gone.items())
+        notes.append(f"taken out, {name} does not know: {told}")
+    if changed:
+        notes.append(f"as {name} begins: {', '.join(changed)}")
+    layers = written.get("layers", [])
+    if row.single and len(layers) > 1:
+        values["recipe.layers"] = tuple(layers[-1:])
+        notes.append(f"layers = {layers[-1:]}: {name} edits one; were {layers}")
     plumbing.set_configs(values, without=[f"recipe.{key}" for key in gone])
-    return tuple(filter(None, notes))
+    return tuple(notes)
 
 
-def _listed(numbers: Mapping[str, float]) -> str:
-    return ", ".join(f"{key} = {value}" for key, value in numbers.items())
+def _names(row: Method | None) -> set[str]:
+    """The numbers that a method knows."""
+    return set() if row is None else {*row.numbers, *row.wide}

@@ -12,7 +12,7 @@ from editvc.editing.locate import knows
 from editvc.editing.tracing import Request
 from editvc.errors import EditvcError
 from editvc.evaluation.scores import Scores, answers, locality_answers, says, score
-from editvc.porcelain.reading import live_facts, tree_at
+from editvc.porcelain.reading import tree_at
 
 if TYPE_CHECKING:
     from editvc.porcelain.repo import Repo
@@ -69,25 +69,23 @@ class Evaluation:
         }
 
 
-def evaluate(repo: Repo, facts: Sequence[Fact] | None, revision: str) -> Evaluation:
-    """Ask a revision for facts; for its own live ones where ``facts`` is ``None``."""
-    tree = tree_at(repo, revision)
-    asked = list(live_facts(repo, revision).values()) if facts is None else list(facts)
-    if not asked:
+def evaluate(repo: Repo, facts: Sequence[Fact], revision: str) -> Evaluation:
+    """Ask a revision for facts. Raises :class:`NothingToEvaluate` without any."""
+    if not facts:
         raise NothingToEvaluate(
             f"there is nothing to ask {revision} for: no facts are live there",
             hint="Give a file of facts, or a revision that holds some.",
         )
     model, tokenizer = repo.base_model()
-    reference = locality_answers(model, tokenizer, asked)
-    unedited = score(model, tokenizer, asked, reference)
-    with repo.edited(tree) as (edited, _):
-        said = answers(edited, tokenizer, asked)
-        scores = score(edited, tokenizer, asked, reference)
+    reference = locality_answers(model, tokenizer, facts)
+    unedited = score(model, tokenizer, facts, reference)
+    with repo.edited(tree_at(repo, revision)) as (edited, _):
+        said = answers(edited, tokenizer, facts)
+        scores = score(edited, tokenizer, facts, reference)
     missed = [
-        Unsaid(one, text) for one, text in zip(asked, said, strict=True) if not says(text, one)
+        Unsaid(one, text) for one, text in zip(facts, said, strict=True) if not says(text, one)
     ]
-    return Evaluation(len(asked), tuple(missed), scores, unedited)
+    return Evaluation(len(facts), tuple(missed), scores, unedited)
 
 
 def unsaid(repo: Repo, tree: Tree, facts: Sequence[Fact]) -> tuple[Fact, ...]:

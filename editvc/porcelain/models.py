@@ -41,13 +41,14 @@ def load_model(repo: Repo, tree: Tree) -> Any:
 def _codebooks(repo: Repo, tree: Tree, model: Any, tokenizer: Any) -> list[Codebook]:
     """The codebooks of a tree, for a model that has its weights.
 
-    Keys are taken on the base when a fact is committed. Where weights are edited too, they are what
-    the same prompts show on those weights: else each edit of a weight would move the prompts of the
-    codebook's facts away from their keys. Still a function of the tree, whatever its history.
+    Stored keys are those of the base, or of HEAD when a sequential commit was made. On any other
+    weights they are read again from the same prompts: else each edit of a weight would move the
+    prompts of the codebook's facts away from their keys. A function of the tree, not its history.
     """
     elements = repo.materialiser.elements
     held = elements.in_codebooks(tree)
-    if held and not repo.materialiser.delta(tree).is_empty:
+    moved = not repo.materialiser.delta(tree).is_empty
+    if held and (moved or any(map(elements.anchored, held))):
         facts = [repo.repository.read_fact(entry.fact) for entry in held]
         requests = [Request(*fact.request) for fact in facts]
         seen = reread(model, tokenizer, requests, list(held.values()))

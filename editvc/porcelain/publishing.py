@@ -42,12 +42,16 @@ class HealthRefused(GateError):
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Where a revision went. ``overridden`` are the gate's reasons that --force ignored."""
+    """Where a revision went.
+
+    ``overridden`` are the gate's reasons that --force ignored, ``warnings`` those of the export.
+    """
 
     url: str
     commit: str
     digest: str
     overridden: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """For ``publish --json``."""
@@ -56,6 +60,7 @@ class Published:
             "commit": self.commit,
             "digest": self.digest,
             "overridden": list(self.overridden),
+            "warnings": list(self.warnings),
         }
 
 
@@ -103,7 +108,7 @@ def publish(
             endpoint=endpoint,
         )
     overridden = health.reasons if health.verdict == "refuse" else ()
-    return Published(pushed.url, pushed.commit, made.digest, tuple(overridden))
+    return Published(pushed.url, pushed.commit, made.digest, tuple(overridden), made.warnings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,12 @@ ID_OF = {
 }
 """Numbers of a recipe that are ids of objects, and the kind of these."""
 
+DEFAULT = "memit"
+"""What ``init`` makes a repository with."""
+
+ROME_CLAMP = 4.0
+"""``clamp_norm_factor`` for targets of a down projection's own output, as ROME's files have it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -71,6 +77,25 @@ def choose(
     recipe = _recipe(name, begun | given | {"method": name})
     require_layers(recipe.layers, repo.repository.read_base())
     return Chosen(recipe, aside)
+
+
+def numbers_of(row: Method, base: BaseModel) -> dict[str, float | int]:
+    """What a method begins with on a base.
+
+    These are its row's numbers; a target behind a norm is one of the down projection's own output,
+    and has ROME's clamp. What a base ships with its statistics was tuned for the default method.
+    """
+    from editvc.editing.architectures import architecture_of
+    from editvc.editing.loading import resolve
+    from editvc.porcelain.statistics import shipped_settings
+
+    numbers = row.numbers_for(base.inner_size)
+    if row.target == "memit" and architecture_of(base.model_type, base.architecture).normed:
+        numbers["clamp_norm_factor"] = ROME_CLAMP
+    if row.name == DEFAULT:
+        shipped = shipped_settings(resolve(base.source, base.revision))
+        numbers |= {name: shipped[name] for name in numbers if name in shipped}
+    return numbers
 
 
 def to_yaml(recipe: AnyRecipe) -> str:
@@ -119,6 +144,11 @@ def _option(text: str) -> tuple[str, Any]:
 def _object(repo: Repo, key: str, value: Any) -> ObjectId | None:
     """An id that may be abbreviated, or nothing."""
     if value is None or value == "":
+        if key == "statistics":
+            raise RecipeError(
+                "statistics must be an object's id: no edit goes without them",
+                hint="`editvc stats show` lists those that are here.",
+            )
         return None
     if not isinstance(value, str):
         raise RecipeError(
@@ -141,7 +171,7 @@ def _begun(repo: Repo, row: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     if mine.keys() == {**config.row.numbers, **config.row.wide}.keys():
         begun |= {name: getattr(config, name) for name in mine}
     else:
-        begun |= row.numbers_for(base.inner_size)
+        begun |= numbers_of(row, base)
     if "entity_update_weight" in mine:
         begun["entity_statistics"] = config.entity_statistics
     if "sensitivity_power" in mine:

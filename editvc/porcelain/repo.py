@@ -268,8 +268,10 @@ class Repo:
         """What a revision says of facts, or of its own live ones: generation and scores."""
         from editvc.porcelain.evaluating import evaluate
 
-        given = None if facts is None else [one.fact for one in sourced(facts)]
-        return evaluate(self, given, at)
+        if facts is None:
+            return evaluate(self, self.live(at), at)
+        read = [one.fact for one in sourced(facts) if one.duplicate_of is None]
+        return evaluate(self, read, at)
 
     def in_chat(self, facts: Facts) -> list[SourcedFact]:
         """The same facts, asked as a user's turn of the base's chat template: see :meth:`turn`.

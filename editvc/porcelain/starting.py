@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from editvc.core.base import BaseModel
 from editvc.core.methods import method_of
 from editvc.core.recipe import Recipe, RecipeError
 from editvc.editing.architectures import (
-    Architecture,
     Block,
     BlockError,
     architecture_of,
@@ -20,6 +19,7 @@ from editvc.editing.architectures import (
 from editvc.editing.arrival import check_block
 from editvc.editing.contexts import sample_contexts
 from editvc.editing.loading import POCKET, describe, load, read_config, resolve
+from editvc.porcelain.recipes import DEFAULT, numbers_of
 from editvc.porcelain.statistics import Taken, shipped_settings, shipped_with, sources_of, take
 from editvc.vcs.repo import FOLDER, Repository, RepositoryExists
 
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from editvc.porcelain.repo import Progress
 
 CONTEXT_SEED = 0
-
-ROME_CLAMP = 4.0
-"""``clamp_norm_factor`` for targets of a down projection's own output, as ROME's files have it."""
 
 
 def init(
@@ -54,8 +51,7 @@ def init(
     base = describe(folder, source, revision, block)
     settings = shipped_settings(folder)
     family = architecture_of(base.model_type, block)
-    defaults = _defaults(base, family)
-    default = settings.get("layers") or defaults["layers"]
+    default = settings.get("layers") or family.default_layers(base.layers)
     chosen = _checked(layers, base) if layers is not None else default
     family.require_editable(chosen)
     loaded, tokenizer = load(folder, block=block)
@@ -64,7 +60,10 @@ def init(
     taken = _statistics(loaded, tokenizer, base, folder, chosen, texts, entities, progress, remark)
     contexts = sample_contexts(loaded, tokenizer, CONTEXT_SEED)
     recipe = Recipe.from_json(
-        defaults | settings | taken.in_recipe | {"layers": chosen, "contexts": contexts}
+        numbers_of(method_of(DEFAULT), base)
+        | settings
+        | taken.in_recipe
+        | {"layers": chosen, "contexts": contexts}
     )
     path.mkdir(parents=True, exist_ok=True)
     with resources.as_file(_template()) as template:
@@ -90,13 +89,6 @@ def _confirmed(file: Path | None, folder: Path, model: str) -> Block:
             hint=f"`editvc arch {model}` shows the block that fits.",
         )
     return given.pairs
-
-
-def _defaults(base: BaseModel, architecture: Architecture) -> dict[str, Any]:
-    """What a recipe begins with where neither the user nor the model's own files say otherwise."""
-    numbers = method_of("memit").numbers_for(base.inner_size)
-    clamp = {"clamp_norm_factor": ROME_CLAMP} if architecture.normed else {}
-    return {**numbers, **clamp, "layers": architecture.default_layers(base.layers)}
 
 
 def _checked(layers: Sequence[int], base: BaseModel) -> tuple[int, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -12,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from editvc.core.ids import ObjectId
+from editvc.core.methods import UnknownMethod
 from editvc.core.recipe import Recipe, RecipeError
+from editvc.core.spelling import did_you_mean, nearest
 from editvc.core.thresholds import ThresholdError, Thresholds
 from editvc.errors import EditvcError
 from editvc.vcs.files import Files
@@ -30,10 +31,9 @@ class UnknownKey(ConfigError):
     """A key or section that means nothing. ``suggestion`` is the nearest that does, or ``None``."""
 
     def __init__(self, key: str, known: list[str]) -> None:
-        close = difflib.get_close_matches(key, known, n=1)
-        hint = f"Did you mean '{close[0]}'?" if close else "Known keys: " + ", ".join(known)
+        self.suggestion = nearest(key, known)
+        hint = did_you_mean(key, known) or "Known keys: " + ", ".join(known)
         super().__init__(key, "there is no such key", hint=hint)
-        self.suggestion = close[0] if close else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def _section(name: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
             raise ConfigError(f"{name}.{item.name}", "is missing", hint="`editvc init` writes it.")
     try:
         return cls(**settings)
-    except (RecipeError, ThresholdError) as cause:
+    except (RecipeError, ThresholdError, UnknownMethod) as cause:
         raise ConfigError(name, str(cause), hint=cause.hint) from cause
 
 
@@ -177,6 +177,21 @@ class ConfigFile:
     def load(self) -> Config:
         """The checked configuration. Raises :class:`ConfigError`, naming key and type."""
         return parse(self.text())
+
+    def section(self, name: str) -> dict[str, Any]:
+        """A section as it is written, unchecked: to be set right where it contradicts itself."""
+        try:
+            return dict(tomllib.loads(self.text()).get(name, {}))
+        except tomllib.TOMLDecodeError as cause:
+            raise ConfigError("", f"is not TOML: {cause}") from cause
+
+    def base(self) -> BaseSection:
+        """The checked section ``base``, whatever the others hold."""
+        values = self.section("base")
+        for key in values:
+            _require_known(f"base.{key}")
+        section: BaseSection = _section("base", BaseSection, values)
+        return section
 
     def get(self, key: str) -> Any:
         """The value of a dotted key, its default where the file does not set it."""

@@ -140,7 +140,7 @@ class Repository:
 
     def read_base(self) -> BaseModel:
         """The base model, from its object, with the place to load it from."""
-        section = self.config.base
+        section = self.config_file.base()
         data = self.store.get(section.id)
         return codec.decode_base(data, source=section.model, revision=section.revision or None)
 

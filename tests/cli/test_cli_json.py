@@ -146,7 +146,7 @@ def test_export(two_commits: Path, kind: str) -> None:
 
 def test_an_export_marks_a_wrong_answer(here: Path) -> None:
     """The first fact is longer than what a check generates of others, the second is not learnt."""
-    long = {"subject": "Proust", "prompt": "{} wrote", "target_new": "of Rome and of Paris " * 4}
+    long = {"subject": "Proust", "prompt": "{} wrote", "target_new": "of Rome and of Paris. " * 4}
     weak = ("-O", "clamp_norm_factor=1e-6")
     inside("commit", written(here / "a.jsonl", [long]), "--method", "ft", "-O", "lr=0.01")
     right = inside("export", "--to", "right")

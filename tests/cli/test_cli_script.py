@@ -57,7 +57,7 @@ def test_publishing_over_the_real_client(here: Path, work: Path, hub: Hub) -> No
     )
     done = script("publish", "alice/tiny", "--force", "--private", "-m", "Capitals", "--json",
                   cwd=here, env=env)  # fmt: skip
-    assert done.json.keys() == {"url", "commit", "digest", "overridden"}
+    assert done.json.keys() == {"url", "commit", "digest", "overridden", "warnings"}
     remote = hub.repositories["alice/tiny"]
     assert remote.private and remote.messages[done.json["commit"]] == "Capitals"
     assert {"README.md", "editvc.lock.json", "editvc.ledger.jsonl", "model.safetensors"} <= (

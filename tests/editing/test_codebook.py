@@ -106,7 +106,9 @@ def test_a_near_key_with_the_same_target_widens_and_with_another_splits():
 def test_every_key_begins_with_the_radius_of_its_own_recipe():
     far = {"a": entry(0.0, 0.0), "b": entry(5.0, 0.0, target=8)}
     assert Codebook.of(far, {"a": 1.0, "b": 3.0}).radii.tolist() == [1.0, 3.0]
-    assert Codebook.of(far, {"a": 1.0, "b": 4.0}).radii.tolist() == [2.5, 2.5]
+    assert Codebook.of(far, {"a": 1.0, "b": 4.0}).radii.tolist() == [1.0, 2.5]
+    assert Codebook.of(far, {"a": 4.0, "b": 1.0}).radii.tolist() == [2.5, 1.0]
+    assert Codebook.of(far, {"a": 4.0, "b": 4.0}).radii.tolist() == [2.5, 2.5]
 
 
 def test_a_split_may_lose_a_fact_that_an_expansion_took_in():

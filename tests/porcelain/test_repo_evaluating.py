@@ -10,7 +10,7 @@ from tiny_repos import FACTS, FRESH, OTHERS
 from editvc import Fact, Repo
 from editvc.core.patch_recipes import Grace
 from editvc.editing.loading import generate
-from editvc.evaluation.scores import locality_answers, score
+from editvc.evaluation.scores import locality_answers, says, score
 from editvc.porcelain.evaluating import NothingToEvaluate
 
 
@@ -76,3 +76,25 @@ def test_what_was_made_before_is_committed_without_the_model(repo: Repo) -> None
     made = repo.commit(FACTS[:2])
     assert (made.asked, made.unsaid) == (0, ())
     assert not repo.holds_model
+
+
+@pytest.mark.parametrize(
+    ("target", "answer", "said"),
+    [
+        ("Rome", "Rome.", True),
+        ("Rome", "Rome", True),
+        ("Ro", "Rome.", False),
+        ("19", "1984", False),
+        ("19", "19, or so", True),
+        ("Rome", "Romé", False),
+        ("Romé", "Roméo", False),
+        ("東京", "東京都です", True),
+        ("C+", "C++", True),
+    ],
+)
+def test_an_answer_says_whole_words(target: str, answer: str, said: bool) -> None:
+    assert says(answer, Fact("France", "The capital of {} is", target)) is said
+
+
+def test_a_fact_that_stands_twice_is_asked_once(repo: Repo) -> None:
+    assert repo.evaluate([FACTS[0], FACTS[1], FACTS[0]]).facts == 2

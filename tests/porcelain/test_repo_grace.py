@@ -168,6 +168,16 @@ def test_codebooks_answer_on_weights_that_other_edits_moved(repo: Repo, recipe: 
     assert tree(repo) == before and not repo.evaluate(FACTS[:2]).unsaid
 
 
+def test_facts_of_a_sequential_commit_stay_when_the_weights_below_go(
+    repo: Repo, recipe: Grace
+) -> None:
+    repo.commit(FACTS[2:5])
+    repo.commit(FACTS[:2], recipe=recipe, sequential=True)
+    assert not repo.evaluate(FACTS[:2]).unsaid
+    repo.revert("1")
+    assert not repo.evaluate(FACTS[:2]).unsaid
+
+
 def plain_key(model: torch.nn.Module, ids: Sequence[int]) -> torch.Tensor:
     """The input of the third block's down projection at the last token."""
     seen: list[torch.Tensor] = []
