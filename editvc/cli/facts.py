@@ -100,6 +100,19 @@ def commit(
         emit_json(preview.to_json()) if as_json else _show_preview(preview)
     else:
         _show_commit(result, as_json)
+        if not as_json:
+            _show_asked(result, chosen.recipe.method)
+
+
+def _show_asked(result: CommitResult, method: str) -> None:
+    """What a commit cannot tell of its facts, and what to do where it did nothing."""
+    if not result.asked:
+        note("all were made before, and not asked: `editvc eval` tells what is said")
+    elif len(result.unsaid) == result.asked:
+        note(
+            f"none is said: the numbers of {method} may do too little on this model "
+            f"(`editvc methods {method}` shows them, -O sets one)"
+        )
 
 
 def _show_commit(result: CommitResult, as_json: bool) -> None:
@@ -275,11 +288,15 @@ def compact(
         raise click.UsageError("--off lifts the restraint; it goes with no other option")
     wanted = Restraint() if off else Restraint(**_restraint(numbers))
     repo = open_repo(ctx)
+    effect = repo.preview_compact(wanted)
     if dry_run:
-        effect = repo.preview_compact(wanted)
         emit_json(effect.to_json()) if as_json else say(effect.summary())
         return
     _show_commit(repo.compact(wanted, message=message, author=author_of(repo, author)), as_json)
+    if not as_json:
+        for line in effect.lines:
+            say(line)
+        note("`editvc eval` tells what is still said")
 
 
 def _restraint(options: dict[str, Any]) -> dict[str, Any]:

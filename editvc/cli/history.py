@@ -85,6 +85,8 @@ def show(ctx: click.Context, revision: str, as_json: bool) -> None:
     say(f"  tree {short(row.tree)}")
     if methods:
         say(f"  method {', '.join(methods)}")
+    if tree.restraint is not None:
+        say(f"  restrained: {tree.restraint.words}")
     for name, value in commit.health:
         say(f"  {name} {value:.4g}")
     _say_changes(changes)
@@ -127,6 +129,8 @@ def status(ctx: click.Context, as_json: bool) -> None:
     say(f"{now.live} live edit{'' if now.live == 1 else 's'}")
     for patch in now.patches:
         say(f"patch {patch}")
+    if now.restraint is not None:
+        say(f"restrained: {now.restraint.words}")
 
 
 @click.command()

@@ -67,6 +67,19 @@ class Fields:
             return ()
         return tuple(self._text(item, f"{key}[{i}]") for i, item in enumerate(value))
 
+    def whole_prompts(self, key: str) -> tuple[str, ...]:
+        """A list of prompts that name their subject themselves, empty where the key is missing."""
+        texts = self.texts(key)
+        for i in range(len(texts)):
+            written = self.record[key][i]
+            if isinstance(written, str) and PLACEHOLDER in written:
+                self.refuse(
+                    f"{key}[{i}]",
+                    f"must be a whole prompt, without {PLACEHOLDER}, got {written!r}",
+                    f"Write the subject where {PLACEHOLDER} stands.",
+                )
+        return texts
+
     def text_or_texts(self, key: str) -> tuple[str, ...]:
         """One text or a list of them, as EasyEdit has it."""
         if isinstance(self.record.get(key), str):

@@ -50,6 +50,14 @@ class Restraint:
         """Whether single entries are kept or left out: such a delta has full rank."""
         return self.rect is not None or self.drop is not None
 
+    @property
+    def words(self) -> str:
+        """What is set, for people: ``prune 2.71828, rank 8``."""
+        return ", ".join(
+            f"{name} {value if isinstance(value, int) else format(value, 'g')}"
+            for name, value in self.to_json().items()
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Only what is set."""
         return {key: value for key, value in asdict(self).items() if value is not None}

@@ -43,7 +43,7 @@ ELSEWHERE = frozenset(
     max_length silent half no_grad_layers
     context_template_length_params batch_size objective_optimization results_dir nll_loss_factor
     update_norm_lambda emmet_lambda rewrite_module_tmps mlp_out_module_tmp attn_out_module_tmp
-    enable_cache val_init val_reg reg num_pert dropout
+    enable_cache archive val_init val_reg reg num_pert dropout
     """.split()  # noqa: SIM905
 )
 """What editvc takes from the architecture table, the statistics or the command line instead."""
@@ -55,7 +55,7 @@ UNREAD = {
     "ultraedit": frozenset({"token", "batch_size_once", "editor_batch_size"}),
     "mend": frozenset(
         """
-        archive lr edit_lr lr_lr seed cedit cloc cbase train_base one_sided n_hidden hidden_dim init
+        lr edit_lr lr_lr seed cedit cloc cbase train_base one_sided n_hidden hidden_dim init
         norm combine x_only delta_only act rank mlp_class shared model_save_pt max_epochs max_iters
         log_interval eval_log_interval final_eval val_interval early_stop_patience early_stop_key
         eval_only debug save verbose val_batch_size accumulate_bs val_steps opt grad_clip

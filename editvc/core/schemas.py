@@ -143,8 +143,8 @@ def _with_own_fields(source: Fields, *, subject: str, prompt: str, target_new: s
         target_new,
         target_true=source.optional_text("target_true"),
         relation=source.optional_text("relation"),
-        paraphrases=source.texts("paraphrases"),
-        locality=source.texts("locality"),
+        paraphrases=source.whole_prompts("paraphrases"),
+        locality=source.whole_prompts("locality"),
         tags=source.texts("tags"),
         source=source.optional_text("source"),
     )

@@ -288,12 +288,24 @@ def parameters_of(folder: Path) -> dict[str, tuple[str, ...]]:
     return {same[0]: tuple(same) for same in names.values()}
 
 
+class EmptyPrompt(EditvcError):
+    """A prompt without a single token."""
+
+
 def generate(model: Any, tokenizer: Any, prompt: str, max_new_tokens: int = 16) -> str:
-    """What the model says after ``prompt``: greedy, without the prompt and special tokens."""
+    """What the model says after ``prompt``: greedy, without the prompt and special tokens.
+
+    Raises :class:`EmptyPrompt`.
+    """
     special = turn_in(tokenizer, prompt) is None
     encoded = tokenizer(prompt, return_tensors="pt", add_special_tokens=special)
     encoded = encoded.to(next(model.parameters()).device)
     length = encoded["input_ids"].shape[1]
+    if not length:
+        raise EmptyPrompt(
+            "the prompt is empty: this model has no token to begin with",
+            hint="Ask something.",
+        )
     out = model.generate(
         input_ids=encoded["input_ids"],
         attention_mask=encoded["attention_mask"],

@@ -44,10 +44,14 @@ class Statistics:
 
     def moment_of(self, identifier: ObjectId, layer: int) -> torch.Tensor:
         """One layer's matrix of a statistics object, float64. Raises :class:`LayerNotCovered`."""
-        moment = self.moment(identifier)
-        if layer not in moment.layers:
-            raise LayerNotCovered(identifier, layer)
-        return moment.matrix(layer)
+        self.require(identifier, [layer])
+        return self.moment(identifier).matrix(layer)
+
+    def require(self, identifier: ObjectId, layers: Iterable[int]) -> None:
+        """Raise :class:`LayerNotCovered` for the first layer that statistics do not cover."""
+        for layer in layers:
+            if layer not in self.moment(identifier).layers:
+                raise LayerNotCovered(identifier, layer)
 
     # -- by recipe --------------------------------------------------------------------------
 

@@ -11,7 +11,8 @@ from editvc.core.facts import Fact
 from editvc.core.formats import SourcedFact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, digest_of, object_id, short
-from editvc.core.patch_recipes import AnyRecipe
+from editvc.core.patch_recipes import AnyRecipe, Mend
+from editvc.core.recipe import Recipe
 from editvc.editing.locate import knows
 from editvc.editing.tracing import Request, TracingError, trace
 from editvc.errors import EditvcError
@@ -27,6 +28,7 @@ from editvc.porcelain.recording import (
     head_of,
     with_changes,
 )
+from editvc.porcelain.training import editor_of
 from editvc.vcs.codec import encode
 from editvc.vcs.refs import BranchMoved
 
@@ -77,7 +79,8 @@ class Plan:
         if not self.facts:
             raise NothingToDo(
                 "nothing to commit: " + "; ".join(_reasons(self.skipped) or ["no facts given"]),
-                hint="`editvc status` and `editvc log` tell what is live.",
+                hint="`editvc diff base` lists what is live, `editvc revert FACT` takes one out, "
+                "as before the same fact by another method.",
             )
 
 
@@ -123,6 +126,7 @@ def _attempt(
     sequential: bool,
     warn: Callable[[str], None],
 ) -> CommitResult:
+    require_ready(repo, recipe)
     head, tree = head_of(repo)
     plan = make_plan(repo, tree, facts, recipe, supersede=supersede, sequential=sequential)
     plan.require_work()
@@ -139,6 +143,14 @@ def _attempt(
     words = message or _default_message(plan.facts)
     result = advance(repo, head, after, message=words, author=author, verb="commit")
     return replace(result, skipped=plan.skipped, warnings=warnings, asked=len(asked), unsaid=missed)
+
+
+def require_ready(repo: Repo, recipe: AnyRecipe) -> None:
+    """Raise before any work what would stop it later: no statistics of a layer, no editor."""
+    if isinstance(recipe, Recipe) and recipe.row.solver != "normalised":
+        repo.materialiser.statistics.require(recipe.statistics, recipe.layers)
+    if isinstance(recipe, Mend):
+        editor_of(repo, recipe)
 
 
 def make_plan(

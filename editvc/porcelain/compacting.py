@@ -41,10 +41,4 @@ def compact(repo: Repo, restraint: Restraint, *, message: str | None, author: st
 
 
 def _message(restraint: Restraint | None) -> str:
-    if restraint is None:
-        return "Lift the restraint"
-    words = [
-        f"{name} {value if isinstance(value, int) else format(value, 'g')}"
-        for name, value in restraint.to_json().items()
-    ]
-    return "Restrain: " + ", ".join(words)
+    return "Lift the restraint" if restraint is None else f"Restrain: {restraint.words}"

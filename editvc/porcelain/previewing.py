@@ -14,7 +14,7 @@ from editvc.core.patch_recipes import AnyRecipe
 from editvc.core.recipe import Recipe
 from editvc.editing.locate import estimate_memory
 from editvc.editing.tracing import Request, marked_tokens
-from editvc.porcelain.committing import is_stored, make_plan
+from editvc.porcelain.committing import is_stored, make_plan, require_ready
 from editvc.porcelain.reading import FactChanges, PatchChanges, fact_changes_of, patch_changes
 from editvc.porcelain.recording import Skipped, head_of
 from editvc.porcelain.reverting import undo
@@ -87,6 +87,7 @@ def preview(
     sequential: bool,
 ) -> Preview:
     """What ``commit`` would do with ``facts`` on HEAD."""
+    require_ready(repo, recipe)
     _, tree = head_of(repo)
     plan = make_plan(repo, tree, facts, recipe, supersede=supersede, sequential=sequential)
     model, tokenizer = repo.base_model()
@@ -179,15 +180,19 @@ class CompactPreview:
 
     layers: dict[int, dict[str, float]]
 
-    def summary(self) -> str:
-        """In words."""
-        lines = [
+    @property
+    def lines(self) -> list[str]:
+        """What becomes of each layer, in words."""
+        return [
             f"layer {layer}: rank {now['rank']:.0f} -> {now['rank_after']:.0f}, "
             f"|delta| {now['norm']:.4g} -> {now['norm_after']:.4g}, "
             f"s_max {now['s_max']:.4g} -> {now['s_max_after']:.4g}"
             for layer, now in self.layers.items()
         ]
-        return "\n".join([*lines, "nothing was written"])
+
+    def summary(self) -> str:
+        """In words."""
+        return "\n".join([*self.lines, "nothing was written"])
 
     def to_json(self) -> dict[str, Any]:
         """For ``compact --dry-run --json``."""

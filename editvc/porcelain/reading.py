@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from editvc.core.facts import Fact
-from editvc.core.history import Entry, Tree
+from editvc.core.history import Entry, Restraint, Tree
 from editvc.core.ids import ObjectId, SlotId, object_id, short
 from editvc.vcs import codec
 from editvc.vcs.index import CommitRow
@@ -58,6 +58,7 @@ class Status:
     source: str
     live: int
     patches: tuple[LivePatch, ...] = ()
+    restraint: Restraint | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``status --json``."""
@@ -70,6 +71,7 @@ class Status:
             "source": self.source,
             "live": self.live,
             "patches": [patch.to_json() for patch in self.patches],
+            "restraint": None if self.restraint is None else self.restraint.to_json(),
         }
 
 
@@ -152,16 +154,17 @@ def status(repo: Repo) -> Status:
     plumbing = repo.repository
     head, base = plumbing.refs.head(), plumbing.config.base
     row = plumbing.graph.row(head.commit) if head.commit is not None else None
-    patches = plumbing.read_tree(row.tree).patches if row else ()
+    tree = plumbing.read_tree(row.tree) if row else Tree(base=base.id)
     return Status(
         commit=head.commit,
         number=row.number if row else 0,
         branch=head.branch,
-        tree=row.tree if row else object_id(codec.encode(Tree(base=base.id))),
+        tree=row.tree if row else object_id(codec.encode(tree)),
         base=base.id,
         source=base.model,
         live=row.live if row else 0,
-        patches=tuple(live_patch(repo, one) for one in patches),
+        patches=tuple(live_patch(repo, one) for one in tree.patches),
+        restraint=tree.restraint,
     )
 
 

@@ -15,6 +15,7 @@ from editvc.core.recipe import require_layers
 from editvc.editing.corpus import dataset_texts, file_texts
 from editvc.editing.entities import entity_moments, read_entities, sensitivity
 from editvc.editing.statistics import SHIPPED, TOKEN_CAP, SecondMoment, text_digest, text_moments
+from editvc.errors import EditvcError
 from editvc.vcs.codec import metadata
 
 if TYPE_CHECKING:
@@ -150,6 +151,16 @@ def shipped_with(folder: Path, base: BaseModel, layers: Sequence[int]) -> Taken 
     return found
 
 
+class TooLittleText(EditvcError):
+    """Text of fewer tokens than a key has entries: its second moment could not be inverted."""
+
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__(
+            f"{tokens} tokens of text are too few: keys of this model have {width} entries",
+            hint=f"Give more text: {width} tokens at least, ten times as many are better.",
+        )
+
+
 def take(
     model: Any,
     tokenizer: Any,
@@ -180,6 +191,8 @@ def take(
         source=sources.digest,
         progress=progress,
     )
+    if moment.samples < base.inner_size:
+        raise TooLittleText(moment.samples, base.inner_size)
     settings = {"source": sources.text_words, "digest": sources.digest, "cap": token_cap}
     named = read_entities(sources.entities)
     keys = entity_moments(model, tokenizer, named, layers, progress=progress)
@@ -224,16 +237,20 @@ def compute(
     )
     for data in taken.objects:
         plumbing.store.put(data)
+    before = repo.recipe()
+    remarks = []
     for name, identifier in taken.in_recipe.items():
+        old = getattr(before, name)
+        if old not in (None, identifier):
+            remarks.append(f"recipe.{name} was {short(old)}; `editvc config` sets it back")
         plumbing.set_config(f"recipe.{name}", identifier)
     live = repo.status().live
-    remarks: tuple[str, ...] = ()
     if live:
-        remarks = (
+        remarks.append(
             f"the {live} live edits keep the statistics that they were located with; "
-            "`editvc squash` brings them to the new ones",
+            "`editvc squash` brings them to the new ones"
         )
-    return StatisticsResult(tuple(described(repo)), remarks)
+    return StatisticsResult(tuple(described(repo)), tuple(remarks))
 
 
 def described(repo: Repo) -> list[Described]:

@@ -93,6 +93,8 @@ def export_lora(
         text = json.dumps(_config(architecture, ranks, base, revision), indent=2, sort_keys=True)
         (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
         save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        # safetensors makes files for their owner alone; the user's umask is in the other's mode.
+        (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
         shard = Shard.open(folder / WEIGHTS)
         digest = weights_digest({name: shard.digest(name) for name in shard.infos})
         result = Adapter(target, ranks, errors, digest)

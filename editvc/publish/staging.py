@@ -32,8 +32,8 @@ def staged(target: Path, *, replace: bool = False) -> Iterator[Path]:
 
     Everything is flushed to disk before the rename, so ``target`` never holds half an export; an
     error leaves it as it was and removes the new folder. A folder that has something in it is
-    refused with :class:`TargetError`, unless it is an earlier export of editvc and ``replace`` is
-    set: then it is swapped for the new one.
+    refused with :class:`TargetError`, unless it is an earlier export of editvc, with no file that
+    editvc did not write, and ``replace`` is set: then it is swapped for the new one.
     """
     target = Path(os.path.abspath(target))
     _refuse(target, replace)
@@ -43,6 +43,7 @@ def staged(target: Path, *, replace: bool = False) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
+        _list_files(partial)
         _flush(partial)
         _refuse(target, replace)
         _swap(partial, target, target.parent / f".{target.name}.{mark}.previous")
@@ -78,6 +79,20 @@ def add_documents(folder: Path, documents: Mapping[str, str | bytes]) -> None:
         (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def _list_files(folder: Path) -> None:
+    """Name all files of an export in its manifest: others that come to lie there are not ours."""
+    path = folder / MANIFEST
+    if path.is_file():
+        record = json.loads(path.read_bytes()) | {"files": sorted(_files(folder))}
+        text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def _files(folder: Path) -> set[str]:
+    found = (path for path in folder.rglob("*") if not path.is_dir())
+    return {path.relative_to(folder).as_posix() for path in found} - {MANIFEST}
+
+
 def is_export(folder: Path) -> bool:
     """Whether ``folder`` carries the manifest of an export."""
     try:
@@ -105,6 +120,14 @@ def _refuse(target: Path, replace: bool) -> None:
             target,
             "already holds an export",
             hint="Name another folder, or replace this export with --force.",
+        )
+    foreign = _files(target) - set(json.loads((target / MANIFEST).read_bytes()).get("files", ()))
+    if foreign:
+        raise TargetError(
+            target,
+            f"holds files that editvc did not write: {', '.join(sorted(foreign)[:3])}"
+            + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""),
+            hint="Move them away, or name another folder; nothing here was touched.",
         )
 
 

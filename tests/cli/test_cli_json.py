@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -281,3 +282,22 @@ def test_a_commit_names_facts_that_the_new_version_does_not_say(here: Path) -> N
     done = inside("commit", path, "--method", "grace", "-O", "n_iter=1")
     assert done.out.splitlines()[-1] == " 2 edits changed, 2 live; 0 of 2 said"
     assert done.err.count("warning: not said: ") == 2
+
+
+def test_a_restraint_is_told_wherever_the_revision_is(two_commits: Path) -> None:
+    assert inside("status", "--json").json["restraint"] is None
+    done = inside("compact", "--rank", "2")
+    assert sum(line.startswith("layer ") for line in done.out.splitlines()) == 2
+    assert inside("status", "--json").json["restraint"] == {"prune": math.e, "rank": 2}
+    assert "restrained: prune 2.71828, rank 2" in inside("status").out
+    assert "restrained: prune 2.71828, rank 2" in inside("show").out
+    inside("compact", "--off")
+    assert "restrained" not in inside("status").out
+
+
+def test_too_little_text_changes_nothing(two_commits: Path) -> None:
+    before = Path(".editvc/config.toml").read_text()
+    Path("tiny.txt").write_text("The capital of France is Paris.")
+    done = inside("stats", "compute", "--text", "tiny.txt")
+    assert done.code == 1 and "tokens of text are too few" in done.err
+    assert Path(".editvc/config.toml").read_text() == before

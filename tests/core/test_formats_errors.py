@@ -75,6 +75,11 @@ FIELDS = {
     "no placeholder": (LYON | {"prompt": "France is", "tags": []}, "prompt", "exactly one {}"),
     "a text as tags": (LYON | {"tags": "a"}, "tags", "must be a list of texts, got text"),
     "a number in tags": (LYON | {"tags": ["a", 1]}, "tags[1]", "must be text, got a number"),
+    "a paraphrase with a place": (
+        LYON | {"paraphrases": ["Where is Lyon?", "{} lies in"]},
+        "paraphrases[1]",
+        "must be a whole prompt, without {}",
+    ),
     "an empty paraphrase": (LYON | {"paraphrases": [""]}, "paraphrases[0]", "is empty"),
     "no rewrite": ({"paraphrase_prompts": []}, "requested_rewrite", "is missing"),
     "a text as rewrite": ({"requested_rewrite": "x"}, "requested_rewrite", "must be an object"),

@@ -28,6 +28,8 @@ from editvc.core.facts import Fact
 from editvc.core.formats import FactFileError
 from editvc.core.history import Restraint
 from editvc.editing.tracing import trace
+from editvc.errors import EditvcError
+from editvc.materialise.statistics import LayerNotCovered
 from editvc.porcelain.committing import SlotConflict, UntraceableFact, make_alone
 from editvc.porcelain.recording import NothingToDo
 
@@ -274,3 +276,16 @@ def test_a_commit_that_another_process_overtakes_begins_again(repo: Repo, work: 
     assert {fact.id for fact in repo.live()} == {fact.id for fact in (FACTS[0], *facts)}
     assert len(told) == len(set(told)), "nothing is said twice"
     assert repo.fsck().errors == ()
+
+
+def test_what_would_stop_a_commit_stops_its_preview(repo: Repo) -> None:
+    for recipe, error in (
+        (replace(repo.recipe(), layers=(0,)), LayerNotCovered),
+        (repo.choose("mend").recipe, EditvcError),
+    ):
+        with pytest.raises(error) as previewed:
+            repo.preview(FRESH, recipe=recipe)
+        with pytest.raises(error) as committed:
+            repo.commit(FRESH, recipe=recipe)
+        assert str(previewed.value) == str(committed.value)
+    assert not repo.holds_model, "nothing had to be loaded to know"

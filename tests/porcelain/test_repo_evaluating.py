@@ -9,7 +9,7 @@ from tiny_repos import FACTS, FRESH, OTHERS
 
 from editvc import Fact, Repo
 from editvc.core.patch_recipes import Grace
-from editvc.editing.loading import generate
+from editvc.editing.loading import EmptyPrompt, generate
 from editvc.evaluation.scores import locality_answers, says, score
 from editvc.porcelain.evaluating import NothingToEvaluate
 
@@ -70,6 +70,11 @@ def test_an_object_longer_than_most_is_waited_for(repo: Repo, certain: Grace) ->
     long = Fact("Proust", "The native language of {} is", "the old " * 12 + "sea")
     made = repo.commit([long], recipe=replace(certain, n_iter=300))
     assert (made.unsaid, repo.evaluate().unsaid) == ((), ())
+
+
+def test_an_empty_prompt_is_refused(repo: Repo) -> None:
+    with pytest.raises(EmptyPrompt, match="empty"):
+        repo.ask("")
 
 
 def test_what_was_made_before_is_committed_without_the_model(repo: Repo) -> None:

@@ -227,10 +227,16 @@ def test_an_earlier_export_is_replaced_only_when_asked(make_base: MakeBase, tmp_
     with pytest.raises(TargetError, match="already holds an export"):
         export_hf(base, out, {})
     changes = changes_of(architecture_of("gpt2"), random_delta({0: 1}))
+    with pytest.raises(TargetError, match=r"did not write: left-over\.txt"):
+        export_hf(base, out, changes, replace=True)
+    assert files(out)["left-over.txt"] == b"old", "nobody else's file is removed"
+    (out / "left-over.txt").unlink()
     second = export_hf(base, out, changes, replace=True)
     assert second.digest != first.digest
     assert weights_digest(Checkpoint(out).digests()) == second.digest
-    assert "left-over.txt" not in files(out)
+    assert json.loads(files(out)["editvc.json"])["files"] == sorted(
+        files(out).keys() - {"editvc.json"}
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

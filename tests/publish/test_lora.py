@@ -176,3 +176,9 @@ def test_an_adapter_that_peft_refuses_is_told(make_base: MakeBase, tmp_path: Pat
     export_lora(tmp_path / "a", architecture_of("llama"), random_delta({0: 1}), base=str(base))
     with pytest.raises(ReloadError, match="PEFT does not load it"):
         verify_adapter(base, tmp_path / "a", None, PROMPTS)
+
+
+def test_an_adapter_can_be_read_by_whom_the_umask_lets(make_base: MakeBase, tmp_path: Path) -> None:
+    delta = random_delta({0: 1})
+    export_lora(tmp_path / "a", architecture_of("gpt2"), delta, base=str(make_base("gpt2")))
+    assert len({path.stat().st_mode for path in (tmp_path / "a").iterdir()}) == 1
