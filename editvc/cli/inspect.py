@@ -143,7 +143,8 @@ def _show_health(report: HealthReport) -> None:
     for edit in report.worst:
         say(
             f"attenuated: {edit.fact.question!r} -> {edit.fact.target_new!r} "
-            f"keeps {edit.kept:.0%} in layer {edit.layer}"
+            + (f"keeps {edit.kept:.0%}" if edit.kept >= 0 else "is outweighed by the others")
+            + f" in layer {edit.layer}"
         )
     if report.codebook.facts:
         say(
