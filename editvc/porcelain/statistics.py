@@ -237,19 +237,17 @@ def compute(
     )
     for data in taken.objects:
         plumbing.store.put(data)
-    before = repo.recipe()
-    remarks = []
+    before, remarks = repo.recipe(), []
+    if live := repo.status().live:
+        remarks.append(
+            f"the {live} live edits keep the statistics that they were located with; "
+            "`editvc squash` brings them to the new ones"
+        )
     for name, identifier in taken.in_recipe.items():
         old = getattr(before, name)
         if old not in (None, identifier):
             remarks.append(f"recipe.{name} was {short(old)}; `editvc config` sets it back")
         plumbing.set_config(f"recipe.{name}", identifier)
-    live = repo.status().live
-    if live:
-        remarks.append(
-            f"the {live} live edits keep the statistics that they were located with; "
-            "`editvc squash` brings them to the new ones"
-        )
     return StatisticsResult(tuple(described(repo)), tuple(remarks))
 
 

@@ -106,10 +106,12 @@ def test_what_the_model_knows(here: Path) -> None:
     known = known_fact(opened(here))
     both = inside("commit", written(here / "facts.jsonl", [FACTS[0], known]))
     assert both.code == 0
-    assert both.err.splitlines() == [
+    warned, skipped, advice = both.err.splitlines()
+    assert [warned, skipped] == [
         f"warning: not said: {FACTS[0].question!r} -> {FACTS[0].target_new!r}",
         f"skipped: {known.question!r} is known: the base says {known.target_new!r} already",
     ]
+    assert advice.startswith("none is said: ") and "`editvc methods memit`" in advice
     alone = inside("commit", written(here / "facts.jsonl", [known]))
     refused(alone, "nothing to commit", f"is known: the base says {known.target_new!r} already")
 
