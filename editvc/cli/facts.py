@@ -288,12 +288,12 @@ def compact(
         raise click.UsageError("--off lifts the restraint; it goes with no other option")
     wanted = Restraint() if off else Restraint(**_restraint(numbers))
     repo = open_repo(ctx)
-    effect = repo.preview_compact(wanted)
-    if dry_run:
+    effect = repo.preview_compact(wanted) if dry_run or not as_json else None
+    if dry_run and effect is not None:
         emit_json(effect.to_json()) if as_json else say(effect.summary())
         return
     _show_commit(repo.compact(wanted, message=message, author=author_of(repo, author)), as_json)
-    if not as_json:
+    if effect is not None:
         for line in effect.lines:
             say(line)
         note("`editvc eval` tells what is still said")

@@ -1,4 +1,4 @@
-"""Asking and checking: ``ask``, ``health``, ``fsck``."""
+"""Asking and checking: ``ask``, ``eval``, ``health``, ``fsck``."""
 
 from __future__ import annotations
 
