@@ -147,9 +147,7 @@ class Bench:
         self, repo: editvc.Repo, label: str, recipe: AnyRecipe, sizes: list[int]
     ) -> Iterator[dict[str, Any]]:
         for size in sizes:
-            self._have(repo, recipe, size)
-            repo.create_branch(f"batch-{size}", at=f"set-{size}")
-            repo.switch(f"batch-{size}")
+            self._branch(repo, recipe, "batch", size)
             began = time.perf_counter()
             repo.squash(f"1..{repo.status().number}")
             yield self._of_head(repo, label, "batch", size, (time.perf_counter() - began) / size)
@@ -158,12 +156,16 @@ class Bench:
         self, way: str, repo: editvc.Repo, label: str, recipe: AnyRecipe, sizes: list[int]
     ) -> Iterator[dict[str, Any]]:
         for size in sizes:
-            self._have(repo, recipe, size)
-            repo.create_branch(f"{way}-{size}", at=f"set-{size}")
-            repo.switch(f"{way}-{size}")
+            self._branch(repo, recipe, way, size)
             began = time.perf_counter()
             repo.compact(RESTRAINTS[way])
             yield self._of_head(repo, label, way, size, (time.perf_counter() - began) / size)
+
+    def _branch(self, repo: editvc.Repo, recipe: AnyRecipe, way: str, size: int) -> None:
+        """Go to a new branch that begins with the set of so many edits."""
+        self._have(repo, recipe, size)
+        repo.create_branch(f"{way}-{size}", at=f"set-{size}")
+        repo.switch(f"{way}-{size}")
 
     def _have(self, repo: editvc.Repo, recipe: AnyRecipe, size: int) -> None:
         """See to it that the branch ``set-<size>`` holds so many edits."""
