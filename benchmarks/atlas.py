@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from editvc.core.fact_files.reader import read_facts
 from editvc.core.facts import Fact
-from editvc.core.formats import read_facts
 from editvc.evaluation.probes import forced, perplexity
 from editvc.evaluation.scores import score
 

@@ -20,9 +20,9 @@ import torch
 from atlas import MODEL
 
 import editvc
+from editvc.algebra.located_edit import Located
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry
-from editvc.editing.located import Located
 from editvc.porcelain.recording import advance, with_changes
 
 COUNT = 1000

@@ -27,10 +27,10 @@ from naive_memit import edit_one_by_one
 
 import editvc
 from editvc.core.history import Restraint, Tree
-from editvc.core.recipe import Recipe
-from editvc.editing.loading import load
-from editvc.editing.statistics import SecondMoment
+from editvc.core.methods.recipe import Recipe
 from editvc.evaluation.scores import locality_answers
+from editvc.models.loading import load
+from editvc.statistics.text_moments import SecondMoment
 
 Row = tuple[str, dict[str, float]]
 

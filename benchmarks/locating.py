@@ -24,13 +24,13 @@ from typing import Any
 import torch
 
 from editvc.core.ids import ObjectId
-from editvc.core.recipe import Recipe
-from editvc.editing import targets
-from editvc.editing.architectures import architecture_of
-from editvc.editing.contexts import sample_contexts
-from editvc.editing.loading import load
-from editvc.editing.targets import find_targets
-from editvc.editing.tracing import Request
+from editvc.core.methods.recipe import Recipe
+from editvc.editing import target_search
+from editvc.editing.target_search import find_targets
+from editvc.models.architectures import architecture_of
+from editvc.models.context_prefixes import sample_contexts
+from editvc.models.loading import load
+from editvc.models.tokenization import Request
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -79,12 +79,12 @@ class Clock:
 def broken_down(clock: Clock) -> Iterator[None]:
     """Times the parts of the batched way; each is put back as it was."""
     places = [
-        (targets, "trace_edits", "tokens"),
-        (targets, "run_tails", "base, once"),
-        (targets.Tails, "replay", "blocks, forward"),
-        (targets._Batch, "_head", "head, forward"),
+        (target_search, "trace_edits", "tokens"),
+        (target_search, "run_tails", "base, once"),
+        (target_search.Tails, "replay", "blocks, forward"),
+        (target_search._Batch, "_head", "head, forward"),
         (torch.autograd, "grad", "backward"),
-        (targets._Batch, "_drop", "dropping rows"),
+        (target_search._Batch, "_drop", "dropping rows"),
     ]
     kept = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
     try:
@@ -100,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--edits", type=int, default=48)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--memory", type=int, default=targets.MEMORY)
+    parser.add_argument("--memory", type=int, default=target_search.MEMORY)
     parser.add_argument("--model", type=Path, default=SHARED / "models" / "atlas-gpt2")
     parser.add_argument("--records", type=Path, default=SHARED / "data" / "records-dev.jsonl")
     given = parser.parse_args()

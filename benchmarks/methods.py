@@ -32,15 +32,15 @@ from atlas import MODEL, TEXT, Trial, task_accuracies, trial
 
 import editvc
 from editvc.core.history import Restraint
-from editvc.core.methods import METHODS
-from editvc.core.patch_recipes import AnyRecipe
-from editvc.core.recipe import Recipe
-from editvc.editing.architectures import architecture_in
-from editvc.editing.loading import apply_delta, load
-from editvc.editing.tracing import Request
+from editvc.core.methods.patch_recipes import AnyRecipe
+from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.table import METHODS
 from editvc.evaluation.probes import forced, perplexity
 from editvc.evaluation.scores import answers, locality_answers, says, score
-from editvc.porcelain.making import make_in_sequence
+from editvc.materialise.make_elements import make_in_sequence
+from editvc.models.architectures import architecture_in
+from editvc.models.loading import apply_delta, load
+from editvc.models.tokenization import Request
 
 SIZES = (1, 10, 100, 500, 1000)
 SCORED = 100

@@ -19,11 +19,11 @@ from editvc.version import __version__
 
 if TYPE_CHECKING:
     from editvc.core.facts import Fact
-    from editvc.porcelain.repo import Repo
+    from editvc.repo import Repo
 
 __all__ = ["DamageError", "EditvcError", "Fact", "GateError", "Repo", "__version__"]
 
-_LAZY = {"Repo": "editvc.porcelain.repo", "Fact": "editvc.core.facts"}
+_LAZY = {"Repo": "editvc.repo", "Fact": "editvc.core.facts"}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,15 +13,20 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "editvc"
 
 # What stands on the left may import what stands on the right (and itself).
-MAY_IMPORT = {
+SIBLINGS = ("interchange", "editing", "statistics", "evaluation")
+BELOW = {
     "core": set(),
     "vcs": {"core"},
-    "editing": {"core"},
-    "evaluation": {"core", "editing"},
-    "publish": {"core", "editing"},
-    "materialise": {"core", "editing", "vcs"},
-    "porcelain": {"core", "editing", "vcs", "evaluation", "publish", "materialise"},
-    "cli": {"core", "porcelain"},
+    "algebra": {"core"},
+    "models": {"algebra", "core"},
+    **{sibling: {"models", "algebra", "core"} for sibling in SIBLINGS},
+}
+MAY_IMPORT = BELOW | {
+    "publish": {*SIBLINGS, "models", "algebra", "core"},
+    "materialise": {*SIBLINGS, "models", "algebra", "core", "vcs"},
+    "porcelain": {*BELOW, "publish", "materialise"},
+    "repo": {*BELOW, "porcelain", "materialise"},
+    "cli": {"core", "porcelain", "repo"},
 }
 ANYWHERE = {"errors", "version"}
 

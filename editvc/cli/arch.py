@@ -12,7 +12,7 @@ from editvc.cli.options import json_option
 from editvc.cli.output import emit_json, note, say
 
 if TYPE_CHECKING:
-    from editvc.porcelain.architecture import Look
+    from editvc.porcelain.arch import Look
 
 
 @click.command()
@@ -27,7 +27,7 @@ def arch(model: str, revision: str | None, yes: bool, as_json: bool) -> None:
     model's structure; once you have confirmed it, it is written to a file here, for
     `editvc init MODEL --architecture FILE`.
     """
-    from editvc.porcelain.architecture import look_at
+    from editvc.porcelain.arch import look_at
 
     look = look_at(model, revision=revision)
     emit_json(look.to_json()) if as_json else _show(look)

@@ -27,7 +27,7 @@ from editvc.core.ids import short
 if TYPE_CHECKING:
     from editvc.porcelain.previewing import Preview
     from editvc.porcelain.recording import CommitResult
-    from editvc.porcelain.squashing import SquashResult
+    from editvc.porcelain.squash import SquashResult
 
 UNSAID_SHOWN = 3
 """How many facts that the new version does not say are named; `editvc eval` names all."""

@@ -37,7 +37,7 @@ def lint(
     if there is any problem. Needs no repository; what only a tokenizer can tell is left to
     `commit --dry-run`.
     """
-    from editvc.core.formats import examined, only_candidate
+    from editvc.core.fact_files.reader import examined, only_candidate
 
     subject = only_candidate if confirm_subjects else None
     reading = examined(contents(files), target=target, subject=subject)

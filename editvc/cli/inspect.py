@@ -17,7 +17,7 @@ from editvc.cli.options import (
 from editvc.cli.output import complain, emit_json, note, say, table
 
 if TYPE_CHECKING:
-    from editvc.porcelain.checking import HealthReport
+    from editvc.porcelain.health import HealthReport
 
 OTHERS_SHOWN = 5
 """How many imported weights `health` names; `--json` has all."""

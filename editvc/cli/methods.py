@@ -17,7 +17,7 @@ def methods(ctx: click.Context, name: str | None, as_json: bool) -> None:
 
     What is shown of one is a recipe in YAML: change it and give it to `commit --recipe`.
     """
-    from editvc.core.methods import METHODS, method_of
+    from editvc.core.methods.table import METHODS, method_of
 
     if name is None:
         rows = list(METHODS.values())
@@ -29,7 +29,7 @@ def methods(ctx: click.Context, name: str | None, as_json: bool) -> None:
             table(["method", "makes", "what it is"],
                   [[row.name, row.element, row.summary] for row in rows])  # fmt: skip
         return
-    from editvc.porcelain.recipes import to_yaml
+    from editvc.porcelain.choose_recipe import to_yaml
 
     row = method_of(name)
     recipe = open_repo(ctx).choose(name).recipe

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from editvc.core.formats import SourcedFact
-    from editvc.porcelain.repo import Progress, Repo
+    from editvc.core.fact_files.reader import SourcedFact
+    from editvc.repo import Progress, Repo
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -74,7 +74,7 @@ def facts_in(
     files: tuple[str, ...], target: Literal["answers", "alt"] | None, confirm_subjects: bool
 ) -> list[SourcedFact]:
     """The facts of all files; at a terminal, the subjects of free questions are asked for."""
-    from editvc.core.formats import examined, only_candidate, read_facts
+    from editvc.core.fact_files.reader import examined, only_candidate, read_facts
 
     sources = contents(files)
     if confirm_subjects:
@@ -110,7 +110,7 @@ def _asked_subject(question: str, found: tuple[str, ...]) -> str:
 
 def open_repo(ctx: click.Context, progress: Progress | None = None) -> Repo:
     """The repository of the current directory, or of ``-C DIR``."""
-    from editvc.porcelain.repo import Repo
+    from editvc.repo import Repo
 
     return Repo(ctx.find_root().obj, progress=progress)
 

@@ -41,7 +41,7 @@ def init(
     as_json: bool,
 ) -> None:
     """Make a repository over MODEL: a folder, a Hub id, or `pocket`, the embedded model."""
-    from editvc.porcelain.repo import Repo
+    from editvc.repo import Repo
 
     chosen = layer_numbers(layers) if layers is not None else None
     with progress() as report:
@@ -124,7 +124,7 @@ def config(ctx: click.Context, key: str | None, value: str | None, as_json: bool
     """
     repo = open_repo(ctx)
     if key is not None and value is not None:
-        from editvc.porcelain.configuring import configure
+        from editvc.porcelain.configure import configure
 
         for remark in configure(repo, key, value):
             note(remark)

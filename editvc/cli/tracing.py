@@ -19,8 +19,8 @@ from editvc.cli.options import (
 from editvc.cli.output import emit_json, note, progress, say, table
 
 if TYPE_CHECKING:
-    from editvc.porcelain.tracing import TraceReport
-    from editvc.porcelain.tuning import Tuning
+    from editvc.porcelain.trace import TraceReport
+    from editvc.porcelain.tune import Tuning
 
 PATH = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -75,7 +75,7 @@ def trace(
     """
     about_files = limit is not None or confirm_subjects
     _require_one_source(files, prompt, subject, target, about_files)
-    from editvc.porcelain.tracing import Corruption
+    from editvc.porcelain.trace import Corruption
 
     facts = facts_in(files, None, confirm_subjects)[:limit]
     how = Corruption(noise, samples, seed)

@@ -13,7 +13,7 @@ class ThresholdError(EditvcError):
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Limits for the figures of :class:`editvc.editing.health.LayerHealth`; the worst layer counts.
+    """Limits for figures of :class:`editvc.algebra.layer_health.LayerHealth`, the worst layer's.
 
     Every figure is relative to the base weight. W is the base weight, D the total delta. The
     defaults refuse what PRUNE, D4S and Gupta et al. call collapse, and warn well before it. They

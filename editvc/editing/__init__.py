@@ -1,1 +1,1 @@
-"""The tensors: locating edits, solving for deltas, and judging what they do to a weight."""
+"""The methods at work: from requests and a model to the elements of the set."""

@@ -25,16 +25,16 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from editvc.core.patch_recipes import FineTuning
-from editvc.editing.architectures import Architecture, architecture_in
-from editvc.editing.delta import Delta, Factored, rank_for
-from editvc.editing.head import logits_of
-from editvc.editing.hooks import undisturbed
-from editvc.editing.patch import Patch
-from editvc.editing.prefixes import Row
-from editvc.editing.replay import run_tails
-from editvc.editing.targets import Progress
-from editvc.editing.tracing import Request, Traced, trace
+from editvc.algebra.delta import Delta, Factored, rank_for
+from editvc.algebra.patch import Patch
+from editvc.core.methods.patch_recipes import FineTuning
+from editvc.editing.target_search import Progress
+from editvc.models.architectures import Architecture, architecture_in
+from editvc.models.head import logits_of
+from editvc.models.hooks import undisturbed
+from editvc.models.prefix_cache import Row
+from editvc.models.replay import run_tails
+from editvc.models.tokenization import Request, Traced, trace
 
 LOSS_THRESHOLD = 1e-2
 """Below it a fact counts as learnt, as in ROME's and EasyEdit's code."""
@@ -57,8 +57,8 @@ def fine_tune(
     ``base_probability`` and ``probability`` of the target (geometric mean over its tokens) are the
     model's own and that with what is stored.
 
-    Raises the errors of :mod:`editvc.editing.tracing` and
-    :class:`editvc.editing.replay.ReplayError`.
+    Raises the errors of :mod:`editvc.models.tokenization` and
+    :class:`editvc.models.replay.ReplayError`.
     """
     architecture = architecture_in(model)
     rows = [traced for (traced,) in trace(tokenizer, requests)]

@@ -25,16 +25,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editvc.core.patch_recipes import Grace
-from editvc.editing.architectures import Architecture, architecture_in
-from editvc.editing.codebook import CodebookEntry
-from editvc.editing.head import logits_of
-from editvc.editing.hooks import first_tensor, undisturbed
-from editvc.editing.passes import batches, keys_at
-from editvc.editing.prefixes import Row
-from editvc.editing.replay import run_tails
-from editvc.editing.targets import Progress, Wanted
-from editvc.editing.tracing import Request, Traced, trace
+from editvc.algebra.codebook import CodebookEntry
+from editvc.core.methods.patch_recipes import Grace
+from editvc.editing.target_search import Progress, Wanted
+from editvc.models.architectures import Architecture, architecture_in
+from editvc.models.forward import batches, keys_at
+from editvc.models.head import logits_of
+from editvc.models.hooks import first_tensor, undisturbed
+from editvc.models.prefix_cache import Row
+from editvc.models.replay import run_tails
+from editvc.models.tokenization import Request, Traced, trace
 
 
 def find_entries(
@@ -47,8 +47,8 @@ def find_entries(
 ) -> list[CodebookEntry]:
     """One codebook entry for every request, each as if it were the only one.
 
-    The model is left untouched. Raises the errors of :mod:`editvc.editing.tracing` and
-    :class:`editvc.editing.replay.ReplayError`.
+    The model is left untouched. Raises the errors of :mod:`editvc.models.tokenization` and
+    :class:`editvc.models.replay.ReplayError`.
     """
     architecture = architecture_in(model)
     rows = [_from_the_end(traced) for (traced,) in trace(tokenizer, requests)]

@@ -13,19 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editvc.core.recipe import Recipe
-from editvc.editing.architectures import architecture_in
-from editvc.editing.delta import Factored
-from editvc.editing.devices import device_of
-from editvc.editing.diagnostics import leverage
-from editvc.editing.gradients import locate_by_gradient
-from editvc.editing.guards import Guard, SolveError
-from editvc.editing.head import logits_of
-from editvc.editing.hooks import undisturbed
-from editvc.editing.located import Located
-from editvc.editing.passes import padded_right
-from editvc.editing.solvers import Edits, solver_of
-from editvc.editing.spread import (
+from editvc.algebra.delta import Factored
+from editvc.algebra.diagnostics import leverage
+from editvc.algebra.located_edit import Located
+from editvc.algebra.preconditioners import Guard, SolveError
+from editvc.algebra.solvers import Edits, solver_of
+from editvc.core.methods.recipe import Recipe
+from editvc.editing.layer_spread import (
     adding,
     asked,
     in_parts,
@@ -35,7 +29,8 @@ from editvc.editing.spread import (
     subject_states,
     whitened,
 )
-from editvc.editing.targets import (
+from editvc.editing.output_gradients import locate_by_gradient
+from editvc.editing.target_search import (
     MEMORY,
     Progress,
     Target,
@@ -45,7 +40,12 @@ from editvc.editing.targets import (
     over_contexts,
     trace_edits,
 )
-from editvc.editing.tracing import Request, Traced, trace
+from editvc.models.architectures import architecture_in
+from editvc.models.devices import device_of
+from editvc.models.forward import padded_right
+from editvc.models.head import logits_of
+from editvc.models.hooks import undisturbed
+from editvc.models.tokenization import Request, Traced, trace
 
 
 def locate(
@@ -64,8 +64,8 @@ def locate(
 
     ``shaping`` (u, u) is the recipe's sensitivity made ready for targets. ``targets`` are those of
     the requests where they are known: no weight of the guarded keys decides on them. Raises what
-    :func:`editvc.editing.targets.find_targets` raises, and :class:`SolveError` for a request that
-    a layer cannot answer, its key being zero or not finite.
+    :func:`editvc.editing.target_search.find_targets` raises, and :class:`SolveError` for a request
+    that a layer cannot answer, its key being zero or not finite.
     """
     if recipe.row.target == "gradient":
         return locate_by_gradient(model, tokenizer, requests, recipe, progress=progress)

@@ -27,16 +27,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from editvc.algebra.delta import METADATA_KEY, Delta, Factored
+from editvc.algebra.patch import Patch
 from editvc.core.ids import canonical_json
-from editvc.core.patch_recipes import Mend
-from editvc.editing.architectures import architecture_in
-from editvc.editing.delta import METADATA_KEY, Delta, Factored
-from editvc.editing.hooks import undisturbed
-from editvc.editing.passes import final_states, target_losses
-from editvc.editing.patch import Patch
-from editvc.editing.targets import Progress
-from editvc.editing.tracing import Request, Traced, trace
+from editvc.core.methods.patch_recipes import Mend
+from editvc.editing.target_search import Progress
 from editvc.errors import DamageError, EditvcError
+from editvc.models.architectures import architecture_in
+from editvc.models.forward import final_states, target_losses
+from editvc.models.hooks import undisturbed
+from editvc.models.tokenization import Request, Traced, trace
 
 KIND = "editor"
 BLOCKS = (0, 1)
@@ -221,7 +221,7 @@ def edit(
     The rank of a patch is at most the number of tokens of question and target. Figures: ``loss``
     and ``loss_after``, mean negative log likelihood (nats) of the target's tokens before and with
     the patch. Raises :class:`EditorError` for an editor of other layers or sizes, and the errors
-    of :mod:`editvc.editing.tracing`.
+    of :mod:`editvc.models.tokenization`.
     """
     _require_fit(model, recipe, editor)
     patches = []

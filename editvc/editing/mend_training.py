@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from editvc.core.facts import Fact
-from editvc.editing.head import logits_of
 from editvc.editing.mend import (
     FIXED,
     Editor,
@@ -29,10 +28,11 @@ from editvc.editing.mend import (
     changed,
     gradients,
 )
-from editvc.editing.passes import at_targets, final_states, target_losses
-from editvc.editing.targets import Progress
-from editvc.editing.tracing import Request, Traced, trace
+from editvc.editing.target_search import Progress
 from editvc.errors import EditvcError
+from editvc.models.forward import at_targets, final_states, target_losses
+from editvc.models.head import logits_of
+from editvc.models.tokenization import Request, Traced, trace
 
 FEWEST = 4
 NEIGHBOURS = 10
@@ -127,7 +127,7 @@ def train(
     The same facts, settings and seed give the same editor on one machine. ``origin`` of the editor
     holds the settings, the seed and what was judged: ``validation`` on the facts held out,
     ``training`` on as many of the others. Raises :class:`TooFewFacts` and the errors of
-    :mod:`editvc.editing.tracing`.
+    :mod:`editvc.models.tokenization`.
     """
     require_enough(len(facts))
     draw = torch.Generator().manual_seed(seed)

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from editvc.editing.chat import turn_in
-from editvc.editing.passes import batches, padded_right
-from editvc.editing.tracing import Request, trace
+from editvc.models.chat_template import turn_in
+from editvc.models.forward import batches, padded_right
+from editvc.models.tokenization import Request, trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from editvc.core.facts import Fact
-from editvc.editing.loading import generate
 from editvc.evaluation.probes import first_tokens, forced
+from editvc.models.loading import generate
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from editvc.algebra.codebook import Codebook, CodebookEntry
+from editvc.algebra.located_edit import Located
+from editvc.algebra.patch import Patch
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId, digest_of
-from editvc.core.patch_recipes import Grace
-from editvc.core.recipe import Recipe
-from editvc.editing.codebook import Codebook, CodebookEntry
-from editvc.editing.located import Located
-from editvc.editing.patch import Patch
+from editvc.core.methods.patch_recipes import Grace
+from editvc.core.methods.recipe import Recipe
 from editvc.vcs.codec import metadata
-from editvc.vcs.repo import Repository
+from editvc.vcs.repository import Repository
 
 Element = Located | Patch | CodebookEntry
 

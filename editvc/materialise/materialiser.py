@@ -16,22 +16,22 @@ from pathlib import Path
 
 import torch
 
+from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.diagnostics import capacity
+from editvc.algebra.layer_health import BaseFigures
+from editvc.algebra.restraints import check, largest_singular_value, restrain
 from editvc.core.base import BaseModel
 from editvc.core.history import Restraint, Tree
 from editvc.core.ids import canonical_json, digest_of
-from editvc.core.recipe import Recipe
-from editvc.editing.architectures import Architecture, architecture_of
-from editvc.editing.checkpoint import Checkpoint
-from editvc.editing.delta import Delta, Factored
-from editvc.editing.diagnostics import capacity
-from editvc.editing.health import BaseFigures
-from editvc.editing.loading import describe, require_same, resolve
-from editvc.editing.restraint import check, largest_singular_value, restrain
+from editvc.core.methods.recipe import Recipe
 from editvc.materialise.elements import Elements
-from editvc.materialise.guards import Guards
 from editvc.materialise.solutions import Solutions
-from editvc.materialise.statistics import Statistics
-from editvc.vcs.repo import Repository
+from editvc.materialise.stored_preconditioners import Guards
+from editvc.materialise.stored_statistics import Statistics
+from editvc.models.architectures import Architecture, architecture_of
+from editvc.models.checkpoint import Checkpoint
+from editvc.models.loading import describe, require_same, resolve
+from editvc.vcs.repository import Repository
 
 
 class Materialiser:
@@ -141,7 +141,7 @@ class Materialiser:
         """What every commit keeps of its tree's health: cheap, and without the dense weights.
 
         ``delta_norm`` is the Frobenius norm over all weights; ``drift`` and ``capacity`` are those
-        of :class:`editvc.editing.health.LayerHealth`, of the worst layer. A layer that no
+        of :class:`editvc.algebra.layer_health.LayerHealth`, of the worst layer. A layer that no
         statistics cover, as where a patch is, has no drift to tell. ``codebook`` counts the facts
         that are in codebooks and not in the weights, where there are any.
         """

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 
 import torch
 
+from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.located_edit import Located
+from editvc.algebra.patch import Patch
+from editvc.algebra.solvers import Edits, System, solver_of
 from editvc.core.base import BaseModel
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId
-from editvc.core.recipe import Recipe
-from editvc.editing.delta import Delta, Factored
-from editvc.editing.located import Located
-from editvc.editing.patch import Patch
-from editvc.editing.solvers import Edits, System, solver_of
+from editvc.core.methods.recipe import Recipe
 from editvc.materialise.elements import Elements
-from editvc.materialise.guards import Guards
-from editvc.vcs.repo import Repository
+from editvc.materialise.stored_preconditioners import Guards
+from editvc.vcs.repository import Repository
 
 
 @dataclass(frozen=True, slots=True)

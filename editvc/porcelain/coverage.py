@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editvc.core.ids import ObjectId, canonical_json, digest_of
-from editvc.editing.statistics import TOKEN_CAP, text_digest
-from editvc.porcelain.statistics import Sources, sources_of, take
+from editvc.porcelain.stats import Sources, sources_of, take
+from editvc.statistics.text_moments import TOKEN_CAP, text_digest
 from editvc.vcs.codec import metadata
 
 if TYPE_CHECKING:
-    from editvc.porcelain.repo import Repo
+    from editvc.repo import Repo
 
 Window = tuple[int, ...]
 

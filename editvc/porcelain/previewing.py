@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
-from editvc.core.formats import SourcedFact
 from editvc.core.history import Restraint
 from editvc.core.ids import SlotId
-from editvc.core.patch_recipes import AnyRecipe
-from editvc.core.recipe import Recipe
+from editvc.core.methods.patch_recipes import AnyRecipe
+from editvc.core.methods.recipe import Recipe
 from editvc.editing.locate import estimate_memory
-from editvc.editing.tracing import Request, marked_tokens
-from editvc.porcelain.committing import is_stored, make_plan, require_ready
+from editvc.models.tokenization import Request, marked_tokens
+from editvc.porcelain.commit import is_stored, make_plan, require_ready
 from editvc.porcelain.reading import FactChanges, PatchChanges, fact_changes_of, patch_changes
 from editvc.porcelain.recording import Skipped, head_of
-from editvc.porcelain.reverting import undo
-from editvc.porcelain.squashing import brought_in, squashable
+from editvc.porcelain.revert import undo
+from editvc.porcelain.squash import brought_in, squashable
 
 if TYPE_CHECKING:
-    from editvc.porcelain.repo import Repo
+    from editvc.repo import Repo
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from editvc.vcs import codec
 from editvc.vcs.index import CommitRow
 
 if TYPE_CHECKING:
-    from editvc.porcelain.repo import Repo
+    from editvc.repo import Repo
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from editvc.algebra.delta import Delta, delta_to_bytes
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, SlotId
-from editvc.editing.delta import Delta, delta_to_bytes
 from editvc.errors import EditvcError
-from editvc.porcelain.deltas import keep_delta_file
+from editvc.porcelain.delta_cache import keep_delta_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from editvc.porcelain.repo import Repo
+    from editvc.repo import Repo
 
 
 class NothingToDo(EditvcError):

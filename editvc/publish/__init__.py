@@ -1,1 +1,1 @@
-"""Results for other people's tools: model folders, adapters, deltas, cards, the Hub."""
+"""The Hub, and what goes there beside the weights: the card and the lock file."""

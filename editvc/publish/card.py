@@ -15,8 +15,8 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from editvc.core.ids import short
-from editvc.editing.loading import POCKET
-from editvc.publish.export import LEDGER, LOCK
+from editvc.interchange.hf_checkpoint import LEDGER, LOCK
+from editvc.models.loading import POCKET
 from editvc.version import __version__
 
 Format = Literal["hf", "lora", "delta"]

@@ -10,7 +10,7 @@ from typing import Any
 from editvc.core.base import BaseModel
 from editvc.core.facts import Fact, FactError
 from editvc.core.history import Restraint
-from editvc.core.patch_recipes import AnyRecipe, recipe_from_json
+from editvc.core.methods.patch_recipes import AnyRecipe, recipe_from_json
 from editvc.errors import EditvcError
 from editvc.version import __version__
 

@@ -15,7 +15,7 @@ from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, canonical_json, object_id
-from editvc.core.patch_recipes import AnyRecipe, recipe_from_json
+from editvc.core.methods.patch_recipes import AnyRecipe, recipe_from_json
 from editvc.errors import EditvcError
 from editvc.vcs.store import ObjectDamaged
 

@@ -13,9 +13,9 @@ from editvc.core.ids import ObjectId, short
 from editvc.errors import EditvcError
 from editvc.vcs import codec, edit_set
 from editvc.vcs.index import CommitRow, FactRow
-from editvc.vcs.links import ELEMENT, Link, fits, links
+from editvc.vcs.object_links import ELEMENT, Link, fits, links
 from editvc.vcs.refs import readable
-from editvc.vcs.repo import Repository
+from editvc.vcs.repository import Repository
 from editvc.vcs.store import ObjectDamaged
 
 Progress = Callable[[str, int, int], None]

@@ -22,7 +22,7 @@ from editvc.core.ids import ObjectId
 from editvc.errors import DamageError, EditvcError
 from editvc.vcs import codec
 from editvc.vcs.files import Fault, no_fault
-from editvc.vcs.links import ELEMENTS
+from editvc.vcs.object_links import ELEMENTS
 from editvc.vcs.store import ObjectDamaged, ObjectStore
 
 VERSION = 1

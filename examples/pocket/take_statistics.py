@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 
 import editvc.pocket
-from editvc.editing.loading import describe, load
-from editvc.editing.statistics import SecondMoment
-from editvc.porcelain.statistics import SHIPPED, sources_of, take
+from editvc.models.loading import describe, load
+from editvc.porcelain.stats import SHIPPED, sources_of, take
+from editvc.statistics.text_moments import SecondMoment
 from editvc.vcs.codec import metadata
 
 FOLDER = Path(editvc.pocket.__file__).parent

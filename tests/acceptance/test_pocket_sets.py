@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tiny_repos import same_bits
 
 import editvc
-from editvc.editing.delta import Delta
+from editvc.algebra.delta import Delta
 
 EDITS = Path(__file__).resolve().parents[2] / "examples" / "pocket" / "edits.jsonl"
 
@@ -114,6 +114,6 @@ def test_located_afresh_the_weights_agree_and_so_do_the_answers(count: int, tmp_
 
 
 def say(model: object, tokenizer: object, fact: dict) -> str:
-    from editvc.editing.loading import generate
+    from editvc.models.loading import generate
 
     return generate(model, tokenizer, fact["prompt"].replace("{}", fact["subject"]), 8).strip()

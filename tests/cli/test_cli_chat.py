@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 from cli_runs import clean, inside, written
 from tiny_models import TEXT
 from tiny_repos import ADA, FRESH, NAMES, close, tiny_base
+from tiny_tokenizers import CHATML
 from transformers import AutoTokenizer
 
 from editvc import Repo
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "editing"))
-
-from tiny_tokenizers import CHATML
 
 BEFORE, AFTER = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
 

@@ -9,7 +9,7 @@ import pytest
 from cli_runs import clean, inside, written
 from tiny_repos import FACTS
 
-from editvc.core.formats import read_facts
+from editvc.core.fact_files.reader import read_facts
 
 GOOD = {"subject": "France", "prompt": "The capital of {} is", "target_new": "Lyon"}
 BAD = [

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 from cli_runs import inside
+from fact_schemas import SCHEMAS, TABLES, broken
 from hypothesis import given, settings
 from tiny_repos import contents
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "core"))
-
-from fact_schemas import SCHEMAS, TABLES, broken
 
 
 @pytest.mark.parametrize("schema", [*SCHEMAS, *TABLES])

@@ -8,7 +8,7 @@ import pytest
 from cli_runs import inside, written
 from tiny_repos import FACTS
 
-from editvc.core.methods import METHODS
+from editvc.core.methods.table import METHODS
 
 
 def test_the_table_has_a_line_for_every_method(here: Path) -> None:

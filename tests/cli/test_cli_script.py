@@ -14,7 +14,7 @@ from hub_server import Hub
 from tiny_repos import FACTS, FRESH, Prepared, close, opened
 
 from editvc import __version__
-from editvc.publish.delta import DELTA
+from editvc.interchange.delta_file import DELTA
 
 pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="the console script is not installed")
 

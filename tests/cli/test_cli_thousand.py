@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from cli_runs import inside
+from fact_schemas import SCHEMAS, TABLES, as_csv, own, question, table
 
 from editvc.core.facts import Fact
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "core"))
-
-from fact_schemas import SCHEMAS, TABLES, as_csv, own, question, table
 
 MANY = 1000
 PEOPLE = [

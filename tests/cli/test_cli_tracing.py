@@ -10,7 +10,7 @@ from test_cli_messages import ZSRE
 from tiny_repos import FACTS, Prepared, close, known_fact, opened
 
 from editvc.core.facts import Fact
-from editvc.porcelain import tuning
+from editvc.porcelain import tune
 
 
 @pytest.fixture
@@ -88,8 +88,8 @@ def test_a_trace_of_free_questions(here: Path, said: Fact) -> None:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    grid = tuning.Grid(facts=2, windows=2, weights=(1.0, 4.0), clamps=(1.0,))
-    monkeypatch.setattr(tuning, "QUICK", grid)
+    grid = tune.Grid(facts=2, windows=2, weights=(1.0, 4.0), clamps=(1.0,))
+    monkeypatch.setattr(tune, "QUICK", grid)
 
 
 @pytest.mark.usefixtures("few")

@@ -44,7 +44,7 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
     for name in (
         "editvc/data/text.txt",
         "editvc/data/entities.txt",
-        "editvc/editing/architectures.toml",
+        "editvc/models/architectures.toml",
         "editvc/cli/main.py",
     ):
         assert held[name] == package[name] > 0
@@ -88,7 +88,7 @@ def test_a_repository_is_made_from_the_wheel_alone(wheel: Path, tmp_path: Path) 
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     code = (
-        "import editvc, editvc.porcelain.starting as s, editvc.editing.architectures as a\n"
+        "import editvc, editvc.porcelain.init as s, editvc.models.architectures as a\n"
         "from importlib import resources\n"
         "assert 'site' in editvc.__file__, editvc.__file__\n"
         "with resources.as_file(s._template()) as t:\n"

@@ -1,11 +1,5 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-# The small values of the store's own tests serve here too.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "vcs"))
-
 from tiny_repos import prepared, work
 
 __all__ = ["prepared", "work"]

@@ -12,7 +12,7 @@ from tiny_repos import FACTS, OTHERS, Prepared, close, opened
 from editvc import Repo
 from editvc.errors import DamageError
 from editvc.vcs import codec
-from editvc.vcs.links import links
+from editvc.vcs.object_links import links
 
 KINDS = ("base", "commit", "delta", "edits", "fact", "located", "recipe", "statistics", "tree")
 

@@ -27,7 +27,7 @@ import contextlib, io, json, os, sys
 from pathlib import Path
 import torch
 import transformers
-import editvc.editing.loading, editvc.porcelain.committing
+import editvc.models.loading, editvc.porcelain.commit
 from editvc.cli.main import main
 
 torch.set_num_threads(1)

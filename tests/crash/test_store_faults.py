@@ -15,7 +15,7 @@ from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId
 from editvc.vcs.fsck import fsck
 from editvc.vcs.refs import Head
-from editvc.vcs.repo import Repository
+from editvc.vcs.repository import Repository
 
 WHO = {"author": "Ada <ada@example.org>", "time": 5}
 NEW = (fact(101), fact(102, "blue"))

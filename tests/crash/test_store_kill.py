@@ -14,7 +14,7 @@ import pytest
 from vcs_values import create, quick_folder
 
 from editvc.vcs.fsck import fsck
-from editvc.vcs.repo import Repository
+from editvc.vcs.repository import Repository
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -25,7 +25,7 @@ sys.path.insert(0, "tests/vcs")
 from pathlib import Path
 from vcs_values import commit_facts, fact
 from editvc.vcs.refs import BranchMoved
-from editvc.vcs.repo import Repository
+from editvc.vcs.repository import Repository
 
 folder, first, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 repo = Repository(folder)

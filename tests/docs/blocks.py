@@ -223,7 +223,7 @@ def warm() -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM  # noqa: F401
 
     import editvc.materialise.materialiser
-    import editvc.porcelain.repo  # noqa: F401
+    import editvc.repo  # noqa: F401
 
     torch.set_num_threads(1)
 

@@ -24,7 +24,7 @@ import editvc
 from editvc.cli.main import editvc as command_line
 from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
-from editvc.core.recipe import Recipe
+from editvc.core.methods.recipe import Recipe
 from editvc.core.thresholds import Thresholds
 from editvc.errors import EditvcError
 from editvc.publish.lock import Lock, LockedEdit
@@ -99,7 +99,7 @@ def test_the_errors_page_names_no_error_that_is_not_there() -> None:
 
 def test_every_family_of_the_table_is_on_the_architectures_page() -> None:
     rows = {row[0].strip("`"): row[2] for row in table_rows(page("architectures.md"))}
-    table = tomllib.loads((DOCS.parent / "editvc/editing/architectures.toml").read_text("utf-8"))
+    table = tomllib.loads((DOCS.parent / "editvc/models/architectures.toml").read_text("utf-8"))
     assert rows.keys() - {"model_type", "---"} == table.keys()
     for model_type, block in table.items():
         edited = "one layer" if block.get("normed") else "several layers"

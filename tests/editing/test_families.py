@@ -7,26 +7,26 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import TEXT, recipe
+from model_fixtures import TEXT, recipe
 from peft import LoraConfig, get_peft_model
-from test_architectures import POST_NORM, tiny
+from tiny_families import POST_NORM, tiny
 from transformers import AutoModelForCausalLM
 
-from editvc.editing.adapter import read_adapter
-from editvc.editing.architectures import architecture_of, known_model_types
-from editvc.editing.delta import Delta, Factored
-from editvc.editing.difference import difference
-from editvc.editing.guards import Whitening
-from editvc.editing.hooks import first_tensor
-from editvc.editing.loading import apply_delta, edited
+from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.preconditioners import Whitening
+from editvc.algebra.solvers import solve
 from editvc.editing.locate import locate, locate_together
-from editvc.editing.passes import keys_at
-from editvc.editing.solvers import solve
-from editvc.editing.targets import find_targets
-from editvc.editing.tracing import Request
-from editvc.publish.export import changes_of, export_hf
-from editvc.publish.lora import export_lora
-from editvc.publish.verify import verify_adapter
+from editvc.editing.target_search import find_targets
+from editvc.interchange.checkpoint_difference import difference
+from editvc.interchange.hf_checkpoint import changes_of, export_hf
+from editvc.interchange.peft_reader import read_adapter
+from editvc.interchange.peft_writer import export_lora
+from editvc.interchange.reload_check import verify_adapter
+from editvc.models.architectures import architecture_of, known_model_types
+from editvc.models.forward import keys_at
+from editvc.models.hooks import first_tensor
+from editvc.models.loading import apply_delta, edited
+from editvc.models.tokenization import Request
 
 REQUEST = Request("London", "The river that runs through {}", "is")
 """The subject ends the question and the target is one token: a random model can be told that."""

@@ -7,16 +7,16 @@ from math import sqrt
 
 import pytest
 import torch
-from conftest import REQUESTS
-from test_architectures import tiny
+from model_fixtures import REQUESTS
+from tiny_families import tiny
 
-from editvc.core.patch_recipes import ConstrainedFineTuning, FineTuning, recipe_from_json
-from editvc.core.recipe import RecipeError
-from editvc.editing.architectures import architecture_of
+from editvc.algebra.patch import Patch
+from editvc.core.methods.patch_recipes import ConstrainedFineTuning, FineTuning, recipe_from_json
+from editvc.core.methods.recipe import RecipeError
 from editvc.editing.fine_tuning import LOSS_THRESHOLD, fine_tune
-from editvc.editing.loading import apply_delta
-from editvc.editing.patch import Patch
-from editvc.editing.tracing import trace
+from editvc.models.architectures import architecture_of
+from editvc.models.loading import apply_delta
+from editvc.models.tokenization import trace
 
 FAMILIES = ("gpt2", "llama", "gptj", "opt", "openai-gpt")
 """Conv1D, a gated MLP, attention beside the MLP, an MLP that is handed flattened tokens, and no

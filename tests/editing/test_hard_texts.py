@@ -10,17 +10,17 @@ import unicodedata
 
 import pytest
 import torch
-from conftest import recipe, tiny_gpt2, tiny_llama
+from model_fixtures import recipe, tiny_gpt2, tiny_llama
 from tiny_tokenizers import TOKENIZERS
 
-from editvc.editing.architectures import architecture_of
-from editvc.editing.delta import Delta
-from editvc.editing.guards import Whitening
-from editvc.editing.loading import edited
+from editvc.algebra.delta import Delta
+from editvc.algebra.preconditioners import Whitening
+from editvc.algebra.solvers import solve
 from editvc.editing.locate import locate
-from editvc.editing.solvers import solve
-from editvc.editing.tracing import Request, trace
 from editvc.evaluation.probes import forced
+from editvc.models.architectures import architecture_of
+from editvc.models.loading import edited
+from editvc.models.tokenization import Request, trace
 
 TEXTS = {
     "many tokens": Request(

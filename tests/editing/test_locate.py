@@ -6,13 +6,12 @@ import copy
 
 import pytest
 import torch
-from conftest import REQUESTS, recipe, tiny_gpt2, tiny_llama
-from test_architectures import tiny
+from model_fixtures import REQUESTS, recipe, tiny_gpt2, tiny_llama
+from tiny_families import tiny
 
-from editvc.editing.architectures import architecture_of
-from editvc.editing.guards import SolveError, Whitening
-from editvc.editing.hooks import first_tensor
-from editvc.editing.loading import generate
+from editvc.algebra.located_edit import Located, LocatedDamageError
+from editvc.algebra.preconditioners import SolveError, Whitening
+from editvc.algebra.solvers import solve
 from editvc.editing.locate import (
     estimate_memory,
     knows,
@@ -20,10 +19,11 @@ from editvc.editing.locate import (
     locate_together,
     located_bytes,
 )
-from editvc.editing.located import Located, LocatedDamageError
-from editvc.editing.solvers import solve
-from editvc.editing.targets import find_targets
-from editvc.editing.tracing import Request, trace
+from editvc.editing.target_search import find_targets
+from editvc.models.architectures import architecture_of
+from editvc.models.hooks import first_tensor
+from editvc.models.loading import generate
+from editvc.models.tokenization import Request, trace
 
 USED = recipe(layers=(0, 1, 2), v_num_grad_steps=5)
 

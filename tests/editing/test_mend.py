@@ -7,15 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import REQUESTS
-from test_architectures import tiny
+from model_fixtures import REQUESTS
+from tiny_families import tiny
 
+from editvc.algebra.delta import Delta, Factored
 from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId
-from editvc.core.patch_recipes import Mend
-from editvc.editing.architectures import architecture_of, known_model_types
-from editvc.editing.delta import Delta, Factored
-from editvc.editing.loading import edited
+from editvc.core.methods.patch_recipes import Mend
 from editvc.editing.mend import (
     Editor,
     EditorDamageError,
@@ -35,7 +33,9 @@ from editvc.editing.mend_training import (
     normalisation,
     train,
 )
-from editvc.editing.tracing import Request, trace
+from editvc.models.architectures import architecture_of, known_model_types
+from editvc.models.loading import edited
+from editvc.models.tokenization import Request, trace
 
 LAYERS = (1, 2)
 SIZES = {"gpt2": (32, 128), "llama": (32, 48)}

@@ -8,11 +8,11 @@ from algebra_dense import joined, random_edits, random_moment, relative
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from editvc.core.methods import METHODS
-from editvc.core.recipe import Recipe
-from editvc.editing.guards import Projection, SolveError, Unguarded, Whitening
-from editvc.editing.solvers import EMMET_LAMBDA, SOLVERS, Edits, Solver, solver_of, standardised
-from editvc.editing.spread import SHARES, asked, share
+from editvc.algebra.preconditioners import Projection, SolveError, Unguarded, Whitening
+from editvc.algebra.solvers import EMMET_LAMBDA, SOLVERS, Edits, Solver, solver_of, standardised
+from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.table import METHODS
+from editvc.editing.layer_spread import SHARES, asked, share
 
 U, V = 7, 12
 CLOSE = 1e-8

@@ -7,38 +7,38 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import REQUESTS, seeded
-from test_architectures import COMMON, ENDS, tiny
+from model_fixtures import REQUESTS, seeded
+from tiny_families import COMMON, ENDS, tiny
 from transformers import AutoConfig
 
+from editvc.algebra.codebook import Codebook, answering
+from editvc.algebra.preconditioners import Projection, Unguarded, Whitening
+from editvc.algebra.solvers import Edits, solver_of
 from editvc.core.ids import ObjectId
-from editvc.core.methods import method_of
-from editvc.core.patch_recipes import FineTuning, Grace, KnowledgeNeurons, Mend
-from editvc.core.recipe import Recipe
-from editvc.editing.architectures import (
+from editvc.core.methods.patch_recipes import FineTuning, Grace, KnowledgeNeurons, Mend
+from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.table import method_of
+from editvc.editing.fine_tuning import fine_tune
+from editvc.editing.grace import find_entries
+from editvc.editing.knowledge_neurons import attributions, knowledge_neurons
+from editvc.editing.locate import locate, locate_together
+from editvc.editing.mend import Editor
+from editvc.editing.mend import edit as mend
+from editvc.editing.target_search import find_targets
+from editvc.models.architecture_discovery import find_block
+from editvc.models.architectures import (
     NoAttentionError,
     architecture_in,
     architecture_of,
     carry,
 )
-from editvc.editing.codebook import Codebook, answering
-from editvc.editing.fine_tuning import fine_tune
-from editvc.editing.grace import find_entries
-from editvc.editing.guards import Projection, Unguarded, Whitening
-from editvc.editing.head import logits_of
-from editvc.editing.hooks import first_tensor
-from editvc.editing.loading import edited
-from editvc.editing.locate import locate, locate_together
-from editvc.editing.mend import Editor
-from editvc.editing.mend import edit as mend
-from editvc.editing.neurons import attributions, knowledge_neurons
-from editvc.editing.passes import keys_at
-from editvc.editing.prefixes import Row
-from editvc.editing.replay import run_tails
-from editvc.editing.solvers import Edits, solver_of
-from editvc.editing.structure import find_block
-from editvc.editing.targets import find_targets
-from editvc.editing.tracing import trace
+from editvc.models.forward import keys_at
+from editvc.models.head import logits_of
+from editvc.models.hooks import first_tensor
+from editvc.models.loading import edited
+from editvc.models.prefix_cache import Row
+from editvc.models.replay import run_tails
+from editvc.models.tokenization import trace
 
 FAMILIES = ("gpt2", "gptj", "gemma2", "bloom", "granite", "openai-gpt", "olmo")
 """Conv1D, attention beside the MLP, norms behind both, ALiBi and residuals inside of modules,

@@ -9,7 +9,7 @@ from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry, Restraint, Tree
 from editvc.core.ids import ObjectId, SlotId, object_id
-from editvc.core.recipe import Recipe
+from editvc.core.methods.recipe import Recipe
 from editvc.vcs import codec
 from editvc.vcs.edit_set import EditSet
 from editvc.vcs.store import MemoryStore

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from editvc import Repo
-from editvc.core.formats import read_facts
-from editvc.porcelain.tracing import Corruption
+from editvc.core.fact_files.reader import read_facts
+from editvc.porcelain.trace import Corruption
 
 EDITS = Path(__file__).parents[2] / "examples" / "pocket" / "edits.jsonl"
 

@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM
 
 from editvc import Repo
 from editvc.core.facts import Fact
-from editvc.editing.architectures import architecture_of
-from editvc.editing.loading import QuantisedError
+from editvc.models.architectures import architecture_of
+from editvc.models.loading import QuantisedError
 
 FAMILIES = {"gpt2": tiny_gpt2, "llama": tiny_llama}
 FACT = Fact("London", "The river that runs through {}", "is")

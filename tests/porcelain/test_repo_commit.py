@@ -24,13 +24,13 @@ from tiny_repos import (
 )
 
 from editvc import Repo
+from editvc.core.fact_files.reader import FactFileError
 from editvc.core.facts import Fact
-from editvc.core.formats import FactFileError
 from editvc.core.history import Restraint
-from editvc.editing.tracing import trace
 from editvc.errors import EditvcError
-from editvc.materialise.statistics import LayerNotCovered
-from editvc.porcelain.committing import SlotConflict, UntraceableFact, make_alone
+from editvc.materialise.stored_statistics import LayerNotCovered
+from editvc.models.tokenization import trace
+from editvc.porcelain.commit import SlotConflict, UntraceableFact, make_alone
 from editvc.porcelain.recording import NothingToDo
 
 
@@ -222,7 +222,7 @@ def test_a_preview_shows_all_and_writes_nothing(repo: Repo, work: Path) -> None:
 
 
 def _request(fact: Fact) -> object:
-    from editvc.editing.tracing import Request
+    from editvc.models.tokenization import Request
 
     return Request(*fact.request)
 

@@ -9,11 +9,11 @@ import pytest
 from tiny_repos import FACTS
 
 from editvc import Repo
-from editvc.core.methods import METHODS
-from editvc.core.recipe import RecipeError
+from editvc.core.methods.recipe import RecipeError
+from editvc.core.methods.table import METHODS
 from editvc.errors import EditvcError
-from editvc.porcelain.configuring import configure
-from editvc.vcs.config import ConfigError
+from editvc.porcelain.configure import configure
+from editvc.vcs.config_file import ConfigError
 
 LOCATED = [name for name, row in METHODS.items() if row.element == "located"]
 

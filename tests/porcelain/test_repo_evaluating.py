@@ -8,10 +8,10 @@ import pytest
 from tiny_repos import FACTS, FRESH, OTHERS
 
 from editvc import Fact, Repo
-from editvc.core.patch_recipes import Grace
-from editvc.editing.loading import EmptyPrompt, generate
+from editvc.core.methods.patch_recipes import Grace
 from editvc.evaluation.scores import locality_answers, says, score
-from editvc.porcelain.evaluating import NothingToEvaluate
+from editvc.models.loading import EmptyPrompt, generate
+from editvc.porcelain.evaluate import NothingToEvaluate
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tiny_repos import FACTS, NAMES, TEXT, close, opened
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from editvc import Repo
-from editvc.editing.architectures import LayersError
+from editvc.models.architectures import LayersError
 
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 6,
          "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,

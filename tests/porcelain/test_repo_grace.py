@@ -10,11 +10,11 @@ import torch
 from tiny_repos import FACTS, OTHERS, same_bits, tree
 
 from editvc import Repo
-from editvc.core.patch_recipes import Grace
-from editvc.editing.codebook import Codebook
-from editvc.editing.loading import generate
-from editvc.editing.tracing import Request, trace
-from editvc.porcelain.exporting import FORMATS, NotInWeights
+from editvc.algebra.codebook import Codebook
+from editvc.core.methods.patch_recipes import Grace
+from editvc.models.loading import generate
+from editvc.models.tokenization import Request, trace
+from editvc.porcelain.export import FORMATS, NotInWeights
 from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recording import NothingToDo
 

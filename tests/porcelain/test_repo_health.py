@@ -7,7 +7,7 @@ from tiny_repos import FACTS
 
 from editvc import Repo
 from editvc.core.history import Restraint
-from editvc.porcelain.checking import ATTENUATED_BELOW
+from editvc.porcelain.health import ATTENUATED_BELOW
 
 
 def test_an_edit_that_is_alone_keeps_its_share_and_is_not_named(repo: Repo) -> None:

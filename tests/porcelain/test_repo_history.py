@@ -15,7 +15,7 @@ from editvc.core.history import Restraint
 from editvc.errors import EditvcError
 from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recording import NothingToDo
-from editvc.porcelain.reverting import RevertConflict
+from editvc.porcelain.revert import RevertConflict
 from editvc.vcs.revisions import RevisionError, UnknownRevision
 
 

@@ -15,10 +15,10 @@ from vcs_values import quick_folder
 
 from editvc import Repo
 from editvc.core.history import Restraint
-from editvc.core.recipe import RecipeError
-from editvc.editing.imported import ImportRefused
+from editvc.core.methods.recipe import RecipeError
+from editvc.interchange.base_weights import ImportRefused
+from editvc.interchange.peft_writer import AdapterError
 from editvc.porcelain.recording import NothingToDo
-from editvc.publish.lora import AdapterError
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
@@ -146,7 +146,7 @@ def test_order_and_way_do_not_show(
 
 
 def test_a_commit_stores_its_change_and_they_add_up(repo: Repo, adapters: dict[str, Path]) -> None:
-    from editvc.editing.delta import Delta, delta_from_bytes
+    from editvc.algebra.delta import Delta, delta_from_bytes
 
     repo.commit(FACTS[:2])
     repo.import_patch(adapters["all"])
@@ -166,7 +166,7 @@ def test_a_commit_stores_its_change_and_they_add_up(repo: Repo, adapters: dict[s
 def test_exports_load_and_equal_the_revision(
     repo: Repo, work: Path, prepared: Prepared, adapters: dict[str, Path]
 ) -> None:
-    from editvc.publish.delta import read_delta
+    from editvc.interchange.delta_file import read_delta
 
     repo.import_patch(adapters["all"])
     repo.commit(FACTS[:2])

@@ -10,12 +10,12 @@ import torch
 from tiny_repos import FACTS, OTHERS, Prepared, dense, same_bits, tree
 
 from editvc import Repo
-from editvc.core.methods import METHODS, UnknownMethod
-from editvc.core.recipe import ROLES, NoSuchLayer, Recipe, RecipeError
+from editvc.core.methods.recipe import ROLES, NoSuchLayer, Recipe, RecipeError
+from editvc.core.methods.table import METHODS, UnknownMethod
+from editvc.porcelain.choose_recipe import choose, to_yaml
 from editvc.porcelain.reading import tree_at
-from editvc.porcelain.recipes import choose, to_yaml
 from editvc.porcelain.recording import NothingToDo
-from editvc.vcs.abbreviations import UnknownObject
+from editvc.vcs.short_ids import UnknownObject
 
 LOCATED = [name for name, row in METHODS.items() if row.element == "located"]
 

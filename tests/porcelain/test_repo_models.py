@@ -23,7 +23,7 @@ from tiny_repos import (
 
 from editvc import Repo
 from editvc.core.history import Restraint
-from editvc.editing.loading import BaseMismatchError
+from editvc.models.loading import BaseMismatchError
 from editvc.porcelain.reading import tree_at
 
 TOUCHED = "transformer.h.{}.mlp.c_proj.weight"

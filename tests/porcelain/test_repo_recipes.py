@@ -9,8 +9,8 @@ import torch
 from tiny_repos import FACTS, OTHERS, Prepared, contents, dense, same_bits, tree
 
 from editvc import Repo
-from editvc.editing.solvers import solve
-from editvc.materialise.statistics import LayerNotCovered
+from editvc.algebra.solvers import solve
+from editvc.materialise.stored_statistics import LayerNotCovered
 from editvc.porcelain.reading import tree_at
 
 HEAVY = ("recipe.mom2_update_weight", "5000")

@@ -17,15 +17,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from editvc import Repo
 from editvc.core.history import Restraint
 from editvc.core.ids import digest_of
-from editvc.editing.checkpoint import Checkpoint, weights_digest
-from editvc.editing.loading import generate
 from editvc.errors import EditvcError, GateError
-from editvc.porcelain import exporting, exporting_models, publishing
-from editvc.porcelain.exporting_models import ReloadDiffers
-from editvc.porcelain.publishing import HealthRefused
-from editvc.publish.delta import read_delta
+from editvc.interchange.delta_file import read_delta
+from editvc.interchange.staging import TargetError
+from editvc.models.checkpoint import Checkpoint, weights_digest
+from editvc.models.loading import generate
+from editvc.porcelain import export, export_models, publish
+from editvc.porcelain.export_models import ReloadDiffers
+from editvc.porcelain.publish import HealthRefused
 from editvc.publish.lock import Lock
-from editvc.publish.staging import TargetError
 from editvc.vcs.codec import metadata
 
 TOUCHED = tuple(f"transformer.h.{layer}.mlp.c_proj.weight" for layer in (1, 2))
@@ -132,8 +132,8 @@ def test_targets_in_use_are_left_alone(repo: Repo, work: Path) -> None:
 def test_an_export_that_answers_otherwise_is_not_kept(
     repo: Repo, work: Path, difference: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporting_models, "verify_adapter", lambda *_: difference)
-    monkeypatch.setattr(exporting_models, "verify_reload", lambda _, prompts, **__: prompts)
+    monkeypatch.setattr(export_models, "verify_adapter", lambda *_: difference)
+    monkeypatch.setattr(export_models, "verify_reload", lambda _, prompts, **__: prompts)
     repo.commit(FACTS[:2])
     for kind, told in (("lora", "by (0.5|nan) in a logit"), ("hf", "the export answers")):
         with pytest.raises(ReloadDiffers, match=told):
@@ -151,7 +151,7 @@ def test_documents_that_fail_leave_what_was_there(repo: Repo, work: Path, kind: 
     before = contents(work / "out")
     repo.commit(FACTS[2:])
     with pytest.raises(EditvcError, match="no card"):
-        exporting.export(repo, work / "out", format=kind, replace=True, documents=failing)
+        export.export(repo, work / "out", format=kind, replace=True, documents=failing)
     assert contents(work / "out") == before
 
 
@@ -208,14 +208,14 @@ def test_what_is_judged_is_what_is_pushed_wherever_head_goes(
 ) -> None:
     judged = repo.commit(FACTS[:2]).commit
     lenient(repo)
-    health = publishing.check_health
+    health = publish.check_health
 
     def slow(*args: Any) -> Any:
         report = health(*args)
         Repo(work).commit(FACTS[2:])  # someone else's commit, in the meantime
         return report
 
-    monkeypatch.setattr(publishing, "check_health", slow)
+    monkeypatch.setattr(publish, "check_health", slow)
     push(repo, hub)
     lock = json.loads(hub.repositories["alice/tiny"].head["editvc.lock.json"])
     assert lock["tree"] == judged.tree

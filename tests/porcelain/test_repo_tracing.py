@@ -10,10 +10,10 @@ from tiny_repos import FACTS, FRESH, known_fact
 
 from editvc import Repo
 from editvc.core.facts import Fact
-from editvc.editing.causal import causal_trace, subject_deviation
 from editvc.editing.locate import knows
-from editvc.editing.tracing import Request
-from editvc.porcelain.tracing import Corruption, NothingKnown
+from editvc.evaluation.causal_tracing import causal_trace, subject_deviation
+from editvc.models.tokenization import Request
+from editvc.porcelain.trace import Corruption, NothingKnown
 
 HOW = Corruption(noise=2.0, samples=2, seed=3)
 

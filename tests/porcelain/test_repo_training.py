@@ -10,14 +10,14 @@ import torch
 from tiny_repos import FACTS, FRESH, OTHERS, contents, dense, same_bits, tree
 
 from editvc import Repo
-from editvc.core.recipe import NoSuchLayer, RecipeError
-from editvc.editing.loading import load
+from editvc.core.methods.recipe import NoSuchLayer, RecipeError
 from editvc.editing.mend import Editor, EditorError, edit
 from editvc.editing.mend_training import TooFewFacts
-from editvc.editing.tracing import Request
 from editvc.errors import EditvcError
-from editvc.porcelain.configuring import configure
-from editvc.porcelain.training import NoEditor
+from editvc.models.loading import load
+from editvc.models.tokenization import Request
+from editvc.porcelain.configure import configure
+from editvc.porcelain.train import NoEditor
 from editvc.vcs.codec import metadata
 
 LEARNT = (*FACTS[2:], *FRESH)

@@ -11,24 +11,24 @@ from tiny_repos import FACTS, OTHERS, Prepared, known_fact
 
 from editvc import Repo
 from editvc.core.facts import Fact
-from editvc.core.recipe import Recipe
+from editvc.core.methods.recipe import Recipe
 from editvc.editing.locate import knows
-from editvc.editing.tracing import Request
 from editvc.evaluation.probes import forced
 from editvc.evaluation.scores import Scores, score
-from editvc.porcelain import coverage, tuning
-from editvc.porcelain.probing import NEIGHBOURS, probing_facts
+from editvc.models.tokenization import Request
+from editvc.porcelain import coverage, tune
+from editvc.porcelain.probe_facts import NEIGHBOURS, probing_facts
 from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recording import NothingToDo
-from editvc.porcelain.statistics import sources_of, take
-from editvc.porcelain.tuning import FULL, QUICK, Grid, Setting, Tried, windows_around
+from editvc.porcelain.stats import sources_of, take
+from editvc.porcelain.tune import FULL, QUICK, Grid, Setting, Tried, windows_around
 
 SMALL = Grid(facts=3, windows=2, weights=(1.0, 4.0), clamps=(1.0, 0.5))
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning, "QUICK", SMALL)
+    monkeypatch.setattr(tune, "QUICK", SMALL)
 
 
 def down_projections(model: Any) -> torch.Tensor:
@@ -44,7 +44,7 @@ def test_what_is_scored_is_a_commit_with_the_setting(
         scored.append(down_projections(model))
         return score(model, *rest)
 
-    monkeypatch.setattr(tuning, "score", spy)
+    monkeypatch.setattr(tune, "score", spy)
     found = repo.tune(FACTS, quick=True, texts=[prepared.text], entities=prepared.names)
     assert found.remarks == () or "no causal trace" in found.remarks[0]
     assert len(scored) == len(found.tried) == 2 * 2 * 2
@@ -114,7 +114,7 @@ def test_the_best_comes_first_and_of_equals_what_was_tried_first(
         share = next(shares)
         return Scores(share, share, share, share, None, None, None, None)
 
-    monkeypatch.setattr(tuning, "score", scores)
+    monkeypatch.setattr(tune, "score", scores)
     recipe = repo.recipe()
     found = repo.tune(FACTS, quick=True)
     assert [one.scores.s for one in found.tried] == [80.0, 80.0, 50.0, 20.0]

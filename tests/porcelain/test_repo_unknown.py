@@ -14,9 +14,9 @@ from tiny_repos import FACTS, NAMES, TEXT, close, opened
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from editvc import Repo
-from editvc.editing.architectures import BlockError, UnknownArchitectureError, architecture_in
-from editvc.editing.arrival import StructureError
-from editvc.porcelain.architecture import BlockExists, look_at
+from editvc.models.architecture_check import StructureError
+from editvc.models.architectures import BlockError, UnknownArchitectureError, architecture_in
+from editvc.porcelain.arch import BlockExists, look_at
 from editvc.vcs.fsck import fsck
 
 

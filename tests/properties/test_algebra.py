@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from editvc.editing.delta import Delta, Factored, delta_from_bytes, delta_to_bytes
-from editvc.editing.diagnostics import capacity, share_kept
-from editvc.editing.guards import Whitening
-from editvc.editing.solvers import Edits, System, solve
+from editvc.algebra.delta import Delta, Factored, delta_from_bytes, delta_to_bytes
+from editvc.algebra.diagnostics import capacity, share_kept
+from editvc.algebra.preconditioners import Whitening
+from editvc.algebra.solvers import Edits, System, solve
 
 EXAMPLES = settings(max_examples=60)
 

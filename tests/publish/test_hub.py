@@ -13,9 +13,11 @@ from hub_server import Hub
 from huggingface_hub import snapshot_download
 from publish_models import random_delta
 
-from editvc.editing.architectures import architecture_of
 from editvc.errors import EditvcError
-from editvc.publish.export import changes_of, export_hf
+from editvc.interchange.hf_checkpoint import changes_of, export_hf
+from editvc.interchange.reload_check import verify_reload
+from editvc.interchange.staging import write_manifest
+from editvc.models.architectures import architecture_of
 from editvc.publish.hub import (
     HubAccessError,
     HubError,
@@ -23,8 +25,6 @@ from editvc.publish.hub import (
     publish,
     remote_head,
 )
-from editvc.publish.staging import write_manifest
-from editvc.publish.verify import verify_reload
 
 REPO = "alice/atlas"
 CARD = "---\ntags:\n- editvc\n---\n# Card\n"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
 from editvc.core.history import Restraint
-from editvc.core.recipe import Recipe
+from editvc.core.methods.recipe import Recipe
 from editvc.publish.lock import Lock, LockedEdit, LockError
 
 BASE = BaseModel("org/atlas", "abc", "gpt2", 8, 384, 1536, (("w", "1" * 64),), "2" * 64, "3" * 64)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from vcs_values import create, quick_folder
 
-from editvc.vcs.repo import Repository
+from editvc.vcs.repository import Repository
 
 
 @pytest.fixture

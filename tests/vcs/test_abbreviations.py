@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from editvc.core.ids import ObjectId, canonical_json
-from editvc.vcs.abbreviations import AmbiguousObject, UnknownObject, whole_id
+from editvc.vcs.short_ids import AmbiguousObject, UnknownObject, whole_id
 from editvc.vcs.store import MemoryStore
 
 

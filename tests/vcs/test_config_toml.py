@@ -6,7 +6,7 @@ import pytest
 from vcs_values import BASE, CONFIG, RECIPE
 
 from editvc.core.thresholds import Thresholds
-from editvc.vcs.config import FIELDS, TYPES, ConfigError, ConfigFile, UnknownKey, parse
+from editvc.vcs.config_file import FIELDS, TYPES, ConfigError, ConfigFile, UnknownKey, parse
 from editvc.vcs.files import Files
 
 

@@ -9,11 +9,11 @@ from vcs_values import BASE, commit_facts, create, fact, located, move, safetens
 
 from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, canonical_json, short
-from editvc.core.patch_recipes import Mend
-from editvc.core.recipe import Recipe
+from editvc.core.methods.patch_recipes import Mend
+from editvc.core.methods.recipe import Recipe
 from editvc.vcs.codec import Leaf
 from editvc.vcs.fsck import Report, fsck
-from editvc.vcs.repo import Repository
+from editvc.vcs.repository import Repository
 from editvc.vcs.store import ObjectCorrupt
 
 

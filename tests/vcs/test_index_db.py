@@ -15,7 +15,7 @@ from editvc.vcs.index import (
     IndexDamaged,
     IndexTooNew,
 )
-from editvc.vcs.repo import Repository
+from editvc.vcs.repository import Repository
 
 
 def contents(index: Index) -> list[object]:

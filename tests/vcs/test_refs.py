@@ -13,7 +13,7 @@ from editvc.vcs.refs import (
     Head,
     check_branch_name,
 )
-from editvc.vcs.repo import Repository
+from editvc.vcs.repository import Repository
 
 WHO = {"author": "Ada <ada@example.org>", "time": 5}
 OTHER = ObjectId("e" * 64)

@@ -9,12 +9,12 @@ import pytest
 from vcs_values import BASE, CONFIG, RECIPE, STATISTICS, commit_facts, create, fact, move
 
 from editvc.core.history import Commit, Tree
-from editvc.vcs.config import ConfigError
+from editvc.vcs.config_file import ConfigError
 from editvc.vcs.files import WriteError
 from editvc.vcs.fsck import fsck
 from editvc.vcs.index import CommitRow
 from editvc.vcs.refs import BranchMoved
-from editvc.vcs.repo import NotARepository, Repository, RepositoryExists
+from editvc.vcs.repository import NotARepository, Repository, RepositoryExists
 
 
 def test_create_makes_all_of_it(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_thousand_commits_are_listed_fast_and_without_opening_objects(
 
 def test_importing_the_plumbing_is_light() -> None:
     code = (
-        "import sys, editvc.vcs.repo, editvc.vcs.fsck; "
+        "import sys, editvc.vcs.repository, editvc.vcs.fsck; "
         "heavy = {'torch', 'numpy', 'transformers', 'safetensors', 'sqlite_utils', 'pandas', "
         "'tomlkit'}; print(sorted(heavy & sys.modules.keys()))"
     )

@@ -8,7 +8,7 @@ import pytest
 from vcs_values import commit_facts, create, fact, move
 
 from editvc.core.ids import ObjectId
-from editvc.vcs.repo import Repository
+from editvc.vcs.repository import Repository
 from editvc.vcs.revisions import (
     AmbiguousRevision,
     EmptyRange,

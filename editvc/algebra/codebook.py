@@ -1,0 +1,222 @@
+"""GRACE's codebook: a layer that answers for some inputs, while no weight changes.
+
+A fact has a *key* (v,) and a *value* (u,) for every token of its target. The first key is the input
+of one MLP's down projection at the last token of the prompt; the next is its input at the target's
+first token after the prompt, and so on. The value is what the down projection shall give there
+instead, so that the next token is said. A codebook gives every key a radius. Wherever the layer
+sees an input within the radius of the key nearest to it, its output is replaced by that key's
+value; everywhere else it is what it was, bit for bit.
+
+GRACE has one key a fact, at the prompt's last token, and replaces the output there
+(``replacement: replace_last``) or at every token; a caller tells it where the prompt ends. Here
+every token is compared with the keys. A token's input depends on nothing behind it, so at the
+prompt's last token that is the same; but nobody needs to say where a prompt ends, and it holds
+alike for a whole text in one pass, for generation with a cache of keys and values or without, and
+for padded batches. One key a target token is for targets of several tokens: three quarters up a
+model, too few layers are left for one vector to tell all later tokens, by attention, what to say.
+
+Hartvigsen et al. 2023, Aging with GRACE: Lifelong Model Editing with Discrete Key-Value Adapters,
+arXiv 2211.11031.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from editvc.core.ids import canonical_json
+from editvc.errors import DamageError
+from editvc.models.architectures import architecture_in
+
+KIND = "codebook"
+_METADATA = "editvc"
+
+
+class CodebookDamageError(DamageError):
+    """Bytes that are no codebook entry."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodebookEntry:
+    """One fact: keys (t, v) and values (t, u) in ``layer``, float32, on the CPU; t target tokens.
+
+    ``figures`` tells how the values were found: ``loss``, ``steps``, ``base_probability`` and
+    ``probability`` of the target (geometric mean over its tokens) before and after, and ``key``,
+    the length of the first key, which a radius is to be seen against.
+    """
+
+    layer: int
+    keys: Tensor
+    values: Tensor
+    target: tuple[int, ...]
+    figures: Mapping[str, float]
+
+    @property
+    def labels(self) -> tuple[tuple[int, ...], ...]:
+        """For every key, the tokens that are still to be said: the whole target for the first."""
+        return tuple(self.target[said:] for said in range(len(self.target)))
+
+    def to_bytes(self, origin: Mapping[str, Any] | None = None) -> bytes:
+        """safetensors: ``layer.N.keys``, ``layer.N.values``, the rest in one metadata key.
+
+        ``origin`` (JSON values: base, recipe, request ...) joins it there.
+        """
+        record = {"kind": KIND, "target": list(self.target), "figures": dict(self.figures)}
+        parts = {"keys": self.keys, "values": self.values}
+        data: bytes = save(
+            {f"layer.{self.layer}.{part}": one.contiguous() for part, one in parts.items()},
+            metadata={_METADATA: canonical_json(record | dict(origin or {})).decode()},
+        )
+        return data
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> CodebookEntry:
+        """The inverse of :meth:`to_bytes`; :class:`CodebookDamageError` for other bytes."""
+        try:
+            size = int.from_bytes(data[:8], "little")
+            header = json.loads(data[8 : 8 + size])
+            record = json.loads(header["__metadata__"][_METADATA])
+            tensors = load(data)
+            (layer,) = {int(name.split(".")[1]) for name in tensors}
+            keys, values = (tensors[f"layer.{layer}.{part}"] for part in ("keys", "values"))
+            target = tuple(int(token) for token in record["target"])
+            if not len(keys) == len(values) == len(target):
+                raise ValueError("keys, values and target tokens differ in number")
+            return cls(layer, keys, values, target, dict(record["figures"]))
+        except Exception as error:
+            raise CodebookDamageError(
+                f"not a codebook entry: {error}", hint="Run `editvc fsck`."
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Codebook:
+    """Keys (m, v), values (m, u), radii (m,) and labels of one layer, in the order they were made.
+
+    m may be less than the keys that it was made of: one answers for several facts with one target
+    whose keys are close.
+    """
+
+    layer: int
+    keys: Tensor
+    values: Tensor
+    radii: Tensor
+    labels: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, entries: Mapping[str, CodebookEntry], eps: Mapping[str, float]) -> Codebook:
+        """The codebook of a set of entries of one layer, at least one, by slot.
+
+        GRACE's rules (algorithm 1), replayed in the order of the slots, so equal sets give equal
+        codebooks, whatever the history was. With d the distance to the nearest key so far and e
+        its radius, a key with ``d > e + eps`` is new and gets the radius ``eps``. Otherwise the
+        two overlap: with the same label the nearest key *expands*, ``e := max(e, d)``, and answers
+        for both; with another label they *split*, ``d / 2`` for each. ``eps`` is that of the
+        recipe that a key was made with, by slot: entries of several recipes share a layer, and so
+        they share its codebook. There a split gives no key more than its own ``eps`` for the sake
+        of the other's wider one.
+        """
+        slots = sorted(entries)
+        ordered = [entries[slot] for slot in slots]
+        stored = torch.cat([one.keys for one in ordered])
+        keys, values = stored.double(), torch.cat([one.values for one in ordered])
+        labels = [label for one in ordered for label in one.labels]
+        begun = [eps[slot] for slot in slots for _ in entries[slot].labels]
+        kept: list[int] = []
+        radii: list[float] = []
+        for place, (label, radius) in enumerate(zip(labels, begun, strict=True)):
+            if kept:
+                distances = torch.linalg.vector_norm(keys[kept] - keys[place], dim=1)
+                nearest = int(distances.argmin())
+                distance = float(distances[nearest])
+                if distance <= radii[nearest] + radius:
+                    if labels[kept[nearest]] == label:
+                        radii[nearest] = max(radii[nearest], distance)
+                        continue
+                    half, other = distance / 2, begun[kept[nearest]]
+                    radii[nearest] = min(half, max(radii[nearest], other))
+                    radius = half if radius >= other else min(half, radius)
+            kept.append(place)
+            radii.append(radius)
+        return cls(
+            ordered[0].layer,
+            stored[kept],
+            values[kept],
+            torch.tensor(radii, dtype=torch.float32),
+            tuple(labels[place] for place in kept),
+        )
+
+    def __len__(self) -> int:
+        """How many keys it has."""
+        return len(self.labels)
+
+    def find(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest key of each query (n, v), and whether it is within the radius: (n,), (n,)."""
+        # A product of matrices tells which key is nearest; how near is not left to its rounding.
+        nearest = (self.keys.square().sum(dim=1) - 2 * queries @ self.keys.T).argmin(dim=1)
+        distances = torch.linalg.vector_norm(queries - self.keys[nearest], dim=1)
+        return nearest, distances <= self.radii[nearest]
+
+    def answers(self, entry: CodebookEntry) -> bool:
+        """Whether all keys of an entry, in its layer, get values with its own labels.
+
+        They do not where a later split shrank the radius that once reached them.
+        """
+        if entry.layer != self.layer:
+            return False
+        nearest, within = self.find(entry.keys)
+        found = tuple(self.labels[index] for index in nearest.tolist())
+        return bool(within.all()) and found == entry.labels
+
+    def to(self, device: Any) -> Codebook:
+        """The same on a device."""
+        keys, values, radii = (one.to(device) for one in (self.keys, self.values, self.radii))
+        return Codebook(self.layer, keys, values, radii, self.labels)
+
+
+def attach(model: Any, codebooks: Sequence[Codebook]) -> list[Any]:
+    """Let a model answer through codebooks from now on; the handles' ``remove()`` ends it.
+
+    The hooks are on the down projections of the codebooks' layers, one a layer. No weight changes,
+    so what ``save_pretrained`` writes knows nothing of them.
+    """
+    architecture = architecture_in(model)
+    return [
+        architecture.module(model, codebook.layer).register_forward_hook(_replacing(codebook))
+        for codebook in codebooks
+    ]
+
+
+@contextmanager
+def answering(model: Any, codebooks: Sequence[Codebook]) -> Iterator[Any]:
+    """The model with codebooks attached; without them again on the way out."""
+    handles = attach(model, codebooks)
+    try:
+        yield model
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _replacing(codebook: Codebook) -> Callable[..., Tensor | None]:
+    held = [codebook]
+
+    def hook(_module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        if held[0].keys.device != output.device:
+            held[0] = held[0].to(output.device)
+        codebook = held[0]
+        queries = args[0].detach().flatten(0, -2).to(codebook.keys.dtype)
+        nearest, within = codebook.find(queries)
+        if not within.any():
+            return None
+        given = codebook.values[nearest].to(output.dtype)
+        return torch.where(within[:, None], given, output.flatten(0, -2)).view(output.shape)
+
+    return hook

@@ -1,0 +1,1 @@
+"""Facts from files: editvc's own schema, and those of datasets and other tools."""

@@ -1,0 +1,222 @@
+"""Facts from files: editvc's own schema, and those of datasets and other tools, as JSON or CSV.
+
+:func:`examined` reads all there is, facts and problems. :func:`read_facts` is the same reading, all
+or nothing: the facts of every input, each with the place it was written at, or one
+:class:`FactFileError` that names the first problem and lists the others.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from editvc.core.fact_files.csv_records import is_table, read_table
+from editvc.core.fact_files.json_records import FactFileError, Record, decoded, place, read_records
+from editvc.core.fact_files.schemas import (
+    Choices,
+    Subject,
+    Target,
+    TargetChoiceError,
+    facts_of,
+    is_record,
+    only_candidate,
+)
+from editvc.core.facts import Fact, FactError
+from editvc.core.ids import SlotId
+
+__all__ = [
+    "FactFileError",
+    "Reading",
+    "SourcedFact",
+    "Subject",
+    "Target",
+    "decoded",
+    "examined",
+    "marked",
+    "only_candidate",
+    "read_facts",
+]
+
+Source = tuple[str, str | bytes]
+"""A file's name (``-``: standard input) and what is in it: text, or bytes to be read as UTF-8."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourcedFact:
+    """A fact and the place it was written at.
+
+    ``line`` is where its record begins (``None`` for a fact that comes from no file), ``record``
+    the record's number in the file, both from 1. ``duplicate_of`` is the place of an earlier fact
+    of the same slot and target in the same reading, else ``None``: such a fact changes nothing.
+    """
+
+    fact: Fact
+    file: str
+    line: int | None
+    record: int
+    duplicate_of: str | None = None
+
+    @property
+    def place(self) -> str:
+        """``facts.jsonl:12``, or ``facts (record 12)`` without a line."""
+        return place(self.file, self.line) + (f" (record {self.record})" if not self.line else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What :func:`examined` found: the good facts, and the problems by file and line."""
+
+    facts: tuple[SourcedFact, ...]
+    problems: tuple[FactFileError, ...]
+    files: tuple[str, ...]
+
+    @property
+    def findings(self) -> list[FactFileError]:
+        """The problems, and the repeats too, which no reading fails for: a commit skips them."""
+        repeats = [_repeat(item) for item in self.facts if item.duplicate_of is not None]
+        return _in_order(self.files, [*self.problems, *repeats])
+
+
+def examined(
+    sources: Sequence[Source], *, target: Target | None = None, subject: Subject | None = None
+) -> Reading:
+    """Read ``sources`` to their end, past everything that is wrong.
+
+    ``target`` says which answer of a zsRE record to teach, ``subject`` names what a free question
+    is about where that is not written beside it; no other schema asks for them. Repeats are marked
+    as by :func:`marked`; a fact that contradicts an earlier one of its slot is a problem. Of a
+    record with any problem no fact is made. A text that is no JSON has one problem: its first.
+    """
+    found: list[SourcedFact] = []
+    problems: list[FactFileError] = []
+    for file, data in sources:
+        facts, wrong = _in_file(file, data, Choices(target, subject))
+        found += facts
+        problems += wrong
+    found, contradictions = _mark(found)
+    files = tuple(file for file, _ in sources)
+    return Reading(tuple(found), tuple(_in_order(files, [*problems, *contradictions])), files)
+
+
+def read_facts(
+    sources: Sequence[Source], *, target: Target | None = None, subject: Subject | None = None
+) -> list[SourcedFact]:
+    """All facts of ``sources``, as :func:`examined` finds them, if there is no problem in any.
+
+    Raises :class:`FactFileError`, also where two facts of one slot have different targets.
+    """
+    reading = examined(sources, target=target, subject=subject)
+    if reading.problems:
+        raise _together(reading.problems)
+    return list(reading.facts)
+
+
+def marked(facts: Iterable[SourcedFact]) -> list[SourcedFact]:
+    """The same facts, with ``duplicate_of`` set where one repeats an earlier one.
+
+    Raises :class:`FactFileError` where one contradicts an earlier one: same slot, other target.
+    """
+    found, contradictions = _mark(facts)
+    if contradictions:
+        raise _together(contradictions)
+    return found
+
+
+def _in_file(
+    file: str, data: str | bytes, choices: Choices
+) -> tuple[list[SourcedFact], list[FactFileError]]:
+    """The facts of one file, and what is wrong in it."""
+    try:
+        text = decoded(file, data) if isinstance(data, bytes) else data
+    except FactFileError as error:
+        return [], [error]
+    records, problems = (
+        read_table(file, text)
+        if is_table(file, text)
+        else read_records(file, text, is_record=is_record)
+    )
+    facts: list[SourcedFact] = []
+    asked = False
+    for record in records:
+        found, wrong = facts_of(record.value, choices)
+        facts += [SourcedFact(fact, file, record.line, record.number) for fact in found]
+        for each in wrong:
+            if isinstance(each, TargetChoiceError):
+                if asked:
+                    continue  # one choice for the whole file, not one a record
+                asked = True
+            problems.append(_at(file, record, each))
+    return facts, problems
+
+
+def _at(file: str, record: Record, error: FactError) -> FactFileError:
+    hint = error.hint
+    if isinstance(error, TargetChoiceError):
+        # Not every command has --target, and from Python there is none.
+        hint = (
+            f"Choose: `editvc convert {shlex.quote(file)} --target answers`, or --target alt, "
+            "makes facts of it; `commit` takes the same option."
+        )
+    return FactFileError(
+        file, error.problem, line=record.line, record=record.number, field=error.field, hint=hint
+    )
+
+
+def _mark(facts: Iterable[SourcedFact]) -> tuple[list[SourcedFact], list[FactFileError]]:
+    found: list[SourcedFact] = []
+    contradictions: list[FactFileError] = []
+    first_of: dict[SlotId, SourcedFact] = {}
+    for item in facts:
+        earlier = first_of.setdefault(item.fact.slot, item)
+        if earlier is item:
+            found.append(item)
+        elif earlier.fact.target_new == item.fact.target_new:
+            found.append(replace(item, duplicate_of=earlier.place))
+        else:
+            contradictions.append(_contradiction(item, earlier))
+    return found, contradictions
+
+
+def _contradiction(item: SourcedFact, earlier: SourcedFact) -> FactFileError:
+    return FactFileError(
+        item.file,
+        f"is {item.fact.target_new!r} for {item.fact.subject!r}, but {earlier.place} gives "
+        f"the same slot the target {earlier.fact.target_new!r}",
+        line=item.line,
+        record=item.record,
+        field="target_new",
+        hint="Keep one of the two, or commit them one after the other with --supersede.",
+    )
+
+
+def _in_order(files: Sequence[str], problems: Iterable[FactFileError]) -> list[FactFileError]:
+    order = {file: i for i, file in reversed(list(enumerate(files)))}
+    return sorted(problems, key=lambda error: (order[error.file], error.line or 0))
+
+
+def _repeat(item: SourcedFact) -> FactFileError:
+    return FactFileError(
+        item.file,
+        f"says of {item.fact.subject!r} what {item.duplicate_of} says already",
+        line=item.line,
+        record=item.record,
+        field="target_new",
+        hint="Take it out, or leave it: a commit skips it.",
+    )
+
+
+def _together(problems: Sequence[FactFileError]) -> FactFileError:
+    """The first problem, carrying the others."""
+    first, *others = problems
+    if not others:
+        return first
+    return FactFileError(
+        first.file,
+        first.problem,
+        line=first.line,
+        record=first.record,
+        field=first.field,
+        hint=first.hint,
+        others=others,
+    )

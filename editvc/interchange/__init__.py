@@ -1,0 +1,1 @@
+"""Files of other tools, each read beside where it is written."""

@@ -1,0 +1,279 @@
+"""An edited model as a folder that plain transformers loads."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from editvc.algebra.delta import Delta, Factored
+from editvc.errors import EditvcError
+from editvc.interchange.staging import (
+    MANIFEST,
+    TargetError,
+    add_documents,
+    staged,
+    write_manifest,
+)
+from editvc.models.architectures import Architecture
+from editvc.models.checkpoint import (
+    EDITABLE,
+    FOREIGN_WEIGHTS,
+    Checkpoint,
+    Shard,
+    TensorNotFound,
+    weights_digest,
+)
+from editvc.statistics.text_moments import SHIPPED
+
+LEDGER = "editvc.ledger.jsonl"
+LOCK = "editvc.lock.json"
+
+OTHER_WEIGHTS = (*FOREIGN_WEIGHTS, "*.safetensors", "*.safetensors.index.json")
+"""Beside the shards themselves: weights that the edit does not reach."""
+ADAPTERS = ("adapter_config.json",)
+ABOUT_THE_BASE = ("readme*", "model_card*", "modelcard*", MANIFEST, LEDGER, LOCK)
+"""Documents that would say wrong things about the edited model."""
+
+Change = Callable[[Tensor], Tensor]
+"""From a weight as it lies in the file to the new weight: same shape, any floating dtype."""
+Progress = Callable[[str, int, int], None]
+Documents = Callable[["Exported"], Mapping[str, str | bytes]]
+
+
+class ExportError(EditvcError):
+    """An edited tensor that cannot be written. ``tensor`` is its name in the checkpoint."""
+
+    def __init__(self, tensor: str, problem: str, *, hint: str = "") -> None:
+        super().__init__(f"tensor '{tensor}': {problem}", hint=hint)
+        self.tensor = tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export made.
+
+    ``base_digest`` and ``digest`` are one sha256 each over all weights, before and after
+    (:func:`editvc.models.checkpoint.weights_digest`); ``touched`` are the tensors whose stored
+    bytes differ from the base's. ``notes`` say what a user might miss in the folder.
+    """
+
+    path: Path
+    base_digest: str
+    digest: str
+    touched: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "path": str(self.path),
+            "base_digest": self.base_digest,
+            "digest": self.digest,
+            "touched": list(self.touched),
+            "notes": list(self.notes),
+        }
+
+
+def changes_of(architecture: Architecture, delta: Delta) -> dict[str, Change]:
+    """The changes of weights that a delta means, by tensor name, in the file's orientation.
+
+    ``W' = W + left @ right`` in float64; Conv1D keeps down projections as (v, u), so the product
+    is transposed there. The dense product of one weight exists only while that weight is written.
+    """
+
+    def change(part: Factored, transposed: bool) -> Change:
+        def apply(weight: Tensor) -> Tensor:
+            dense = part.dense()
+            return weight.double() + (dense.T if transposed else dense.reshape(weight.shape))
+
+        return apply
+
+    changes = {
+        architecture.weight_name(layer): change(part, architecture.transposed)
+        for layer, part in delta.layers.items()
+        if part.rank > 0
+    }
+    others = {
+        architecture.stored_name(name): change(part, False)
+        for name, part in delta.weights.items()
+        if part.rank > 0
+    }
+    return changes | others
+
+
+def export_hf(
+    base: Path,
+    target: Path,
+    changes: Mapping[str, Change],
+    *,
+    replace: bool = False,
+    documents: Documents | None = None,
+    check: Callable[[Path], None] | None = None,
+    progress: Progress | None = None,
+) -> Exported:
+    """Write the edited model to ``target``, loadable by plain transformers.
+
+    Configuration, tokenizer, chat templates, licence and code are copied byte for byte; only the
+    shards with a changed tensor are rewritten, header and all other tensors verbatim, one tensor
+    in memory at a time. Weights in other formats, and documents about the base, stay behind, with
+    a note. ``documents`` may add files (card, lock, ledger) once the digests are known; ``check``
+    is called on the finished folder before it takes its name, and what it raises cancels the
+    export. ``progress`` counts tensors.
+
+    Raises :class:`ExportError` for values that are not finite in the weight's dtype,
+    :class:`~editvc.models.checkpoint.CheckpointError` for a base that cannot be read, and
+    :class:`~editvc.interchange.staging.TargetError` for a target in use.
+    """
+    report = progress or (lambda label, done, total: None)
+    source = Checkpoint(base)
+    wanted = _resolved(source, changes)
+    if target.resolve() == source.folder.resolve():
+        raise TargetError(target, "is the base model itself", hint="Name another folder.")
+    files, notes = _files_to_copy(source)
+    with staged(target, replace=replace) as folder:
+        for relative in files:
+            (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source.folder / relative, folder / relative)
+        _write_shards(source, folder, wanted, report)
+        before = _digests(source, "hashing the base", report)
+        after = _digests(Checkpoint(folder), "hashing the export", report)
+        touched = tuple(name for name in sorted(after) if after[name] != before[name])
+        notes += tuple(
+            f"{name} is unchanged: its delta is below the resolution of {source.info(name).dtype}"
+            for name in sorted(wanted.keys() - set(touched))
+        )
+        result = Exported(target, weights_digest(before), weights_digest(after), touched, notes)
+        record = {key: value for key, value in result.to_json().items() if key != "path"}
+        write_manifest(folder, "hf", record)
+        add_documents(folder, documents(result) if documents else {})
+        if check is not None:
+            check(folder)
+    return result
+
+
+def _resolved(source: Checkpoint, changes: Mapping[str, Change]) -> dict[str, Change]:
+    """Changes by stored name; two names for one tensor would silently lose a change."""
+    wanted: dict[str, Change] = {}
+    for name, change in changes.items():
+        stored = source.find(name)
+        if stored in wanted:
+            raise TensorNotFound(source.folder, name, f"{name!r} is {stored!r}, changed twice")
+        dtype = source.info(stored).dtype
+        if dtype not in EDITABLE:
+            raise ExportError(
+                stored,
+                f"is stored as {dtype}, which cannot take an additive change",
+                hint="Edit the unquantised model and quantise the export.",
+            )
+        wanted[stored] = change
+    return wanted
+
+
+def _files_to_copy(source: Checkpoint) -> tuple[list[Path], tuple[str, ...]]:
+    """Everything but the shards: what goes along (relative paths), and notes on what does not."""
+    shards = {path.name for path in source.shards}
+    copied: list[Path] = []
+    weights: list[str] = []
+    documents: list[str] = []
+    for path in _visible_files(source.folder):
+        relative = path.relative_to(source.folder)
+        if str(relative) in shards or str(relative) in SHIPPED:
+            continue
+        if path == source.index:
+            copied.append(relative)
+        elif _matches(path.name, (*OTHER_WEIGHTS, *ADAPTERS)):
+            weights.append(str(relative))
+        elif len(relative.parts) == 1 and _matches(path.name, ABOUT_THE_BASE):
+            documents.append(str(relative))
+        else:
+            copied.append(relative)
+    notes: tuple[str, ...] = ()
+    if weights:
+        notes += (f"not copied, they hold unedited weights: {', '.join(weights)}",)
+    if documents:
+        notes += (f"not copied, they describe the base: {', '.join(documents)}",)
+    return copied, notes
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    """Files of a folder and its subfolders in name order, without hidden ones (.git, .cache)."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _visible_files(path)
+        else:
+            yield path
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch(name.lower(), pattern) for pattern in patterns)
+
+
+def _write_shards(
+    source: Checkpoint, folder: Path, wanted: Mapping[str, Change], report: Progress
+) -> None:
+    done, total = 0, len(source.tensors)
+    for path in source.shards:
+        shard = source.shard(path)
+        if wanted.keys().isdisjoint(shard.infos):
+            shutil.copyfile(path, folder / path.name)
+            done += len(shard.infos)
+            report("writing", done, total)
+            continue
+        with (folder / path.name).open("wb") as out:
+            out.write(shard.header)
+            for name in shard.spans:
+                if name in wanted:
+                    _write_tensor(out, name, source.read(name), wanted[name])
+                else:
+                    _copy_tensor(out, shard, name)
+                done += 1
+                report("writing", done, total)
+
+
+def _copy_tensor(out: BinaryIO, shard: Shard, name: str) -> None:
+    for chunk in shard.chunks(name):
+        out.write(chunk)
+
+
+def _write_tensor(out: BinaryIO, name: str, weight: Tensor, change: Change) -> None:
+    """The changed weight, in the dtype and layout that the header announces."""
+    try:
+        changed = change(weight)
+    except RuntimeError as error:
+        raise ExportError(
+            name,
+            f"of shape {tuple(weight.shape)} does not take this change ({error})",
+            hint="The delta was made for another model.",
+        ) from error
+    if changed.shape != weight.shape:
+        raise ExportError(
+            name,
+            f"has shape {tuple(weight.shape)}, the change makes it {tuple(changed.shape)}",
+            hint="The delta was made for another model.",
+        )
+    stored = changed.to(weight.dtype)
+    if not bool(torch.isfinite(stored).all()):
+        raise ExportError(
+            name,
+            f"is not finite as {str(weight.dtype).removeprefix('torch.')} after the edit",
+            hint="`editvc health` names the edits that are out of range; revert or compact them.",
+        )
+    flat: Any = stored.contiguous().reshape(-1).view(torch.uint8).numpy()
+    out.write(memoryview(flat))
+
+
+def _digests(checkpoint: Checkpoint, label: str, report: Progress) -> dict[str, str]:
+    digests: dict[str, str] = {}
+    for name in sorted(checkpoint.tensors):
+        digests[name] = checkpoint.digest(name)
+        report(label, len(digests), len(checkpoint.tensors))
+    return digests

@@ -1,0 +1,82 @@
+"""What a stranger gets: load an export the plain way, and look at what it does."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from editvc.errors import EditvcError
+from editvc.models.loading import generate, quiet_loading
+
+
+class ReloadError(EditvcError):
+    """An export that transformers or PEFT does not load. ``path`` is its folder."""
+
+    def __init__(self, path: Path, problem: str, *, hint: str = "") -> None:
+        super().__init__(f"{path}: {problem}", hint=hint)
+        self.path = path
+
+
+class MissingPeft(EditvcError):
+    """An adapter can be written without PEFT, but not checked."""
+
+
+def verify_reload(folder: Path, prompts: Sequence[str], *, max_new_tokens: int = 12) -> list[str]:
+    """Greedy completions by the model in ``folder``, loaded by transformers alone in float32.
+
+    One completion per prompt, without the prompt and without special tokens. Raises
+    :class:`ReloadError` where transformers refuses the folder, or finds weights missing in it.
+    """
+    model, tokenizer = _load(folder)
+    return [generate(model, tokenizer, prompt, max_new_tokens) for prompt in prompts]
+
+
+def verify_adapter(base: Path, adapter: Path, edited: Any, prompts: Sequence[str]) -> float:
+    """Largest difference of any logit between base + adapter (through PEFT) and ``edited``.
+
+    ``edited`` is a loaded transformers model of the same base, in float32. NaN where a logit of
+    either is not a number; 0 without prompts. Raises
+    :class:`MissingPeft` without the ``lora`` extra, :class:`ReloadError` where PEFT refuses.
+    """
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise MissingPeft(
+            "checking an adapter needs PEFT", hint="pip install 'editvc[lora]'"
+        ) from error
+    model, tokenizer = _load(base)
+    try:
+        with warnings.catch_warnings():
+            # PEFT asks a transformers model by a name that is on its way out.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            adapted = PeftModel.from_pretrained(model, str(adapter)).eval()
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise ReloadError(adapter, f"PEFT does not load it ({error})") from error
+    largest = [torch.zeros(())]
+    with torch.no_grad():
+        for prompt in prompts:
+            encoded = tokenizer(prompt, return_tensors="pt")
+            difference = adapted(**encoded).logits - edited(**encoded).logits
+            largest.append(difference.abs().max())
+    return float(torch.stack(largest).max())  # unlike Python's, torch's max does not pass over NaN
+
+
+def _load(folder: Path) -> tuple[Any, Any]:
+    """Model (float32, eval) and tokenizer, from local files only."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        with quiet_loading():
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            model, report = AutoModelForCausalLM.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise ReloadError(folder, f"transformers does not load it ({error})") from error
+    if missing := sorted(map(str, report["missing_keys"])):
+        raise ReloadError(folder, f"weights are missing: {', '.join(missing)}")
+    return model.float().eval(), tokenizer

@@ -1,0 +1,70 @@
+"""The guards of recipes: what a solver weighs edits against, factored once and cached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from editvc.algebra.preconditioners import Guard, Projection, Unguarded, Whitening
+from editvc.core.ids import ObjectId, digest_of
+from editvc.core.methods.recipe import Recipe
+from editvc.materialise.stored_statistics import Statistics
+from editvc.vcs.cache import Cache
+
+
+class Guards:
+    """The guards of one repository's recipes: kept in memory, and their factors in the cache."""
+
+    def __init__(self, statistics: Statistics, cache: Cache) -> None:
+        self.statistics = statistics
+        self.cache = cache
+        self._guards: dict[tuple[ObjectId, int], Guard] = {}
+
+    def of(self, recipe: Recipe) -> dict[int, Guard]:
+        """The guard of every layer of a recipe."""
+        return {layer: self.of_layer(recipe, layer) for layer in recipe.layers}
+
+    def of_layer(self, recipe: Recipe, layer: int) -> Guard:
+        """What a recipe's solver weighs edits against in one layer."""
+        key = (recipe.id, layer)
+        if key not in self._guards:
+            make = GUARDS.get(recipe.row.solver, _whitening)
+            self._guards[key] = make(self.statistics, self.cache, recipe, layer)
+        return self._guards[key]
+
+
+def _whitening(statistics: Statistics, cache: Cache, recipe: Recipe, layer: int) -> Whitening:
+    """The factor of ``lambda C``."""
+    name = digest_of(
+        [
+            recipe.statistics,
+            recipe.mom2_update_weight,
+            recipe.entity_statistics,
+            recipe.entity_update_weight,
+            layer,
+        ]
+    )
+
+    def make() -> bytes:
+        moment = statistics.weighted_moment(recipe, layer)
+        return Whitening.of(moment, name=f"layer {layer}").to_bytes()
+
+    return Whitening.from_bytes(cache.get_or_make("whitening", name, make))
+
+
+def _projection(statistics: Statistics, cache: Cache, recipe: Recipe, layer: int) -> Projection:
+    """The null space of C."""
+    threshold, l2 = recipe.nullspace_threshold, recipe.l2
+    name = digest_of([recipe.statistics, threshold, l2, layer])
+
+    def make() -> bytes:
+        moment = statistics.moment_of(recipe.statistics, layer)
+        return Projection.of(moment, threshold, l2, name=f"layer {layer}").to_bytes()
+
+    return Projection.from_bytes(cache.get_or_make("nullspace", name, make))
+
+
+GUARDS: Mapping[str, Callable[[Statistics, Cache, Recipe, int], Guard]] = {
+    "nullspace": _projection,
+    "normalised": lambda _statistics, _cache, _recipe, _layer: Unguarded(),
+}
+"""The guards of solvers that do not weigh edits against ``lambda C``."""

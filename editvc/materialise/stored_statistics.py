@@ -1,0 +1,97 @@
+"""The second moments that recipes name, and those that a layer's health is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from editvc.core.ids import ObjectId, short
+from editvc.core.methods.recipe import Recipe
+from editvc.errors import EditvcError
+from editvc.statistics.entity_moments import shaping
+from editvc.statistics.text_moments import SecondMoment
+from editvc.vcs.repository import Repository
+
+
+class LayerNotCovered(EditvcError):
+    """Statistics that were not taken for ``layer``. ``statistics`` is their id."""
+
+    def __init__(self, statistics: ObjectId, layer: int) -> None:
+        super().__init__(
+            f"the statistics {short(statistics)} do not cover layer {layer}",
+            hint='Name the layers in config.toml (`editvc config recipe.layers "[1, 2]"`), then '
+            "`editvc stats compute` takes statistics for them.",
+        )
+        self.statistics = statistics
+        self.layer = layer
+
+
+class Statistics:
+    """The statistics objects of one repository, each read once."""
+
+    def __init__(self, repository: Repository) -> None:
+        self.repository = repository
+        self._moments: dict[ObjectId, SecondMoment] = {}
+
+    def moment(self, identifier: ObjectId) -> SecondMoment:
+        """A stored statistics object."""
+        if identifier not in self._moments:
+            self._moments[identifier] = SecondMoment.from_bytes(
+                self.repository.store.get(identifier)
+            )
+        return self._moments[identifier]
+
+    def moment_of(self, identifier: ObjectId, layer: int) -> torch.Tensor:
+        """One layer's matrix of a statistics object, float64. Raises :class:`LayerNotCovered`."""
+        self.require(identifier, [layer])
+        return self.moment(identifier).matrix(layer)
+
+    def require(self, identifier: ObjectId, layers: Iterable[int]) -> None:
+        """Raise :class:`LayerNotCovered` for the first layer that statistics do not cover."""
+        for layer in layers:
+            if layer not in self.moment(identifier).layers:
+                raise LayerNotCovered(identifier, layer)
+
+    # -- by recipe --------------------------------------------------------------------------
+
+    def weighted_moment(self, recipe: Recipe, layer: int) -> torch.Tensor:
+        """(v, v) float64: ``lambda C`` of a recipe, text and entities together."""
+        total = recipe.mom2_update_weight * self.moment_of(recipe.statistics, layer)
+        if recipe.entity_statistics is not None and recipe.entity_update_weight:
+            entities = self.moment_of(recipe.entity_statistics, layer)
+            total = total + recipe.entity_update_weight * entities
+        return total
+
+    def shaping(self, recipe: Recipe) -> torch.Tensor | None:
+        """What the recipe shapes its targets by, (u, u); ``None`` where it names no sensitivity."""
+        if recipe.sensitivity is None:
+            return None
+        fisher = self.moment_of(recipe.sensitivity, recipe.layers[-1])
+        return shaping(fisher, floor=recipe.sensitivity_floor, power=recipe.sensitivity_power)
+
+    # -- of ordinary text -------------------------------------------------------------------
+
+    def text_statistics(self, layer: int, recipes: Iterable[Recipe] = ()) -> ObjectId:
+        """The statistics of ordinary text that a layer is judged by.
+
+        Those of the recipe in force, or, where these do not cover the layer (it was edited when
+        config.toml named other layers), the first of ``recipes`` that do.
+        """
+        in_force = self.repository.config.recipe
+        for recipe in (in_force, *recipes):
+            if layer in self.moment(recipe.statistics).layers:
+                return recipe.statistics
+        raise LayerNotCovered(in_force.statistics, layer)
+
+    def covers(self, layer: int, recipes: Iterable[Recipe] = ()) -> bool:
+        """Whether there are statistics to judge a layer by; an import may change any layer."""
+        try:
+            self.text_statistics(layer, recipes)
+        except LayerNotCovered:
+            return False
+        return True
+
+    def text_moment(self, layer: int, recipes: Iterable[Recipe] = ()) -> torch.Tensor:
+        """(v, v) float64: C of ordinary text, of :meth:`text_statistics`."""
+        return self.moment_of(self.text_statistics(layer, recipes), layer)

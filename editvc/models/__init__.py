@@ -1,0 +1,1 @@
+"""One Hugging Face model: how it is found, loaded, read, tokenised for, run and replayed."""

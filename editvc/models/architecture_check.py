@@ -1,0 +1,189 @@
+"""Check a block against a model: what no name or shape tells of a family is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from editvc.errors import EditvcError
+from editvc.models.architectures import Architecture
+from editvc.models.devices import device_of
+from editvc.models.head import logits_of
+from editvc.models.hooks import first_tensor, undisturbed
+
+TOLERANCE = 1e-3
+_TOKENS = 5
+
+
+class StructureError(EditvcError):
+    """A model whose structure does not show one block, or contradicts the one that was given."""
+
+    def __init__(self, model_type: str, problem: str, *, hint: str = "") -> None:
+        super().__init__(f"model type '{model_type}': {problem}", hint=hint)
+        self.model_type = model_type
+
+
+def check_block(model: Any, architecture: Architecture) -> None:
+    """Raise :class:`StructureError` unless a loaded model does what the block says.
+
+    The paths lead to modules, the down projection is stored as said and gives the hidden size,
+    what it gives arrives as said behind every block, attention's output moves its own token alone,
+    and the head makes the model's logits of what the final norm gives.
+    """
+    name = architecture.model_type
+    try:
+        modules = [architecture.module(model, at) for at in range(architecture.depth(model))]
+        architecture.norm(model)
+        architecture.gain(model.config)
+    except (AttributeError, TypeError) as error:
+        raise StructureError(name, f"the block does not fit the model: {error}") from error
+    shape = features(modules[0])
+    if is_conv1d(modules[0]) != architecture.transposed or shape is None:
+        kind = type(modules[0]).__name__
+        raise StructureError(name, f"{architecture.down_proj} is a {kind}: transposed is wrong")
+    if shape[0] != model.config.hidden_size:
+        raise StructureError(
+            name, f"{architecture.down_proj} gives {shape[0]} numbers, not the hidden state's"
+        )
+    expected = None if architecture.normed else architecture.gain(model.config)
+    for layer, gain in enumerate(arrivals(model, architecture)):
+        if not same(gain, expected):
+            raise StructureError(
+                name,
+                f"what the down projection of layer {layer} gives arrives {told(gain)} behind its "
+                f"block, and not {told(expected)} as the block says",
+                hint="`normed` and `factor` say how it arrives.",
+            )
+    if architecture.attention is not None:
+        _check_attention(model, architecture, architecture.attention)
+    _check_head(model, architecture)
+
+
+def arrivals(model: Any, architecture: Architecture) -> list[float | None]:
+    """How much of what each down projection gives arrives behind its block; None through a norm.
+
+    Measured by running every block a second time, with a vector added to that output at the first
+    token and an eighth of it at the second: a norm does not answer in proportion. Raises
+    :class:`StructureError` where that moves other tokens: attention lies between.
+    """
+    gains: list[float | None] = []
+
+    def measuring(down: Any) -> Callable[..., None]:
+        def measure(block: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+            plain = first_tensor(output)
+            vector = torch.linspace(-1, 1, plain.shape[-1], device=plain.device, dtype=plain.dtype)
+            added = torch.stack([vector, vector / 8]) * plain.norm(dim=-1).mean()
+            handle = down.register_forward_hook(_adding(added))
+            try:
+                moved = (first_tensor(block.forward(*args, **kwargs)) - plain).double()[0]
+            finally:
+                handle.remove()
+            if moved[2:].norm() > TOLERANCE * moved[:2].norm():
+                raise StructureError(
+                    architecture.model_type,
+                    f"what {architecture.down_proj} gives at a token moves others: "
+                    "attention stands behind it",
+                )
+            gains.append(_gain(moved[:2], added.double()))
+
+        return measure
+
+    with undisturbed(model) as handles, torch.no_grad():
+        for layer in range(architecture.depth(model)):
+            hook = measuring(architecture.module(model, layer))
+            block = architecture.block(model, layer)
+            handles.append(block.register_forward_hook(hook, with_kwargs=True))
+        model(**tokens(model), use_cache=False)
+    return gains
+
+
+def _adding(vectors: Tensor) -> Callable[..., Tensor]:
+    def hook(_module: Any, _args: Any, given: Tensor) -> Tensor:
+        changed = given.clone(memory_format=torch.contiguous_format)
+        # Some MLPs are handed all tokens in one dimension.
+        changed.view(-1, given.shape[-1])[: len(vectors)] += vectors
+        return changed
+
+    return hook
+
+
+def _gain(moved: Tensor, added: Tensor) -> float | None:
+    """The factor g of ``moved = g added``, (tokens, u) both; None where there is none."""
+    gain = float((moved * added).sum() / (added * added).sum())
+    off = float((moved - gain * added).norm())
+    return gain if off <= TOLERANCE * abs(gain) * float(added.norm()) else None
+
+
+def same(gain: float | None, other: float | None) -> bool:
+    """Whether two arrivals are one."""
+    if gain is None or other is None:
+        return gain is other
+    return abs(gain - other) <= TOLERANCE * abs(other)
+
+
+def told(gain: float | None) -> str:
+    """An arrival in words."""
+    return "through a norm" if gain is None else f"{gain:.4g}-fold"
+
+
+def _check_attention(model: Any, architecture: Architecture, path: str) -> None:
+    name = architecture.model_type
+    try:
+        shape = features(architecture.attention_module(model, 0))
+    except AttributeError as error:
+        raise StructureError(name, f"the block does not fit the model: {error}") from error
+    if shape is None or shape[0] != model.config.hidden_size:
+        raise StructureError(
+            name, f"{path} is no linear map that gives the hidden size: attention is wrong"
+        )
+    if 0.0 in arrivals(model, replace(architecture, down_proj=path)):
+        raise StructureError(name, f"what {path} gives arrives nowhere: attention is wrong")
+
+
+def _check_head(model: Any, architecture: Architecture) -> None:
+    seen: list[Tensor] = []
+    with undisturbed(model) as handles, torch.no_grad():
+        handles.append(
+            architecture.block(model, architecture.depth(model) - 1).register_forward_hook(
+                lambda _module, _args, output: seen.append(first_tensor(output))
+            )
+        )
+        expected = model(**tokens(model), use_cache=False).logits.float()
+        try:
+            found = logits_of(model, architecture.norm(model)(seen[-1])).float()
+            off = float((found - expected).norm() / expected.norm())
+        except RuntimeError:  # what is named as norm takes no hidden state, or gives another size
+            off = torch.inf
+    if not off <= TOLERANCE:
+        raise StructureError(
+            architecture.model_type,
+            f"its logits are not the head's on what {architecture.final_norm} gives",
+            hint="Its head does more than editvc can follow; this family cannot be edited.",
+        )
+
+
+def tokens(model: Any) -> dict[str, Tensor]:
+    """Some tokens, as a model takes them."""
+    ids = torch.arange(_TOKENS, device=device_of(model))[None]
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def features(module: Any) -> tuple[int, int] | None:
+    """Output and input size of a linear map, None of anything else."""
+    if isinstance(module, torch.nn.Linear):
+        return module.out_features, module.in_features
+    if is_conv1d(module):
+        inner, out = module.weight.shape
+        return int(out), int(inner)
+    return None
+
+
+def is_conv1d(module: Any) -> bool:
+    """Whether a module is transformers' Conv1D, which stores (in, out)."""
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, Conv1D)

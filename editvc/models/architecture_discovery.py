@@ -1,0 +1,266 @@
+"""Find the block of a family that the architecture table lacks.
+
+Paths are read off a model without weights, built from its config. Whether a norm or a factor stands
+behind the down projection is measured (:mod:`editvc.models.architecture_check`), on a narrow random
+model of the same config where one can be built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from editvc.editing.target_search import inner_size
+from editvc.models.architecture_check import (
+    StructureError,
+    arrivals,
+    check_block,
+    features,
+    is_conv1d,
+    same,
+    tokens,
+    told,
+)
+from editvc.models.architectures import Architecture
+from editvc.models.hooks import undisturbed
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The block that a structure shows; ``measured`` is False where no narrow model was built.
+
+    Then ``normed`` and ``factor`` are at their defaults, and what a repository begins with says
+    whether they hold; ``attention`` is not known.
+    """
+
+    architecture: Architecture
+    measured: bool
+
+
+def config_in(folder: Path, named: str) -> Any:
+    """The transformers config of a folder, whose model type is ``named`` in errors.
+
+    Runs no code of the folder. Raises :class:`StructureError`.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # a family's own checks raise whatever they like
+        raise StructureError(
+            named,
+            f"transformers cannot read its config: {_first_line(error)}",
+            hint="A newer transformers may know it. Code from a model's folder is never run.",
+        ) from error
+
+
+def skeleton(config: Any) -> Any:
+    """The causal language model of a config on the ``meta`` device: shapes, but no weights."""
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(deepcopy(config), trust_remote_code=False)
+        return model.eval()
+    except Exception as error:  # so does its model's constructor
+        raise StructureError(
+            config.model_type,
+            f"transformers builds no causal language model of it: {_first_line(error)}",
+            hint="editvc edits decoders that AutoModelForCausalLM loads.",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def find_block(config: Any) -> Found:
+    """The block of a config's family, from its structure alone.
+
+    Raises :class:`StructureError` where the structure is ambiguous, a mixture of experts, or does
+    something with the down projection's output that no block can say.
+    """
+    model = skeleton(config)
+    name, count = config.model_type, getattr(config, "num_hidden_layers", None)
+    if not isinstance(getattr(config, "intermediate_size", 0), int | None):
+        raise StructureError(name, "its blocks are not alike: intermediate_size is a list")
+    layers = _only(name, "lists of blocks", _lists(model, count))
+    blocks = list(model.get_submodule(layers))
+    down = _only(name, "down projections", _down_projections(name, blocks[0], config))
+    module = blocks[0].get_submodule(down)
+    for index, block in enumerate(blocks):
+        if dict(block.named_modules()).keys() != dict(blocks[0].named_modules()).keys():
+            raise StructureError(name, f"block {index} is not like block 0")
+    norms = _norms_beside(model, layers)
+    proposed = Architecture(name, layers, down, norms[0] if norms else "", is_conv1d(module))
+    narrow = _narrow(config)
+    if narrow is None:
+        return Found(replace(proposed, final_norm=_only(name, "final norms", norms)), False)
+    norms = _called_after(narrow, proposed, norms)
+    proposed = replace(
+        proposed,
+        final_norm=_only(name, "final norms", norms),
+        attention=_attention_output(narrow, proposed),
+    )
+    found = _with_arrival(proposed, narrow)
+    check_block(narrow, found)
+    return Found(found, True)
+
+
+def _only(model_type: str, what: str, found: list[str]) -> str:
+    if len(found) == 1:
+        return found[0]
+    raise StructureError(
+        model_type,
+        f"its structure is ambiguous: {what}: " + (", ".join(found) or "none"),
+        hint="Write the block by hand, as in editvc/models/architectures.toml, and give it to "
+        "`editvc init MODEL --architecture FILE`, which checks it on the model.",
+    )
+
+
+def _lists(model: Any, depth: int | None) -> list[str]:
+    """Paths of the module lists as long as the model is deep, without those inside another."""
+    found = [
+        path
+        for path, module in model.named_modules()
+        if isinstance(module, torch.nn.ModuleList) and len(module) == depth
+    ]
+    return [path for path in found if not any(path.startswith(f"{outer}.") for outer in found)]
+
+
+def _down_projections(name: str, block: Any, config: Any) -> list[str]:
+    """Paths of the linear maps from the MLP's inner size to the hidden one, outside attention."""
+    if any(isinstance(part, torch.nn.ModuleList) for part in block.modules()) or any(
+        parameter.ndim > 2 for parameter in block.parameters()
+    ):
+        raise StructureError(
+            name,
+            "a block holds a list of modules or stacked weights, as mixtures of experts and "
+            "convolutions do",
+            hint="editvc edits transformers with one MLP a block.",
+        )
+    wide, attention = (config.hidden_size, inner_size(config)), _in_attention(block)
+    return [
+        path
+        for path, part in block.named_modules()
+        if path not in attention and features(part) == wide
+    ]
+
+
+def _in_attention(block: Any) -> set[str]:
+    """Paths of a block's attention modules, and of all inside them."""
+    outer = [
+        path for path, part in block.named_modules() if "attention" in type(part).__name__.lower()
+    ]
+    return {
+        path
+        for path, _ in block.named_modules()
+        if any(path == one or path.startswith(f"{one}.") for one in outer)
+    }
+
+
+def _attention_output(model: Any, architecture: Architecture) -> str | None:
+    """The linear map to the hidden size that attention ends with: the last one that it runs."""
+    block = architecture.block(model, 0)
+    maps = {path: features(block.get_submodule(path)) for path in _in_attention(block)}
+    size = model.config.hidden_size
+    order = _called(model, {path: block.get_submodule(path) for path in maps})
+    ends = [path for path in order if (shape := maps[path]) is not None and shape[0] == size]
+    return ends[-1] if ends else None
+
+
+def _norms_beside(model: Any, layers: str) -> list[str]:
+    parent = layers.rpartition(".")[0]
+    return [
+        f"{parent}.{name}".lstrip(".")
+        for name, child in model.get_submodule(parent).named_children()
+        if "norm" in type(child).__name__.lower()
+    ]
+
+
+def _called_after(model: Any, architecture: Architecture, norms: list[str]) -> list[str]:
+    """The norms that run after the last block."""
+    last = architecture.block(model, architecture.depth(model) - 1)
+    order = _called(model, {"": last} | {path: model.get_submodule(path) for path in norms})
+    return order[order.index("") + 1 :]
+
+
+def _called(model: Any, modules: dict[str, Any]) -> list[str]:
+    """The names of modules in the order in which a pass ends them."""
+    order: list[str] = []
+
+    def noting(name: str) -> Any:
+        return lambda *_: order.append(name)
+
+    with undisturbed(model) as handles, torch.no_grad():
+        for name, module in modules.items():
+            handles.append(module.register_forward_hook(noting(name)))
+        model(**tokens(model))
+    return order
+
+
+def _with_arrival(architecture: Architecture, model: Any) -> Architecture:
+    gain = arrivals(model, architecture)[0]
+    if gain is None:
+        return replace(architecture, normed=True)
+    if same(gain, 1.0):
+        return architecture
+    numbers = model.config.to_dict().items()
+    named = [key for key, value in numbers if isinstance(value, float) and same(gain, value)]
+    if len(named) != 1:
+        raise StructureError(
+            architecture.model_type,
+            f"what a down projection gives arrives {told(gain)}, and not one number of its config "
+            f"says so, but {', '.join(named) or 'none'}",
+        )
+    return replace(architecture, factor=named[0])
+
+
+def _narrow(config: Any) -> Any | None:
+    """A random model like the config's but with few heads and a small vocabulary, or None."""
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with _own_seed():
+            model = AutoModelForCausalLM.from_config(_narrowed(config), trust_remote_code=False)
+        model = model.float().eval().requires_grad_(False)
+        with torch.no_grad():
+            model(**tokens(model))
+    except Exception:  # whatever a family demands of its sizes
+        return None
+    return model
+
+
+def _narrowed(config: Any) -> Any:
+    """Heads keep their size, since rotary embeddings may be cut to it; blocks keep their number,
+    since a config may describe each.
+    """
+    heads, hidden = config.num_attention_heads, config.hidden_size
+    grouped = getattr(config, "num_key_value_heads", None) or heads
+    size = getattr(config, "head_dim", None) or hidden // heads
+    few = max(1, heads // grouped)
+    sizes = {hidden: few * size, inner_size(config): 2 * few * size, config.vocab_size: 64}
+    small = deepcopy(config)
+    for name, value in config.to_dict().items():
+        if type(value) is int and value in sizes:
+            setattr(small, name, sizes[value])
+        elif name.endswith("token_id") and value is not None:
+            setattr(small, name, 0)
+    small.num_attention_heads = few
+    if hasattr(config, "num_key_value_heads"):
+        small.num_key_value_heads = 1
+    return small
+
+
+@contextmanager
+def _own_seed() -> Iterator[None]:
+    """Random weights that are always the same; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield

@@ -1,0 +1,306 @@
+"""Where each model family keeps its MLP down projections: the table ``architectures.toml``.
+
+Importing this module imports neither torch nor transformers. Paths, and the orientation of a
+weight, come from the table by ``config.model_type``; nothing is guessed from a name or a shape. A
+family that is not in the table is edited by a block that the user has confirmed: it travels with
+the base model's record and with the loaded model.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from editvc.core.methods.recipe import default_layers
+from editvc.errors import EditvcError
+
+Block = tuple[tuple[str, str | bool], ...]
+"""The names and values of one block, sorted, as a base model's record has them."""
+
+_CARRIED = "editvc_architecture"
+
+_BLOCK = """[{model_type}]
+layers = "model.layers"          # path of the list of blocks
+down_proj = "mlp.down_proj"      # second matrix of the MLP, inside one block
+attention = "self_attn.o_proj"   # output projection of attention, inside one block
+final_norm = "model.norm"        # normalisation before the head
+transposed = false               # true for Conv1D (stored inner x hidden)
+normed = false                   # true where a norm stands between the MLP and the residual"""
+
+
+class UnknownArchitectureError(EditvcError):
+    """A ``model_type`` without a block in the table. ``model_type`` is what the config says."""
+
+    def __init__(self, model_type: str, known: tuple[str, ...]) -> None:
+        super().__init__(
+            f"no block for model type '{model_type}' in editvc/models/architectures.toml",
+            hint="Known types: "
+            + ", ".join(known)
+            + ". `editvc arch MODEL` finds the block of another family from the structure of its "
+            "model, and `editvc init MODEL --architecture FILE` takes it. It looks like this:\n"
+            + _BLOCK.format(model_type=model_type),
+        )
+        self.model_type = model_type
+
+
+class RefusedArchitectureError(EditvcError):
+    """A family that the table names as one that cannot be edited, with the reason."""
+
+    def __init__(self, model_type: str, reason: str) -> None:
+        super().__init__(f"model type '{model_type}' cannot be edited: {reason}")
+        self.model_type = model_type
+
+
+class BlockError(EditvcError):
+    """A block that does not say what it must, or a file that is not one block."""
+
+
+class NoAttentionError(EditvcError):
+    """A block without a path to attention's output, where that is asked for."""
+
+    def __init__(self, model_type: str) -> None:
+        super().__init__(
+            f"the block of model type '{model_type}' does not say where attention's output is",
+            hint='Add its output projection, such as attention = "self_attn.o_proj".',
+        )
+        self.model_type = model_type
+
+
+class LayersError(EditvcError):
+    """More than one layer to edit where a norm stands behind the down projection."""
+
+    def __init__(self, model_type: str, layers: Sequence[int]) -> None:
+        super().__init__(
+            f"model type '{model_type}' is edited in one layer, not in {list(layers)}: its norm "
+            "behind each MLP lets no layer add just a share of what is missing",
+            hint=f"Name one: --layers {layers[-1]}",
+        )
+        self.model_type = model_type
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One block of the table. Paths are those of the causal language model's modules."""
+
+    model_type: str
+    layers: str
+    down_proj: str
+    final_norm: str
+    transposed: bool
+    factor: str | None = None
+    normed: bool = False
+    renamed: Mapping[str, str] = field(default_factory=dict, hash=False)
+    attention: str | None = None
+    cached: bool = True
+
+    @classmethod
+    def of_block(cls, model_type: str, block: Mapping[str, Any]) -> Architecture:
+        """A block of the table, or one like it. Raises :class:`BlockError`, naming the key."""
+        known = {item.name: item for item in fields(cls) if item.name != "model_type"}
+        for name, value in block.items():
+            if name not in known:
+                raise BlockError(
+                    f"[{model_type}] {name}: there is no such key",
+                    hint="Known keys: " + ", ".join(known),
+                )
+            kind, said = _KINDS.get(str(known[name].type), (str, "a string"))
+            if type(value) is not kind:
+                raise BlockError(f"[{model_type}] {name}: must be {said}, got {value!r}")
+        needed = [name for name, item in known.items() if _default(item) is MISSING]
+        if missing := [name for name in needed if name not in block]:
+            raise BlockError(
+                f"[{model_type}] {missing[0]}: is missing",
+                hint="A block looks like this:\n" + _BLOCK.format(model_type=model_type),
+            )
+        return cls(model_type=model_type, **block)
+
+    @property
+    def pairs(self) -> Block:
+        """The block again: what is not at its default, by name."""
+        return tuple(sorted(self._entries().items()))
+
+    def toml(self) -> str:
+        """The block as ``architectures.toml`` has it."""
+        lines = [f"{name} = {_toml(value)}" for name, value in self._entries().items()]
+        bare = re.fullmatch(r"[\w-]+", self.model_type, re.ASCII)
+        return "\n".join([f"[{self.model_type if bare else json.dumps(self.model_type)}]", *lines])
+
+    def _entries(self) -> dict[str, str | bool]:
+        return {
+            item.name: getattr(self, item.name)
+            for item in fields(self)
+            if item.name != "model_type" and getattr(self, item.name) != _default(item)
+        }
+
+    def weight_name(self, layer: int) -> str:
+        """Name of the down projection's weight, as the model's own parameters are named."""
+        return f"{self.layers}.{layer}.{self.down_proj}.weight"
+
+    def layer_of(self, name: str) -> int | None:
+        """The layer whose down projection has the weight ``name``; None for other weights."""
+        start, end = f"{self.layers}.", f".{self.down_proj}.weight"
+        layer = name.removeprefix(start).removesuffix(end)
+        return int(layer) if layer.isdecimal() and name == f"{start}{layer}{end}" else None
+
+    def stored_name(self, name: str) -> str:
+        """What files call the parameter that the model calls ``name``."""
+        return self.renamed.get(name, name)
+
+    def inverted(self, name: str) -> bool:
+        """Whether the matrix of that name is kept as (in, out): Conv1D, within blocks only."""
+        return self.transposed and name.startswith(f"{self.layers}.")
+
+    def block(self, model: Any, layer: int) -> Any:
+        """The module of one block."""
+        return model.get_submodule(f"{self.layers}.{layer}")
+
+    def module(self, model: Any, layer: int) -> Any:
+        """The module of one down projection; its input is the key, ``(..., v)``."""
+        return model.get_submodule(f"{self.layers}.{layer}.{self.down_proj}")
+
+    def attention_module(self, model: Any, layer: int) -> Any:
+        """The module of one attention's output projection; its output is ``(..., u)``.
+
+        Raises :class:`NoAttentionError` where the block has no path to it.
+        """
+        if self.attention is None:
+            raise NoAttentionError(self.model_type)
+        return model.get_submodule(f"{self.layers}.{layer}.{self.attention}")
+
+    def within(self, target: str) -> bool:
+        """Whether targets are for the down projection's own output, and not for the block's.
+
+        So it is for ROME's and PMET's. Behind a norm it is so for every method: what a norm gives
+        has one length, so hardly any hidden state after the block could be reached by a weight.
+        """
+        return self.normed or target != "memit"
+
+    def aimed(self, model: Any, layer: int, target: str) -> Any:
+        """The module whose output ``(..., u)`` a target is for."""
+        return self.module(model, layer) if self.within(target) else self.block(model, layer)
+
+    def gain(self, config: Any, target: str = "memit") -> float:
+        """How much of what a down projection gives arrives where targets are."""
+        if self.factor is None or self.within(target):
+            return 1.0
+        return float(getattr(config, self.factor))
+
+    def default_layers(self, depth: int) -> tuple[int, ...]:
+        """Layers to edit among ``depth`` where nobody names any; behind a norm it is one."""
+        chosen = default_layers(depth)
+        return chosen[-1:] if self.normed else chosen
+
+    def require_editable(self, layers: Sequence[int]) -> None:
+        """Raise :class:`LayersError` where these layers cannot share an edit."""
+        if self.normed and len(layers) > 1:
+            raise LayersError(self.model_type, layers)
+
+    def mlp(self, model: Any, layer: int) -> Any | None:
+        """The MLP around the down projection; None where its parts lie in the block itself."""
+        inside = self.down_proj.rpartition(".")[0]
+        return model.get_submodule(f"{self.layers}.{layer}.{inside}") if inside else None
+
+    def depth(self, model: Any) -> int:
+        """How many blocks the model has."""
+        return len(model.get_submodule(self.layers))
+
+    def norm(self, model: Any) -> Any:
+        """The module between the last block and the head; one that does nothing where none is."""
+        if not self.final_norm:
+            from torch.nn import Identity
+
+            return Identity()
+        return model.get_submodule(self.final_norm)
+
+
+_KINDS: dict[str, tuple[type, str]] = {
+    "bool": (bool, "true or false"),
+    "Mapping[str, str]": (dict, "a table of names"),
+}
+"""The type of a key of a block, and how to call it, by its annotation; all others are text."""
+
+
+def _toml(value: Any) -> str:
+    """A value of a block as TOML; JSON has its strings and its truth values."""
+    if isinstance(value, dict):
+        pairs = (f"{json.dumps(key)} = {json.dumps(name)}" for key, name in value.items())
+        return "{ " + ", ".join(pairs) + " }"
+    return json.dumps(value)
+
+
+def _default(item: Any) -> Any:
+    """A field's default, ``MISSING`` where it has none."""
+    return item.default if item.default_factory is MISSING else item.default_factory()
+
+
+def _table() -> dict[str, dict[str, Any]]:
+    text = (resources.files("editvc.models") / "architectures.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def known_model_types() -> tuple[str, ...]:
+    """Every ``model_type`` of the table that can be edited, sorted."""
+    return _editable(_table())
+
+
+def architecture_of(model_type: str, block: Block = ()) -> Architecture:
+    """The architecture of one ``model_type``: the confirmed ``block``, or the table's.
+
+    Raises :class:`UnknownArchitectureError` where the table has none, and
+    :class:`RefusedArchitectureError` where it says that the family cannot be edited.
+    """
+    if block:
+        return Architecture.of_block(model_type, dict(block))
+    table = _table()
+    if model_type not in table:
+        raise UnknownArchitectureError(model_type, _editable(table))
+    if reason := table[model_type].get("refused"):
+        raise RefusedArchitectureError(model_type, reason)
+    return Architecture.of_block(model_type, table[model_type])
+
+
+def architecture_in(model: Any) -> Architecture:
+    """The architecture of a loaded model: the block it carries, else the table's.
+
+    Raises what :func:`architecture_of` raises.
+    """
+    carried: Architecture | None = getattr(model, _CARRIED, None)
+    return carried or architecture_of(model.config.model_type)
+
+
+def carry(model: Any, architecture: Architecture) -> None:
+    """Let a model carry its confirmed block, for :func:`architecture_in`; it is saved nowhere."""
+    setattr(model, _CARRIED, architecture)
+
+
+def read_block(path: Path) -> Architecture:
+    """The one block of a TOML file for a family that the table lacks.
+
+    Raises :class:`BlockError`: no TOML, not one block, a family of the table, a wrong key.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as cause:
+        raise BlockError(f"{path}: is not TOML: {cause}") from cause
+    if len(document) != 1 or not all(isinstance(block, dict) for block in document.values()):
+        raise BlockError(
+            f"{path}: needs exactly one block, headed by its model type",
+            hint="`editvc arch MODEL` writes such a file.",
+        )
+    ((model_type, block),) = document.items()
+    if model_type in _table():
+        raise BlockError(
+            f"{path}: the architecture table has model type '{model_type}' itself",
+            hint="Leave --architecture out.",
+        )
+    return Architecture.of_block(model_type, block)
+
+
+def _editable(table: dict[str, dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(sorted(name for name, block in table.items() if "refused" not in block))

@@ -1,0 +1,127 @@
+"""Plain passes over many rows of tokens: how they are batched, and the keys that they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from editvc.models.architectures import architecture_in
+from editvc.models.devices import device_of
+from editvc.models.head import logits_of
+from editvc.models.hooks import Enough, undisturbed
+from editvc.models.tokenization import Traced
+
+TOKENS_PER_BATCH = 4096
+"""Padding counted. Bounds what one pass holds; in other batches statistics round otherwise."""
+
+Row = TypeVar("Row")
+
+
+def batches(rows: Iterable[Row], length: Callable[[Row], int]) -> Iterator[list[Row]]:
+    """Rows in their order, as many a batch as ``TOKENS_PER_BATCH`` allows once padded.
+
+    ``length`` counts the tokens of a row; a row that is longer than all that has a batch of its
+    own. Little is padding where rows come by length, the shortest or the longest first.
+    """
+    batch: list[Row] = []
+    longest = 0
+    for row in rows:
+        longest = max(longest, length(row))
+        if batch and longest * (len(batch) + 1) > TOKENS_PER_BATCH:
+            yield batch
+            batch, longest = [], length(row)
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def padded_right(rows: Sequence[Sequence[int]], device: Any) -> tuple[Tensor, Tensor]:
+    """Token ids and attention mask of rows of different length, ``(rows, columns)`` each."""
+    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row)
+        mask[index, : len(row)] = 1
+    return ids.to(device), mask.to(device)
+
+
+def keys_at(
+    model: Any,
+    rows: Sequence[Sequence[int]],
+    places: Sequence[range],
+    layers: Sequence[int],
+) -> dict[int, Tensor]:
+    """Keys by layer at some columns of each row: ``(places, v)``, row by row, float32 at least.
+
+    All rows run at once, no further than the highest of ``layers``.
+    """
+    architecture = architecture_in(model)
+    ids, mask = padded_right(rows, device_of(model))
+    wanted = torch.zeros_like(mask, dtype=torch.bool)
+    for row, columns in enumerate(places):
+        wanted[row, columns.start : columns.stop] = True
+    keys: dict[int, Tensor] = {}
+
+    def hook(layer: int) -> Callable[..., None]:
+        def catch(_module: Any, args: tuple[Any, ...]) -> None:
+            # Some MLPs are handed all tokens in one dimension.
+            each = args[0].view(*ids.shape, -1)[wanted]
+            keys[layer] = each.to(torch.promote_types(each.dtype, torch.float32))
+            if len(keys) == len(layers):
+                raise Enough
+
+        return catch
+
+    with undisturbed(model) as handles, torch.no_grad(), suppress(Enough):
+        for layer in layers:
+            module = architecture.module(model, layer)
+            handles.append(module.register_forward_pre_hook(hook(layer)))
+        model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
+    return keys
+
+
+def add_products(sums: dict[int, Tensor], keys: Mapping[int, Tensor]) -> None:
+    """Add ``k k^T`` of :func:`keys_at` to sums (v, v): products as the keys, sums in float64.
+
+    Sums that were read from a file move to where the model is.
+    """
+    for layer, batch in keys.items():
+        product = (batch.T @ batch).double()
+        sums[layer] = sums[layer].to(product.device).add_(product) if layer in sums else product
+
+
+def final_states(model: Any, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """States behind the final norm (rows, columns, u), and which columns are no padding.
+
+    The model is told of no mask: rows are padded on the right, where causal attention does not look
+    (and one that looks back a few tokens only has no padding of its own to be confused by).
+    """
+    ids, mask = padded_right(rows, device_of(model))
+    hidden: Tensor = model.base_model(input_ids=ids, use_cache=False)[0]
+    return hidden, mask
+
+
+def target_losses(model: Any, hidden: Tensor, rows: Sequence[Traced]) -> Tensor:
+    """Mean negative log likelihood (rows,) of each target, in nats.
+
+    ``hidden`` (rows, columns, u) comes from the final norm.
+    """
+    logits, wanted, row = at_targets(model, hidden, rows)
+    each = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
+    counts = torch.bincount(row, minlength=len(rows))
+    return each.new_zeros(len(rows)).index_add(0, row, each) / counts
+
+
+def at_targets(model: Any, hidden: Tensor, rows: Sequence[Traced]) -> tuple[Tensor, Tensor, Tensor]:
+    """Of all target tokens, row by row: logits before each, the token, the number of its row."""
+    places = [
+        (number, column - 1, row.ids[column])
+        for number, row in enumerate(rows)
+        for column in range(row.target, len(row.ids))
+    ]
+    row, column, wanted = torch.tensor(places, device=hidden.device).T
+    return logits_of(model, hidden[row, column]), wanted, row

@@ -1,0 +1,72 @@
+"""Setting one key of config.toml; what a change of ``recipe.method`` takes along."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from editvc.core.methods.recipe import COMMON
+from editvc.core.methods.table import METHODS, Method, method_of
+from editvc.porcelain.choose_recipe import ID_OF, numbers_of
+from editvc.vcs.config_file import FIELDS
+from editvc.vcs.short_ids import whole_id
+
+if TYPE_CHECKING:
+    from editvc.repo import Repo
+
+METHOD = "recipe.method"
+
+
+def configure(repo: Repo, key: str, text: str) -> tuple[str, ...]:
+    """Set a dotted key from what the user typed; what changed besides is returned in words.
+
+    Ids of objects may be abbreviated.
+    """
+    if key == METHOD:
+        return _set_method(repo, text)
+    kind = ID_OF.get(key.rpartition(".")[2])
+    if kind is not None and text:
+        text = whole_id(repo.repository.store, text, kind)
+    repo.repository.set_config(key, text)
+    return ()
+
+
+def _set_method(repo: Repo, name: str) -> tuple[str, ...]:
+    """Make ``name`` the method in force, with the numbers that ``--method`` gives it.
+
+    The file is taken as it is written, so that one in which method and numbers contradict each
+    other can be set right.
+    """
+    plumbing, row = repo.repository, method_of(name)
+    written = plumbing.config_file.section("recipe")
+    own, known = _names(row), _names(METHODS.get(str(written.get("method"))))
+    gone = {
+        key: value
+        for key, value in written.items()
+        if f"recipe.{key}" in FIELDS and key not in own and key not in COMMON
+    }
+    same = own == known and not gone
+    numbers = {} if same else numbers_of(row, plumbing.read_base())
+    changed = [
+        f"{key} = {value}" + (f" (was {written[key]})" if key in written else "")
+        for key, value in numbers.items()
+        if written.get(key) != value
+    ]
+    values: dict[str, Any] = {METHOD: name}
+    values |= {f"recipe.{key}": value for key, value in numbers.items()}
+    notes = []
+    if gone:
+        told = ", ".join(f"{key} = {value}" for key, value in gone.items())
+        notes.append(f"taken out, {name} does not know: {told}")
+    if changed:
+        notes.append(f"as {name} begins: {', '.join(changed)}")
+    layers = written.get("layers", [])
+    if row.single and len(layers) > 1:
+        values["recipe.layers"] = tuple(layers[-1:])
+        notes.append(f"layers = {layers[-1:]}: {name} edits one; were {layers}")
+    plumbing.set_configs(values, without=[f"recipe.{key}" for key in gone])
+    return tuple(notes)
+
+
+def _names(row: Method | None) -> set[str]:
+    """The numbers that a method knows."""
+    return set() if row is None else {*row.numbers, *row.wide}

@@ -1,0 +1,160 @@
+"""Exports that are loaded again, and asked, before they count: a whole model, or an adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch.nn import Embedding
+
+from editvc.algebra.delta import Delta
+from editvc.core.facts import Fact
+from editvc.core.history import Tree
+from editvc.errors import EditvcError
+from editvc.evaluation.scores import room, says
+from editvc.interchange.hf_checkpoint import Exported, changes_of, export_hf
+from editvc.interchange.peft_writer import Adapter, AdapterError, export_lora
+from editvc.interchange.reload_check import verify_adapter, verify_reload
+from editvc.models.checkpoint import Checkpoint, weights_digest
+from editvc.models.loading import POCKET, edited, generate
+from editvc.porcelain.export import Answer, Export, rank_notes
+from editvc.porcelain.reading import live_facts
+from editvc.publish.card import render_usage
+
+if TYPE_CHECKING:
+    from editvc.repo import Repo
+
+PROMPTS = 3
+"""How many live facts an export is asked about after it was loaded again."""
+LENGTH = 12
+"""Tokens generated for a check, where no fact needs more."""
+LOGIT_TOLERANCE = 1e-3
+"""Largest difference of a logit between an uncut adapter and the edited model, in float32."""
+
+Documents = Mapping[str, "str | bytes"]
+
+
+class ReloadDiffers(EditvcError):
+    """An export that loads but does not answer as the revision does. It was not kept."""
+
+
+def export_model(
+    repo: Repo, target: Path, tree: Tree, revision: str, replace: bool, documents: Any
+) -> Export:
+    """A whole model, loaded with plain transformers and asked; raises :class:`ReloadDiffers`."""
+    maker = repo.materialiser
+    facts = _asked(repo, revision)
+    length = room(repo.base_model()[1], facts, LENGTH)
+    expected = _answers(repo, tree, facts, length)
+
+    def check(folder: Path) -> None:
+        said = verify_reload(folder, [fact.question for fact in facts], max_new_tokens=length)
+        for fact, now, before in zip(facts, said, expected, strict=True):
+            if now != before:
+                raise ReloadDiffers(
+                    f"the export answers {fact.question!r} with {now!r}, "
+                    f"the revision with {before!r}",
+                    hint="Nothing was kept. `editvc fsck` checks the repository.",
+                )
+
+    def with_documents(made: Exported) -> Documents:
+        return dict(documents(made.base_digest, made.digest, made.touched))
+
+    done = export_hf(
+        maker.folder,
+        target,
+        changes_of(maker.architecture, maker.delta(tree)),
+        replace=replace,
+        documents=with_documents if documents else None,
+        check=check,
+        progress=repo.progress,
+    )
+    answers = tuple(
+        Answer(fact, said.rstrip(), says(said.strip(), fact))
+        for fact, said in zip(facts, expected, strict=True)
+    )
+    checks = tuple(answer.line for answer in answers)
+    return Export(
+        "hf", target, done.base_digest, done.digest, done.touched, checks, done.notes, answers
+    )
+
+
+def export_adapter(
+    repo: Repo,
+    target: Path,
+    tree: Tree,
+    revision: str,
+    rank: int | None,
+    replace: bool,
+    documents: Any,
+) -> Export:
+    """An adapter; uncut, loaded with PEFT and compared. Raises :class:`ReloadDiffers`."""
+    maker = repo.materialiser
+    _require_linear(repo, maker.delta(tree))
+    base_digest = weights_digest(Checkpoint(maker.folder).digests())
+
+    def touched(made: Adapter) -> tuple[str, ...]:
+        return tuple(f"{module}.weight" for module in made.ranks)
+
+    def with_documents(made: Adapter) -> Documents:
+        if documents is None:
+            return {"README.md": render_usage("lora", maker.base.source) + "\n"}
+        return dict(documents(base_digest, made.digest, touched(made)))
+
+    worst: list[float] = []
+
+    def check(folder: Path) -> None:
+        # Without rounding to the base's dtype: an adapter stands beside the weights, not in them.
+        model, _ = repo.base_model()
+        prompts = [fact.question for fact in _asked(repo, revision)]
+        with edited(model, maker.architecture, maker.delta(tree)):
+            worst.append(verify_adapter(maker.folder, folder, model, prompts))
+        if not worst[0] <= LOGIT_TOLERANCE:
+            raise ReloadDiffers(
+                f"the adapter differs from the revision by {worst[0]:.3g} in a logit",
+                hint="Nothing was kept. Please report this; the repository is unharmed.",
+            )
+
+    done = export_lora(
+        target,
+        maker.architecture,
+        maker.delta(tree),
+        base=maker.base.source,
+        revision=maker.base.revision,
+        rank=rank,
+        replace=replace,
+        documents=with_documents,
+        check=check if rank is None else None,
+    )
+    if rank is not None:
+        checks = tuple(
+            f"{module}: rank {done.ranks[module]}, relative error {error:.3g}"
+            for module, error in done.errors.items()
+        )
+    else:
+        checks = (f"loaded with PEFT: largest difference of a logit {worst[0]:.2g}",)
+    notes = rank_notes(tree)
+    if maker.base.source == POCKET:
+        notes += ("the base is editvc's own: `editvc export base --to pocket` writes it for PEFT",)
+    return Export("lora", target, base_digest, done.digest, touched(done), checks, notes)
+
+
+def _require_linear(repo: Repo, delta: Delta) -> None:
+    """An import may have changed the embedding, which is a matrix but no linear module."""
+    for name in delta.weights:
+        module = repo.base_model()[0].get_submodule(name.rpartition(".")[0])
+        if isinstance(module, Embedding):
+            raise AdapterError(
+                f"'{name}' is changed, and LoRA reaches the weights of linear modules only",
+                hint="Export it as hf or delta.",
+            )
+
+
+def _asked(repo: Repo, revision: str) -> list[Fact]:
+    return list(live_facts(repo, revision).values())[:PROMPTS]
+
+
+def _answers(repo: Repo, tree: Tree, facts: list[Fact], length: int) -> list[str]:
+    with repo.edited(tree) as (model, tokenizer):
+        return [generate(model, tokenizer, fact.question, length) for fact in facts]

@@ -1,0 +1,225 @@
+"""``health``: what a revision's weights have become, judged layer by layer and along history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from editvc.algebra.diagnostics import leverage
+from editvc.algebra.layer_health import LayerHealth, Reference, layer_health, outliers, verdict
+from editvc.core.facts import Fact
+from editvc.core.history import Entry, Tree
+from editvc.core.ids import short
+from editvc.core.methods.patch_recipes import AnyRecipe
+from editvc.core.methods.recipe import Recipe
+from editvc.porcelain.reading import tree_at
+from editvc.porcelain.recording import head_of
+
+if TYPE_CHECKING:
+    from editvc.repo import Repo
+
+TYPICAL_FROM = 8
+"""From how many live and new edits on their medians say what is typical."""
+
+ATTENUATED_BELOW = 0.75
+"""An edit that keeps less than this share of what it would get alone is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attenuated:
+    """An edit that the others drown out: ``kept`` is its share of what it would get alone."""
+
+    layer: int
+    kept: float
+    fact: Fact
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``health --json``."""
+        return {
+            "layer": self.layer,
+            "kept": self.kept,
+            "fact": self.fact.id,
+            "subject": self.fact.subject,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is in codebooks and not in the weights: ``facts``, and the ``keys`` that answer them.
+
+    ``lost`` are facts whose own prompt no longer finds their answer: a fact with another target
+    came too close, and the two shared the distance between them. It is told by the keys that the
+    facts were made with: no model is loaded, which would read them on the weights as they are now.
+    """
+
+    facts: int
+    keys: int
+    lost: tuple[Fact, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``health --json``."""
+        return {"facts": self.facts, "keys": self.keys, "lost": [fact.id for fact in self.lost]}
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """Figures per layer, the verdict and its reasons, and the figures of every commit so far.
+
+    ``codebook`` counts what is not in the weights, which all else is about. ``trend`` has (commit
+    number, its figures), oldest first. ``others`` are changed weights that no figure judges, with
+    the Frobenius norm of their change: those that are no down projection of a layer with
+    statistics, which patches reach.
+    """
+
+    verdict: str
+    reasons: tuple[str, ...]
+    layers: tuple[LayerHealth, ...]
+    worst: tuple[Attenuated, ...]
+    codebook: Beside
+    trend: tuple[tuple[int, dict[str, float]], ...]
+    others: tuple[tuple[str, float], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract of ``health --json``."""
+        return {
+            "verdict": self.verdict,
+            "reasons": list(self.reasons),
+            "layers": [layer.to_json() for layer in self.layers],
+            "attenuated": [one.to_json() for one in self.worst],
+            "codebook": self.codebook.to_json(),
+            "trend": [{"number": number} | figures for number, figures in self.trend],
+            "others": dict(self.others),
+        }
+
+    def summary_figures(self) -> dict[str, float]:
+        """The worst layer's value of every judged figure, by name, for cards."""
+        if not self.layers:
+            return {}
+        names = ("norm_growth", "distance", "spectral", "condition", "drift", "capacity")
+        worst = {name: max(getattr(one, name) for one in self.layers) for name in names}
+        return worst | {"correlation": min(one.correlation for one in self.layers)}
+
+
+def check_health(repo: Repo, revision: str) -> HealthReport:
+    """Judge the weights of a revision by the thresholds of config.toml.
+
+    A layer that no statistics cover, as where a patch is, cannot be judged, nor a weight that is no
+    down projection: that is a warning.
+    """
+    plumbing, maker = repo.repository, repo.materialiser
+    tree = tree_at(repo, revision)
+    delta, groups = maker.delta(tree), maker.solutions.groups(tree)
+    entries = [entry for group in groups for entry in group.entries]
+    recipes = [group.recipe for group in groups]
+    layers, worst, others = [], [], dict(delta.weights)
+    bare = [layer for layer in delta.layers if not maker.statistics.covers(layer, recipes)]
+    blind = _blind(bare, len(delta.weights))
+    for layer, factored in sorted(delta.layers.items()):
+        if not maker.statistics.covers(layer, recipes):
+            others[maker.architecture.weight_name(layer)] = factored
+            continue
+        in_layer = [group for group in groups if layer in group.systems]
+        figures = layer_health(
+            layer,
+            maker.weight(layer),
+            factored,
+            maker.statistics.text_moment(layer, recipes),
+            [one.systems[layer] for one in in_layer],
+            base=maker.base_figures(layer, recipes),
+        )
+        layers.append(figures)
+        here = [entry for group in in_layer for entry in group.entries]
+        worst += [(layer, kept, here[index]) for index, kept in figures.worst]
+    judged = verdict(layers, plumbing.config.health)
+    return HealthReport(
+        verdict="warn" if blind and judged.level == "ok" else judged.level,
+        reasons=judged.reasons + blind,
+        layers=tuple(layers),
+        worst=_named(repo, worst) if entries else (),
+        codebook=_beside(repo, tree),
+        trend=_trend(repo, revision),
+        others=tuple((name, others[name].frobenius()) for name in sorted(others)),
+    )
+
+
+def _blind(layers: Sequence[int], weights: int) -> tuple[str, ...]:
+    reasons = []
+    if layers:
+        reasons.append(
+            f"layers {list(layers)} are changed and not judged: no statistics cover them "
+            "(`editvc stats compute` takes them for the layers of config.toml)"
+        )
+    if weights:
+        reasons.append(f"not judged, being no down projections: {weights} changed weights")
+    return tuple(reasons)
+
+
+def _named(repo: Repo, worst: Sequence[tuple[int, float, Entry]]) -> tuple[Attenuated, ...]:
+    """The most attenuated edits over all layers, each at its worst layer, by fact."""
+    lowest: dict[Entry, tuple[int, float]] = {}
+    for layer, kept, entry in worst:
+        if kept < lowest.get(entry, (layer, ATTENUATED_BELOW))[1]:
+            lowest[entry] = (layer, kept)
+    ordered = sorted(lowest.items(), key=lambda item: item[1][1])[:5]
+    return tuple(
+        Attenuated(layer, kept, repo.repository.read_fact(entry.fact))
+        for entry, (layer, kept) in ordered
+    )
+
+
+def _beside(repo: Repo, tree: Tree) -> Beside:
+    maker = repo.materialiser
+    held = maker.elements.in_codebooks(tree)
+    books = maker.elements.codebooks(held)
+    lost = [
+        repo.repository.read_fact(entry.fact)
+        for entry, element in held.items()
+        if not any(book.answers(element) for book in books)
+    ]
+    return Beside(len(held), sum(map(len, books)), tuple(lost))
+
+
+def _trend(repo: Repo, revision: str) -> tuple[tuple[int, dict[str, float]], ...]:
+    plumbing = repo.repository
+    if revision == "HEAD" and plumbing.refs.head().commit is None:
+        return ()
+    commit = plumbing.revisions.resolve(revision)
+    if commit is None:
+        return ()
+    rows = reversed(list(plumbing.graph.first_parents(commit)))
+    return tuple((row.number, dict(row.health)) for row in rows)
+
+
+def unusual(
+    repo: Repo, recipe: AnyRecipe, facts: Sequence[Fact], entries: Sequence[Entry]
+) -> tuple[str, ...]:
+    """Warnings, in words, for new edits that look like disabling ones, each at its worst layer.
+
+    What is typical are the medians over the live edits and the new ones together. Patches have
+    neither leverage nor residual.
+    """
+    maker = repo.materialiser
+    if not isinstance(recipe, Recipe) or len(maker.elements.located(entries)) < len(entries):
+        return ()
+    _, tree = head_of(repo)
+    live = [group.entries for group in maker.solutions.groups(tree) if group.recipe.id == recipe.id]
+    both = [*entries, *(entry for one in live for entry in one)]
+    if len(both) < TYPICAL_FROM:
+        return ()
+    warnings: dict[int, str] = {}
+    for layer, edits in maker.solutions.stacked(recipe, both).items():
+        leverages = leverage(maker.guards.of_layer(recipe, layer).whiten(edits.keys))
+        norms = torch.linalg.vector_norm(edits.residuals, dim=0)
+        typical = Reference.of(leverages, norms)
+        assert typical is not None, "there are edits, so they have medians"
+        count, limits = len(entries), repo.repository.config.health
+        for outlier in outliers(leverages[:count], norms[:count], typical, limits):
+            fact = facts[outlier.index]
+            warnings.setdefault(
+                outlier.index,
+                f"{fact.question!r} (fact {short(fact.id)}): layer {layer}: {outlier.reason}",
+            )
+    return tuple(warnings[index] for index in sorted(warnings))

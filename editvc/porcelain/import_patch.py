@@ -1,0 +1,147 @@
+"""``import``: an adapter, or another checkpoint of the base, as a patch that stands for no fact."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from editvc.algebra.patch import Patch
+from editvc.core.history import Tree
+from editvc.core.ids import short
+from editvc.interchange.base_weights import Imported, ImportRefused
+from editvc.interchange.checkpoint_difference import difference
+from editvc.interchange.peft_reader import is_adapter, read_adapter
+from editvc.porcelain.reading import LivePatch, live_patch
+from editvc.porcelain.recording import CommitResult, NothingToDo, advance, head_of
+
+if TYPE_CHECKING:
+    from editvc.repo import Repo
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPreview:
+    """What a folder adds to the base.
+
+    ``ranks`` of the factors and ``errors``, relative Frobenius errors, go by changed weight;
+    ``error`` is that of all together.
+    """
+
+    kind: str
+    source: str
+    digest: str
+    ranks: dict[str, int]
+    errors: dict[str, float]
+    error: float
+    notes: tuple[str, ...]
+
+    def summary(self) -> str:
+        """In words."""
+        return (
+            f"{self.kind} {self.source}: {len(self.ranks)} weights changed, "
+            f"rank {max(self.ranks.values())} at most, relative error {self.error:.3g}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract of ``import --dry-run --json``."""
+        return asdict(self) | {"notes": list(self.notes)}
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What ``import`` committed."""
+
+    result: CommitResult
+    patch: LivePatch
+    made: ImportPreview
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract of ``import --json``."""
+        return self.result.to_json() | self.made.to_json() | {"patch": self.patch.id}
+
+
+def import_patch(
+    repo: Repo,
+    source: Path,
+    *,
+    rank: int | None,
+    energy: float | None,
+    message: str | None,
+    author: str,
+) -> ImportResult:
+    """Commit what a PEFT adapter or another checkpoint adds to the base, on HEAD.
+
+    ``rank`` and ``energy`` say how much of a difference is kept; an adapter is taken whole.
+    Raises :class:`ImportRefused`, and :class:`NothingToDo` where it changes nothing or is live.
+    """
+    head, tree = head_of(repo)
+    made = _read(repo, tree, source, rank, energy)
+    seen = _preview(repo, source, made)
+    origin = {"kind": made.kind, "source": seen.source, "digest": made.digest}
+    data = Patch(made.delta, {"error": made.error}).to_bytes({"base": tree.base, "import": origin})
+    identifier = repo.repository.store.put(data)
+    done = advance(
+        repo,
+        head,
+        replace(tree, patches=(*tree.patches, identifier)),
+        message=message or f"Import {made.kind} {seen.source}",
+        author=author,
+        verb="import",
+    )
+    return ImportResult(done, live_patch(repo, identifier), seen)
+
+
+def preview_import(
+    repo: Repo, source: Path, *, rank: int | None, energy: float | None
+) -> ImportPreview:
+    """What :func:`import_patch` would take over, with nothing written."""
+    _, tree = head_of(repo)
+    return _preview(repo, source, _read(repo, tree, source, rank, energy))
+
+
+def _preview(repo: Repo, source: Path, made: Imported) -> ImportPreview:
+    architecture = repo.materialiser.architecture
+    ranks = {architecture.weight_name(n): part.rank for n, part in made.delta.layers.items()}
+    ranks |= {name: part.rank for name, part in made.delta.weights.items()}
+    return ImportPreview(
+        kind=made.kind,
+        source=source.resolve().name,
+        digest=made.digest,
+        ranks=ranks,
+        errors=dict(made.errors),
+        error=made.error,
+        notes=made.notes,
+    )
+
+
+def _read(repo: Repo, tree: Tree, source: Path, rank: int | None, energy: float | None) -> Imported:
+    """What the folder holds, unless that is nothing new."""
+    made = _delta_of(repo, source, rank, energy)
+    if made.delta.is_empty:
+        raise NothingToDo(
+            f"{source} changes nothing in the base",
+            hint="A copy of the base, or an adapter that was not trained yet, is no edit.",
+        )
+    for live in (live_patch(repo, one) for one in tree.patches):
+        if live.digest == made.digest:
+            raise NothingToDo(
+                f"{source} is imported already, as patch {short(live.id)}",
+                hint="Revert the commit that brought it to import it in another way.",
+            )
+    return made
+
+
+def _delta_of(repo: Repo, source: Path, rank: int | None, energy: float | None) -> Imported:
+    maker = repo.materialiser
+    if not is_adapter(source):
+        return difference(
+            source, maker.folder, maker.architecture,
+            rank=rank, energy=energy, progress=repo.progress,
+        )  # fmt: skip
+    if rank is not None or energy is not None:
+        raise ImportRefused(
+            source,
+            "a rank or an energy cuts the difference of two checkpoints, and this is an adapter",
+            hint="Import it whole; `editvc compact --rank R` cuts the down projections.",
+        )
+    return read_adapter(source, maker.folder, maker.architecture)

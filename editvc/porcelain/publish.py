@@ -1,0 +1,218 @@
+"""``publish``: past the health gate, to the Hub, with card, ledger and lock file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from editvc.core.facts import Fact
+from editvc.core.history import Entry
+from editvc.core.ids import ObjectId, short
+from editvc.core.methods.patch_recipes import AnyRecipe
+from editvc.errors import GateError
+from editvc.interchange.hf_checkpoint import LEDGER, LOCK
+from editvc.porcelain.blame import origins
+from editvc.porcelain.export import Export, export, require_in_weights
+from editvc.porcelain.health import HealthReport, check_health
+from editvc.porcelain.reading import live_patch
+from editvc.publish.card import CardInput, LedgerRow, hub_id, ledger_jsonl, render_card
+from editvc.publish.hub import publish as push
+from editvc.publish.lock import Lock, LockedEdit
+from editvc.vcs.codec import metadata
+from editvc.vcs.object_links import links
+
+if TYPE_CHECKING:
+    from editvc.repo import Repo
+
+
+class HealthRefused(GateError):
+    """The health gate said no, and nothing was pushed. ``reasons`` are in words."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        super().__init__(
+            "the health gate refuses to publish: " + "; ".join(reasons),
+            hint="`editvc health` shows the figures; `editvc squash` or `editvc compact` often "
+            "cure them. --force publishes in spite of it.",
+        )
+        self.reasons = tuple(reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Where a revision went.
+
+    ``overridden`` are the gate's reasons that --force ignored, ``warnings`` those of the export.
+    """
+
+    url: str
+    commit: str
+    digest: str
+    overridden: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``publish --json``."""
+        return {
+            "url": self.url,
+            "commit": self.commit,
+            "digest": self.digest,
+            "overridden": list(self.overridden),
+            "warnings": list(self.warnings),
+        }
+
+
+def publish(
+    repo: Repo,
+    repo_id: str,
+    *,
+    revision: str = "HEAD",
+    format: str = "hf",
+    private: bool = False,
+    create_pr: bool = False,
+    force: bool = False,
+    message: str | None = None,
+    token: str | None = None,
+    endpoint: str | None = None,
+) -> Published:
+    """Push a revision to ``repo_id``.
+
+    Raises :class:`HealthRefused` unless healthy or forced, and
+    :class:`editvc.porcelain.export.NotInWeights`.
+    """
+    require_in_weights(repo, revision)
+    # One commit from here on: what is judged is what is pushed, wherever HEAD goes meanwhile.
+    commit = repo.repository.revisions.commit(revision)
+    health = check_health(repo, commit)
+    if health.verdict == "refuse" and not force:
+        raise HealthRefused(health.reasons)
+
+    def documents(base_digest: str, digest: str, touched: Sequence[str]) -> dict[str, str | bytes]:
+        return _documents(
+            repo, repo_id, commit, format, health, base_digest, digest, tuple(touched)
+        )
+
+    with tempfile.TemporaryDirectory(prefix="editvc-publish-") as scratch:
+        made: Export = export(
+            repo, Path(scratch) / "export", format=format, revision=commit, documents=documents
+        )
+        pushed = push(
+            made.path,
+            repo_id,
+            private=private,
+            create_pr=create_pr,
+            message=message or repo.repository.read_commit(commit).message,
+            token=token,
+            endpoint=endpoint,
+        )
+    overridden = health.reasons if health.verdict == "refuse" else ()
+    return Published(pushed.url, pushed.commit, made.digest, tuple(overridden), made.warnings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """A live edit, the commit that brought it, and what its located edit says of itself."""
+
+    entry: Entry
+    fact: Fact
+    commit: ObjectId
+    origin: dict[str, Any]
+
+
+def _documents(
+    repo: Repo,
+    repo_id: str,
+    commit: ObjectId,
+    format: Any,
+    health: HealthReport,
+    base_digest: str,
+    digest: str,
+    touched: tuple[str, ...],
+) -> dict[str, str | bytes]:
+    """README.md, the whole ledger, and the lock file, as the card and lock modules write them."""
+    plumbing, base = repo.repository, repo.materialiser.base
+    row = plumbing.graph.row(commit)
+    live = [
+        _Live(
+            entry,
+            plumbing.read_fact(entry.fact),
+            brought,
+            metadata(plumbing.store.get(entry.located)),
+        )
+        for entry, brought in origins(repo, commit).values()
+    ]
+    imported = plumbing.read_tree(row.tree).patches
+    patches = [live_patch(repo, one).to_json() for one in imported]
+    recipes = [plumbing.read_recipe(one) for one in sorted({one.origin["recipe"] for one in live})]
+    ledger = [
+        LedgerRow(
+            subject=one.fact.subject,
+            prompt=one.fact.prompt,
+            target_new=one.fact.target_new,
+            target_true=one.fact.target_true,
+            commit=one.commit,
+            fact=one.entry.fact,
+            recipe=one.origin["recipe"],
+        )
+        for one in live
+    ]
+    card = CardInput(
+        format=format,
+        title=repo_id.split("/")[-1],
+        base_source=base.source,
+        base_repo=hub_id(base.source),
+        base_revision=base.revision,
+        base_digest=base_digest,
+        digest=digest,
+        commit=commit,
+        tree=row.tree,
+        ledger=ledger,
+        recipes=[recipe.to_json() for recipe in recipes],
+        verdict=health.verdict,
+        reasons=health.reasons,
+        health=health.summary_figures(),
+        touched=touched,
+        patches=patches,
+        rebuild=(f"editvc export {short(commit)} --to DIR --format {format}",),
+    )
+    export = {"format": format, "digest": digest, "base_digest": base_digest}
+    described = repo.materialiser.folder / "README.md"
+    base_card = described.read_text("utf-8", "replace") if described.is_file() else None
+    return {
+        "README.md": render_card(card, base_card=base_card),
+        LEDGER: ledger_jsonl(ledger),
+        LOCK: _lock(repo, row.tree, recipes, live, patches, export).to_bytes(),
+    }
+
+
+def _lock(
+    repo: Repo,
+    tree: ObjectId,
+    recipes: Sequence[AnyRecipe],
+    live: Sequence[_Live],
+    patches: Sequence[dict[str, Any]],
+    export: dict[str, Any],
+) -> Lock:
+    plumbing = repo.repository
+    moments = {moment for recipe in recipes for _, moment in links(recipe.to_json())}
+    return Lock(
+        base=repo.materialiser.base,
+        recipes=tuple(recipes),
+        tree=tree,
+        restraint=plumbing.read_tree(tree).restraint,
+        edits=tuple(
+            LockedEdit(
+                slot=one.entry.slot,
+                fact=one.fact,
+                located=one.entry.located,
+                recipe=one.origin["recipe"],
+                batch=one.origin.get("batch"),
+            )
+            for one in live
+        ),
+        export=export,
+        patches=tuple(patches),
+        statistics={moment: metadata(plumbing.store.get(moment)) for moment in moments},
+    )

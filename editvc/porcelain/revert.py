@@ -1,0 +1,151 @@
+"""``revert``: take a commit's edits, or one fact, out of the set again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from editvc.core.facts import Fact
+from editvc.core.history import Entry, Tree
+from editvc.core.ids import ObjectId, SlotId, short
+from editvc.errors import EditvcError
+from editvc.porcelain.reading import PatchChanges, patch_changes
+from editvc.porcelain.recording import CommitResult, NothingToDo, advance, head_of, with_changes
+from editvc.vcs.revisions import UnknownRevision
+
+if TYPE_CHECKING:
+    from editvc.repo import Repo
+
+FACT_ID = re.compile(r"[0-9a-f]{4,64}")
+
+
+class RevertConflict(EditvcError):
+    """A slot that the commit set has been set again since."""
+
+    def __init__(self, fact: Fact) -> None:
+        super().__init__(
+            f"cannot revert: {fact.question!r} has been changed by a later commit",
+            hint="Revert the later commit first, or revert the live fact by its id "
+            "(`editvc show HEAD`).",
+        )
+        self.fact = fact
+
+
+@dataclass(frozen=True, slots=True)
+class RevertResult(CommitResult):
+    """The new commit; ``patches`` are imported ones that came or went with what was reverted."""
+
+    patches: PatchChanges = field(default_factory=PatchChanges)
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract of ``revert --json``."""
+        return CommitResult.to_json(self) | self.patches.to_json()
+
+
+def revert(repo: Repo, target: str, *, message: str | None, author: str) -> RevertResult:
+    """Commit HEAD's set without what ``target``, a revision or a live fact, brought in."""
+    head, tree = head_of(repo)
+    undone = undo(repo, tree, target)
+    done = advance(
+        repo,
+        head,
+        replace(with_changes(repo, tree, undone.slots), patches=undone.patches),
+        message=message or f"Revert {undone.what}",
+        author=author,
+        verb="revert",
+    )
+    patches = patch_changes(repo, tree.patches, undone.patches)
+    return RevertResult(done.id, done.commit, patches=patches)
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What a revert changes in a tree.
+
+    ``slots`` are those to set or empty, ``patches`` all that are live afterwards, ``what`` is
+    reverted, in words.
+    """
+
+    what: str
+    slots: Mapping[SlotId, Entry | None]
+    patches: tuple[ObjectId, ...]
+
+
+def undo(repo: Repo, tree: Tree, target: str) -> Undone:
+    """What it takes to revert ``target``, a revision or a live fact, in ``tree``.
+
+    Raises :class:`RevertConflict`, and :class:`NothingToDo` where nothing of it is live.
+    """
+    undone = _undone(repo, tree, target)
+    if not undone.slots and set(undone.patches) == set(tree.patches):
+        raise NothingToDo(
+            f"nothing to revert: nothing of {undone.what} is live any more",
+            hint="To bring back what a revert took out, revert that revert (`editvc log`).",
+        )
+    return undone
+
+
+def _undone(repo: Repo, tree: Tree, target: str) -> Undone:
+    try:
+        commit = repo.repository.revisions.resolve(target)
+    except UnknownRevision:
+        entry = _live_entry(repo, tree, target)
+        if entry is None:
+            raise
+        fact = repo.repository.read_fact(entry.fact)
+        what = f"fact {short(entry.fact)} ({fact.question!r})"
+        return Undone(what, {entry.slot: None}, tree.patches)
+    if commit is None:
+        raise NothingToDo(
+            "the base holds no edits, so there is nothing to revert",
+            hint="Name a commit (`editvc log`) or a live fact (`editvc show`).",
+        )
+    return _inverse(repo, tree, commit)
+
+
+def _live_entry(repo: Repo, tree: Tree, prefix: str) -> Entry | None:
+    """The live entry whose fact id starts with ``prefix``; ``None`` where there is no such fact."""
+    if not FACT_ID.fullmatch(prefix):
+        return None
+    found = [e for e in repo.repository.edits_of(tree).entries() if e.fact.startswith(prefix)]
+    if len(found) > 1:
+        raise EditvcError(
+            f"fact id {prefix} is ambiguous: " + ", ".join(short(one.fact) for one in found[:5]),
+            hint="Give more digits.",
+        )
+    return found[0] if found else None
+
+
+def _inverse(repo: Repo, tree: Tree, commit: ObjectId) -> Undone:
+    """The inverse of a commit against its first parent, applied to ``tree``.
+
+    Entries are compared by fact, not by numbers: a fact that a squash located again is still the
+    fact that the commit brought in.
+    """
+    plumbing = repo.repository
+    parents = plumbing.read_commit(commit).parents
+    before, after = plumbing.tree_of(parents[0] if parents else None), plumbing.tree_of(commit)
+    diff = plumbing.edits_of(before).diff(plumbing.edits_of(after))
+    steps: list[tuple[SlotId, Entry | None, Entry | None]] = [
+        *((entry.slot, None, entry) for entry in diff.added),
+        *((entry.slot, entry, None) for entry in diff.removed),
+        *((old.slot, old, new) for old, new in diff.changed),
+    ]
+    live = plumbing.edits_of(tree)
+    changes: dict[SlotId, Entry | None] = {}
+    for slot, old, new in steps:
+        now = live.get(slot)
+        if _fact(now) == _fact(old):
+            continue
+        if _fact(now) != _fact(new):
+            raise RevertConflict(plumbing.read_fact((now or new or old).fact))  # type: ignore[union-attr]
+        changes[slot] = old
+    come, gone = set(after.patches), set(before.patches)
+    patches = (set(tree.patches) - (come - gone)) | (gone - come)
+    return Undone(f"commit {short(commit)}", changes, tuple(sorted(patches)))
+
+
+def _fact(entry: Entry | None) -> ObjectId | None:
+    return entry.fact if entry is not None else None

@@ -1,0 +1,217 @@
+"""``squash``: locate a range of history again, together, as one batch.
+
+Single commits are located on the base, each blind to the others. A squash takes the facts that a
+range left live, finds keys and residuals layer by layer under the layers already edited (MEMIT's
+batch), and puts the new numbers in the place of the old. The later commits are replayed on top;
+the old ones stay reachable through the reflog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from editvc.core.facts import Fact
+from editvc.core.history import Commit, Entry, Tree
+from editvc.core.ids import ObjectId, SlotId, digest_of
+from editvc.core.methods.recipe import Recipe
+from editvc.editing.locate import locate_together
+from editvc.evaluation.scores import Scores, locality_answers, score
+from editvc.models.tokenization import Request
+from editvc.porcelain.commit import make_alone, store_made
+from editvc.porcelain.delta_cache import keep_delta_file
+from editvc.porcelain.reading import PatchChanges, patch_changes
+from editvc.porcelain.recording import CommitResult, NothingToDo, build, with_changes
+
+if TYPE_CHECKING:
+    from editvc.repo import Repo
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Scores of the squashed facts and the drift of their tree, at one side of the squash."""
+
+    scores: Scores
+    drift: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Flat, by name."""
+        return self.scores.to_json() | {"drift": self.drift}
+
+
+@dataclass(frozen=True, slots=True)
+class SquashResult:
+    """The new HEAD, how much history was folded, and what that did to the answers.
+
+    ``patches`` came or went in that history; they stay as they are.
+    """
+
+    result: CommitResult
+    commits: int
+    facts: int
+    patches: PatchChanges
+    before: Measured
+    after: Measured
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract of ``squash --json``."""
+        about = {
+            "squashed": self.commits,
+            "facts": self.facts,
+            "before": self.before.to_json(),
+            "after": self.after.to_json(),
+        }
+        return self.result.to_json() | about | self.patches.to_json()
+
+
+def squash(repo: Repo, revisions: str, *, message: str | None, author: str) -> SquashResult:
+    """Fold the commits of a range of the current branch into one."""
+    plumbing = repo.repository
+    head = plumbing.refs.head().commit
+    commits = plumbing.revisions.resolve_range(revisions)
+    later = _later(repo, commits)
+    parent = next(iter(plumbing.read_commit(commits[0]).parents), None)
+    before = plumbing.tree_of(parent)
+    after = plumbing.tree_of(commits[-1])
+    groups = squashable(repo, brought_in(repo, before, after))
+    if not groups:
+        raise NothingToDo(
+            f"nothing to squash: no located edit of {revisions} is live at its end",
+            hint="`editvc log` shows what each commit changed. Patches stay as they are.",
+        )
+    entries = sorted(entry for _, group in groups for entry in group)
+    replaced: dict[SlotId, Entry] = {}
+    for recipe, group in groups:
+        replaced |= _located_together(repo, recipe, group)
+    squashed, commit = build(
+        repo,
+        parent,
+        with_changes(repo, after, replaced),
+        message=message or _message(repo, commits),
+        author=author,
+        time=repo.clock(),
+    )
+    swap = {entry: replaced[entry.slot] for entry in entries}
+    line = _replay(repo, squashed, commit, later, swap)
+    facts = [plumbing.read_fact(entry.fact) for entry in entries]
+    measured = _measure(repo, facts, [after, plumbing.read_tree(commit.tree)])
+    tip, tip_commit = line[-1]
+    keep_delta_file(repo, plumbing.read_tree(tip_commit.tree))
+    plumbing.record(
+        tip_commit,
+        expected=head,
+        message=f"squash: {revisions}",
+        earlier=[one for _, one in line[:-1]],
+    )
+    patches = patch_changes(repo, before.patches, after.patches)
+    return SquashResult(
+        CommitResult(tip, tip_commit), len(commits), len(facts), patches, measured[0], measured[1]
+    )
+
+
+def _later(repo: Repo, commits: Sequence[ObjectId]) -> list[ObjectId]:
+    """First-parent commits after the range, oldest first; the range must lie on this branch."""
+    plumbing = repo.repository
+    head = plumbing.revisions.commit("HEAD")
+    line = [row.id for row in plumbing.graph.first_parents(head)][::-1]
+    if commits[-1] not in line:
+        raise NothingToDo(
+            "the range does not lie on the current branch",
+            hint="`editvc switch` to the branch whose commits you want to squash.",
+        )
+    return line[line.index(commits[-1]) + 1 :]
+
+
+def brought_in(repo: Repo, before: Tree, after: Tree) -> list[Entry]:
+    """The edits that a range of commits left live, in slot order."""
+    diff = repo.repository.edits_of(before).diff(repo.repository.edits_of(after))
+    return sorted([*diff.added, *(new for _, new in diff.changed)])
+
+
+def squashable(repo: Repo, entries: Sequence[Entry]) -> list[tuple[Recipe, list[Entry]]]:
+    """The located edits among entries, with the recipe that each is to be located again with.
+
+    The recipe in force, for edits of its method: it may have changed since. Edits of another method
+    keep their own. Patches and codebook entries are of one fact each; no batch would change them.
+    """
+    in_force = repo.recipe()
+    groups: dict[ObjectId, tuple[Recipe, list[Entry]]] = {}
+    for recipe, group in repo.materialiser.elements.by_recipe(entries):
+        wanted = in_force if recipe.method == in_force.method else recipe
+        groups.setdefault(wanted.id, (wanted, []))[1].extend(group)
+    return [(recipe, sorted(group)) for recipe, group in groups.values()]
+
+
+def _located_together(repo: Repo, recipe: Recipe, entries: Sequence[Entry]) -> dict[SlotId, Entry]:
+    """New entries with numbers found as one batch, by slot.
+
+    Targets are those that the recipe finds for each fact alone; they are in the store already
+    unless the recipe has changed since.
+    """
+    plumbing = repo.repository
+    facts = [plumbing.read_fact(entry.fact) for entry in entries]
+    alone = repo.materialiser.elements.located(make_alone(repo, recipe, facts))
+    model, tokenizer = repo.base_model()
+    located = locate_together(
+        model,
+        tokenizer,
+        [Request(*fact.request) for fact in facts],
+        alone,
+        recipe,
+        repo.materialiser.guards.of(recipe),
+        progress=repo.progress,
+    )
+    batch = digest_of(sorted(entry.fact for entry in entries))
+    stored = store_made(repo, recipe, located, [{"request": None, "batch": batch}] * len(facts))
+    return {
+        entry.slot: Entry(entry.slot, entry.fact, identifier)
+        for entry, identifier in zip(entries, stored, strict=True)
+    }
+
+
+def _replay(
+    repo: Repo,
+    tip: ObjectId,
+    commit: Commit,
+    later: Sequence[ObjectId],
+    swap: Mapping[Entry, Entry],
+) -> list[tuple[ObjectId, Commit]]:
+    """The squashed commit, then the later ones on top, with their own words and times.
+
+    A later commit that brought a squashed fact back brings its new numbers back (``swap``).
+    """
+    plumbing = repo.repository
+    line = [(tip, commit)]
+    for identifier in later:
+        old = plumbing.read_commit(identifier)
+        target = plumbing.read_tree(old.tree)
+        before = plumbing.edits_of(plumbing.tree_of(old.parents[0]))
+        diff = before.diff(plumbing.edits_of(target))
+        changes: dict[SlotId, Entry | None] = {entry.slot: None for entry in diff.removed}
+        for entry in [*diff.added, *(new for _, new in diff.changed)]:
+            changes[entry.slot] = swap.get(entry, entry)
+        parent, parent_commit = line[-1]
+        tree = with_changes(repo, plumbing.read_tree(parent_commit.tree), changes)
+        tree = replace(tree, restraint=target.restraint, patches=target.patches)
+        line.append(
+            build(repo, parent, tree, message=old.message, author=old.author, time=old.time)
+        )
+    return line
+
+
+def _measure(repo: Repo, facts: Sequence[Fact], trees: Sequence[Tree]) -> list[Measured]:
+    """Score the same facts on the models of several trees; the base gives Spe's reference."""
+    model, tokenizer = repo.base_model()
+    reference = locality_answers(model, tokenizer, facts)
+    measured = []
+    for tree in trees:
+        with repo.edited(tree) as (edited, _):
+            scores = score(edited, tokenizer, facts, reference)
+        measured.append(Measured(scores, repo.materialiser.figures(tree)["drift"]))
+    return measured
+
+
+def _message(repo: Repo, commits: Sequence[ObjectId]) -> str:
+    first, last = (repo.repository.read_commit(one).number for one in (commits[0], commits[-1]))
+    return f"Squash commits {first} to {last}"

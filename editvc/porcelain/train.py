@@ -1,0 +1,170 @@
+"""Training what a method needs before it can edit: MEND's editor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from editvc.core.fact_files.reader import SourcedFact
+from editvc.core.facts import Fact
+from editvc.core.ids import ObjectId, digest_of, short
+from editvc.core.methods.patch_recipes import Mend
+from editvc.core.methods.recipe import require_layers
+from editvc.editing.mend import Editor, EditorError
+from editvc.editing.mend_training import Judged, Settings, require_enough, train
+from editvc.errors import EditvcError
+from editvc.vcs.codec import metadata
+
+if TYPE_CHECKING:
+    from editvc.repo import Repo
+
+
+class NoEditor(EditvcError):
+    """A commit with MEND where none was trained."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no editor: MEND edits with a network that is trained for the base first",
+            hint="`editvc train mend FILE` trains one on a set of facts.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """What a training would do. ``held_out`` of the facts only judge it."""
+
+    facts: tuple[Fact, ...]
+    settings: Settings
+    seed: int
+
+    @property
+    def held_out(self) -> int:
+        """How many facts are kept back."""
+        return self.settings.kept_back(len(self.facts))
+
+    def summary(self) -> str:
+        """In words."""
+        return (
+            f"An editor for layers {list(self.settings.layers)} from {len(self.facts)} facts, "
+            f"{self.held_out} of them held out: at most {self.settings.steps} steps of "
+            f"{self.settings.batch} edits, seed {self.seed}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``train mend --dry-run --json``."""
+        return {
+            "facts": len(self.facts),
+            "held_out": self.held_out,
+            "settings": self.settings.to_json(),
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A stored editor that is in force from now on, and how it did.
+
+    ``steps`` is where training was best. ``figures`` are those of
+    :class:`editvc.editing.mend_training.Judged` for the facts held out (``validation``) and for as
+    many of the others (``training``).
+    """
+
+    editor: ObjectId
+    layers: tuple[int, ...]
+    steps: int
+    figures: Mapping[str, Mapping[str, float]]
+
+    def summary(self) -> str:
+        """In words."""
+        lines = [
+            f"Editor {short(self.editor)} for layers {list(self.layers)}, step {self.steps}, "
+            "is what `commit --method mend` uses now"
+        ]
+        lines += [f"{name}: {words(Judged(**part))}" for name, part in self.figures.items()]
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``train mend --json``."""
+        return {
+            "editor": self.editor,
+            "layers": list(self.layers),
+            "steps": self.steps,
+            "figures": {name: dict(part) for name, part in self.figures.items()},
+        }
+
+
+def plan_mend(
+    repo: Repo,
+    facts: Sequence[SourcedFact],
+    *,
+    layers: Sequence[int] | None,
+    steps: int | None,
+    seed: int,
+) -> TrainingPlan:
+    """Settings and facts of a training; a fact that stands twice in the files counts once.
+
+    Raises ``NoSuchLayer``, ``RecipeError`` for layers in no order, and ``TooFewFacts``.
+    """
+    from editvc.porcelain.choose_recipe import last_three
+
+    base = repo.repository.read_base()
+    chosen = tuple(layers) if layers is not None else last_three(base)
+    Mend(layers=chosen)  # refuses what no recipe could name
+    require_layers(chosen, base)
+    used = tuple(one.fact for one in facts if one.duplicate_of is None)
+    require_enough(len(used))
+    settings = Settings(layers=chosen)
+    return TrainingPlan(used, settings if steps is None else replace(settings, steps=steps), seed)
+
+
+def train_mend(
+    repo: Repo, plan: TrainingPlan, *, remark: Callable[[str], None] | None = None
+) -> Trained:
+    """Train an editor, store it, and put it into config.toml."""
+    model, tokenizer = repo.base_model()
+
+    def watch(step: int, judged: Judged) -> None:
+        if remark is not None:
+            remark(f"step {step}: {words(judged)}")
+
+    trained = train(
+        model, tokenizer, plan.facts, plan.settings,
+        seed=plan.seed, progress=repo.progress, watch=watch,
+    )  # fmt: skip
+    origin = {
+        "base": repo.materialiser.base.id,
+        "edit_set": digest_of(sorted(fact.id for fact in plan.facts)),
+    }
+    editor = replace(trained, origin={**trained.origin, **origin})
+    plumbing = repo.repository
+    stored = plumbing.store.put(editor.to_bytes())
+    done = Trained(stored, editor.layers, editor.origin["steps"], editor.origin["figures"])
+    plumbing.set_config("mend.editor", stored)
+    return done
+
+
+def editor_of(repo: Repo, recipe: Mend) -> Editor:
+    """The editor that a recipe names.
+
+    Raises :class:`NoEditor`, and ``EditorError`` for one that was trained for another base.
+    """
+    if recipe.editor is None:
+        raise NoEditor
+    data = repo.repository.store.get(recipe.editor)
+    record = metadata(data)
+    editor = Editor.from_bytes(data, record)
+    if record["base"] != repo.repository.config.base.id:
+        raise EditorError(
+            f"the editor {short(recipe.editor)} was trained for another base model",
+            hint="Train one for this base: `editvc train mend FILE`.",
+        )
+    return editor
+
+
+def words(judged: Judged) -> str:
+    """The shares of a judgement, for people."""
+    return (
+        f"{judged.success:.1f}% of edits hold, {judged.paraphrase:.1f}% in another wording, "
+        f"{judged.locality:.1f}% of prompts beside them unchanged"
+    )

@@ -1,0 +1,276 @@
+"""``tune``: try settings of the recipe on a few facts, and say which scores best.
+
+A grid over windows of layers, over lambda (``mom2_update_weight``) and over the limit of a target
+(``clamp_norm_factor``). A causal trace says around which layers to look. Targets depend on the last
+layer and on the limit only, so each is searched for once; lambda changes what follows from them.
+Nothing is committed: the facts are edited together into the loaded model, scored, and taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from editvc.algebra.delta import Delta
+from editvc.algebra.preconditioners import Guard, Whitening
+from editvc.algebra.solvers import solver_of
+from editvc.core.fact_files.reader import SourcedFact
+from editvc.core.facts import Fact
+from editvc.core.methods.recipe import Recipe
+from editvc.editing.locate import locate
+from editvc.editing.target_search import Target, find_targets
+from editvc.evaluation.causal_tracing import LAST_SUBJECT, averaged, causal_trace, subject_deviation
+from editvc.evaluation.scores import Scores, locality_answers, score
+from editvc.materialise.solutions import stack
+from editvc.materialise.stored_preconditioners import GUARDS
+from editvc.models.loading import edited
+from editvc.models.tokenization import Request
+from editvc.porcelain.coverage import Window, cover
+from editvc.porcelain.probe_facts import probing_facts
+from editvc.porcelain.trace import Corruption, NothingKnown, known
+
+if TYPE_CHECKING:
+    from editvc.repo import Repo
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How many facts and windows of layers to try (``None``: all), and factors on two numbers."""
+
+    facts: int
+    windows: int | None
+    weights: tuple[float, ...]
+    clamps: tuple[float, ...]
+
+
+QUICK = Grid(facts=10, windows=4, weights=(1.0, 0.25, 4.0), clamps=(1.0, 0.7, 1.4))
+FULL = Grid(
+    facts=50,
+    windows=None,
+    weights=(1.0, 1 / 16, 0.25, 4.0, 16.0),
+    clamps=(1.0, 0.5, 0.7, 1.4, 2.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One point of the grid."""
+
+    layers: Window
+    mom2_update_weight: float
+    clamp_norm_factor: float
+
+    def to_json(self) -> dict[str, Any]:
+        """By the recipe's names."""
+        return {
+            "layers": list(self.layers),
+            "mom2_update_weight": self.mom2_update_weight,
+            "clamp_norm_factor": self.clamp_norm_factor,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A setting and its scores on the facts."""
+
+    setting: Setting
+    scores: Scores
+
+    @property
+    def quality(self) -> tuple[float, float]:
+        """What settings are compared by: the harmonic mean of ES, PS and NS, then D4S's mean."""
+        present = [x for x in (self.scores.es, self.scores.ps, self.scores.ns) if x is not None]
+        harmonic = len(present) / sum(1 / x for x in present) if all(present) else 0.0
+        return harmonic, self.scores.avg or 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Every setting tried, the best first; ``current`` is the recipe's own.
+
+    ``peak`` is the layer in which the facts' MLPs have the largest average indirect effect at the
+    subject's last token; None where the base knows none of the facts. ``in_recipe`` is what the
+    best setting changes in the recipe.
+    """
+
+    tried: tuple[Tried, ...]
+    current: Setting
+    facts: int
+    peak: int | None
+    in_recipe: Mapping[str, Any]
+    remarks: tuple[str, ...]
+
+    @property
+    def best(self) -> Tried:
+        """The first of :attr:`tried`."""
+        return self.tried[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract of ``tune --json``."""
+        return {
+            "facts": self.facts,
+            "peak": self.peak,
+            "current": self.current.to_json(),
+            "best": self.best.setting.to_json(),
+            "tried": [one.setting.to_json() | one.scores.to_json() for one in self.tried],
+            "remarks": list(self.remarks),
+        }
+
+
+def tune(
+    repo: Repo,
+    facts: Sequence[SourcedFact],
+    *,
+    grid: Grid,
+    seed: int,
+    texts: Sequence[Path] = (),
+    entities: Path | None = None,
+) -> Tuning:
+    """Try a grid of settings around the recipe in force, on facts drawn by ``seed``.
+
+    ``texts`` and ``entities`` are what statistics are taken from for layers that the recipe's do
+    not cover (:func:`editvc.porcelain.coverage.cover`). Equal scores are decided for the setting
+    that stands nearer to the recipe. Raises ``NothingToDo`` without a fact to try.
+    """
+    recipe, (model, tokenizer) = repo.recipe(), repo.base_model()
+    given = [one.fact for one in facts if one.duplicate_of is None]
+    chosen = probing_facts(model, tokenizer, given, grid.facts, seed)
+    peak = _peak(model, tokenizer, chosen, seed)
+    depth = repo.materialiser.base.layers
+    windows = windows_around(depth, recipe.layers, peak, grid.windows)
+    coverage = cover(repo, windows, texts, entities)
+    trial = _Trial(repo, replace(recipe, **coverage.in_recipe), chosen, grid)
+    found = [one for window in coverage.windows for one in trial.of(window, coverage.windows)]
+    found.sort(key=lambda one: one.quality, reverse=True)  # stable: what was tried first stays so
+    changes = _changes(recipe, found[0].setting)
+    missing = "no causal trace: the base says the true object of none of the facts"
+    return Tuning(
+        tried=tuple(found),
+        current=_setting(recipe),
+        facts=len(chosen),
+        peak=peak,
+        in_recipe={**coverage.in_recipe, **changes} if changes or texts or entities else {},
+        remarks=tuple(filter(None, ["" if peak is not None else missing, coverage.remark])),
+    )
+
+
+def adopt(repo: Repo, tuning: Tuning) -> None:
+    """Put the best setting into config.toml, with the statistics that cover it."""
+    values = {f"recipe.{name}": value for name, value in tuning.in_recipe.items()}
+    repo.repository.set_configs(values)
+
+
+def windows_around(depth: int, layers: Window, peak: int | None, count: int | None) -> list[Window]:
+    """The recipe's ``layers``, then windows as wide as it, those around ``peak`` first.
+
+    With a ``count`` they are a sixth of the depth apart, else all. The last block is in none of
+    them: what is written there at a subject, no later block reads. Without a peak the recipe's own
+    layers are looked around.
+    """
+    width, step = len(layers), 1 if count is None else max(1, depth // 6)
+    last = max(0, depth - 1 - width)
+    begin = layers[0] if peak is None else peak - (width - 1) // 2
+    begin = min(max(0, begin), last)
+    starts = sorted(range(begin % step, last + 1, step), key=lambda start: abs(start - begin))
+    others = [tuple(range(start, start + width)) for start in starts]
+    return [layers, *(one for one in others if one[-1] != layers[-1])][:count]
+
+
+def _peak(model: Any, tokenizer: Any, facts: Sequence[Fact], seed: int) -> int | None:
+    try:
+        requests, _ = known(model, tokenizer, facts)
+    except NothingKnown:
+        return None
+    how = Corruption(samples=3, seed=seed)
+    deviation = how.noise * subject_deviation(model, tokenizer, requests)
+    traces = [
+        causal_trace(
+            model, tokenizer, request, deviation=deviation, kind="mlp", samples=how.samples,
+            seed=how.seed,
+        )
+        for request in requests
+    ]  # fmt: skip
+    return int(averaged(traces).of(LAST_SUBJECT).argmax())
+
+
+def _setting(recipe: Recipe) -> Setting:
+    return Setting(recipe.layers, recipe.mom2_update_weight, recipe.clamp_norm_factor)
+
+
+def _changes(recipe: Recipe, setting: Setting) -> dict[str, Any]:
+    names = ("layers", "mom2_update_weight", "clamp_norm_factor")
+    return {
+        name: getattr(setting, name)
+        for name in names
+        if getattr(setting, name) != getattr(recipe, name)
+    }
+
+
+class _Trial:
+    """The facts, what is asked of them, and the grid around a recipe."""
+
+    def __init__(self, repo: Repo, recipe: Recipe, facts: Sequence[Fact], grid: Grid) -> None:
+        self.repo, self.recipe, self.facts = repo, recipe, facts
+        self.model, self.tokenizer = repo.base_model()
+        self.requests = [Request(*fact.request) for fact in facts]
+        self.reference = locality_answers(self.model, self.tokenizer, facts)
+        self.weights = self._axis("mom2_update_weight", grid.weights)
+        self.clamps = self._axis("clamp_norm_factor", grid.clamps)
+        self.done = 0
+
+    def _axis(self, name: str, factors: Sequence[float]) -> list[float]:
+        """Values of a number, to four digits; the recipe's alone where its method has none."""
+        value = getattr(self.recipe, name)
+        own = {*self.recipe.row.numbers, *self.recipe.row.wide}
+        return [value, *(float(f"{value * one:.4g}") for one in factors[1:] if name in own)]
+
+    def of(self, window: Window, windows: Sequence[Window]) -> list[Tried]:
+        """All settings of a window, the recipe's own numbers first."""
+        begun = replace(self.recipe, layers=window)
+        by_clamp = {clamp: self._targets(begun, clamp) for clamp in self.clamps}
+        tried = []
+        for weight in self.weights:
+            weighed = replace(begun, mom2_update_weight=weight)
+            guards = self._guards(weighed)
+            for clamp, targets in by_clamp.items():
+                used = replace(weighed, clamp_norm_factor=clamp)
+                tried.append(Tried(_setting(used), self._score(used, guards, targets)))
+                self.done += 1
+                if self.repo.progress is not None:
+                    total = len(windows) * len(self.weights) * len(self.clamps)
+                    self.repo.progress("settings", self.done, total)
+        return tried
+
+    def _targets(self, begun: Recipe, clamp: float) -> list[Target] | None:
+        if begun.row.target == "gradient":
+            return None
+        used = replace(begun, clamp_norm_factor=clamp)
+        shaping = self.repo.materialiser.statistics.shaping(used)
+        return find_targets(self.model, self.tokenizer, self.requests, used, shaping=shaping)
+
+    def _guards(self, recipe: Recipe) -> dict[int, Guard]:
+        """Not by the cache folder where lambda decides: it would fill with factors of one use."""
+        maker = self.repo.materialiser
+        if recipe.row.solver in GUARDS:
+            return maker.guards.of(recipe)
+        weighted = maker.statistics.weighted_moment
+        return {
+            layer: Whitening.of(weighted(recipe, layer), name=f"layer {layer}")
+            for layer in recipe.layers
+        }
+
+    def _score(
+        self, recipe: Recipe, guards: Mapping[int, Guard], targets: list[Target] | None
+    ) -> Scores:
+        maker, solver = self.repo.materialiser, solver_of(recipe)
+        located = locate(self.model, self.tokenizer, self.requests, recipe, guards, targets=targets)
+        delta = Delta(
+            {
+                layer: solver.system(stack(located, layer, maker.base), guards[layer]).solution
+                for layer in recipe.layers
+            }
+        )
+        with edited(self.model, maker.architecture, delta, maker.dtype) as model:
+            return score(model, self.tokenizer, self.facts, self.reference)

@@ -1,0 +1,1 @@
+"""What the base model sees on ordinary text and on names: second moments of its keys."""

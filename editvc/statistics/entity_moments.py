@@ -1,0 +1,280 @@
+"""What a model knows of named things, and how to leave it alone: entity keys, and sensitivity.
+
+Statistics of ordinary text guard facts poorly, for facts are read through few and rare keys: those
+in prompts about an entity. :func:`entity_moments` takes their second moment. :func:`sensitivity`
+takes the Fisher information of the hidden states there: in which directions a small push changes
+what the model says. Targets that avoid those directions (see :mod:`editvc.editing.target_search`)
+do little harm where an edit leaks into its neighbours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from editvc.models.architectures import Architecture, architecture_in
+from editvc.models.devices import device_of
+from editvc.models.forward import add_products, batches, keys_at, padded_right
+from editvc.models.head import logits_of
+from editvc.models.hooks import first_tensor, undisturbed
+from editvc.models.tokenization import PLACEHOLDER, subject_tokens
+from editvc.statistics.corpus import CorpusError
+from editvc.statistics.text_moments import SecondMoment
+
+Progress = Callable[[str, int, int], None]
+
+GENERIC_PROMPTS = (
+    "{} is",
+    "{} was known for",
+    "The name {} belongs to",
+    "A short note on {} says that",
+)
+"""Prompts for names that come without any of their own."""
+
+PARTS = {"name": 0.4, "before": 0.4, "after": 0.2}
+"""Weights in the entity moment: keys at the last token of the bare name; and, in prompts, at the
+tokens before the name's last one and after it."""
+
+SENSITIVE = {"name": 0.38, "before": 0.38, "end": 0.24}
+"""Weights in the sensitivity: at the name's last token, before it, and at the prompt's last."""
+
+SAMPLES = 2
+"""Next tokens drawn per prompt for the Fisher information."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A name, and prompts about it with ``{}`` where it stands."""
+
+    name: str
+    prompts: tuple[str, ...] = GENERIC_PROMPTS[:2]
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompted:
+    """A prompt in tokens; ``subject`` is the name's last one."""
+
+    ids: tuple[int, ...]
+    subject: int
+
+
+def read_entities(path: Path) -> list[Entity]:
+    """Names, one a line, or facts in JSONL: ``subject`` and, where given, a ``prompt`` with {}.
+
+    The prompts of a name are gathered in order. Raises :class:`CorpusError` naming the line.
+    """
+    prompts: dict[str, dict[str, None]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        name, prompt = _read(line.strip(), f"{path}:{number}")
+        if name:
+            held = prompts.setdefault(name, {})
+            if prompt:
+                held[prompt] = None
+    if not prompts:
+        raise CorpusError(str(path), "no names", hint="Write one name a line, or facts in JSONL.")
+    return [
+        Entity(name, tuple(held) or _generic(number))
+        for number, (name, held) in enumerate(prompts.items())
+    ]
+
+
+def _read(line: str, place: str) -> tuple[str, str]:
+    """Name and prompt of one line; either may be empty."""
+    if not line.startswith("{"):
+        return line, ""
+    try:
+        record = json.loads(line)
+        fact = record.get("requested_rewrite", record)
+        prompt = str(fact.get("prompt", ""))
+        return str(fact["subject"]).strip(), prompt if prompt.count(PLACEHOLDER) == 1 else ""
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorpusError(place, "not a JSON object with a 'subject'") from error
+
+
+def _generic(number: int) -> tuple[str, ...]:
+    """Two of the generic prompts, another two from name to name."""
+    count = len(GENERIC_PROMPTS)
+    return GENERIC_PROMPTS[number % count], GENERIC_PROMPTS[(number + 1) % count]
+
+
+def entity_moments(
+    model: Any,
+    tokenizer: Any,
+    entities: Sequence[Entity],
+    layers: Sequence[int],
+    *,
+    progress: Progress | None = None,
+) -> SecondMoment:
+    """``sum over PARTS of weight * E[k k^T]`` per layer, each mean over the keys of its part.
+
+    A part without any key (no prompt has a token there) leaves its weight to the others. Raises
+    :class:`CorpusError` without entities.
+    """
+    if not entities:
+        raise CorpusError("entities", "no names to take statistics from")
+    names = _traced(tokenizer, [(entity.name, PLACEHOLDER) for entity in entities])
+    prompted = _traced(tokenizer, [(e.name, prompt) for e in entities for prompt in e.prompts])
+    chosen = {
+        "name": (names, lambda row: range(row.subject, row.subject + 1)),
+        "before": (prompted, lambda row: range(row.subject)),
+        "after": (prompted, lambda row: range(row.subject + 1, len(row.ids))),
+    }
+    total: dict[int, Tensor] = {}
+    weight = 0.0
+    for part, (rows, places) in chosen.items():
+        sums, count = _sum(model, rows, places, layers, part, progress)
+        if count:
+            weight += PARTS[part]
+            for layer, moment in sums.items():
+                share = moment * (PARTS[part] / count)
+                total[layer] = total[layer] + share if layer in total else share
+    mixed = {layer: moment / weight for layer, moment in total.items()}
+    return SecondMoment.of(mixed, len(entities), "names")
+
+
+def sensitivity(
+    model: Any,
+    tokenizer: Any,
+    entities: Sequence[Entity],
+    layers: Sequence[int],
+    *,
+    limit: int = 3000,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Fisher information of what targets are for in ``layers``, (u, u) float64, trace u.
+
+    ``F = E[g g^T]`` with ``g = d log p(y) / d h``, h the output of
+    :meth:`editvc.models.architectures.Architecture.aimed`, y drawn from the model's own prediction
+    after a prompt about an entity; one prompt an entity, ``limit`` entities. The parts of
+    ``SENSITIVE`` and the layers are brought to equal traces before they are summed.
+    """
+    architecture = architecture_in(model)
+    rows = _traced(tokenizer, [(one.name, one.prompts[0]) for one in entities[:limit]])
+    generator = torch.Generator().manual_seed(seed)
+    sums: dict[tuple[int, str], Tensor] = {}
+    done = 0
+    for batch in batches(rows, _length):
+        for layer, gradient in _gradients(model, architecture, batch, layers, generator):
+            for part, of_part in _by_part(gradient, batch):
+                held = sums.get((layer, part), torch.zeros(()))
+                sums[layer, part] = held + (of_part.T @ of_part)
+        done += len(batch)
+        if progress is not None:
+            progress("sensitivity", done, len(rows))
+    parts = [
+        SENSITIVE[part] * moment / moment.trace().clamp_min(1e-30)
+        for (_, part), moment in sums.items()
+    ]
+    total = torch.stack(parts).sum(dim=0)
+    scaled: Tensor = total * (total.shape[0] / total.trace())
+    return scaled
+
+
+def shaping(fisher: Tensor, *, floor: float, power: float) -> Tensor:
+    """``((1 - floor) F + floor I)^-power``, (u, u) float64, for F of trace u.
+
+    Targets are sought as ``delta = B y``: the step in a direction is the smaller, the more a push
+    in it changes what is said of other things.
+    """
+    eye = torch.eye(fisher.shape[0], dtype=torch.float64)
+    values, vectors = torch.linalg.eigh((1 - floor) * fisher.to(torch.float64) + floor * eye)
+    shaped: Tensor = (vectors * values**-power) @ vectors.T
+    return shaped
+
+
+def _traced(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[_Prompted]:
+    """Tokens of prompts with their names filled in, the shortest first."""
+    texts = [(prompt.replace(PLACEHOLDER, name), prompt.index(PLACEHOLDER) + len(name))
+             for name, prompt in pairs]  # fmt: skip
+    ends = subject_tokens(tokenizer, texts)
+    wholes = subject_tokens(tokenizer, [(text, len(text)) for text, _ in texts])
+    rows = [_Prompted(w.ids, e.subject) for w, e in zip(wholes, ends, strict=True)]
+    return sorted(rows, key=lambda row: (len(row.ids), row.ids))
+
+
+def _length(row: _Prompted) -> int:
+    return len(row.ids)
+
+
+def _sum(
+    model: Any,
+    rows: Sequence[_Prompted],
+    places: Callable[[_Prompted], range],
+    layers: Sequence[int],
+    label: str,
+    progress: Progress | None,
+) -> tuple[dict[int, Tensor], int]:
+    """``sum k k^T`` by layer over the chosen places of all rows, and how many there are."""
+    sums: dict[int, Tensor] = {}
+    count = done = 0
+    for batch in batches(rows, _length):
+        wanted = [places(row) for row in batch]
+        if any(wanted):
+            add_products(sums, keys_at(model, [row.ids for row in batch], wanted, layers))
+        count += sum(map(len, wanted))
+        done += len(batch)
+        if progress is not None:
+            progress(f"keys ({label})", done, len(rows))
+    return sums, count
+
+
+def _gradients(
+    model: Any,
+    architecture: Architecture,
+    rows: Sequence[_Prompted],
+    layers: Sequence[int],
+    generator: torch.Generator,
+) -> Iterator[tuple[int, Tensor]]:
+    """``d log p(y) / d h`` after every layer, (rows, columns, u), once for each drawn y."""
+    ids, mask = padded_right([row.ids for row in rows], device_of(model))
+    hidden: dict[int, Tensor] = {}
+
+    def hook(layer: int) -> Callable[..., Any]:
+        def catch(_module: Any, _args: Any, output: Any) -> Any:
+            state = first_tensor(output)
+            hidden[layer] = state if hidden else state.detach().requires_grad_()
+            if isinstance(output, Tensor):
+                return hidden[layer]
+            return (hidden[layer], *output[1:])
+
+        return catch
+
+    with undisturbed(model) as handles, torch.enable_grad():
+        for layer in sorted(layers):
+            handles.append(
+                architecture.aimed(model, layer, "memit").register_forward_hook(hook(layer))
+            )
+        out = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)[0]
+        ends = torch.tensor([len(row.ids) - 1 for row in rows], device=out.device)
+        last = out[torch.arange(len(rows), device=out.device), ends]
+        scores = logits_of(model, last).float().log_softmax(dim=-1)
+        chances = scores.detach().exp().cpu()
+        for sample in range(SAMPLES):
+            drawn = torch.multinomial(chances, 1, generator=generator).to(scores.device)
+            gradients = torch.autograd.grad(
+                scores.gather(1, drawn).sum(),
+                [hidden[layer] for layer in sorted(layers)],
+                retain_graph=sample + 1 < SAMPLES,
+            )
+            yield from zip(sorted(layers), gradients, strict=True)
+
+
+def _by_part(gradient: Tensor, rows: Sequence[_Prompted]) -> Iterator[tuple[str, Tensor]]:
+    """The gradients (places, u) float64 of each part of ``SENSITIVE``."""
+    places = {
+        "name": [(i, row.subject) for i, row in enumerate(rows)],
+        "before": [(i, place) for i, row in enumerate(rows) for place in range(row.subject)],
+        "end": [(i, len(row.ids) - 1) for i, row in enumerate(rows)
+                if len(row.ids) - 1 > row.subject],
+    }  # fmt: skip
+    for part, pairs in places.items():
+        if pairs:
+            at = torch.tensor(pairs, device=gradient.device)
+            yield part, gradient[at[:, 0], at[:, 1]].double().cpu()

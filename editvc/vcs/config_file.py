@@ -1,0 +1,250 @@
+"""``config.toml``: strict keys, checked types, and writing that keeps the user's comments."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from editvc.core.ids import ObjectId
+from editvc.core.methods.recipe import Recipe, RecipeError
+from editvc.core.methods.table import UnknownMethod
+from editvc.core.spelling import did_you_mean, nearest
+from editvc.core.thresholds import ThresholdError, Thresholds
+from editvc.errors import EditvcError
+from editvc.vcs.files import Files
+
+
+class ConfigError(EditvcError):
+    """A configuration that cannot be used. ``key`` is the dotted name of what is wrong in it."""
+
+    def __init__(self, key: str, problem: str, *, hint: str = "") -> None:
+        super().__init__(f"config {key}: {problem}" if key else f"config: {problem}", hint=hint)
+        self.key = key
+
+
+class UnknownKey(ConfigError):
+    """A key or section that means nothing. ``suggestion`` is the nearest that does, or ``None``."""
+
+    def __init__(self, key: str, known: list[str]) -> None:
+        self.suggestion = nearest(key, known)
+        hint = did_you_mean(key, known) or "Known keys: " + ", ".join(known)
+        super().__init__(key, "there is no such key", hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseSection:
+    """Where the base model is loaded from: ``model``, ``revision``; ``id`` is what it must be."""
+
+    model: str
+    id: ObjectId
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UserSection:
+    """Who commits where neither the command nor the environment says so."""
+
+    author: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MendSection:
+    """The editor that ``commit --method mend`` uses; `editvc train mend` sets it."""
+
+    editor: ObjectId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole, checked ``config.toml``."""
+
+    base: BaseSection
+    recipe: Recipe
+    health: Thresholds = field(default_factory=Thresholds)
+    user: UserSection = field(default_factory=UserSection)
+    mend: MendSection = field(default_factory=MendSection)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All settings by dotted name, defaults filled in."""
+        return {
+            f"{section.name}.{key}": value
+            for section in dataclasses.fields(self)
+            for key, value in dataclasses.asdict(getattr(self, section.name)).items()
+        }
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "base": BaseSection,
+    "recipe": Recipe,
+    "health": Thresholds,
+    "user": UserSection,
+    "mend": MendSection,
+}
+
+FIELDS: dict[str, dataclasses.Field[Any]] = {
+    f"{section}.{item.name}": item
+    for section, cls in SECTIONS.items()
+    for item in dataclasses.fields(cls)
+}
+
+# A field's annotation, as written in its class -> how a user would call the type.
+TYPES = {
+    "str": "a string",
+    "ObjectId": "an object id (64 hex digits)",
+    "ObjectId | None": "an object id (64 hex digits), or empty for none",
+    "int": "a whole number",
+    "float": "a number",
+    "tuple[int, ...]": "a list of whole numbers, like [1, 2]",
+    "tuple[str, ...]": 'a list of strings, like ["{}"]',
+}
+
+
+def checked(key: str, value: Any) -> Any:
+    """``value`` as the type that ``key`` has. Raises :class:`ConfigError` naming both."""
+    kind = str(FIELDS[key].type)
+    if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+        if math.isfinite(value):
+            return float(value)
+    elif (kind == "int" and type(value) is int) or (kind == "str" and isinstance(value, str)):
+        return value
+    elif kind.startswith("ObjectId") and isinstance(value, str):
+        if value == "" and kind.endswith("None"):
+            return None
+        if len(value) == 64 and not set(value) - set("0123456789abcdef"):
+            return value
+    elif kind.startswith("tuple") and isinstance(value, list):
+        item = int if "int" in kind else str
+        if all(type(element) is item for element in value):
+            return tuple(value)
+    raise ConfigError(key, f"must be {TYPES[kind]}, got {value!r}")
+
+
+def parse(text: str) -> Config:
+    """Read and check a whole configuration. Raises :class:`ConfigError` or :class:`UnknownKey`."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as cause:
+        raise ConfigError("", f"is not TOML: {cause}") from cause
+    for name, section in document.items():
+        if name not in SECTIONS:
+            raise UnknownKey(name, list(SECTIONS))
+        if not isinstance(section, dict):
+            raise ConfigError(name, f"must be a section, written [{name}]")
+        for key in section:
+            _require_known(f"{name}.{key}")
+    sections = {name: _section(name, cls, document.get(name, {})) for name, cls in SECTIONS.items()}
+    return Config(**sections)
+
+
+def _section(name: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
+    settings = {key: checked(f"{name}.{key}", value) for key, value in values.items()}
+    for item in dataclasses.fields(cls):
+        needed = (item.default, item.default_factory) == (dataclasses.MISSING,) * 2
+        if needed and item.name not in settings:
+            raise ConfigError(f"{name}.{item.name}", "is missing", hint="`editvc init` writes it.")
+    try:
+        return cls(**settings)
+    except (RecipeError, ThresholdError, UnknownMethod) as cause:
+        raise ConfigError(name, str(cause), hint=cause.hint) from cause
+
+
+def _require_known(key: str) -> None:
+    if key not in FIELDS:
+        raise UnknownKey(key, list(FIELDS))
+
+
+class ConfigFile:
+    """One ``config.toml`` on disk."""
+
+    def __init__(self, path: Path, files: Files) -> None:
+        self.path = path
+        self.files = files
+
+    def text(self) -> str:
+        """The file as it is."""
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as cause:
+            raise ConfigError(
+                "", f"cannot read {self.path}: {cause}", hint="Restore it from a copy."
+            ) from cause
+
+    def load(self) -> Config:
+        """The checked configuration. Raises :class:`ConfigError`, naming key and type."""
+        return parse(self.text())
+
+    def section(self, name: str) -> dict[str, Any]:
+        """A section as it is written, unchecked: to be set right where it contradicts itself."""
+        try:
+            return dict(tomllib.loads(self.text()).get(name, {}))
+        except tomllib.TOMLDecodeError as cause:
+            raise ConfigError("", f"is not TOML: {cause}") from cause
+
+    def base(self) -> BaseSection:
+        """The checked section ``base``, whatever the others hold."""
+        values = self.section("base")
+        for key in values:
+            _require_known(f"base.{key}")
+        section: BaseSection = _section("base", BaseSection, values)
+        return section
+
+    def get(self, key: str) -> Any:
+        """The value of a dotted key, its default where the file does not set it."""
+        _require_known(key)
+        return self.load().as_dict()[key]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All settings by dotted name."""
+        return self.load().as_dict()
+
+    def set_value(self, key: str, text: str) -> Config:
+        """Set a dotted key from what the user typed, keeping comments; returns the new whole.
+
+        Strings need no quotes; everything else is TOML. The whole result is checked before the
+        file is replaced.
+        """
+        _require_known(key)
+        return self.set_values({key: checked(key, typed(key, text))})
+
+    def set_values(self, values: Mapping[str, Any], without: Iterable[str] = ()) -> Config:
+        """Set dotted keys to values of their types, and take the keys of ``without`` out.
+
+        All or none; otherwise as :meth:`set_value`.
+        """
+        import tomlkit  # needed for writing only, and dear enough to keep out of `log`
+
+        document = tomlkit.parse(self.text())
+        for key, value in values.items():
+            _require_known(key)
+            section, name = key.split(".")
+            if section not in document:
+                document[section] = tomlkit.table()
+            table: Any = document[section]
+            plain = list(value) if isinstance(value, tuple) else value
+            table[name] = "" if plain is None else plain
+        for key in without:
+            section, name = key.split(".")
+            document.get(section, {}).pop(name, None)
+        written = tomlkit.dumps(document)
+        config = parse(written)
+        self.files.write(self.path, written.encode())
+        return config
+
+
+def typed(key: str, text: str) -> Any:
+    """What the user typed for ``key``, as TOML would read it; text for keys that hold text."""
+    kind = str(FIELDS[key].type)
+    if kind == "str" or kind.startswith("ObjectId"):
+        return text
+    try:
+        document = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        document = {}
+    if list(document) != ["value"]:
+        raise ConfigError(key, f"must be {TYPES[kind]}, got {text!r}")
+    return document["value"]

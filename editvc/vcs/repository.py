@@ -1,0 +1,238 @@
+"""A repository on disk: objects, refs, index and configuration under one ``.editvc`` folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from editvc.core.base import BaseModel
+from editvc.core.facts import Fact
+from editvc.core.history import Commit, Tree
+from editvc.core.ids import ObjectId
+from editvc.core.methods.patch_recipes import AnyRecipe
+from editvc.core.methods.recipe import Recipe
+from editvc.errors import EditvcError
+from editvc.vcs import codec, config_file
+from editvc.vcs.cache import Cache
+from editvc.vcs.edit_set import EditSet
+from editvc.vcs.files import Fault, Files, is_temporary, unique
+from editvc.vcs.graph import Graph
+from editvc.vcs.index import CommitRow, FactRow, Index
+from editvc.vcs.refs import ReflogEntry, Refs
+from editvc.vcs.revisions import Revisions
+from editvc.vcs.store import DiskStore
+
+FOLDER = ".editvc"
+FIRST_BRANCH = "main"
+
+
+class NotARepository(EditvcError):
+    """Neither the folder nor one above it holds a repository."""
+
+    def __init__(self, start: Path) -> None:
+        super().__init__(
+            f"not an editvc repository (or any of the parent directories of {start}): {FOLDER}",
+            hint="Make one with `editvc init MODEL`, or name its folder with -C DIR.",
+        )
+        self.start = start
+
+
+class RepositoryExists(EditvcError):
+    """The folder holds a repository already."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"there is a repository already: {folder}",
+            hint="See it with `editvc status`, or choose another folder with -C DIR.",
+        )
+        self.folder = folder
+
+
+class Repository:
+    """Plumbing of one repository. ``folder`` is the ``.editvc`` itself.
+
+    Attributes: ``files``, ``store``, ``index``, ``refs``, ``graph``, ``revisions``,
+    ``cache``, and ``config_file``; ``config`` is the checked configuration, read on first use.
+    """
+
+    def __init__(self, folder: Path, fault: Fault | None = None) -> None:
+        self.folder = folder
+        self.files = Files(fault)
+        self.store = DiskStore(folder / "objects", self.files)
+        self.index = Index(folder / "index.db", fault)
+        self.refs = Refs(self.index)
+        self.graph = Graph(self.index)
+        self.revisions = Revisions(self.refs, self.graph)
+        self._facts: list[FactRow] = []  # written since the last transaction, not indexed yet
+        self.cache = Cache(folder / "cache", self.files)
+        self.config_file = config_file.ConfigFile(folder / "config.toml", self.files)
+
+    @classmethod
+    def create(
+        cls,
+        work: Path,
+        *,
+        base: BaseModel,
+        recipe: Recipe,
+        config_text: str,
+        objects: Iterable[bytes] = (),
+        template: Path | None = None,
+        fault: Fault | None = None,
+    ) -> Repository:
+        """Make ``work/.editvc``, whole or not at all, with HEAD on an unborn ``main``.
+
+        ``objects`` are stored beside base and recipe (statistics, say). ``template`` is a folder
+        whose content is copied first. Raises :class:`RepositoryExists`, and ``ConfigError`` for a
+        configuration that does not hold together.
+        """
+        from shutil import copytree  # compression and all: not for a `log` to wait for
+
+        folder = work / FOLDER
+        if folder.exists():
+            raise RepositoryExists(folder)
+        config_file.parse(config_text)
+        files = Files(fault)
+        draft = work / f"{FOLDER}.tmp-{unique()}"
+        if template is not None:
+            copytree(template, draft)
+        files.make_folder(draft / "cache")
+        files.write(draft / "config.toml", config_text.encode())
+        store = DiskStore(draft / "objects", files)
+        store.prepare()
+        store.put_all([codec.encode(base), codec.encode(recipe), *objects])
+        index = Index.create(draft / "index.db", fault)
+        Refs(index).initialise(FIRST_BRANCH)
+        index.close()
+        files.rename_folder(draft, folder)
+        return cls(folder, fault)
+
+    @classmethod
+    def find(cls, start: Path, fault: Fault | None = None) -> Repository:
+        """Open the nearest ``.editvc`` at or above ``start``. Raises :class:`NotARepository`."""
+        here = start.resolve()
+        for folder in (here, *here.parents):
+            if (folder / FOLDER).is_dir():
+                return cls(folder / FOLDER, fault)
+        raise NotARepository(here)
+
+    def close(self) -> None:
+        """Give the index back. What was read stays valid."""
+        self.index.close()
+
+    @cached_property
+    def config(self) -> config_file.Config:
+        """The checked configuration, as it was on first use."""
+        return self.config_file.load()
+
+    def set_config(self, key: str, value: str) -> None:
+        """Set a dotted key of the configuration; :attr:`config` is the new one from here on."""
+        self.config_file.set_value(key, value)
+        self.__dict__.pop("config", None)
+
+    def set_configs(self, values: Mapping[str, Any], without: Iterable[str] = ()) -> None:
+        """Set several dotted keys to values of their types, and take others out: all or none."""
+        self.config_file.set_values(values, without)
+        self.__dict__.pop("config", None)
+
+    # Objects -----------------------------------------------------------------------------------
+
+    def read_base(self) -> BaseModel:
+        """The base model, from its object, with the place to load it from."""
+        section = self.config_file.base()
+        data = self.store.get(section.id)
+        return codec.decode_base(data, source=section.model, revision=section.revision or None)
+
+    def read_commit(self, identifier: ObjectId) -> Commit:
+        """A commit, from its object."""
+        return codec.decode_commit(self.store.get(identifier))
+
+    def read_tree(self, identifier: ObjectId) -> Tree:
+        """A tree, from its object."""
+        return codec.decode_tree(self.store.get(identifier))
+
+    def read_fact(self, identifier: ObjectId) -> Fact:
+        """A fact, from its object."""
+        return codec.decode_fact(self.store.get(identifier))
+
+    def read_recipe(self, identifier: ObjectId) -> AnyRecipe:
+        """A recipe, from its object."""
+        return codec.decode_recipe(self.store.get(identifier))
+
+    def tree_of(self, commit: ObjectId | None) -> Tree:
+        """The tree of a commit; of ``None`` (``base``) the tree without edits."""
+        if commit is None:
+            return Tree(base=self.config.base.id)
+        return self.read_tree(self.read_commit(commit).tree)
+
+    def edits_of(self, tree: Tree) -> EditSet:
+        """The set of edits of a tree."""
+        return EditSet(self.store, tree.edits)
+
+    def write(self, value: codec.Value) -> ObjectId:
+        """Store a value's object. Facts are better given to :meth:`write_facts`."""
+        return self.store.put(codec.encode(value))
+
+    def write_fact(self, fact: Fact) -> ObjectId:
+        """:meth:`write_facts` of one."""
+        return self.write_facts([fact])[0]
+
+    def write_facts(self, facts: Sequence[Fact]) -> list[ObjectId]:
+        """Store facts; the next :meth:`record` makes them findable in the index."""
+        written = self.store.put_all(codec.encode(fact) for fact in facts)
+        self._facts += map(FactRow.of, written, facts)
+        return written
+
+    def write_located(self, objects: Iterable[bytes]) -> list[ObjectId]:
+        """Store located edits; for each, the id of the one that answers its request.
+
+        That is an older one where the request had been located before. One without a request (a
+        squash makes such) answers for itself.
+        """
+        data = list(objects)
+        requests = [codec.metadata(one).get("request") for one in data]
+        written = self.store.put_all(data)
+        self.index.remember_all(
+            (request, one) for request, one in zip(requests, written, strict=True) if request
+        )
+        return [
+            (self.index.located(request) if request else None) or one
+            for request, one in zip(requests, written, strict=True)
+        ]
+
+    # History -----------------------------------------------------------------------------------
+
+    def record(
+        self,
+        commit: Commit,
+        *,
+        expected: ObjectId | None,
+        message: str,
+        ref: str | None = None,
+        earlier: Sequence[Commit] = (),
+    ) -> ObjectId:
+        """Store a commit and move ``ref`` (by default HEAD's branch, or HEAD) to it.
+
+        ``expected`` is where the ref was when the command began. ``earlier`` are commits that the
+        last one stands on and that are new as well (a rewritten line). ``message`` goes to the
+        reflog. Objects come first; rows, ref and reflog line are one transaction. Raises
+        ``BranchMoved`` where somebody else was faster: then nothing but garbage was written.
+        """
+        commits = (*earlier, commit)
+        written = self.store.put_all(codec.encode(one) for one in commits)
+        with self.index.transaction():
+            self.index.add_facts(self._facts)
+            self.index.add_commits(map(CommitRow.of, written, commits))
+            place = ref or self.refs.head().ref
+            self.refs.move(
+                ReflogEntry(place, expected, written[-1], commit.author, commit.time, message)
+            )
+        self._facts.clear()
+        return written[-1]
+
+    def strays(self) -> list[Path]:
+        """What interrupted writes left behind: temporary files of every kind."""
+        loose = [path for path in self.folder.rglob("*") if is_temporary(path.name)]
+        drafts = self.folder.parent.glob(f"{FOLDER}.tmp-*")
+        return sorted({*self.store.strays(), *loose, *drafts})

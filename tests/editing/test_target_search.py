@@ -1,0 +1,289 @@
+"""Batched targets against the plain transcription of MEMIT's loop, one edit at a time."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from model_fixtures import REQUESTS, recipe, tiny_gpt2, tiny_llama
+from plain_memit import compute_z
+
+from editvc.editing import target_search as targets_module
+from editvc.editing.target_search import anchored, batches, edit_bytes, find_targets, trace_edits
+from editvc.models.architectures import architecture_of, carry
+from editvc.models.replay import ReplayError
+from editvc.models.tokenization import Request
+
+LIVELY = {"v_num_grad_steps": 12, "v_lr": 0.3, "clamp_norm_factor": 3.0, "v_loss_threshold": 0.5}
+
+
+def plain(model, tokenizer, request, used):
+    block = architecture_of(model.config.model_type).block(model, used.layers[-1])
+    return compute_z(model, tokenizer, block, request, used)
+
+
+def relative(found, expected):
+    return float((found - expected).norm() / expected.norm())
+
+
+def build(family, tokenizer, **changes):
+    return {"gpt2": tiny_gpt2, "llama": tiny_llama}[family](len(tokenizer), **changes)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)], ids=["f64", "f32"]
+)
+@pytest.mark.parametrize("bos", [False, True])
+def test_targets_equal_plain_memit(family, dtype, tolerance, bos, tokenizer, bos_tokenizer):
+    used = recipe(**LIVELY)
+    tokenizer = bos_tokenizer if bos else tokenizer
+    model = build(family, tokenizer).to(dtype)
+    targets = find_targets(model, tokenizer, REQUESTS, used)
+    for request, target in zip(REQUESTS, targets, strict=True):
+        hidden, delta, loss = plain(model, tokenizer, request, used)
+        assert relative(target.z, hidden + delta) < tolerance
+        assert relative(target.delta, delta) < tolerance
+        assert target.figures["loss"] == pytest.approx(loss, rel=10 * tolerance)
+
+
+@pytest.mark.parametrize("method", ["rome", "pmet"])
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_targets_within_a_block_equal_the_plain_loop(family, method, tokenizer):
+    used = recipe(method=method, layers=(2,), **LIVELY | {"clamp_norm_factor": 6.0})
+    model = build(family, tokenizer).double()
+    architecture = architecture_of(model.config.model_type)
+    beside = (architecture.attention_module(model, 2),) if method == "pmet" else ()
+    module = architecture.module(model, 2)
+    targets = find_targets(model, tokenizer, REQUESTS, used)
+    moved = set()
+    for request, target in zip(REQUESTS, targets, strict=True):
+        hidden, delta, loss = compute_z(model, tokenizer, module, request, used, beside)
+        assert relative(target.z, hidden + delta) < 1e-9
+        assert target.figures["loss"] == pytest.approx(loss, rel=1e-8)
+        moved.add(target.figures["steps"])
+    assert max(moved) > 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"contexts": ("{}",)},
+        {"kl_factor": 0.0},
+        {"v_weight_decay": 0.0},
+        {"layers": (0,)},
+        {"layers": (3,), "kl_factor": 0.0},
+        {"clamp_norm_factor": 0.2},
+        {"v_num_grad_steps": 1},
+    ],
+    ids=lambda changes: "-".join(changes),
+)
+def test_every_part_of_the_recipe_counts_as_in_plain_memit(changes, gpt2, tokenizer):
+    used = recipe(**changes)
+    model = tiny_gpt2(len(tokenizer)).double()
+    for request, target in zip(
+        REQUESTS, find_targets(model, tokenizer, REQUESTS, used), strict=True
+    ):
+        hidden, delta, _ = plain(model, tokenizer, request, used)
+        assert relative(target.z, hidden + delta) < 1e-10
+
+
+@pytest.mark.parametrize("drop_below", [1.0, 0.0], ids=["dropped", "kept in the batch"])
+def test_edits_end_each_on_their_own_step(drop_below, tokenizer, monkeypatch):
+    """Frozen and dropped edits keep their value; the others go on as if nothing had happened."""
+    monkeypatch.setattr(targets_module, "_DROP_BELOW", drop_below)
+    model = tiny_gpt2(len(tokenizer)).double()
+    used = recipe(v_num_grad_steps=25, v_lr=0.1, clamp_norm_factor=20.0, v_loss_threshold=6.3)
+    targets = find_targets(model, tokenizer, REQUESTS, used)
+    steps = {target.figures["steps"] for target in targets}
+    assert len(steps) > 2
+    for request, target in zip(REQUESTS, targets, strict=True):
+        hidden, delta, _ = plain(model, tokenizer, request, used)
+        assert relative(target.z, hidden + delta) < 1e-9
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_company_changes_a_target_by_rounding_only(family, tokenizer):
+    model = build(family, tokenizer).double()
+    used = recipe(**LIVELY)
+    together = find_targets(model, tokenizer, REQUESTS, used)
+    for index, request in enumerate(REQUESTS):
+        (alone,) = find_targets(model, tokenizer, [request], used)
+        assert relative(together[index].z, alone.z) < 1e-11
+        assert together[index].figures == pytest.approx(alone.figures, rel=1e-9)
+        for layer in used.layers:
+            assert relative(together[index].keys[layer], alone.keys[layer]) < 1e-11
+
+
+def test_batch_size_changes_a_target_by_rounding_only(gpt2, tokenizer):
+    used = recipe(**LIVELY)
+    one_by_one = find_targets(gpt2, tokenizer, REQUESTS, used, memory=1)
+    at_once = find_targets(gpt2, tokenizer, REQUESTS, used)
+    for left, right in zip(one_by_one, at_once, strict=True):
+        assert relative(left.z, right.z) < 1e-4
+
+
+def test_batches_hold_to_their_memory(gpt2, tokenizer):
+    edits = trace_edits(tokenizer, REQUESTS, recipe())
+    memory = 3 * max(edit_bytes(edit, gpt2.config) for edit in edits)
+    found = list(batches(edits, gpt2.config, memory))
+    assert [edit for batch in found for edit in batch] == edits
+    assert len(found) > 1
+    for batch in found:
+        assert sum(edit_bytes(edit, gpt2.config) for edit in batch) <= memory
+
+
+@pytest.mark.parametrize(
+    "changes", [{"tie_word_embeddings": True}, {"tie_word_embeddings": False}, {"head_dim": 16}]
+)
+def test_tied_and_untied_heads(changes, bos_tokenizer):
+    model = tiny_llama(len(bos_tokenizer), **changes).double()
+    used = recipe()
+    (target,) = find_targets(model, bos_tokenizer, REQUESTS[:1], used)
+    hidden, delta, _ = plain(model, bos_tokenizer, REQUESTS[0], used)
+    assert relative(target.z, hidden + delta) < 1e-10
+
+
+def test_padding_side_of_the_tokenizer_does_not_matter(gpt2, tokenizer):
+    used = recipe()
+    before = tokenizer.padding_side
+    try:
+        tokenizer.padding_side = "left"
+        left = find_targets(gpt2, tokenizer, REQUESTS, used)
+        tokenizer.padding_side = "right"
+        right = find_targets(gpt2, tokenizer, REQUESTS, used)
+    finally:
+        tokenizer.padding_side = before
+    for one, other in zip(left, right, strict=True):
+        assert torch.equal(one.z, other.z)
+
+
+def test_blocks_that_give_tuples_are_replayed_too(tokenizer):
+    """transformers 4.5x blocks return (hidden, ...); wrap today's so that they do."""
+    model, same = tiny_gpt2(len(tokenizer)), tiny_gpt2(len(tokenizer))
+
+    class TupleBlock(torch.nn.Module):
+        def __init__(self, block):
+            super().__init__()
+            self.mlp, self.block = block.mlp, block
+
+        def forward(self, *args, **kwargs):
+            return (self.block(*args, **kwargs), None)
+
+    class TupleList(torch.nn.ModuleList):
+        def __iter__(self):
+            for block in super().__iter__():
+                yield lambda *args, _block=block, **kwargs: _block(*args, **kwargs)[0]
+
+    model.transformer.h = TupleList(TupleBlock(block) for block in model.transformer.h)
+    wrapped = find_targets(model, tokenizer, REQUESTS[:2], recipe())
+    for one, other in zip(
+        wrapped, find_targets(same, tokenizer, REQUESTS[:2], recipe()), strict=True
+    ):
+        assert torch.equal(one.z, other.z)
+
+
+def test_the_model_is_left_as_it_was(tokenizer):
+    model = tiny_gpt2(len(tokenizer)).train().requires_grad_(True)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.random.get_rng_state()
+    find_targets(model, tokenizer, REQUESTS[:2], recipe())
+    assert model.training
+    assert torch.equal(state, torch.random.get_rng_state())
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, weights[name])
+        assert parameter.grad is None
+        assert parameter.requires_grad
+    for module in model.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+
+
+def test_hooks_are_gone_after_a_failure_too(tokenizer):
+    model = tiny_gpt2(len(tokenizer))
+    with pytest.raises(IndexError):
+        find_targets(model, tokenizer, [Request("a " * 300, "{} is", "b")], recipe())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_a_model_that_does_more_between_its_blocks_is_refused(tokenizer):
+    model = tiny_gpt2(len(tokenizer))
+
+    class Doubling(torch.nn.ModuleList):
+        def __iter__(self):
+            for place, block in enumerate(super().__iter__()):
+                yield block if place != 3 else _doubled(block)
+
+    def _doubled(block):
+        return lambda hidden, *args, **kwargs: block(hidden, *args, **kwargs) + hidden.flip(-1)
+
+    model.transformer.h = Doubling(model.transformer.h)
+    with pytest.raises(ReplayError, match="gpt2"):
+        find_targets(model, tokenizer, REQUESTS[:1], recipe())
+
+
+def test_progress_counts_edits(gpt2, tokenizer):
+    seen = []
+    find_targets(
+        gpt2, tokenizer, REQUESTS, recipe(), memory=1, progress=lambda *step: seen.append(step)
+    )
+    assert seen == [("targets", n, len(REQUESTS)) for n in range(1, len(REQUESTS) + 1)]
+
+
+def test_a_busy_batch_ends_where_tails_get_longer(gpt2, tokenizer):
+    short, long = Request("France", "{} is", "a"), Request("France", "{} is a city in the", "a")
+    edits = trace_edits(tokenizer, [short] * 40 + [long] * 2, recipe())
+    assert edits[0].tail < edits[-1].tail
+    sizes = [len(batch) for batch in batches(edits, gpt2.config, 1 << 40)]
+    assert sizes == [40, 2]
+    few = [len(batch) for batch in batches(edits[-4:], gpt2.config, 1 << 40)]
+    assert few == [4]
+
+
+def test_the_last_mlp_runs_only_where_it_is_read(gpt2, tokenizer):
+    """Fewer tokens than rows x columns reach it, and targets are those of plain MEMIT all the same
+    (:func:`test_targets_equal_plain_memit`).
+    """
+    seen = []
+    handle = gpt2.transformer.h[-1].mlp.c_fc.register_forward_pre_hook(
+        lambda _m, args: seen.append(args[0].shape[:-1].numel())
+    )
+    try:
+        find_targets(gpt2, tokenizer, [REQUESTS[1]], recipe(v_num_grad_steps=2, kl_factor=0.0))
+    finally:
+        handle.remove()
+    (edit,) = trace_edits(tokenizer, [REQUESTS[1]], recipe())
+    predicted = sum(len(row.ids) - row.target for row in edit.rows)
+    assert predicted < edit.tail * len(edit.rows)
+    assert seen[-2:] == [predicted, predicted]
+
+
+@pytest.mark.parametrize("method", ["memit", "pmet"])
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_whole_rows_give_what_prefixes_in_a_cache_give(family, method, tokenizer):
+    """As for a model that keeps no cache: other padding, and a subject in the midst of a row."""
+    model, used = build(family, tokenizer).double(), recipe(method=method, **LIVELY)
+    cached = find_targets(model, tokenizer, REQUESTS, used)
+    bare = deepcopy(model)
+    carry(bare, replace(architecture_of(family), cached=False))
+    for one, other in zip(cached, find_targets(bare, tokenizer, REQUESTS, used), strict=True):
+        assert relative(other.z, one.z) < 1e-10
+        assert all(relative(other.keys[layer], one.keys[layer]) < 1e-10 for layer in one.keys)
+        assert other.figures == pytest.approx(one.figures, rel=1e-6)
+
+
+@given(seed=st.integers(0, 2**16), share=st.floats(0, 1))
+def test_an_anchor_brings_a_target_back_to_the_length_of_its_hidden_state(seed, share):
+    draw = torch.Generator().manual_seed(seed)
+    hidden, delta = torch.randn(2, 9, generator=draw, dtype=torch.float64)
+    z = hidden + delta
+    assert torch.allclose(
+        hidden + anchored(delta, hidden, 1.0), z * (hidden.norm() / z.norm()), atol=1e-12
+    )
+    assert torch.equal(anchored(delta, hidden, 0.0), delta)
+    length = (hidden + anchored(delta, hidden, share)).norm()
+    assert torch.isclose(length, (1 - share) * z.norm() + share * hidden.norm())

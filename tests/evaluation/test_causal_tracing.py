@@ -1,0 +1,208 @@
+"""Causal tracing against its obvious version: one whole pass a sample, a token and a layer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from model_fixtures import REQUESTS
+from tiny_families import tiny
+
+from editvc.evaluation import causal_tracing
+from editvc.evaluation.causal_tracing import (
+    KINDS,
+    ROLES,
+    CausalTrace,
+    averaged,
+    causal_trace,
+    default_window,
+    subject_deviation,
+)
+from editvc.models.architectures import architecture_of, known_model_types
+from editvc.models.hooks import first_tensor
+from editvc.models.replay import ReplayError
+from editvc.models.tokenization import Request, subject_span, trace
+
+SETTINGS = {"deviation": 0.7, "samples": 2, "seed": 5}
+
+
+def plain(model, tokenizer, request, kind, window, *, deviation, samples, seed):
+    """Clean and corrupted probability, and effects (tokens, layers); tokens before the subject too.
+
+    Every run is a pass of one row through the whole model, every state is set by a hook.
+    """
+    architecture = architecture_of(model.config.model_type)
+    ((traced,),) = trace(tokenizer, [request])
+    subject = subject_span(tokenizer, request)
+    depth, embeddings = architecture.depth(model), model.get_input_embeddings()
+    generator = torch.Generator().manual_seed(seed)
+    shape = (samples, len(subject), embeddings.weight.shape[1])
+    noise = deviation * torch.randn(*shape, generator=generator)
+    place = {
+        "hidden": architecture.block,
+        "mlp": architecture.module,
+        "attn": architecture.attention_module,
+    }[kind]
+    clean = {}
+
+    def note(layer):
+        return lambda _m, _a, out: clean.update({layer: first_tensor(out).clone()})
+
+    def noisy(sample):
+        def hook(_module, _args, out):
+            out = out.clone()
+            out[0, list(subject)] += noise[sample].to(out)
+            return out
+
+        return hook
+
+    def restoring(layer, token):
+        def hook(_module, _args, out):
+            state = first_tensor(out).clone()
+            state.view(-1, state.shape[-1])[token] = clean[layer].view(-1, state.shape[-1])[token]
+            return state if torch.is_tensor(out) else (state, *out[1:])
+
+        return hook
+
+    def probability(*hooks):
+        handles = [module.register_forward_hook(hook) for module, hook in hooks]
+        logits = model(input_ids=torch.tensor([traced.ids[:-1]])).logits[0].double()
+        for handle in handles:
+            handle.remove()
+        chance = 1.0
+        for at in range(traced.target, len(traced.ids)):
+            chance *= float(logits[at - 1].softmax(-1)[traced.ids[at]])
+        return chance
+
+    sound = probability(*((place(model, layer), note(layer)) for layer in range(depth)))
+    broken = [probability((embeddings, noisy(sample))) for sample in range(samples)]
+    corrupted = sum(broken) / samples
+    effects = torch.zeros(traced.target, depth, dtype=torch.float64)
+    for token in range(traced.target):
+        for layer in range(depth):
+            low = layer - window // 2
+            layers = [at for at in range(low, low + window) if 0 <= at < depth]
+            chances = [
+                probability(
+                    (embeddings, noisy(sample)),
+                    *((place(model, at), restoring(at, token)) for at in layers),
+                )
+                for sample in range(samples)
+            ]
+            effects[token, layer] = sum(chances) / samples - corrupted
+    return sound, corrupted, effects
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model_type", known_model_types())
+def test_effects_of_every_family_equal_the_obvious_version(model_type, kind, tokenizer):
+    model = tiny(model_type, len(tokenizer))
+    least = 0.01
+    if model_type == "openai-gpt":  # its blocks end in a norm: none of its layers is loud
+        model, least = model.double(), 1e-5
+    request, window = REQUESTS[1], 1 if kind == "hidden" else 2
+    found = causal_trace(model, tokenizer, request, kind=kind, window=window, **SETTINGS)
+    sound, corrupted, effects = plain(model, tokenizer, request, kind, window, **SETTINGS)
+    scale = float(effects.abs().max())
+    assert scale > least * sound, "something is to be seen"
+    assert found.clean == pytest.approx(sound, rel=1e-3)
+    assert found.corrupted == pytest.approx(corrupted, rel=1e-3)
+    assert torch.allclose(found.effects, effects, atol=1e-3 * scale)
+    assert found.effects.shape == (len(found.tokens), 3)
+
+
+def test_tokens_in_several_chunks_and_before_the_subject(gpt2, tokenizer, monkeypatch):
+    whole = causal_trace(gpt2, tokenizer, REQUESTS[4], **SETTINGS)
+    monkeypatch.setattr(causal_tracing, "TOKENS_PER_BATCH", 1)
+    alone = causal_trace(gpt2, tokenizer, REQUESTS[4], **SETTINGS)
+    assert torch.allclose(whole.effects, alone.effects, atol=1e-9)
+    assert whole.subject.start > 0 and not whole.effects[: whole.subject.start].any()
+    assert "".join(whole.tokens) == REQUESTS[4].question
+    assert "".join(whole.tokens[at] for at in whole.subject).strip() == "Proust"
+
+
+def test_without_noise_nothing_is_lost_or_won(llama, bos_tokenizer):
+    found = causal_trace(llama, bos_tokenizer, REQUESTS[0], deviation=0.0, samples=2)
+    assert found.total_effect == pytest.approx(0, abs=1e-9)
+    assert found.effects.abs().max() < 1e-7
+    assert found.tokens[0] == "<s>" and found.subject.start > 0
+
+
+def test_all_of_the_last_token_restored_is_the_clean_run(gpt2, tokenizer):
+    """A target of one token is read off the last block's output at the prompt's last token."""
+    request = Request("London", "The river that runs through {}", "is")
+    found = causal_trace(gpt2, tokenizer, request, **SETTINGS)
+    assert found.effects[-1, -1] == pytest.approx(found.total_effect, rel=1e-4)
+    assert abs(found.total_effect) > 1e-4
+
+
+def test_noise_is_that_of_the_seed_and_the_global_one_is_left_alone(gpt2, tokenizer):
+    before = torch.random.get_rng_state()
+    one, other, again = (
+        causal_trace(gpt2, tokenizer, REQUESTS[0], deviation=0.5, samples=2, seed=seed)
+        for seed in (1, 2, 1)
+    )
+    assert torch.equal(one.effects, again.effects) and one.corrupted == again.corrupted
+    assert one.corrupted != other.corrupted
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_the_model_is_left_as_it_was_even_after_an_error(gpt2, tokenizer, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("no")
+
+    gpt2.train()
+    monkeypatch.setattr(causal_tracing, "logits_of", broken)
+    with pytest.raises(RuntimeError):
+        causal_trace(gpt2, tokenizer, REQUESTS[0], kind="mlp", **SETTINGS)
+    assert gpt2.training
+    gpt2.eval()
+    hooked = [m for m in gpt2.modules() if m._forward_hooks or m._forward_pre_hooks]
+    assert hooked == []
+
+
+def test_blocks_that_do_not_replay_are_refused(gpt2, tokenizer, monkeypatch):
+    def other(self, hidden):
+        return hidden
+
+    monkeypatch.setattr(causal_tracing.Call, "run", other)
+    with pytest.raises(ReplayError, match="off"):
+        causal_trace(gpt2, tokenizer, REQUESTS[0], **SETTINGS)
+
+
+def test_deviation_is_over_the_subjects_tokens_alone(gpt2, tokenizer):
+    rows = []
+    for request in REQUESTS[:3]:
+        ids = trace(tokenizer, [request])[0][0].ids
+        rows += [gpt2.transformer.wte.weight[ids[at]] for at in subject_span(tokenizer, request)]
+    expected = float(torch.stack(rows).double().std())
+    assert subject_deviation(gpt2, tokenizer, REQUESTS[:3]) == pytest.approx(expected)
+
+
+def test_the_window_is_ten_of_forty_eight_to_scale():
+    assert [default_window(depth) for depth in (3, 8, 12, 28, 48, 96)] == [1, 2, 2, 6, 10, 20]
+
+
+def of_places(count, subject, value=None):
+    """A trace of ``count`` tokens, the effects of each its own place (or ``value``)."""
+    effects = torch.arange(count, dtype=torch.float64)[:, None].expand(-1, 2)
+    if value is not None:
+        effects = torch.full((count, 2), value, dtype=torch.float64)
+    return CausalTrace(REQUESTS[0], "hidden", 1, ("x",) * count, subject, 0.9, 0.1, effects)
+
+
+def test_roles_of_tokens():
+    def places(count, subject):
+        return {role: float(one[0]) for role, one in of_places(count, subject).by_role().items()}
+
+    assert places(10, range(2, 6)) == dict(zip(ROLES, [2, 3.5, 5, 6, 7.5, 9], strict=True))
+    assert places(4, range(1, 3)) == {ROLES[0]: 1, ROLES[2]: 2, ROLES[5]: 3}
+    assert places(3, range(2, 3)) == {ROLES[2]: 2}
+    assert places(5, range(2, 3)) == {ROLES[2]: 2, ROLES[3]: 3, ROLES[5]: 4}
+
+
+def test_averages_are_over_the_prompts_that_have_a_role():
+    mean = averaged([of_places(3, range(2, 3), 0.2), of_places(6, range(1, 4), 0.6)])
+    assert mean.roles == tuple(role for role in ROLES if role not in ROLES[4:5])
+    assert mean.of(ROLES[2]).tolist() == pytest.approx([0.4, 0.4])
+    assert mean.of(ROLES[0]).tolist() == pytest.approx([0.6, 0.6])
+    assert (mean.count, mean.total_effect) == (2, pytest.approx(0.8))

@@ -1,0 +1,184 @@
+"""PEFT adapters, loaded by PEFT itself, against the model with the dense delta added."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from publish_models import FAMILIES, HIDDEN, INNER, LAYERS, random_delta
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from editvc.algebra.delta import Delta, Factored
+from editvc.interchange.peft_writer import CONFIG, WEIGHTS, AdapterError, export_lora
+from editvc.interchange.reload_check import ReloadError, verify_adapter
+from editvc.interchange.staging import MANIFEST, TargetError
+from editvc.models.architectures import architecture_of
+
+MakeBase = Callable[..., Path]
+PROMPTS = ["The capital of France is", "The author of Emma"]
+
+
+def edited_model(base: Path, family: str, delta: Delta) -> Any:
+    """The slow way: the dense delta added to the loaded weight."""
+    architecture = architecture_of(family)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+    for layer, part in delta.layers.items():
+        weight = architecture.module(model, layer).weight
+        dense = part.dense().T if architecture.transposed else part.dense()
+        weight.data = (weight.data.double() + dense).to(weight.dtype)
+    return model
+
+
+@pytest.mark.filterwarnings("error:fan_in_fan_out", "error::FutureWarning")
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "ranks",
+    [{3: 4}, {0: 2, 1: 3, 11: 2}, dict.fromkeys(range(LAYERS), 2), {1: HIDDEN + 9}, {1: 1, 2: 0}],
+    ids=["one", "several ranks", "every layer", "more edits than rows", "an empty layer"],
+)
+def test_peft_gives_the_edited_logits(
+    make_base: MakeBase, tmp_path: Path, family: str, ranks: dict[int, int]
+) -> None:
+    # Layers 1 and 11 at once: a substring or suffix that hits both would show.
+    base, delta = make_base(family), random_delta(ranks, scale=0.2)
+    adapter = export_lora(tmp_path / "a", architecture_of(family), delta, base=str(base))
+    assert set(adapter.errors.values()) == {0.0}
+    edited = edited_model(base, family, delta)
+    assert verify_adapter(base, tmp_path / "a", edited, PROMPTS) < 1e-5
+    # The comparison can fail: against the unedited model it does.
+    assert verify_adapter(base, tmp_path / "a", edited_model(base, family, Delta()), PROMPTS) > 1e-3
+
+
+def test_logits_that_are_no_numbers_do_not_agree(make_base: MakeBase, tmp_path: Path) -> None:
+    base, delta = make_base("gpt2"), random_delta({3: 4})
+    export_lora(tmp_path / "a", architecture_of("gpt2"), delta, base=str(base))
+    broken = edited_model(base, "gpt2", delta)
+    broken.transformer.h[3].mlp.c_proj.weight.data.fill_(float("nan"))
+    assert math.isnan(verify_adapter(base, tmp_path / "a", broken, PROMPTS))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_peft_touches_the_named_layers_only(
+    make_base: MakeBase, tmp_path: Path, family: str
+) -> None:
+    from peft import PeftModel
+
+    base = make_base(family)
+    export_lora(tmp_path / "a", architecture_of(family), random_delta({1: 2}), base=str(base))
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), tmp_path / "a")
+    adapted = {name for name, _ in model.named_parameters() if "lora_" in name}
+    path = architecture_of(family).weight_name(1).removesuffix(".weight")
+    assert adapted == {f"base_model.model.{path}.lora_{side}.default.weight" for side in ("A", "B")}
+
+
+def test_merging_in_peft_gives_the_exported_weight(make_base: MakeBase, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    base, delta = make_base("gpt2"), random_delta({2: 3})
+    export_lora(tmp_path / "a", architecture_of("gpt2"), delta, base=str(base))
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), tmp_path / "a")
+    merged = model.merge_and_unload().transformer.h[2].mlp.c_proj.weight
+    expected = edited_model(base, "gpt2", delta).transformer.h[2].mlp.c_proj.weight
+    assert torch.allclose(merged, expected, atol=1e-5)
+
+
+@given(rank=st.integers(1, 8), own=st.integers(1, 8), seed=st.integers(0, 99))
+@settings(max_examples=25)
+def test_the_cut_is_the_best_one_and_its_error_is_told(
+    tmp_path_factory: pytest.TempPathFactory, rank: int, own: int, seed: int
+) -> None:
+    folder = tmp_path_factory.mktemp("cut") / "a"
+    delta = random_delta({4: own}, seed=seed)
+    adapter = export_lora(folder, architecture_of("llama"), delta, base="x/y", rank=rank)
+    module = "model.layers.4.mlp.down_proj"
+    stored = load_file(folder / WEIGHTS)
+    down = stored[f"base_model.model.{module}.lora_A.weight"].double()
+    up = stored[f"base_model.model.{module}.lora_B.weight"].double()
+    dense = delta.layers[4].dense()
+    best = torch.linalg.svdvals(dense)[rank:].norm() / dense.norm()
+    error = float((up @ down - dense).norm() / dense.norm())
+    assert adapter.ranks == {module: min(rank, own)}
+    assert error == pytest.approx(float(best), abs=1e-6)
+    assert adapter.errors[module] == pytest.approx(error, abs=1e-6)
+
+
+def test_nearly_cancelling_factors_lose_nothing(tmp_path: Path) -> None:
+    """Commit and revert side by side: huge factors, a small difference, still right in float32."""
+    part = random_delta({0: 3}).layers[0]
+    huge = Factored(torch.full((HIDDEN, 1), 1e6).double(), torch.ones(1, INNER).double())
+    delta = Delta({0: huge + part - huge})
+    export_lora(tmp_path / "a", architecture_of("llama"), delta, base="x/y")
+    stored = list(load_file(tmp_path / "a" / WEIGHTS).values())
+    down, up = sorted(stored, key=lambda t: t.shape[0] == HIDDEN)
+    assert torch.allclose(up.double() @ down.double(), part.dense(), atol=1e-5)
+
+
+def test_the_config_names_base_and_ranks(tmp_path: Path) -> None:
+    delta = random_delta({0: 2, 11: 3})
+    adapter = export_lora(
+        tmp_path / "a", architecture_of("gpt2"), delta, base="org/model", revision="abc"
+    )
+    config = json.loads((tmp_path / "a" / CONFIG).read_text())
+    assert (config["base_model_name_or_path"], config["revision"]) == ("org/model", "abc")
+    assert config["fan_in_fan_out"] is True
+    assert config["r"] == config["lora_alpha"] == 3
+    assert config["rank_pattern"] == config["alpha_pattern"] == {"transformer.h.0.mlp.c_proj": 2}
+    manifest = json.loads((tmp_path / "a" / MANIFEST).read_text())
+    assert (manifest["format"], manifest["digest"]) == ("lora", adapter.digest)
+
+
+def test_every_name_in_the_config_is_one_of_pefts(tmp_path: Path) -> None:
+    from peft import LoraConfig
+
+    export_lora(tmp_path / "a", architecture_of("gpt2"), random_delta({0: 1}), base="x/y")
+    written = json.loads((tmp_path / "a" / CONFIG).read_text())
+    assert written.keys() <= LoraConfig().to_dict().keys()
+    assert LoraConfig.from_pretrained(tmp_path / "a").target_modules == {
+        "transformer.h.0.mlp.c_proj"
+    }
+
+
+def test_equal_deltas_have_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        export_lora(
+            tmp_path / name, architecture_of("gpt2"), random_delta({0: 1, 1: 2}), base="x/y"
+        )
+    for file in (WEIGHTS, CONFIG, MANIFEST):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_what_makes_no_adapter_is_refused(tmp_path: Path) -> None:
+    architecture = architecture_of("gpt2")
+    with pytest.raises(AdapterError, match="no edit"):
+        export_lora(tmp_path / "a", architecture, Delta(), base="x/y")
+    with pytest.raises(AdapterError, match="rank 1 or more"):
+        export_lora(tmp_path / "a", architecture, random_delta({0: 1}), base="x/y", rank=0)
+    big = random_delta({0: 1}, scale=1e6)
+    with pytest.raises(AdapterError, match="not finite as float16"):
+        export_lora(tmp_path / "a", architecture, big, base="x/y", dtype=torch.float16)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "mine").touch()
+    with pytest.raises(TargetError):
+        export_lora(tmp_path / "a", architecture, random_delta({0: 1}), base="x/y")
+
+
+def test_an_adapter_that_peft_refuses_is_told(make_base: MakeBase, tmp_path: Path) -> None:
+    base = make_base("gpt2")
+    export_lora(tmp_path / "a", architecture_of("llama"), random_delta({0: 1}), base=str(base))
+    with pytest.raises(ReloadError, match="PEFT does not load it"):
+        verify_adapter(base, tmp_path / "a", None, PROMPTS)
+
+
+def test_an_adapter_can_be_read_by_whom_the_umask_lets(make_base: MakeBase, tmp_path: Path) -> None:
+    delta = random_delta({0: 1})
+    export_lora(tmp_path / "a", architecture_of("gpt2"), delta, base=str(make_base("gpt2")))
+    assert len({path.stat().st_mode for path in (tmp_path / "a").iterdir()}) == 1

@@ -1,0 +1,213 @@
+"""The architecture table against the installed transformers: one tiny random model a family."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+from model_fixtures import REQUESTS, recipe
+from plain_memit import compute_z
+from tiny_families import FLOAT32, POST_NORM, tiny
+from transformers.pytorch_utils import Conv1D
+
+from editvc.editing.target_search import find_targets
+from editvc.models.architectures import (
+    Architecture,
+    BlockError,
+    LayersError,
+    NoAttentionError,
+    RefusedArchitectureError,
+    UnknownArchitectureError,
+    architecture_in,
+    architecture_of,
+    carry,
+    known_model_types,
+    read_block,
+)
+from editvc.models.head import logits_of
+from editvc.models.hooks import first_tensor
+
+
+@pytest.mark.parametrize("model_type", known_model_types())
+def test_paths_and_orientation_are_those_of_the_installed_model(model_type, tokenizer):
+    model = tiny(model_type, len(tokenizer))
+    architecture = architecture_of(model_type)
+    hidden = model.config.hidden_size
+    assert architecture.depth(model) == model.config.num_hidden_layers == 3
+    for layer in range(3):
+        module = architecture.module(model, layer)
+        assert isinstance(module, Conv1D if architecture.transposed else torch.nn.Linear)
+        out = module.weight.shape[1 if architecture.transposed else 0]
+        assert out == hidden
+        assert model.state_dict()[architecture.weight_name(layer)] is not None
+    ids = torch.arange(6)[None]
+    seen = []
+    handle = architecture.block(model, 2).register_forward_hook(
+        lambda _m, _a, out: seen.append(first_tensor(out))
+    )
+    logits = model(input_ids=ids).logits
+    handle.remove()
+    normed = architecture.norm(model)(seen[0])
+    assert torch.allclose(logits_of(model, normed), logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("model_type", known_model_types())
+def test_targets_of_every_family_equal_plain_memit(model_type, tokenizer):
+    model = tiny(model_type, len(tokenizer))
+    tolerance = 1e-4
+    if model_type not in FLOAT32:
+        model, tolerance = model.double(), 1e-6
+    used = recipe(layers=(1,) if model_type in POST_NORM else (0, 1), v_num_grad_steps=4)
+    requests = [REQUESTS[0], REQUESTS[4]]
+    architecture = architecture_of(model_type)
+    place = (architecture.module if model_type in POST_NORM else architecture.block)(model, 1)
+    for request, target in zip(
+        requests, find_targets(model, tokenizer, requests, used), strict=True
+    ):
+        hidden, delta, _ = compute_z(model, tokenizer, place, request, used)
+        expected = hidden + delta
+        assert float((target.z - expected).norm() / expected.norm()) < tolerance
+
+
+@pytest.mark.parametrize("model_type", known_model_types())
+def test_what_a_down_projection_adds_arrives_where_targets_are(model_type, tokenizer):
+    """Else residuals, which are asked for there, would not be what a weight gives."""
+    model = tiny(model_type, len(tokenizer)).double()
+    architecture = architecture_of(model_type)
+    outputs = []
+    added = torch.linspace(-1, 1, model.config.hidden_size, dtype=torch.float64)
+    architecture.block(model, 1).register_forward_hook(
+        lambda _m, _a, out: outputs.append(out if isinstance(out, torch.Tensor) else out[0])
+    )
+    ids = torch.arange(6)[None]
+    model(input_ids=ids)
+    architecture.module(model, 1).register_forward_hook(lambda _m, _a, out: out + added)
+    model(input_ids=ids)
+    arriving = (added * architecture.gain(model.config)).expand(1, 6, -1)
+    unchanged = torch.allclose(outputs[1] - outputs[0], arriving, atol=1e-9)
+    assert unchanged == (not architecture.normed)
+    assert architecture.normed == (model_type in POST_NORM)
+
+
+@pytest.mark.parametrize("model_type", known_model_types())
+def test_attention_and_the_down_projection_give_all_that_a_block_adds(model_type, tokenizer):
+    """Else what is restored or added there would be more, or less, than attention's own output."""
+    model = tiny(model_type, len(tokenizer)).double()
+    architecture = architecture_of(model_type)
+    seen = {}
+
+    def note(name):
+        # A copy: Falcon adds attention's output to the MLP's in place.
+        return lambda _m, _a, out: seen.update({name: first_tensor(out).clone()})
+
+    architecture.block(model, 0).register_forward_hook(note("in"))
+    architecture.attention_module(model, 1).register_forward_hook(note("attention"))
+    architecture.module(model, 1).register_forward_hook(note("mlp"))
+    architecture.block(model, 1).register_forward_hook(note("out"))
+    model(input_ids=torch.arange(6)[None])
+    assert seen["attention"].shape == (1, 6, model.config.hidden_size)
+    added = (seen["attention"] + seen["mlp"].view(1, 6, -1)) * architecture.gain(model.config)
+    whole = torch.allclose(seen["out"], seen["in"] + added, atol=1e-9)
+    assert whole == (not architecture.normed)
+
+
+def test_a_block_without_attention_says_what_to_add():
+    architecture = replace(architecture_of("gpt2"), attention=None)
+    with pytest.raises(NoAttentionError, match=r"'gpt2' does not say where attention's"):
+        architecture.attention_module(None, 0)
+
+
+@pytest.mark.parametrize("model_type", sorted(POST_NORM))
+def test_behind_a_norm_the_last_block_can_be_edited_and_only_one(model_type, tokenizer):
+    model, tolerance = tiny(model_type, len(tokenizer)), 1e-4
+    if model_type not in FLOAT32:
+        model, tolerance = model.double(), 1e-6
+    used = recipe(layers=(2,), v_num_grad_steps=4)
+    (target,) = find_targets(model, tokenizer, REQUESTS[6:], used)
+    place = architecture_of(model_type).module(model, 2)
+    hidden, delta, _ = compute_z(model, tokenizer, place, REQUESTS[6], used)
+    assert torch.allclose(target.z, hidden + delta, atol=tolerance)
+    with pytest.raises(LayersError, match=r"in one layer, not in \[1, 2\]"):
+        find_targets(model, tokenizer, REQUESTS[6:], recipe(layers=(1, 2)))
+
+
+def test_an_unknown_type_shows_the_block_to_write():
+    with pytest.raises(UnknownArchitectureError) as caught:
+        architecture_of("mamba9")
+    assert "mamba9" in str(caught.value)
+    assert '[mamba9]\nlayers = "model.layers"' in caught.value.hint
+    assert "gpt2" in caught.value.hint
+    assert "`editvc arch MODEL`" in caught.value.hint
+
+
+def test_a_confirmed_block_is_taken_before_the_table():
+    block = (("down_proj", "ff"), ("final_norm", "n"), ("layers", "h"), ("transposed", True))
+    architecture = architecture_of("mamba9", block)
+    assert architecture == Architecture("mamba9", "h", "ff", "n", True)
+    assert architecture.pairs == block
+
+
+def test_a_model_carries_its_own_block_and_a_copy_does_too(tokenizer):
+    model = tiny("gpt2", len(tokenizer))
+    assert architecture_in(model) == architecture_of("gpt2")
+    own = replace(architecture_of("gpt2"), down_proj="mlp.c_fc")
+    carry(model, own)
+    assert architecture_in(model) == architecture_in(deepcopy(model)) == own
+    assert architecture_in(tiny("gpt2", len(tokenizer))) == architecture_of("gpt2")
+
+
+@pytest.mark.parametrize("model_type", [*known_model_types(), "with space/and slash"])
+def test_a_block_survives_its_file(model_type, tmp_path):
+    known = architecture_of(model_type if model_type in known_model_types() else "gpt2")
+    architecture = replace(known, model_type=f"{model_type}-new")
+    (tmp_path / "block.toml").write_text(architecture.toml())
+    assert read_block(tmp_path / "block.toml") == architecture
+
+
+GOOD = 'layers = "h"\ndown_proj = "f"\nfinal_norm = "n"\ntransposed = false\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "exactly one block"),
+        ("layers = 3", "exactly one block"),
+        (f"[a]\n{GOOD}[b]\n{GOOD}", "exactly one block"),
+        ("[a", "is not TOML"),
+        (f"[gpt2]\n{GOOD}", "has model type 'gpt2' itself"),
+        (f"[mixtral]\n{GOOD}", "has model type 'mixtral' itself"),
+        (f"[a]\n{GOOD}down = 1", "down: there is no such key"),
+        (f"[a]\n{GOOD}normed = 1", "normed: must be true or false, got 1"),
+        (f"[a]\n{GOOD}factor = 0.5", "factor: must be a string, got 0.5"),
+        ("[a]\n" + GOOD.replace("false", '"false"'), "transposed: must be true or false"),
+        ("[a]\n" + GOOD.replace('final_norm = "n"\n', ""), "final_norm: is missing"),
+    ],
+)
+def test_a_file_that_is_no_block_is_refused_by_what_is_wrong(text, said, tmp_path):
+    (tmp_path / "block.toml").write_text(text)
+    with pytest.raises(BlockError, match=said):
+        read_block(tmp_path / "block.toml")
+
+
+def test_a_family_that_cannot_be_edited_says_why():
+    with pytest.raises(RefusedArchitectureError, match=r"'mixtral' .* mixture of experts"):
+        architecture_of("mixtral")
+    assert "mixtral" not in known_model_types()
+
+
+def test_weight_names():
+    assert architecture_of("gpt2").weight_name(3) == "transformer.h.3.mlp.c_proj.weight"
+    assert architecture_of("llama").weight_name(0) == "model.layers.0.mlp.down_proj.weight"
+
+
+def test_importing_the_table_imports_no_torch():
+    code = (
+        "import sys; from editvc.models.architectures import architecture_of;"
+        "architecture_of('gpt2');"
+        "assert not {'torch', 'transformers'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

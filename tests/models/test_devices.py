@@ -1,0 +1,84 @@
+"""Models that accelerate's device_map put somewhere: whole on one device, or refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from model_fixtures import REQUESTS, recipe, tiny_gpt2
+from transformers import AutoModelForCausalLM
+
+from editvc.algebra.delta import Delta, Factored
+from editvc.editing.locate import knows
+from editvc.editing.target_search import find_targets
+from editvc.models.architectures import architecture_of
+from editvc.models.context_prefixes import sample_contexts
+from editvc.models.devices import SpreadModelError, device_of
+from editvc.models.forward import keys_at
+from editvc.models.loading import apply_delta, edited
+from editvc.statistics.entity_moments import Entity, sensitivity
+
+pytest.importorskip("accelerate")
+
+LAYERS = (1, 2)
+
+
+@pytest.fixture
+def folder(tmp_path, tokenizer):
+    tiny_gpt2(len(tokenizer)).save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def mapped(folder, device_map, **more):
+    model = AutoModelForCausalLM.from_pretrained(folder, device_map=device_map, **more)
+    return model.eval().requires_grad_(False)
+
+
+def a_delta():
+    one = torch.ones(32, 1, dtype=torch.float64), torch.ones(1, 128, dtype=torch.float64)
+    return Delta({1: Factored(*one)})
+
+
+@pytest.mark.parametrize("device_map", ["cpu", {"": "cpu"}, "auto"])
+def test_a_model_mapped_to_one_device_is_edited_like_any_other(folder, tokenizer, device_map):
+    model, plain = mapped(folder, device_map), tiny_gpt2(len(tokenizer))
+    if device_of(model).type != "cpu":
+        pytest.skip("`auto` took a GPU")
+    used = recipe(layers=LAYERS, v_num_grad_steps=4)
+    (found,) = find_targets(model, tokenizer, REQUESTS[:1], used)
+    (expected,) = find_targets(plain, tokenizer, REQUESTS[:1], used)
+    assert torch.allclose(found.z, expected.z, atol=1e-5)
+    for one in (model, plain):
+        apply_delta(one, architecture_of("gpt2"), a_delta())
+    ids = torch.arange(6)[None]
+    assert torch.allclose(model(input_ids=ids).logits, plain(input_ids=ids).logits, atol=1e-5)
+
+
+def test_an_offloaded_model_is_refused_before_any_work(folder, tokenizer, tmp_path):
+    spread = {"transformer.wte": "cpu", "transformer.wpe": "cpu", "transformer.ln_f": "cpu",
+              "lm_head": "cpu", "transformer.h.0": "cpu", "transformer.h.1": "disk",
+              "transformer.h.2": "disk", "transformer.h.3": "cpu"}  # fmt: skip
+    model = mapped(folder, spread, offload_folder=tmp_path / "off")
+    ids = torch.arange(6)[None]
+    before = model(input_ids=ids).logits
+    used, architecture = recipe(layers=LAYERS), architecture_of("gpt2")
+    for act in (
+        lambda: find_targets(model, tokenizer, REQUESTS[:1], used),
+        lambda: keys_at(model, [[1, 2]], [range(2)], LAYERS),
+        lambda: sample_contexts(model, tokenizer),
+        lambda: knows(model, tokenizer, REQUESTS[:1]),
+        lambda: sensitivity(model, tokenizer, [Entity("France", ("{} is",))], LAYERS),
+        lambda: apply_delta(model, architecture, a_delta()),
+        lambda: edited(model, architecture, a_delta()).__enter__(),
+    ):
+        with pytest.raises(SpreadModelError, match="on cpu, meta") as caught:
+            act()
+        assert 'device_map={"": "cpu"}' in caught.value.hint
+    assert torch.equal(model(input_ids=ids).logits, before)
+
+
+def test_a_model_without_weights_is_on_no_device(tokenizer):
+    with torch.device("meta"):
+        model = torch.nn.Linear(2, 2)
+    with pytest.raises(SpreadModelError) as caught:
+        device_of(model)
+    assert caught.value.devices == ("meta",)

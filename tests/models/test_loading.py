@@ -1,0 +1,188 @@
+"""From folders to identities, models and answers; every way a folder can be no base."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from model_fixtures import tiny_gpt2, tiny_llama
+from safetensors.torch import load_file, save_file
+
+from editvc.algebra.delta import Delta, Factored
+from editvc.models.architectures import UnknownArchitectureError, architecture_of
+from editvc.models.loading import (
+    BaseMismatchError,
+    ModelNotFoundError,
+    apply_delta,
+    describe,
+    edited,
+    generate,
+    load,
+    require_same,
+    resolve,
+)
+from editvc.models.tokenization import SlowTokenizerError
+
+FAMILIES = {"gpt2": tiny_gpt2, "llama": tiny_llama}
+
+
+@pytest.fixture(params=["gpt2", "llama"])
+def folder(request, tmp_path, tokenizer):
+    model = FAMILIES[request.param](len(tokenizer))
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def a_delta(base, layers=(0, 2)):
+    generator = torch.Generator().manual_seed(1)
+
+    def factor(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    u, v = base.hidden_size, base.inner_size
+    return Delta({layer: Factored(factor(u, 2), factor(2, v)) for layer in layers})
+
+
+def test_describe_reads_the_identity_without_the_model(folder):
+    base = describe(folder, "tiny")
+    model, _ = load(folder)
+    architecture = architecture_of(base.model_type)
+    assert base.layers == architecture.depth(model) == 4
+    assert [name for name, _ in base.weights] == sorted(
+        architecture.weight_name(layer) for layer in range(4)
+    )
+    rows, columns = architecture.module(model, 0).weight.shape
+    expected = (columns, rows) if architecture.transposed else (rows, columns)
+    assert (base.hidden_size, base.inner_size) == expected
+    assert describe(folder, "elsewhere", "v2").id == base.id
+
+
+def test_a_changed_tensor_is_named(folder):
+    base = describe(folder, "tiny")
+    name = base.weights[1][0]
+    tensors = load_file(folder / "model.safetensors")
+    tensors[name][3, 3] += 1
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    found = describe(folder, "tiny")
+    with pytest.raises(BaseMismatchError, match=name) as caught:
+        require_same(base, found)
+    assert caught.value.part == f"tensor {name}"
+    require_same(base, replace(base, source="moved"))
+
+
+def test_a_changed_tokenizer_or_config_is_named(folder):
+    base = describe(folder, "tiny")
+    config = json.loads((folder / "config.json").read_text())
+    config["transformers_version"] = "0.0"
+    (folder / "config.json").write_text(json.dumps(config))
+    require_same(base, describe(folder, "tiny"))
+    config["attention_bias"] = config["scale_attn_weights"] = "changed"
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BaseMismatchError, match="config"):
+        require_same(base, describe(folder, "tiny"))
+
+
+def test_names_without_their_prefix_are_the_same_model(tmp_path, tokenizer):
+    """GPT-2's published files call ``transformer.h.0...`` just ``h.0...``."""
+    model = tiny_gpt2(len(tokenizer))
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    base = describe(tmp_path, "tiny")
+    tensors = load_file(tmp_path / "model.safetensors")
+    bare = {name.removeprefix("transformer."): value for name, value in tensors.items()}
+    save_file(bare, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    assert describe(tmp_path, "tiny").id == base.id
+
+
+def test_load_gives_float32_in_evaluation_mode(folder):
+    model, tokenizer = load(folder)
+    assert not model.training
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert tokenizer.is_fast
+    half, _ = load(folder, dtype=torch.float16)
+    assert {parameter.dtype for parameter in half.parameters()} == {torch.float16}
+
+
+def test_apply_delta_adds_in_float64_in_the_right_orientation(folder):
+    model, _ = load(folder)
+    base = describe(folder, "tiny")
+    architecture = architecture_of(base.model_type)
+    delta = a_delta(base)
+    before = {layer: architecture.module(model, layer).weight.clone() for layer in range(4)}
+    apply_delta(model, architecture, delta)
+    for layer in range(4):
+        added = torch.zeros(base.hidden_size, base.inner_size, dtype=torch.float64)
+        if layer in delta.layers:
+            added = delta.layers[layer].left @ delta.layers[layer].right
+        added = added.T if architecture.transposed else added
+        expected = (before[layer].double() + added).float()
+        assert torch.equal(architecture.module(model, layer).weight, expected)
+
+
+def test_edited_puts_the_same_bits_back_even_after_a_failure(folder):
+    model, _ = load(folder)
+    base = describe(folder, "tiny")
+    architecture = architecture_of(base.model_type)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ZeroDivisionError), edited(model, architecture, a_delta(base)):
+        name = architecture.weight_name(0)
+        assert not torch.equal(model.state_dict()[name], before[name])
+        raise ZeroDivisionError
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_generate_is_greedy_and_leaves_the_prompt_out(folder):
+    model, tokenizer = load(folder)
+    prompt = "The capital of France is"
+    ids = tokenizer(prompt)["input_ids"]
+    expected = list(ids)
+    for _ in range(6):
+        expected.append(int(model(input_ids=torch.tensor([expected])).logits[0, -1].argmax()))
+    said = generate(model, tokenizer, prompt, 6)
+    assert said == tokenizer.decode(expected[len(ids) :], skip_special_tokens=True)
+    assert said == generate(model, tokenizer, prompt, 6)
+
+
+def test_resolve_names_what_is_missing(tmp_path, folder):
+    assert resolve(str(folder)) == folder
+    with pytest.raises(ModelNotFoundError, match=r"no config\.json"):
+        resolve(str(tmp_path))
+    with pytest.raises(ModelNotFoundError, match="Hub"):
+        resolve("no/such/folder/here")
+    with pytest.raises(ModelNotFoundError, match="not to be had"):
+        resolve("nobody-here/no-such-model", offline=True)
+
+
+def test_an_unsupported_type_is_refused_before_anything_is_loaded(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["model_type"] = "mamba9"
+    (folder / "config.json").write_text(json.dumps(config))
+    for act in (lambda: describe(folder, "tiny"), lambda: load(folder)):
+        with pytest.raises(UnknownArchitectureError, match="mamba9"):
+            act()
+
+
+def test_a_folder_without_tokenizer_is_refused(folder):
+    for path in folder.glob("token*"):
+        path.unlink()
+    with pytest.raises(ModelNotFoundError, match="tokenizer"):
+        describe(folder, "tiny")
+
+
+def test_a_slow_tokenizer_is_refused(folder, monkeypatch):
+    import transformers
+
+    class Slow:
+        is_fast = False
+
+        @classmethod
+        def from_pretrained(cls, *_args, **_kwargs):
+            return cls()
+
+    monkeypatch.setattr(transformers, "AutoTokenizer", Slow)
+    with pytest.raises(SlowTokenizerError, match="Slow has no offset mapping"):
+        load(folder)

@@ -1,0 +1,229 @@
+"""Entity keys and sensitivity against slow plain versions, one prompt at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from model_fixtures import tiny_gpt2, tiny_llama
+
+from editvc.models import forward
+from editvc.models.architectures import architecture_of
+from editvc.statistics.corpus import CorpusError
+from editvc.statistics.entity_moments import (
+    GENERIC_PROMPTS,
+    Entity,
+    entity_moments,
+    read_entities,
+    sensitivity,
+    shaping,
+)
+
+# Names at the start, in the middle and at the end; followed by a space, a sign or nothing; of one
+# token and of several.
+ENTITIES = [
+    Entity("Ada Lovelace", ("The house of {} stands in", "{} was born in")),
+    Entity("Paris", ("The capital called {}, is", "{} is")),
+    Entity("São Paulo", ("{}'s people live in",)),
+    Entity("Z", ("{} is", "We speak of {}")),
+    Entity("東京", ("We speak of {}",)),
+]
+LAYERS = (0, 2)
+MIX = {"name": 0.4, "before": 0.4, "after": 0.2}
+SENSITIVE = {"name": 0.38, "before": 0.38, "end": 0.24}
+DRAWS = 2
+
+families = pytest.mark.parametrize("family", ["gpt2", "llama"])
+sizes = pytest.mark.parametrize("tokens", [4096, 24, 1], ids=["one batch", "several", "one each"])
+
+
+def build(family, tokenizer):
+    return {"gpt2": tiny_gpt2, "llama": tiny_llama}[family](len(tokenizer))
+
+
+def pieces(tokenizer, name, prompt):
+    """Ids of a filled prompt and the index of the token with the name's last character."""
+    text = prompt.replace("{}", name)
+    end = prompt.index("{}") + len(name) - 1
+    encoded = tokenizer(text, return_offsets_mapping=True)
+    spans = encoded["offset_mapping"]
+    at = max(i for i, (start, stop) in enumerate(spans) if start <= end < stop)
+    return encoded["input_ids"], at
+
+
+def keys_of(model, ids, layer):
+    caught = []
+    module = architecture_of(model.config.model_type).module(model, layer)
+    handle = module.register_forward_pre_hook(lambda _m, args: caught.append(args[0][0]))
+    with torch.no_grad():
+        model(input_ids=torch.tensor([ids]))
+    handle.remove()
+    return caught[0].double()
+
+
+def plain_moment(model, tokenizer, layer):
+    parts = {"name": [], "before": [], "after": []}
+    for entity in ENTITIES:
+        ids, at = pieces(tokenizer, entity.name, "{}")
+        parts["name"].append(keys_of(model, ids, layer)[at : at + 1])
+        for prompt in entity.prompts:
+            ids, at = pieces(tokenizer, entity.name, prompt)
+            keys = keys_of(model, ids, layer)
+            parts["before"].append(keys[:at])
+            parts["after"].append(keys[at + 1 :])
+    joined = {part: torch.cat(rows) for part, rows in parts.items()}
+    return sum(MIX[part] * keys.T @ keys / len(keys) for part, keys in joined.items())
+
+
+def gradients(model, ids, layer, draw):
+    """``d log p(y) / d h`` after a layer, (tokens, u), for each y that ``draw`` gives."""
+    held = []
+
+    def keep(_module, _args, output):
+        first = output if isinstance(output, torch.Tensor) else output[0]
+        held.append(first.detach().requires_grad_())
+        return held[0] if isinstance(output, torch.Tensor) else (held[0], *output[1:])
+
+    block = architecture_of(model.config.model_type).block(model, layer)
+    handle = block.register_forward_hook(keep)
+    scores = model(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+    handle.remove()
+    for _ in range(DRAWS):
+        drawn = draw(scores.detach().exp())
+        (gradient,) = torch.autograd.grad(scores[drawn], held[0], retain_graph=True)
+        yield gradient[0].double()
+
+
+def plain_sensitivity(model, tokenizer, entities, layers, draw):
+    total = 0
+    for layer in layers:
+        sums = {part: 0 for part in SENSITIVE}
+        for entity in entities:
+            ids, at = pieces(tokenizer, entity.name, entity.prompts[0])
+            last = len(ids) - 1
+            places = {"name": [at], "before": range(at), "end": [last] if last > at else []}
+            for gradient in gradients(model, ids, layer, draw):
+                for part, rows in places.items():
+                    for row in rows:
+                        sums[part] = sums[part] + torch.outer(gradient[row], gradient[row])
+        total = total + sum(SENSITIVE[part] * one / one.trace() for part, one in sums.items())
+    return total * len(total) / total.trace()
+
+
+@families
+@sizes
+def test_the_moment_mixes_the_keys_of_names_and_of_what_stands_around_them(
+    family, tokens, tokenizer, monkeypatch
+):
+    monkeypatch.setattr(forward, "TOKENS_PER_BATCH", tokens)
+    model = build(family, tokenizer)
+    found = entity_moments(model, tokenizer, ENTITIES, LAYERS)
+    assert (found.samples, found.unit, found.layers) == (len(ENTITIES), "names", LAYERS)
+    for layer in LAYERS:
+        expected = plain_moment(model, tokenizer, layer)
+        assert torch.allclose(found.matrix(layer), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_names_without_words_around_them_leave_the_weight_to_the_bare_name(tokenizer):
+    model = build("gpt2", tokenizer)
+    bare = [Entity("Z", ("{}",))]
+    found = entity_moments(model, tokenizer, bare, (0,)).matrix(0)
+    key = keys_of(model, pieces(tokenizer, "Z", "{}")[0], 0)[-1]
+    assert torch.allclose(found, torch.outer(key, key), rtol=1e-4, atol=1e-6)
+    with pytest.raises(CorpusError, match="no names"):
+        entity_moments(model, tokenizer, [], (0,))
+
+
+@families
+def test_sensitivity_is_the_fisher_information_of_the_hidden_states(family, tokenizer):
+    """With one entity and one layer: gradients by hand, the same draws from the same generator."""
+    model = build(family, tokenizer)
+    generator = torch.Generator().manual_seed(5)
+
+    def draw(chances):
+        return int(torch.multinomial(chances[None], 1, generator=generator))
+
+    found = sensitivity(model, tokenizer, ENTITIES[:1], (1,), seed=5)
+    expected = plain_sensitivity(model, tokenizer, ENTITIES[:1], (1,), draw)
+    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-4)
+    assert float(found.trace()) == pytest.approx(model.config.hidden_size)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+@families
+@sizes
+def test_sensitivity_over_many_entities_and_layers(family, tokens, tokenizer, monkeypatch):
+    """The likeliest token is always drawn, so that batches draw what single prompts draw."""
+    monkeypatch.setattr(forward, "TOKENS_PER_BATCH", tokens)
+    monkeypatch.setattr(torch, "multinomial", lambda chances, _, **__: chances.argmax(-1, True))
+    model = build(family, tokenizer)
+    found = sensitivity(model, tokenizer, ENTITIES, LAYERS)
+    expected = plain_sensitivity(model, tokenizer, ENTITIES, LAYERS, torch.argmax)
+    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-4)
+    some = sensitivity(model, tokenizer, ENTITIES, LAYERS, limit=2)
+    assert torch.equal(some, sensitivity(model, tokenizer, ENTITIES[:2], LAYERS))
+    assert not torch.allclose(some, found, rtol=1e-2)
+
+
+def test_a_model_in_training_is_measured_without_dropout_and_goes_on_training(tokenizer):
+    model = build("gpt2", tokenizer)
+    measures = (
+        lambda: entity_moments(model, tokenizer, ENTITIES, LAYERS).matrix(2),
+        lambda: sensitivity(model, tokenizer, ENTITIES, LAYERS),
+    )
+    at_rest = [measure() for measure in measures]
+    model.train()
+    assert all(torch.equal(measure(), one) for measure, one in zip(measures, at_rest, strict=True))
+    assert all(module.training for module in model.modules())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_shaping_shortens_steps_where_the_model_is_sensitive():
+    root = torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    turn = torch.linalg.qr(root).Q
+    values = torch.tensor([2.5, 0.5, 0.0], dtype=torch.float64)
+    shaped = shaping(turn @ values.diag() @ turn.T, floor=0.1, power=0.25)
+    steps = (0.9 * values + 0.1) ** -0.25
+    assert torch.allclose(shaped, turn @ steps.diag() @ turn.T)
+    flat = shaping(turn @ values.diag() @ turn.T, floor=0.1, power=0.0)
+    assert torch.allclose(flat, torch.eye(3, dtype=torch.float64))
+
+
+def test_entities_come_from_names_or_from_facts(tmp_path: Path):
+    path = tmp_path / "entities.txt"
+    path.write_text(
+        'Paris\n\n{"subject": "Ada ", "prompt": "{} was born in"}\n'
+        ' {"subject": "Ada", "prompt": "{} lived in"}\n'
+        '{"subject": "Ada", "prompt": "{} was born in"}\n'
+        '{"requested_rewrite": {"subject": "Rome", "prompt": "{} is in"}}\n'
+        '{"subject": "Oslo", "prompt": "no place for a name"}\n'
+        '{"subject": "Bonn", "prompt": "{} and {} are"}\n'
+        " Lyon \n",
+        encoding="utf-8",
+    )
+    one, two, three, four = GENERIC_PROMPTS
+    assert read_entities(path) == [
+        Entity("Paris", (one, two)),
+        Entity("Ada", ("{} was born in", "{} lived in")),
+        Entity("Rome", ("{} is in",)),
+        Entity("Oslo", (four, one)),
+        Entity("Bonn", (one, two)),
+        Entity("Lyon", (two, three)),
+    ]
+    assert all(prompt.count("{}") == 1 for prompt in GENERIC_PROMPTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('Paris\n{"name": "x"}\n', ":2: not a JSON"),
+        ("Paris\n{broken\n", ":2: "),
+        ("\n", "no names"),
+    ],
+)
+def test_files_without_names_are_refused(text, problem, tmp_path: Path):
+    path = tmp_path / "entities.txt"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(CorpusError, match=problem):
+        read_entities(path)

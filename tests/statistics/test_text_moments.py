@@ -1,0 +1,162 @@
+"""Second moments against one plain forward pass a text; resumption to the bit."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from model_fixtures import TEXT, tiny_gpt2, tiny_llama
+
+from editvc.models.architectures import architecture_of
+from editvc.statistics import text_moments as statistics
+from editvc.statistics.corpus import CorpusError, dataset_texts, file_texts, pieces
+from editvc.statistics.text_moments import (
+    SecondMoment,
+    StateMismatchError,
+    StatisticsDamageError,
+    text_digest,
+    text_moments,
+)
+
+LAYERS = [0, 2]
+
+
+def keys_of(model, ids, layer):
+    """Keys of one text, one plain forward pass, ``(tokens, v)`` float64."""
+    found = []
+    module = architecture_of(model.config.model_type).module(model, layer)
+    handle = module.register_forward_pre_hook(lambda _m, args: found.append(args[0][0]))
+    model(input_ids=torch.tensor([list(ids)]))
+    handle.remove()
+    return found[0].double()
+
+
+def plain_moment(model, texts, layer):
+    keys = torch.cat([keys_of(model, ids, layer) for ids in texts])
+    return keys.T @ keys / len(keys)
+
+
+def close(found, expected, tolerance=1e-5):
+    return float((found - expected).norm() / expected.norm()) < tolerance
+
+
+@pytest.mark.parametrize("family", [tiny_gpt2, tiny_llama])
+def test_text_moments_equal_plain_passes(family, bos_tokenizer):
+    model = family(len(bos_tokenizer))
+    found = text_moments(model, bos_tokenizer, TEXT, LAYERS, cap=11, budget=10**6)
+    cut = list(pieces(bos_tokenizer, TEXT, 11))
+    assert found.samples == sum(map(len, cut))
+    for layer in LAYERS:
+        assert close(found.matrix(layer), plain_moment(model, cut, layer))
+
+
+def test_pieces_are_capped_and_begin_with_the_bos(tokenizer, bos_tokenizer):
+    cut = list(pieces(bos_tokenizer, TEXT, 7))
+    assert {len(piece) for piece in cut} <= set(range(2, 8))
+    assert all(piece[0] == bos_tokenizer.bos_token_id for piece in cut)
+    joined = [token for piece in pieces(tokenizer, TEXT[:1], 5) for token in piece]
+    assert joined == tokenizer(TEXT[0])["input_ids"][: len(joined)]
+
+
+def test_the_budget_is_kept_exactly(gpt2, tokenizer):
+    assert text_moments(gpt2, tokenizer, TEXT, [0], budget=37).samples == 37
+    assert text_moments(gpt2, tokenizer, TEXT * 9, [0], budget=None, cap=64).samples == 10 * 128
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(gpt2, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(statistics, "_CHUNK", 64)
+    whole = text_moments(gpt2, tokenizer, TEXT, LAYERS, cap=16, budget=500)
+    done = []
+
+    class Stopped(Exception):
+        pass
+
+    def stop(_label, now, _total):
+        done.append(now)
+        if len(done) in (2, 5):
+            raise Stopped
+
+    for _ in range(2):
+        with pytest.raises(Stopped):
+            text_moments(
+                gpt2, tokenizer, TEXT, LAYERS, cap=16, budget=500, folder=tmp_path, progress=stop
+            )
+    resumed = text_moments(
+        gpt2, tokenizer, TEXT, LAYERS, cap=16, budget=500, folder=tmp_path, progress=stop
+    )
+    assert done[0] < done[2] or done[2] == done[1]
+    assert done.count(done[0]) == 1
+    assert resumed.to_bytes() == whole.to_bytes()
+    again = text_moments(gpt2, tokenizer, TEXT, LAYERS, cap=16, budget=500, folder=tmp_path)
+    assert again.to_bytes() == whole.to_bytes()
+
+
+def test_a_state_of_another_run_is_refused(gpt2, tokenizer, tmp_path):
+    text_moments(gpt2, tokenizer, TEXT, LAYERS, budget=100, folder=tmp_path, source="a")
+    with pytest.raises(StateMismatchError, match="budget"):
+        text_moments(gpt2, tokenizer, TEXT, LAYERS, budget=101, folder=tmp_path, source="a")
+    with pytest.raises(StateMismatchError, match="source"):
+        text_moments(gpt2, tokenizer, TEXT, LAYERS, budget=100, folder=tmp_path, source="b")
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 9), st.integers(0, 2**16))
+def test_bytes_round_trip(size, seed):
+    root = torch.randn(size, size, generator=torch.Generator().manual_seed(seed))
+    moment = (root @ root.T).double()
+    made = SecondMoment.of({3: moment, 1: 2 * moment}, 7)
+    data = made.to_bytes({"base": "x"})
+    back = SecondMoment.from_bytes(data)
+    assert back.layers == (1, 3)
+    assert (back.samples, back.unit) == (7, "tokens")
+    assert torch.equal(back.matrix(3), made.matrix(3))
+    assert torch.equal(back.matrix(3), back.matrix(3).T)
+    assert close(back.matrix(1), 2 * moment, 1e-6)
+    with pytest.raises(StatisticsDamageError):
+        SecondMoment.from_bytes(data[:-2])
+
+
+def test_npz_files_of_rome_and_memit_are_read(tmp_path):
+    keys = torch.randn(50, 6, dtype=torch.float64)
+    path = tmp_path / "transformer.h.3.mlp.c_proj_float32_mom2_50.npz"
+    arrays = {"mom2.count": 50, "mom2.mom2": (keys.T @ keys).float().numpy(), "sample_size": 50}
+    np.savez(path, **arrays)
+    found = SecondMoment.from_npz({3: path})
+    assert found.samples == 50
+    assert close(found.matrix(3), keys.T @ keys / 50, 1e-6)
+    np.savez(path, mean=1)
+    with pytest.raises(CorpusError, match=r"mom2\.count"):
+        SecondMoment.from_npz({3: path})
+
+
+def test_sources(tmp_path: Path):
+    parted = tmp_path / "parted.txt"
+    parted.write_text("One line\nand the next.\n\nAnother.\n")
+    assert list(file_texts(parted)) == ["One line and the next.", "Another."]
+    lines = tmp_path / "lines.txt"
+    lines.write_text("One.\nTwo.\n")
+    assert list(file_texts(lines)) == ["One.", "Two."]
+    records = tmp_path / "texts.jsonl"
+    records.write_text('{"text": "One."}\n\n{"text": "Two."}\n')
+    assert list(file_texts(records)) == ["One.", "Two."]
+    records.write_text('{"text": "One."}\n{"body": 1}\n')
+    with pytest.raises(CorpusError, match=r"texts.jsonl:2"):
+        list(file_texts(records))
+    assert text_digest([parted]) != text_digest([lines])
+
+
+def test_no_text_is_an_error(gpt2, tokenizer):
+    with pytest.raises(CorpusError, match="no text"):
+        text_moments(gpt2, tokenizer, ["", "  "], [0])
+
+
+def test_a_missing_datasets_library_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(CorpusError, match="datasets") as caught:
+        dataset_texts("wikitext")
+    assert "pip install" in caught.value.hint

@@ -1,0 +1,42 @@
+"""The slow, obvious formulas that the fast ones are checked against."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from editvc.algebra.solvers import Edits
+
+
+def dense_solution(edits: Edits, moment: Tensor) -> Tensor:
+    """R K^T (C + K K^T)^-1, as MEMIT's paper has it; the moment is lambda C."""
+    total = moment + edits.keys @ edits.keys.T
+    return edits.residuals @ edits.keys.T @ torch.linalg.inv(total)
+
+
+def random_edits(u: int, v: int, n: int, draw: torch.Generator, scale: float = 1.0) -> Edits:
+    """Gaussian keys of that scale, Gaussian residuals."""
+    return Edits(
+        scale * torch.randn(v, n, generator=draw, dtype=torch.float64),
+        torch.randn(u, n, generator=draw, dtype=torch.float64),
+    )
+
+
+def random_moment(v: int, draw: torch.Generator, weight: float = 1.0) -> Tensor:
+    """A well-conditioned second moment times ``weight``, of keys with unequal variances."""
+    spread = torch.logspace(-1, 0.5, v, dtype=torch.float64)[:, None]
+    keys = spread * torch.randn(v, 4 * v, generator=draw, dtype=torch.float64)
+    return weight * (keys @ keys.T) / (4 * v)
+
+
+def joined(one: Edits, other: Edits) -> Edits:
+    """The edits of both, one's columns first."""
+    return Edits(
+        torch.cat([one.keys, other.keys], dim=1),
+        torch.cat([one.residuals, other.residuals], dim=1),
+    )
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    """Frobenius distance over the expected norm (over 1 where that is 0)."""
+    return float((found - expected).norm() / (float(expected.norm()) or 1.0))
