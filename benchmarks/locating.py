@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from editvc.core.facts import Request
 from editvc.core.ids import ObjectId
 from editvc.core.methods.recipe import Recipe
 from editvc.editing import target_search
@@ -30,7 +31,6 @@ from editvc.editing.target_search import find_targets
 from editvc.models.architectures import architecture_of
 from editvc.models.context_prefixes import sample_contexts
 from editvc.models.loading import load
-from editvc.models.tokenization import Request
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

@@ -40,7 +40,6 @@ from editvc.evaluation.scores import answers, locality_answers, says, score
 from editvc.materialise.make_elements import make_in_sequence
 from editvc.models.architectures import architecture_in
 from editvc.models.loading import apply_delta, load
-from editvc.models.tokenization import Request
 
 SIZES = (1, 10, 100, 500, 1000)
 SCORED = 100
@@ -185,7 +184,7 @@ class Bench:
         architecture, spent, stored = architecture_in(model), 0.0, 0
         for done, fact in enumerate(self.what.facts[: max(sizes)], 1):
             began = time.perf_counter()
-            request = Request(*fact.request)
+            request = fact.request
             (patch,) = make_in_sequence(repo, model, self.tokenizer, [request], recipe)
             apply_delta(model, architecture, patch.delta)
             spent += time.perf_counter() - began

@@ -17,7 +17,7 @@ from editvc.core.methods.recipe import Recipe
 from editvc.editing.layer_spread import subject_states
 from editvc.editing.target_search import find_targets, over_contexts
 from editvc.models.architectures import architecture_of
-from editvc.models.tokenization import Request, trace
+from editvc.models.tokenization import trace
 from editvc.statistics.text_moments import SecondMoment
 
 
@@ -29,7 +29,7 @@ def edit_one_by_one(
     guards = {layer: recipe.mom2_update_weight * moment.matrix(layer) for layer in recipe.layers}
     inverses = {layer: torch.linalg.inv(guard) for layer, guard in guards.items()}
     for done, fact in enumerate(facts, 1):
-        request = Request(*fact.request)
+        request = fact.request
         (target,) = find_targets(model, tokenizer, [request], recipe)
         rows = trace(tokenizer, [request], recipe.contexts)[0]
         for place, layer in enumerate(recipe.layers):

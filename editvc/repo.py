@@ -16,6 +16,7 @@ from editvc.core.history import Restraint, Tree
 from editvc.core.ids import ObjectId
 from editvc.core.methods.patch_recipes import AnyRecipe
 from editvc.core.methods.recipe import Recipe
+from editvc.core.progress import Progress
 from editvc.porcelain import branch, reading
 from editvc.porcelain.fact_input import Facts, sourced
 from editvc.vcs.files import Fault
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from editvc.porcelain.train import Trained, TrainingPlan
     from editvc.porcelain.tune import Tuning
 
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, how much is done, how much there is)."""
 
 NOBODY = "nobody <>"
 """The author where neither the caller nor config.toml names one."""

@@ -22,8 +22,7 @@ arXiv 2211.11031.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +32,6 @@ from torch import Tensor
 
 from editvc.core.ids import canonical_json
 from editvc.errors import DamageError
-from editvc.models.architectures import architecture_in
 
 KIND = "codebook"
 _METADATA = "editvc"
@@ -179,44 +177,3 @@ class Codebook:
         """The same on a device."""
         keys, values, radii = (one.to(device) for one in (self.keys, self.values, self.radii))
         return Codebook(self.layer, keys, values, radii, self.labels)
-
-
-def attach(model: Any, codebooks: Sequence[Codebook]) -> list[Any]:
-    """Let a model answer through codebooks from now on; the handles' ``remove()`` ends it.
-
-    The hooks are on the down projections of the codebooks' layers, one a layer. No weight changes,
-    so what ``save_pretrained`` writes knows nothing of them.
-    """
-    architecture = architecture_in(model)
-    return [
-        architecture.module(model, codebook.layer).register_forward_hook(_replacing(codebook))
-        for codebook in codebooks
-    ]
-
-
-@contextmanager
-def answering(model: Any, codebooks: Sequence[Codebook]) -> Iterator[Any]:
-    """The model with codebooks attached; without them again on the way out."""
-    handles = attach(model, codebooks)
-    try:
-        yield model
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _replacing(codebook: Codebook) -> Callable[..., Tensor | None]:
-    held = [codebook]
-
-    def hook(_module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
-        if held[0].keys.device != output.device:
-            held[0] = held[0].to(output.device)
-        codebook = held[0]
-        queries = args[0].detach().flatten(0, -2).to(codebook.keys.dtype)
-        nearest, within = codebook.find(queries)
-        if not within.any():
-            return None
-        given = codebook.values[nearest].to(output.dtype)
-        return torch.where(within[:, None], given, output.flatten(0, -2)).view(output.shape)
-
-    return hook

@@ -14,7 +14,8 @@ import click
 
 if TYPE_CHECKING:
     from editvc.core.fact_files.reader import SourcedFact
-    from editvc.repo import Progress, Repo
+    from editvc.core.progress import Progress
+    from editvc.repo import Repo
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -21,6 +21,25 @@ class FactError(EditvcError):
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """The part of a fact that decides its numbers; ``prompt`` holds one ``{}``."""
+
+    subject: str
+    prompt: str
+    target: str
+
+    @property
+    def question(self) -> str:
+        """The prompt with the subject filled in."""
+        return self.prompt.replace(PLACEHOLDER, self.subject, 1)
+
+    @property
+    def parts(self) -> tuple[str, str, str]:
+        """Subject, prompt and target: what is hashed."""
+        return (self.subject, self.prompt, self.target)
+
+
+@dataclass(frozen=True, slots=True)
 class Fact:
     """One factual edit, in editvc's own schema.
 
@@ -101,6 +120,6 @@ class Fact:
         return object_id(canonical_json(self.to_json()))
 
     @property
-    def request(self) -> tuple[str, str, str]:
-        """The part of the fact that decides its numbers: subject, prompt, target_new."""
-        return (self.subject, self.prompt, self.target_new)
+    def request(self) -> Request:
+        """The part of the fact that decides its numbers."""
+        return Request(self.subject, self.prompt, self.target_new)

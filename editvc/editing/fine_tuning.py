@@ -27,14 +27,15 @@ from torch.func import functional_call
 
 from editvc.algebra.delta import Delta, Factored, rank_for
 from editvc.algebra.patch import Patch
+from editvc.core.facts import Request
 from editvc.core.methods.patch_recipes import FineTuning
-from editvc.editing.target_search import Progress
+from editvc.core.progress import Progress
 from editvc.models.architectures import Architecture, architecture_in
 from editvc.models.head import logits_of
 from editvc.models.hooks import undisturbed
 from editvc.models.prefix_cache import Row
 from editvc.models.replay import run_tails
-from editvc.models.tokenization import Request, Traced, trace
+from editvc.models.tokenization import Traced, trace
 
 LOSS_THRESHOLD = 1e-2
 """Below it a fact counts as learnt, as in ROME's and EasyEdit's code."""

@@ -26,15 +26,17 @@ import torch
 from torch import Tensor
 
 from editvc.algebra.codebook import CodebookEntry
+from editvc.core.facts import Request
 from editvc.core.methods.patch_recipes import Grace
-from editvc.editing.target_search import Progress, Wanted
+from editvc.core.progress import Progress
+from editvc.editing.target_search import Wanted
 from editvc.models.architectures import Architecture, architecture_in
 from editvc.models.forward import batches, keys_at
 from editvc.models.head import logits_of
 from editvc.models.hooks import first_tensor, undisturbed
 from editvc.models.prefix_cache import Row
 from editvc.models.replay import run_tails
-from editvc.models.tokenization import Request, Traced, trace
+from editvc.models.tokenization import Traced, trace
 
 
 def find_entries(

@@ -34,9 +34,10 @@ from torch import Tensor
 
 from editvc.algebra.delta import Delta, Factored
 from editvc.algebra.patch import Patch
+from editvc.core.facts import Request
 from editvc.core.methods.patch_recipes import KnowledgeNeurons
+from editvc.core.progress import Progress
 from editvc.editing.layer_spread import adding
-from editvc.editing.target_search import Progress
 from editvc.errors import EditvcError
 from editvc.models.architectures import architecture_in
 from editvc.models.devices import device_of
@@ -44,7 +45,7 @@ from editvc.models.head import logits_of
 from editvc.models.hooks import undisturbed
 from editvc.models.prefix_cache import Row
 from editvc.models.replay import run_tails
-from editvc.models.tokenization import Request, Traced, trace
+from editvc.models.tokenization import Traced, trace
 
 
 class NoNeurons(EditvcError):

@@ -18,7 +18,9 @@ from editvc.algebra.diagnostics import leverage
 from editvc.algebra.located_edit import Located
 from editvc.algebra.preconditioners import Guard, SolveError
 from editvc.algebra.solvers import Edits, solver_of
+from editvc.core.facts import Request
 from editvc.core.methods.recipe import Recipe
+from editvc.core.progress import Progress
 from editvc.editing.layer_spread import (
     adding,
     asked,
@@ -32,20 +34,18 @@ from editvc.editing.layer_spread import (
 from editvc.editing.output_gradients import locate_by_gradient
 from editvc.editing.target_search import (
     MEMORY,
-    Progress,
     Target,
     edit_bytes,
     find_targets,
-    inner_size,
     over_contexts,
     trace_edits,
 )
-from editvc.models.architectures import architecture_in
+from editvc.models.architectures import architecture_in, inner_size
 from editvc.models.devices import device_of
 from editvc.models.forward import padded_right
 from editvc.models.head import logits_of
 from editvc.models.hooks import undisturbed
-from editvc.models.tokenization import Request, Traced, trace
+from editvc.models.tokenization import Traced, trace
 
 
 def locate(

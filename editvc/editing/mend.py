@@ -29,14 +29,15 @@ from torch import Tensor
 
 from editvc.algebra.delta import METADATA_KEY, Delta, Factored
 from editvc.algebra.patch import Patch
+from editvc.core.facts import Request
 from editvc.core.ids import canonical_json
 from editvc.core.methods.patch_recipes import Mend
-from editvc.editing.target_search import Progress
+from editvc.core.progress import Progress
 from editvc.errors import DamageError, EditvcError
 from editvc.models.architectures import architecture_in
 from editvc.models.forward import final_states, target_losses
 from editvc.models.hooks import undisturbed
-from editvc.models.tokenization import Request, Traced, trace
+from editvc.models.tokenization import Traced, trace
 
 KIND = "editor"
 BLOCKS = (0, 1)

@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editvc.core.facts import Fact
+from editvc.core.facts import Fact, Request
+from editvc.core.progress import Progress
 from editvc.editing.mend import (
     FIXED,
     Editor,
@@ -28,11 +29,10 @@ from editvc.editing.mend import (
     changed,
     gradients,
 )
-from editvc.editing.target_search import Progress
 from editvc.errors import EditvcError
 from editvc.models.forward import at_targets, final_states, target_losses
 from editvc.models.head import logits_of
-from editvc.models.tokenization import Request, Traced, trace
+from editvc.models.tokenization import Traced, trace
 
 FEWEST = 4
 NEIGHBOURS = 10
@@ -159,7 +159,7 @@ def lessons_of(tokenizer: Any, facts: Sequence[Fact]) -> list[Lesson]:
     """The tokens of every fact. Without locality prompts, the next facts' questions are used."""
     lessons = []
     for number, fact in enumerate(facts):
-        wordings = [Request(*fact.request)]
+        wordings = [fact.request]
         wordings += [Request(text, "{}", fact.target_new) for text in fact.paraphrases]
         texts = fact.locality or _questions_near(facts, number)
         beside = tuple(tuple(tokenizer(text)["input_ids"]) for text in texts)

@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 
 from editvc.algebra.located_edit import Located
+from editvc.core.facts import Request
 from editvc.core.methods.recipe import Recipe
-from editvc.editing.target_search import Progress
+from editvc.core.progress import Progress
 from editvc.models.architectures import architecture_in
 from editvc.models.devices import device_of
 from editvc.models.forward import batches, final_states, target_losses
 from editvc.models.hooks import undisturbed
-from editvc.models.tokenization import Request, Traced, trace
+from editvc.models.tokenization import Traced, trace
 
 
 def locate_by_gradient(

@@ -27,7 +27,7 @@ that has ended is frozen and its rows are dropped. Edits share no number but the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -35,15 +35,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editvc.core.facts import Request
 from editvc.core.methods.recipe import Recipe
-from editvc.models.architectures import Architecture, architecture_in
+from editvc.core.progress import Progress
+from editvc.models.architectures import Architecture, architecture_in, inner_size
 from editvc.models.head import logits_of
 from editvc.models.hooks import only_at, undisturbed
 from editvc.models.prefix_cache import Row
 from editvc.models.replay import Tails, run_tails
-from editvc.models.tokenization import Request, Traced, subject_tokens, trace
+from editvc.models.tokenization import Traced, subject_tokens, trace
 
-Progress = Callable[[str, int, int], None]
 MEMORY = 1 << 29
 """Bytes that one batch may take, by :func:`edit_bytes`'s estimate."""
 
@@ -168,14 +169,6 @@ def edit_bytes(edit: Edit, config: Any) -> int:
     predicted = sum(len(row.ids) - row.target for row in edit.rows) + 2
     numbers = depth * (tokens * (10 * u + 4 * v) + 2 * prefix * u)
     return 4 * int(numbers + 4 * predicted * config.vocab_size)
-
-
-def inner_size(config: Any) -> int:
-    """v, the inner width of the MLP, under whichever name the config has it."""
-    for name in ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"):
-        if value := getattr(config, name, None):
-            return int(value)
-    return 4 * int(config.hidden_size)
 
 
 def batches(edits: Sequence[Edit], config: Any, memory: int) -> Iterator[list[Edit]]:

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editvc.core.facts import Request
 from editvc.models.architectures import Architecture, architecture_in
 from editvc.models.block_call import Call
 from editvc.models.devices import device_of
@@ -31,7 +32,7 @@ from editvc.models.forward import TOKENS_PER_BATCH
 from editvc.models.head import logits_of
 from editvc.models.hooks import first_tensor, undisturbed
 from editvc.models.replay import require_replayed
-from editvc.models.tokenization import Request, subject_span, trace
+from editvc.models.tokenization import subject_span, trace
 
 KINDS = ("hidden", "mlp", "attn")
 """What can be restored."""

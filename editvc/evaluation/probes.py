@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
+from editvc.core.facts import Request
 from editvc.models.chat_template import turn_in
 from editvc.models.forward import batches, padded_right
-from editvc.models.tokenization import Request, trace
+from editvc.models.tokenization import trace
 
 
 @dataclass(frozen=True, slots=True)

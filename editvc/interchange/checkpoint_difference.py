@@ -7,7 +7,6 @@ said; a vector is kept as it is. One tensor of each checkpoint is in memory at a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,10 @@ import torch
 from torch import Tensor
 
 from editvc.algebra.delta import Factored, rank_for
+from editvc.core.progress import Progress
 from editvc.interchange.base_weights import BaseWeights, Imported, ImportRefused
 from editvc.models.architectures import Architecture
 from editvc.models.checkpoint import Checkpoint, TensorNotFound, weights_digest
-
-Progress = Callable[[str, int, int], None]
 
 ENERGY = 0.999
 """Share of a matrix's squared change that is kept unless the user says otherwise."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from editvc.algebra.delta import Delta, Factored
+from editvc.core.progress import Progress
 from editvc.errors import EditvcError
 from editvc.interchange.staging import (
     MANIFEST,
@@ -30,7 +31,7 @@ from editvc.models.checkpoint import (
     TensorNotFound,
     weights_digest,
 )
-from editvc.statistics.text_moments import SHIPPED
+from editvc.models.loading import SHIPPED_STATISTICS
 
 LEDGER = "editvc.ledger.jsonl"
 LOCK = "editvc.lock.json"
@@ -43,7 +44,6 @@ ABOUT_THE_BASE = ("readme*", "model_card*", "modelcard*", MANIFEST, LEDGER, LOCK
 
 Change = Callable[[Tensor], Tensor]
 """From a weight as it lies in the file to the new weight: same shape, any floating dtype."""
-Progress = Callable[[str, int, int], None]
 Documents = Callable[["Exported"], Mapping[str, str | bytes]]
 
 
@@ -184,7 +184,7 @@ def _files_to_copy(source: Checkpoint) -> tuple[list[Path], tuple[str, ...]]:
     documents: list[str] = []
     for path in _visible_files(source.folder):
         relative = path.relative_to(source.folder)
-        if str(relative) in shards or str(relative) in SHIPPED:
+        if str(relative) in shards or str(relative) in SHIPPED_STATISTICS:
             continue
         if path == source.index:
             copied.append(relative)

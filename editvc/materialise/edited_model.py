@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from editvc.algebra.codebook import Codebook, answering, attach
+from editvc.algebra.codebook import Codebook
 from editvc.core.history import Tree
 from editvc.editing.grace import reread
+from editvc.models.codebook_hooks import answering, attach
 from editvc.models.loading import apply_delta, load
 from editvc.models.loading import edited as with_delta
-from editvc.models.tokenization import Request
 
 if TYPE_CHECKING:
     from editvc.repo import Repo
@@ -50,7 +50,7 @@ def _codebooks(repo: Repo, tree: Tree, model: Any, tokenizer: Any) -> list[Codeb
     moved = not repo.materialiser.delta(tree).is_empty
     if held and (moved or any(map(elements.anchored, held))):
         facts = [repo.repository.read_fact(entry.fact) for entry in held]
-        requests = [Request(*fact.request) for fact in facts]
+        requests = [fact.request for fact in facts]
         seen = reread(model, tokenizer, requests, list(held.values()))
         held = dict(zip(held, seen, strict=True))
     return elements.codebooks(held)

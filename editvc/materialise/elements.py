@@ -27,7 +27,7 @@ READERS: Mapping[str, Callable[[bytes], Element]] = {
 
 def request_digest(base: ObjectId, recipe: ObjectId, fact: Fact) -> str:
     """What an element answers: this request, on this base, with this recipe."""
-    return digest_of([base, recipe, *fact.request])
+    return digest_of([base, recipe, *fact.request.parts])
 
 
 class Elements:

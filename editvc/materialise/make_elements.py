@@ -9,6 +9,7 @@ from editvc.algebra.delta import Delta
 from editvc.algebra.located_edit import Located
 from editvc.algebra.patch import Patch
 from editvc.algebra.solvers import solver_of
+from editvc.core.facts import Request
 from editvc.core.methods.patch_recipes import AnyRecipe, Mend
 from editvc.core.methods.recipe import Recipe
 from editvc.editing.fine_tuning import fine_tune
@@ -18,7 +19,6 @@ from editvc.editing.locate import locate
 from editvc.editing.mend import edit as mend
 from editvc.materialise.elements import Element
 from editvc.materialise.solutions import stack
-from editvc.models.tokenization import Request
 from editvc.porcelain.train import editor_of
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 
-from editvc.editing.target_search import inner_size
 from editvc.models.architecture_check import (
     StructureError,
     arrivals,
@@ -27,7 +26,7 @@ from editvc.models.architecture_check import (
     tokens,
     told,
 )
-from editvc.models.architectures import Architecture
+from editvc.models.architectures import Architecture, inner_size
 from editvc.models.hooks import undisturbed
 
 

@@ -304,3 +304,11 @@ def read_block(path: Path) -> Architecture:
 
 def _editable(table: dict[str, dict[str, Any]]) -> tuple[str, ...]:
     return tuple(sorted(name for name, block in table.items() if "refused" not in block))
+
+
+def inner_size(config: Any) -> int:
+    """v, the inner width of the MLP, under whichever name the config has it."""
+    for name in ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"):
+        if value := getattr(config, name, None):
+            return int(value)
+    return 4 * int(config.hidden_size)

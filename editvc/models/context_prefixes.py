@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editvc.core.facts import PLACEHOLDER
 from editvc.models.devices import device_of
 from editvc.models.hooks import undisturbed
-from editvc.models.tokenization import PLACEHOLDER
 
 OPENINGS = ("The", "Therefore", "Because", "I", "You")
 """The words that contexts begin with, one context each."""

@@ -31,6 +31,11 @@ CONFIG = ["config.json"]
 """All that is needed to know what a model is, where its weights are not."""
 
 _FILES = ["*.safetensors", "*.json", "*.model", "merges.txt", "vocab.txt", "*.jinja"]
+SHIPPED_STATISTICS = tuple(
+    f"statistics-{role}.safetensors" for role in ("text", "entities", "sensitivity")
+)
+"""Statistics that a model folder may carry beside the weights, as the pocket model's does."""
+
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt")
 _QUANTISED = ("quantization_config", "compression_config")
 _UNIMPORTANT = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")

@@ -28,10 +28,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from editvc.core.facts import PLACEHOLDER, Request
 from editvc.errors import EditvcError
 from editvc.models.chat_template import turn_in
 
-PLACEHOLDER = "{}"
 _UNSPACED = (
     "CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "IDEOGRAPHIC", "FULLWIDTH",
 )  # fmt: skip
@@ -59,20 +59,6 @@ class MergedBoundaryError(TracingError):
 
 class SlowTokenizerError(EditvcError):
     """The tokenizer cannot tell which characters a token covers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The part of a fact that decides its numbers; ``prompt`` holds one ``{}``."""
-
-    subject: str
-    prompt: str
-    target: str
-
-    @property
-    def question(self) -> str:
-        """The prompt with the subject filled in."""
-        return self.prompt.replace(PLACEHOLDER, self.subject, 1)
 
 
 @dataclass(frozen=True, slots=True)

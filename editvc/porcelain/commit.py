@@ -17,7 +17,7 @@ from editvc.editing.locate import knows
 from editvc.errors import EditvcError
 from editvc.materialise.elements import request_digest
 from editvc.materialise.make_elements import Made, make, make_in_sequence
-from editvc.models.tokenization import Request, TracingError, trace
+from editvc.models.tokenization import TracingError, trace
 from editvc.porcelain.evaluate import unsaid
 from editvc.porcelain.health import unusual
 from editvc.porcelain.recording import (
@@ -207,7 +207,7 @@ def _unknown(
     if not asked:
         return [one.fact for one in taken]
     candidates = [one.fact for one in asked if one.fact.slot not in replacing]
-    requests = [Request(*fact.request) for fact in candidates]
+    requests = [fact.request for fact in candidates]
     holding = nullcontext(repo.base_model()) if begun is None else repo.edited(begun)
     with holding as (model, tokenizer):
         for one in asked:
@@ -224,7 +224,7 @@ def _unknown(
 def _check_tokens(tokenizer: Any, sourced: SourcedFact) -> None:
     """Raise what tracing raises for a request it cannot trace, with the record's place."""
     try:
-        trace(tokenizer, [Request(*sourced.fact.request)])
+        trace(tokenizer, [sourced.fact.request])
     except TracingError as error:
         raise UntraceableFact(sourced.place, error) from error
 
@@ -244,7 +244,7 @@ def make_alone(repo: Repo, recipe: AnyRecipe, facts: Sequence[Fact]) -> list[Ent
     missing = [fact for fact in facts if _stored(repo, recipe, fact) is None]
     if missing:
         model, tokenizer = repo.base_model()
-        found = make(repo, model, tokenizer, [Request(*fact.request) for fact in missing], recipe)
+        found = make(repo, model, tokenizer, [fact.request for fact in missing], recipe)
         base = repo.materialiser.base.id
         digests = [request_digest(base, recipe.id, fact) for fact in missing]
         store_made(repo, recipe, found, [{"request": digest} for digest in digests])
@@ -264,9 +264,9 @@ def make_sequential(
     """
     anchor = with_changes(repo, tree, {fact.slot: None for fact in facts})
     with repo.edited(anchor) as (model, tokenizer):
-        requests = [Request(*fact.request) for fact in facts]
+        requests = [fact.request for fact in facts]
         found = make_in_sequence(repo, model, tokenizer, requests, recipe)
-    batch = digest_of(sorted(list(fact.request) for fact in facts))
+    batch = digest_of(sorted(list(fact.request.parts) for fact in facts))
     origin = {"request": None, "anchor": object_id(encode(anchor)), "batch": batch}
     return _entries(repo, facts, store_made(repo, recipe, found, [origin] * len(facts)))
 

@@ -11,7 +11,6 @@ from editvc.core.history import Tree
 from editvc.editing.locate import knows
 from editvc.errors import EditvcError
 from editvc.evaluation.scores import Scores, answers, locality_answers, says, score
-from editvc.models.tokenization import Request
 from editvc.porcelain.reading import tree_at
 
 if TYPE_CHECKING:
@@ -96,5 +95,5 @@ def unsaid(repo: Repo, tree: Tree, facts: Sequence[Fact]) -> tuple[Fact, ...]:
     if not facts:
         return ()
     with repo.edited(tree) as (model, tokenizer):
-        told = knows(model, tokenizer, [Request(*fact.request) for fact in facts])
+        told = knows(model, tokenizer, [fact.request for fact in facts])
     return tuple(fact for fact, yes in zip(facts, told, strict=True) if not yes)

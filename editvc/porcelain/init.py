@@ -24,7 +24,7 @@ from editvc.porcelain.stats import Taken, shipped_settings, shipped_with, source
 from editvc.vcs.repository import FOLDER, Repository, RepositoryExists
 
 if TYPE_CHECKING:
-    from editvc.repo import Progress
+    from editvc.core.progress import Progress
 
 CONTEXT_SEED = 0
 

@@ -13,7 +13,7 @@ from editvc.core.ids import SlotId
 from editvc.core.methods.patch_recipes import AnyRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.editing.locate import estimate_memory
-from editvc.models.tokenization import Request, marked_tokens
+from editvc.models.tokenization import marked_tokens
 from editvc.porcelain.commit import is_stored, make_plan, require_ready
 from editvc.porcelain.reading import FactChanges, PatchChanges, fact_changes_of, patch_changes
 from editvc.porcelain.recording import Skipped, head_of
@@ -95,12 +95,12 @@ def preview(
         FactPreview(
             fact,
             fact.slot,
-            tuple(marked_tokens(tokenizer, Request(*fact.request))),
+            tuple(marked_tokens(tokenizer, fact.request)),
             not sequential and is_stored(repo, recipe, fact),
         )
         for fact in plan.facts
     ]
-    fresh = [Request(*one.fact.request) for one in shown if not one.stored]
+    fresh = [one.fact.request for one in shown if not one.stored]
     memory = None
     if isinstance(recipe, Recipe):
         memory = estimate_memory(model.config, tokenizer, fresh, recipe)

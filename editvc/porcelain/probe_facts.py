@@ -11,7 +11,6 @@ from editvc.core.facts import PLACEHOLDER, Fact
 from editvc.editing.locate import knows
 from editvc.evaluation.probes import first_tokens, forced
 from editvc.models.context_prefixes import sample_contexts
-from editvc.models.tokenization import Request
 from editvc.porcelain.recording import NothingToDo
 
 NEIGHBOURS = 5
@@ -30,7 +29,7 @@ def probing_facts(
     """
     drawn = random.Random(seed).sample(list(facts), len(facts))
     some = drawn[: 4 * count]  # more than enough, mostly, and no need to ask about a whole file
-    known = knows(model, tokenizer, [Request(*fact.request) for fact in some])
+    known = knows(model, tokenizer, [fact.request for fact in some])
     fresh = [fact for fact, yes in zip(some, known, strict=True) if not yes]
     fresh = [fact for fact in _with_true_objects(model, tokenizer, fresh) if fact.target_true]
     if not fresh:

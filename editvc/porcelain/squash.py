@@ -18,7 +18,6 @@ from editvc.core.ids import ObjectId, SlotId, digest_of
 from editvc.core.methods.recipe import Recipe
 from editvc.editing.locate import locate_together
 from editvc.evaluation.scores import Scores, locality_answers, score
-from editvc.models.tokenization import Request
 from editvc.porcelain.commit import make_alone, store_made
 from editvc.porcelain.delta_cache import keep_delta_file
 from editvc.porcelain.reading import PatchChanges, patch_changes
@@ -156,7 +155,7 @@ def _located_together(repo: Repo, recipe: Recipe, entries: Sequence[Entry]) -> d
     located = locate_together(
         model,
         tokenizer,
-        [Request(*fact.request) for fact in facts],
+        [fact.request for fact in facts],
         alone,
         recipe,
         repo.materialiser.guards.of(recipe),

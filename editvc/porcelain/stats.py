@@ -13,10 +13,10 @@ from editvc.core.base import BaseModel
 from editvc.core.ids import ObjectId, digest_of, object_id, short
 from editvc.core.methods.recipe import require_layers
 from editvc.errors import EditvcError
+from editvc.models.loading import SHIPPED_STATISTICS
 from editvc.statistics.corpus import dataset_texts, file_texts
 from editvc.statistics.entity_moments import entity_moments, read_entities, sensitivity
 from editvc.statistics.text_moments import (
-    SHIPPED,
     TOKEN_CAP,
     SecondMoment,
     text_digest,
@@ -25,7 +25,8 @@ from editvc.statistics.text_moments import (
 from editvc.vcs.codec import metadata
 
 if TYPE_CHECKING:
-    from editvc.repo import Progress, Repo
+    from editvc.core.progress import Progress
+    from editvc.repo import Repo
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def sources_of(
 
 def shipped_settings(folder: Path) -> dict[str, Any]:
     """What a model's own statistics say of its recipe, by name: the layers, and tuned numbers."""
-    path = folder / SHIPPED[0]
+    path = folder / SHIPPED_STATISTICS[0]
     if not path.is_file():
         return {}
     origin = metadata(path.read_bytes())
@@ -146,7 +147,7 @@ def shipped_settings(folder: Path) -> dict[str, Any]:
 
 def shipped_with(folder: Path, base: BaseModel, layers: Sequence[int]) -> Taken | None:
     """The statistics in a model's own folder, if they are of this base and cover the layers."""
-    paths = [folder / name for name in SHIPPED]
+    paths = [folder / name for name in SHIPPED_STATISTICS]
     if not all(path.is_file() for path in paths):
         return None
     found = Taken(*(path.read_bytes() for path in paths))

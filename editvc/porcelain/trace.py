@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from editvc.core.fact_files.reader import SourcedFact
-from editvc.core.facts import Fact
+from editvc.core.facts import Fact, Request
 from editvc.editing.locate import knows
 from editvc.errors import EditvcError
 from editvc.evaluation.causal_tracing import (
@@ -20,7 +20,6 @@ from editvc.evaluation.causal_tracing import (
     subject_deviation,
 )
 from editvc.evaluation.probes import first_tokens
-from editvc.models.tokenization import Request
 from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recording import Skipped
 

@@ -26,7 +26,6 @@ from editvc.evaluation.scores import Scores, locality_answers, score
 from editvc.materialise.solutions import stack
 from editvc.materialise.stored_preconditioners import GUARDS
 from editvc.models.loading import edited
-from editvc.models.tokenization import Request
 from editvc.porcelain.coverage import Window, cover
 from editvc.porcelain.probe_facts import probing_facts
 from editvc.porcelain.trace import Corruption, NothingKnown, known
@@ -214,7 +213,7 @@ class _Trial:
     def __init__(self, repo: Repo, recipe: Recipe, facts: Sequence[Fact], grid: Grid) -> None:
         self.repo, self.recipe, self.facts = repo, recipe, facts
         self.model, self.tokenizer = repo.base_model()
-        self.requests = [Request(*fact.request) for fact in facts]
+        self.requests = [fact.request for fact in facts]
         self.reference = locality_answers(self.model, self.tokenizer, facts)
         self.weights = self._axis("mom2_update_weight", grid.weights)
         self.clamps = self._axis("clamp_norm_factor", grid.clamps)

@@ -18,16 +18,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editvc.core.facts import PLACEHOLDER
+from editvc.core.progress import Progress
 from editvc.models.architectures import Architecture, architecture_in
 from editvc.models.devices import device_of
 from editvc.models.forward import add_products, batches, keys_at, padded_right
 from editvc.models.head import logits_of
 from editvc.models.hooks import first_tensor, undisturbed
-from editvc.models.tokenization import PLACEHOLDER, subject_tokens
+from editvc.models.tokenization import subject_tokens
 from editvc.statistics.corpus import CorpusError
 from editvc.statistics.text_moments import SecondMoment
-
-Progress = Callable[[str, int, int], None]
 
 GENERIC_PROMPTS = (
     "{} is",

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,14 @@ from safetensors.torch import load, load_file, save, save_file
 from torch import Tensor
 
 from editvc.core.ids import canonical_json, digest_of
+from editvc.core.progress import Progress
 from editvc.errors import DamageError, EditvcError
 from editvc.models.architectures import architecture_in
 from editvc.models.forward import add_products, batches, keys_at
 from editvc.statistics.corpus import CorpusError, pieces
 
-Progress = Callable[[str, int, int], None]
 TOKEN_CAP = 512
 """Tokens of the longest sequence that statistics are taken on."""
-
-SHIPPED = tuple(f"statistics-{role}.safetensors" for role in ("text", "entities", "sensitivity"))
-"""Statistics that a model folder may carry beside the weights, as the pocket model's does."""
 
 _METADATA = "editvc"
 _CHUNK = 1 << 14

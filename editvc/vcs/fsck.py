@@ -10,6 +10,7 @@ from typing import Any
 from editvc.core.facts import Fact
 from editvc.core.history import Commit
 from editvc.core.ids import ObjectId, short
+from editvc.core.progress import Progress
 from editvc.errors import EditvcError
 from editvc.vcs import codec, edit_set
 from editvc.vcs.index import CommitRow, FactRow
@@ -17,8 +18,6 @@ from editvc.vcs.object_links import ELEMENT, Link, fits, links
 from editvc.vcs.refs import readable
 from editvc.vcs.repository import Repository
 from editvc.vcs.store import ObjectDamaged
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

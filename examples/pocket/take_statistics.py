@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 import editvc.pocket
-from editvc.models.loading import describe, load
-from editvc.porcelain.stats import SHIPPED, sources_of, take
+from editvc.models.loading import SHIPPED_STATISTICS, describe, load
+from editvc.porcelain.stats import sources_of, take
 from editvc.statistics.text_moments import SecondMoment
 from editvc.vcs.codec import metadata
 
@@ -25,7 +25,7 @@ TOKENS = 20_000
 
 
 def main() -> None:
-    """Write the files named by ``SHIPPED`` beside the model."""
+    """Write the files named by ``SHIPPED_STATISTICS`` beside the model."""
     facts = [json.loads(line) for line in (FOLDER / "facts.jsonl").read_text("utf-8").splitlines()]
     with tempfile.TemporaryDirectory() as scratch:
         entities = Path(scratch) / "facts.jsonl"
@@ -39,7 +39,7 @@ def main() -> None:
         model, tokenizer = load(MODEL)
         sources = sources_of([FOLDER / "text.txt"], None, entities)
         taken = take(model, tokenizer, base, LAYERS, sources, budget=TOKENS)
-    for name, data in zip(SHIPPED, taken.objects, strict=True):
+    for name, data in zip(SHIPPED_STATISTICS, taken.objects, strict=True):
         moment = SecondMoment.from_bytes(data)
         (MODEL / name).write_bytes(moment.to_small_bytes(metadata(data) | {"recipe": TUNED}))
 

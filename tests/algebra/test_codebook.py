@@ -12,18 +12,14 @@ from model_fixtures import REQUESTS, tiny_gpt2, tiny_llama
 from plain_grace import Plain, plain_values
 from tiny_families import POST_NORM, tiny
 
-from editvc.algebra.codebook import (
-    Codebook,
-    CodebookDamageError,
-    CodebookEntry,
-    answering,
-    attach,
-)
+from editvc.algebra.codebook import Codebook, CodebookDamageError, CodebookEntry
+from editvc.core.facts import Request
 from editvc.core.methods.patch_recipes import Grace
 from editvc.editing.grace import find_entries, reread
 from editvc.models.architectures import architecture_of, known_model_types
+from editvc.models.codebook_hooks import answering, attach
 from editvc.models.loading import generate, load, resolve
-from editvc.models.tokenization import Request, trace
+from editvc.models.tokenization import trace
 
 ONE_TOKEN = (
     Request("France", "The capital of {} is", "the"),

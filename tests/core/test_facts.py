@@ -77,4 +77,4 @@ def test_case_does_not_make_another_slot():
 def test_the_question_has_the_subject_in_place(fact):
     before, after = fact.prompt.split("{}")
     assert fact.question == before + fact.subject + after
-    assert fact.request == (fact.subject, fact.prompt, fact.target_new)
+    assert fact.request.parts == (fact.subject, fact.prompt, fact.target_new)

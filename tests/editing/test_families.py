@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 from editvc.algebra.delta import Delta, Factored
 from editvc.algebra.preconditioners import Whitening
 from editvc.algebra.solvers import solve
+from editvc.core.facts import Request
 from editvc.editing.locate import locate, locate_together
 from editvc.editing.target_search import find_targets
 from editvc.interchange.checkpoint_difference import difference
@@ -26,7 +27,6 @@ from editvc.models.architectures import architecture_of, known_model_types
 from editvc.models.forward import keys_at
 from editvc.models.hooks import first_tensor
 from editvc.models.loading import apply_delta, edited
-from editvc.models.tokenization import Request
 
 REQUEST = Request("London", "The river that runs through {}", "is")
 """The subject ends the question and the target is one token: a random model can be told that."""

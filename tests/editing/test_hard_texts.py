@@ -16,11 +16,12 @@ from tiny_tokenizers import TOKENIZERS
 from editvc.algebra.delta import Delta
 from editvc.algebra.preconditioners import Whitening
 from editvc.algebra.solvers import solve
+from editvc.core.facts import Request
 from editvc.editing.locate import locate
 from editvc.evaluation.probes import forced
 from editvc.models.architectures import architecture_of
 from editvc.models.loading import edited
-from editvc.models.tokenization import Request, trace
+from editvc.models.tokenization import trace
 
 TEXTS = {
     "many tokens": Request(

@@ -12,6 +12,7 @@ from tiny_families import tiny
 from editvc.algebra.located_edit import Located, LocatedDamageError
 from editvc.algebra.preconditioners import SolveError, Whitening
 from editvc.algebra.solvers import solve
+from editvc.core.facts import Request
 from editvc.editing.locate import (
     estimate_memory,
     knows,
@@ -23,7 +24,7 @@ from editvc.editing.target_search import find_targets
 from editvc.models.architectures import architecture_of
 from editvc.models.hooks import first_tensor
 from editvc.models.loading import generate
-from editvc.models.tokenization import Request, trace
+from editvc.models.tokenization import trace
 
 USED = recipe(layers=(0, 1, 2), v_num_grad_steps=5)
 

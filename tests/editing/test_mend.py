@@ -35,7 +35,7 @@ from editvc.editing.mend_training import (
 )
 from editvc.models.architectures import architecture_of, known_model_types
 from editvc.models.loading import edited
-from editvc.models.tokenization import Request, trace
+from editvc.models.tokenization import trace
 
 LAYERS = (1, 2)
 SIZES = {"gpt2": (32, 128), "llama": (32, 48)}
@@ -263,7 +263,7 @@ def test_the_loss_is_its_formula(gpt2, tokenizer):
     editor = scattered(32, 128)
     draw = torch.Generator().manual_seed(0)
     found = lesson_losses(gpt2, editor, [lesson], QUICK, draw)
-    request = Request(*fact.request)
+    request = fact.request
     (patch,) = edit(gpt2, tokenizer, [request], RECIPE, editor)
     ids = tokenizer("The river is", return_tensors="pt").input_ids
     ((row,),) = trace(tokenizer, [request])

@@ -11,7 +11,7 @@ from model_fixtures import REQUESTS, seeded
 from tiny_families import COMMON, ENDS, tiny
 from transformers import AutoConfig
 
-from editvc.algebra.codebook import Codebook, answering
+from editvc.algebra.codebook import Codebook
 from editvc.algebra.preconditioners import Projection, Unguarded, Whitening
 from editvc.algebra.solvers import Edits, solver_of
 from editvc.core.ids import ObjectId
@@ -32,6 +32,7 @@ from editvc.models.architectures import (
     architecture_of,
     carry,
 )
+from editvc.models.codebook_hooks import answering
 from editvc.models.forward import keys_at
 from editvc.models.head import logits_of
 from editvc.models.hooks import first_tensor

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from model_fixtures import REQUESTS, recipe, tiny_gpt2, tiny_llama
 from plain_memit import compute_z
 
+from editvc.core.facts import Request
 from editvc.editing import target_search as targets_module
 from editvc.editing.target_search import anchored, batches, edit_bytes, find_targets, trace_edits
 from editvc.models.architectures import architecture_of, carry
 from editvc.models.replay import ReplayError
-from editvc.models.tokenization import Request
 
 LIVELY = {"v_num_grad_steps": 12, "v_lr": 0.3, "clamp_norm_factor": 3.0, "v_loss_threshold": 0.5}
 

@@ -7,6 +7,7 @@ import torch
 from model_fixtures import REQUESTS
 from tiny_families import tiny
 
+from editvc.core.facts import Request
 from editvc.evaluation import causal_tracing
 from editvc.evaluation.causal_tracing import (
     KINDS,
@@ -20,7 +21,7 @@ from editvc.evaluation.causal_tracing import (
 from editvc.models.architectures import architecture_of, known_model_types
 from editvc.models.hooks import first_tensor
 from editvc.models.replay import ReplayError
-from editvc.models.tokenization import Request, subject_span, trace
+from editvc.models.tokenization import subject_span, trace
 
 SETTINGS = {"deviation": 0.7, "samples": 2, "seed": 5}
 

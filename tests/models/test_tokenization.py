@@ -7,10 +7,10 @@ from tiny_tokenizers import composing
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from editvc.core.facts import Request
 from editvc.models.tokenization import (
     EmptyTargetError,
     MergedBoundaryError,
-    Request,
     SlowTokenizerError,
     SubjectNotInPromptError,
     joined,

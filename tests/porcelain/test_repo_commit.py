@@ -72,7 +72,7 @@ def test_a_fact_is_located_once(repo: Repo, work: Path) -> None:
     again = opened(work)
     again.progress = lambda label, done, total: pytest.fail(f"{label} took place again")
     again.revert("HEAD")
-    again.commit([Fact(*FRESH[0].request, tags=("other words",), source="a book")])
+    again.commit([Fact(*FRESH[0].request.parts, tags=("other words",), source="a book")])
     again.commit(FRESH[1:])
     assert again.repository.index.all_located() == known
     assert located_objects(again) == count
@@ -222,9 +222,8 @@ def test_a_preview_shows_all_and_writes_nothing(repo: Repo, work: Path) -> None:
 
 
 def _request(fact: Fact) -> object:
-    from editvc.models.tokenization import Request
 
-    return Request(*fact.request)
+    return fact.request
 
 
 def test_an_unusual_edit_is_named_before_it_is_written(repo: Repo) -> None:

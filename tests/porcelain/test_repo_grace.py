@@ -13,7 +13,7 @@ from editvc import Repo
 from editvc.algebra.codebook import Codebook
 from editvc.core.methods.patch_recipes import Grace
 from editvc.models.loading import generate
-from editvc.models.tokenization import Request, trace
+from editvc.models.tokenization import trace
 from editvc.porcelain.export import FORMATS, NotInWeights
 from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recording import NothingToDo
@@ -153,7 +153,7 @@ def test_codebooks_answer_on_weights_that_other_edits_moved(repo: Repo, recipe: 
     repo.commit(FACTS[:2], recipe=recipe)
     (stored,) = codebooks(repo)
     with repo.edited(tree_at(repo, "HEAD")) as (model, tokenizer):
-        rows = [row for (row,) in trace(tokenizer, [Request(*fact.request) for fact in FACTS[:2]])]
+        rows = [row for (row,) in trace(tokenizer, [fact.request for fact in FACTS[:2]])]
         seen = [plain_key(model, row.ids[: row.target]) for row in rows]
     apart = torch.cdist(torch.stack(seen), stored.keys).min(dim=1).values
     assert (apart > stored.radii.max()).all(), "the keys that they were made with are out of reach"

@@ -12,7 +12,6 @@ from editvc import Repo
 from editvc.core.facts import Fact
 from editvc.editing.locate import knows
 from editvc.evaluation.causal_tracing import causal_trace, subject_deviation
-from editvc.models.tokenization import Request
 from editvc.porcelain.trace import Corruption, NothingKnown
 
 HOW = Corruption(noise=2.0, samples=2, seed=3)
@@ -27,7 +26,7 @@ def test_what_the_model_says_is_traced_and_what_it_does_not_know_left_out(repo: 
     fact = known_fact(repo)
     report = repo.trace([FACTS[0], other(fact), FRESH[0]], corruption=HOW)
     (found,) = report.traces
-    assert found.request == Request(*fact.request), "the true object, since it says that"
+    assert found.request == fact.request, "the true object, since it says that"
     assert [one.fact for one in report.skipped] == [FACTS[0], FRESH[0]]
     model, tokenizer = repo.base_model()
     deviation = 2.0 * subject_deviation(model, tokenizer, [found.request])
@@ -61,7 +60,7 @@ def test_an_edit_is_traced_at_the_revision_that_holds_it(repo: Repo) -> None:
     head = repo.trace_prompt(fact.prompt, fact.subject, "is", at="HEAD", corruption=HOW)
     assert head.traces[0].clean > base.traces[0].clean + 0.1
     model, tokenizer = repo.base_model()
-    assert knows(model, tokenizer, [Request(*fact.request)]) == [False], "the base is back"
+    assert knows(model, tokenizer, [fact.request]) == [False], "the base is back"
     again = repo.trace_prompt(fact.prompt, fact.subject, "is", corruption=HOW)
     assert torch.equal(base.traces[0].effects, again.traces[0].effects)
 

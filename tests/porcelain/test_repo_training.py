@@ -15,7 +15,6 @@ from editvc.editing.mend import Editor, EditorError, edit
 from editvc.editing.mend_training import TooFewFacts
 from editvc.errors import EditvcError
 from editvc.models.loading import load
-from editvc.models.tokenization import Request
 from editvc.porcelain.configure import configure
 from editvc.porcelain.train import NoEditor
 from editvc.vcs.codec import metadata
@@ -68,7 +67,7 @@ def test_commits_are_the_patches_of_the_library_and_revert_takes_them_out(traine
     trained.commit(EDITS[1:], recipe=recipe)
     model, tokenizer = load(trained.materialiser.folder)
     data = trained.repository.store.get(trained.repository.config.mend.editor)
-    requests = [Request(*fact.request) for fact in EDITS]
+    requests = [fact.request for fact in EDITS]
     patches = edit(model, tokenizer, requests, recipe, Editor.from_bytes(data, metadata(data)))
     both = trained.materialize()
     for layer in (1, 2, 3):

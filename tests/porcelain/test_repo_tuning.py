@@ -15,7 +15,6 @@ from editvc.core.methods.recipe import Recipe
 from editvc.editing.locate import knows
 from editvc.evaluation.probes import forced
 from editvc.evaluation.scores import Scores, score
-from editvc.models.tokenization import Request
 from editvc.porcelain import coverage, tune
 from editvc.porcelain.probe_facts import NEIGHBOURS, probing_facts
 from editvc.porcelain.reading import tree_at
@@ -239,7 +238,7 @@ def test_what_the_base_prefers_to_the_true_object_is_no_locality_prompt(repo: Re
 def test_there_must_be_something_to_tell(repo: Repo) -> None:
     known = known_fact(repo)
     model, tokenizer = repo.base_model()
-    assert knows(model, tokenizer, [Request(*known.request)]) == [True]
+    assert knows(model, tokenizer, [known.request]) == [True]
     with pytest.raises(NothingToDo, match="nothing to tune with"):
         repo.tune([known], quick=True)
     assert repo.status().live == 0

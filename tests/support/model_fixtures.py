@@ -7,9 +7,9 @@ import torch
 from tiny_models import TEXT, byte_bpe, seeded, tiny_gpt2, tiny_llama
 from transformers import PreTrainedTokenizerFast
 
+from editvc.core.facts import Request
 from editvc.core.ids import ObjectId
 from editvc.core.methods.recipe import Recipe
-from editvc.models.tokenization import Request
 
 __all__ = ["REQUESTS", "TEXT", "byte_bpe", "recipe", "seeded", "tiny_gpt2", "tiny_llama"]
 

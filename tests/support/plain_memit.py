@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import torch
 
+from editvc.core.facts import Request
 from editvc.core.methods.recipe import Recipe
-from editvc.models.tokenization import Request
 
 
 def compute_z(model, tokenizer, block, request: Request, recipe: Recipe, beside=()):

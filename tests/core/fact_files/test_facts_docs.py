@@ -71,7 +71,7 @@ def test_all_example_files_together_hold_no_contradiction():
 
 
 def core_errors():
-    for module in pkgutil.iter_modules(editvc.core.__path__, "editvc.core."):
+    for module in pkgutil.walk_packages(editvc.core.__path__, "editvc.core."):
         for name, value in inspect.getmembers(
             importlib.import_module(module.name), inspect.isclass
         ):

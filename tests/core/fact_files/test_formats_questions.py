@@ -83,7 +83,7 @@ def test_what_is_wrong_in_a_question(change, fields):
 def test_csv_with_a_question_column(answer, subject):
     text = f"question,{answer},subject,tags\nWho is the CEO of Apple?,Ada Lovelace,{subject},a|b\n"
     (found,) = read(text, subject=only_candidate)
-    assert found.fact == Fact(*FACT.request, tags=("a", "b"))
+    assert found.fact == Fact(*FACT.request.parts, tags=("a", "b"))
     assert read(text.replace(",subject", ",source"), subject=only_candidate)
 
 
