@@ -200,11 +200,11 @@ class Bench:
     def _of_head(
         self, repo: editvc.Repo, label: str, way: str, size: int, seconds: float
     ) -> dict[str, Any]:
-        plumbing = repo.repository
+        plumbing = repo.session.repository
         tree = plumbing.tree_of(plumbing.refs.head().commit)
         entries = list(plumbing.edits_of(tree).entries())
         stored = sum(len(plumbing.store.get(one.located)) for one in entries) / len(entries)
-        with repo.edited(tree) as (model, _):
+        with repo.session.edited(tree) as (model, _):
             return self._row(label, way, size, model, seconds, stored)
 
     @property

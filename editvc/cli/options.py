@@ -121,8 +121,8 @@ def author_of(repo: Repo, given: str | None) -> str:
     return (
         given
         or os.environ.get("EDITVC_AUTHOR", "").strip()
-        or repo.repository.config.user.author
-        or _git_identity(repo.repository.folder)
+        or repo.settings("user.author")["user.author"]
+        or _git_identity(repo.folder)
         or f"{_login()} <>"
     )
 

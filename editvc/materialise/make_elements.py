@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from editvc.algebra.delta import Delta
 from editvc.algebra.located_edit import Located
@@ -12,46 +12,53 @@ from editvc.algebra.solvers import solver_of
 from editvc.core.facts import Request
 from editvc.core.methods.patch_recipes import AnyRecipe, Mend
 from editvc.core.methods.recipe import Recipe
+from editvc.core.progress import Progress
 from editvc.editing.fine_tuning import fine_tune
 from editvc.editing.grace import find_entries
 from editvc.editing.knowledge_neurons import knowledge_neurons
 from editvc.editing.locate import locate
 from editvc.editing.mend import edit as mend
+from editvc.materialise.editors import editor_of
 from editvc.materialise.elements import Element
+from editvc.materialise.materialiser import Materialiser
 from editvc.materialise.solutions import stack
-from editvc.porcelain.train import editor_of
 
-if TYPE_CHECKING:
-    from editvc.repo import Repo
-
-Made = Element
-Maker = Callable[[Any, Any, Any, Sequence[Request], Any], Sequence[Made]]
-"""Called with the repository, a model, its tokenizer, the requests and the recipe."""
+Loaded = tuple[Any, Any]
+Maker = Callable[[Materialiser, Loaded, Sequence[Request], Any, Progress | None], Sequence[Element]]
+"""Called with the materialiser, a model and its tokenizer, the requests, the recipe, progress."""
 
 
 def make(
-    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: AnyRecipe
-) -> Sequence[Made]:
-    """One element for every request, each as if it were the only one, on ``model`` as it is."""
+    materialiser: Materialiser,
+    loaded: Loaded,
+    requests: Sequence[Request],
+    recipe: AnyRecipe,
+    progress: Progress | None,
+) -> Sequence[Element]:
+    """One element for every request, each as if it were the only one, on the model as it is."""
     maker: Maker = MAKERS.get(recipe.method, _located)
-    return maker(repo, model, tokenizer, requests, recipe)
+    return maker(materialiser, loaded, requests, recipe, progress)
 
 
 def make_in_sequence(
-    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: AnyRecipe
-) -> Sequence[Made]:
-    """Elements for an edited ``model``, as papers measure edits one after the other: patches.
+    materialiser: Materialiser,
+    loaded: Loaded,
+    requests: Sequence[Request],
+    recipe: AnyRecipe,
+    progress: Progress | None,
+) -> Sequence[Element]:
+    """Elements for an edited model, as papers measure edits one after the other: patches.
 
     A located method's solution of the requests alone, blind to all that was edited before, is a sum
     of one term an edit: ``sum_i r_i g_i^T`` with ``G = (ridge I + Q^T Q)^-1 Q^T F^-1``. Every fact
     gets its own, so each can be taken out again. Codebook entries are what they are on any model.
     """
-    made = make(repo, model, tokenizer, requests, recipe)
+    elements = make(materialiser, loaded, requests, recipe, progress)
     if not isinstance(recipe, Recipe):
-        return made
-    located = [one for one in made if isinstance(one, Located)]
-    solver, guards = solver_of(recipe), repo.materialiser.guards.of(recipe)
-    base = repo.materialiser.base
+        return elements
+    located = [one for one in elements if isinstance(one, Located)]
+    solver, guards = solver_of(recipe), materialiser.guards.of(recipe)
+    base = materialiser.base
     terms = {
         layer: solver.terms(stack(located, layer, base), guards[layer]) for layer in recipe.layers
     }
@@ -62,14 +69,17 @@ def make_in_sequence(
 
 
 def _located(
-    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: Recipe
+    materialiser: Materialiser,
+    loaded: Loaded,
+    requests: Sequence[Request],
+    recipe: Recipe,
+    progress: Progress | None,
 ) -> Sequence[Located]:
-    if repo.progress is not None:
-        repo.progress("targets", 0, len(requests))  # the first batch may take a minute
-    maker = repo.materialiser
+    if progress is not None:
+        progress("targets", 0, len(requests))  # the first batch may take a minute
     return locate(
-        model, tokenizer, requests, recipe, maker.guards.of(recipe),
-        shaping=maker.statistics.shaping(recipe), progress=repo.progress,
+        *loaded, requests, recipe, materialiser.guards.of(recipe),
+        shaping=materialiser.statistics.shaping(recipe), progress=progress,
     )  # fmt: skip
 
 
@@ -77,18 +87,26 @@ def _by(function: Callable[..., Sequence[Element]]) -> Maker:
     """The maker of a method that needs nothing of the repository but who hears of progress."""
 
     def maker(
-        repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: Any
+        materialiser: Materialiser,
+        loaded: Loaded,
+        requests: Sequence[Request],
+        recipe: Any,
+        progress: Progress | None,
     ) -> Sequence[Element]:
-        return function(model, tokenizer, requests, recipe, progress=repo.progress)
+        return function(*loaded, requests, recipe, progress=progress)
 
     return maker
 
 
 def _mend(
-    repo: Repo, model: Any, tokenizer: Any, requests: Sequence[Request], recipe: Mend
+    materialiser: Materialiser,
+    loaded: Loaded,
+    requests: Sequence[Request],
+    recipe: Mend,
+    progress: Progress | None,
 ) -> Sequence[Patch]:
-    editor = editor_of(repo, recipe)
-    return mend(model, tokenizer, requests, recipe, editor, progress=repo.progress)
+    editor = editor_of(materialiser.repository, recipe)
+    return mend(*loaded, requests, recipe, editor, progress=progress)
 
 
 MAKERS: Mapping[str, Maker] = {

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from editvc.core.history import Entry
 from editvc.core.ids import ObjectId, SlotId
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
+from editvc.porcelain.session import Session
 
 
-def origins(repo: Repo, revision: str) -> dict[SlotId, tuple[Entry, ObjectId]]:
+def origins(session: Session, revision: str) -> dict[SlotId, tuple[Entry, ObjectId]]:
     """Every live slot with its entry and the commit that set it, along first parents.
 
     A fact that a squash located again counts as brought by the squash.
     """
-    plumbing = repo.repository
+    plumbing = session.repository
     head = plumbing.revisions.resolve(revision)
     if head is None:
         return {}

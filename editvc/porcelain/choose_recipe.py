@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from editvc.core.base import BaseModel
 from editvc.core.ids import ObjectId
@@ -13,12 +13,9 @@ from editvc.core.methods.foreign_hparams import read_hparams
 from editvc.core.methods.patch_recipes import CLASSES, AnyRecipe, recipe_from_json
 from editvc.core.methods.recipe import Recipe, RecipeError, require_layers
 from editvc.core.methods.table import Method, method_of
+from editvc.porcelain.session import Session
 from editvc.vcs.codec import metadata
 from editvc.vcs.short_ids import whole_id
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
-
 
 ID_OF = {
     "statistics": "statistics",
@@ -44,7 +41,7 @@ class Chosen:
 
 
 def choose(
-    repo: Repo, method: str | None, options: Sequence[str] = (), file: Path | None = None
+    session: Session, method: str | None, options: Sequence[str] = (), file: Path | None = None
 ) -> Chosen:
     """The recipe of ``--method``, ``-O key=value`` and ``--recipe FILE``.
 
@@ -60,9 +57,9 @@ def choose(
         if "method" not in record:
             read = read_hparams(record, method)
             record, aside = {"method": read.method} | dict(read.numbers), read.aside
-    name = method or str(record.get("method", repo.recipe().method))
+    name = method or str(record.get("method", session.recipe().method))
     given = {key: value for key, value in (*record.items(), *said.items()) if key != "kind"}
-    given |= {key: _object(repo, key, given[key]) for key in given.keys() & ID_OF}
+    given |= {key: _object(session, key, given[key]) for key in given.keys() & ID_OF}
     row = method_of(name)
     if row.element != "located" and name not in CLASSES:
         raise RecipeError(
@@ -73,9 +70,9 @@ def choose(
         raise RecipeError(
             f"two methods are named: {name} and {given['method']}", hint="Leave one of them out."
         )
-    begun = _begun(repo, row, given)
+    begun = _begun(session, row, given)
     recipe = _recipe(name, begun | given | {"method": name})
-    require_layers(recipe.layers, repo.repository.read_base())
+    require_layers(recipe.layers, session.repository.read_base())
     return Chosen(recipe, aside)
 
 
@@ -141,7 +138,7 @@ def _option(text: str) -> tuple[str, Any]:
         raise RecipeError(f"-O {key}: {value!r} is not a value of YAML") from cause
 
 
-def _object(repo: Repo, key: str, value: Any) -> ObjectId | None:
+def _object(session: Session, key: str, value: Any) -> ObjectId | None:
     """An id that may be abbreviated, or nothing."""
     if value is None or value == "":
         if key == "statistics":
@@ -155,14 +152,14 @@ def _object(repo: Repo, key: str, value: Any) -> ObjectId | None:
             f"{key} must be an object's id, got {value!r}",
             hint=f'Write its digits in quotes, like {key}: "0123".',
         )
-    return whole_id(repo.repository.store, value, ID_OF[key])
+    return whole_id(session.repository.store, value, ID_OF[key])
 
 
-def _begun(repo: Repo, row: Method, given: Mapping[str, Any]) -> dict[str, Any]:
+def _begun(session: Session, row: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     """What the repository and the row say of a recipe before anybody else does."""
-    config, base = repo.recipe(), repo.repository.read_base()
+    config, base = session.recipe(), session.repository.read_base()
     if row.name == "mend":
-        return _mend(repo, given, last_three(base))
+        return _mend(session, given, last_three(base))
     if row.element != "located":
         return {"layers": LAYERS.get(row.name, _last)(config, base)}
     mine = {**row.numbers, **row.wide}
@@ -179,12 +176,12 @@ def _begun(repo: Repo, row: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     return begun
 
 
-def _mend(repo: Repo, given: Mapping[str, Any], default: tuple[int, ...]) -> dict[str, Any]:
+def _mend(session: Session, given: Mapping[str, Any], default: tuple[int, ...]) -> dict[str, Any]:
     """The editor in force, or the one given, and the layers that it was trained for."""
-    editor = given.get("editor") or repo.repository.config.mend.editor
+    editor = given.get("editor") or session.repository.config.mend.editor
     if editor is None:
         return {"layers": default}
-    record = metadata(repo.repository.store.get(ObjectId(str(editor))))
+    record = metadata(session.repository.store.get(ObjectId(str(editor))))
     return {"editor": editor, "layers": tuple(record.get("layers", default))}
 
 

@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from editvc.core.methods.recipe import COMMON
 from editvc.core.methods.table import METHODS, Method, method_of
 from editvc.porcelain.choose_recipe import ID_OF, numbers_of
+from editvc.porcelain.session import Session
 from editvc.vcs.config_file import FIELDS
 from editvc.vcs.short_ids import whole_id
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
 
 METHOD = "recipe.method"
 
 
-def configure(repo: Repo, key: str, text: str) -> tuple[str, ...]:
+def settings(session: Session, key: str | None = None) -> dict[str, Any]:
+    """Every setting by its dotted key, or the one of ``key``."""
+    file = session.repository.config_file
+    return file.as_dict() if key is None else {key: file.get(key)}
+
+
+def configure(session: Session, key: str, text: str) -> tuple[str, ...]:
     """Set a dotted key from what the user typed; what changed besides is returned in words.
 
     Ids of objects may be abbreviated.
     """
     if key == METHOD:
-        return _set_method(repo, text)
+        return _set_method(session, text)
     kind = ID_OF.get(key.rpartition(".")[2])
     if kind is not None and text:
-        text = whole_id(repo.repository.store, text, kind)
-    repo.repository.set_config(key, text)
+        text = whole_id(session.repository.store, text, kind)
+    session.repository.set_config(key, text)
     return ()
 
 
-def _set_method(repo: Repo, name: str) -> tuple[str, ...]:
+def _set_method(session: Session, name: str) -> tuple[str, ...]:
     """Make ``name`` the method in force, with the numbers that ``--method`` gives it.
 
     The file is taken as it is written, so that one in which method and numbers contradict each
     other can be set right.
     """
-    plumbing, row = repo.repository, method_of(name)
+    plumbing, row = session.repository, method_of(name)
     written = plumbing.config_file.section("recipe")
     own, known = _names(row), _names(METHODS.get(str(written.get("method"))))
     gone = {

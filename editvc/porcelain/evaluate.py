@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
 from editvc.core.history import Tree
 from editvc.editing.locate import knows
 from editvc.errors import EditvcError
 from editvc.evaluation.scores import Scores, answers, locality_answers, says, score
-from editvc.porcelain.reading import tree_at
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
+from editvc.porcelain.session import Session
+from editvc.porcelain.trees import live_facts, tree_at
 
 
 class NothingToEvaluate(EditvcError):
@@ -68,17 +67,24 @@ class Evaluation:
         }
 
 
-def evaluate(repo: Repo, facts: Sequence[Fact], revision: str) -> Evaluation:
-    """Ask a revision for facts. Raises :class:`NothingToEvaluate` without any."""
+def evaluate(session: Session, sourced: Sequence[SourcedFact] | None, revision: str) -> Evaluation:
+    """Ask a revision for facts, or for its own live ones.
+
+    Raises :class:`NothingToEvaluate` without any.
+    """
+    if sourced is None:
+        facts = list(live_facts(session, revision).values())
+    else:
+        facts = [one.fact for one in sourced if one.duplicate_of is None]
     if not facts:
         raise NothingToEvaluate(
             f"there is nothing to ask {revision} for: no facts are live there",
             hint="Give a file of facts, or a revision that holds some.",
         )
-    model, tokenizer = repo.base_model()
+    model, tokenizer = session.base_model()
     reference = locality_answers(model, tokenizer, facts)
     unedited = score(model, tokenizer, facts, reference)
-    with repo.edited(tree_at(repo, revision)) as (edited, _):
+    with session.edited(tree_at(session, revision)) as (edited, _):
         said = answers(edited, tokenizer, facts)
         scores = score(edited, tokenizer, facts, reference)
     missed = [
@@ -87,13 +93,13 @@ def evaluate(repo: Repo, facts: Sequence[Fact], revision: str) -> Evaluation:
     return Evaluation(len(facts), tuple(missed), scores, unedited)
 
 
-def unsaid(repo: Repo, tree: Tree, facts: Sequence[Fact]) -> tuple[Fact, ...]:
+def failed_facts(session: Session, tree: Tree, facts: Sequence[Fact]) -> tuple[Fact, ...]:
     """The facts that greedy generation would not begin with on the model of ``tree``.
 
     One forward pass for all: cheap beside what it took to make their edits.
     """
     if not facts:
         return ()
-    with repo.edited(tree) as (model, tokenizer):
-        told = knows(model, tokenizer, [fact.request for fact in facts])
-    return tuple(fact for fact, yes in zip(facts, told, strict=True) if not yes)
+    with session.edited(tree) as (model, tokenizer):
+        answers = knows(model, tokenizer, [fact.request for fact in facts])
+    return tuple(fact for fact, yes in zip(facts, answers, strict=True) if not yes)

@@ -26,7 +26,8 @@ from editvc.vcs.codec import metadata
 
 if TYPE_CHECKING:
     from editvc.core.progress import Progress
-    from editvc.repo import Repo
+from editvc.porcelain.session import Session
+from editvc.porcelain.status import status
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,7 @@ def take(
 
 
 def compute(
-    repo: Repo,
+    session: Session,
     *,
     texts: Sequence[Path],
     dataset: str | None,
@@ -225,27 +226,27 @@ def compute(
     token_cap: int,
 ) -> StatisticsResult:
     """Take statistics anew, store them, and make them the recipe's."""
-    plumbing = repo.repository
-    require_layers(repo.recipe().layers, repo.materialiser.base)
-    model, tokenizer = repo.base_model()
+    plumbing = session.repository
+    require_layers(session.recipe().layers, session.materialiser.base)
+    model, tokenizer = session.base_model()
     sources = sources_of(texts, dataset, entities)
-    run = digest_of([sources.digest, list(repo.recipe().layers), budget, token_cap])
+    run = digest_of([sources.digest, list(session.recipe().layers), budget, token_cap])
     state = plumbing.cache.folder / "statistics" / run
     taken = take(
         model,
         tokenizer,
-        repo.materialiser.base,
-        repo.recipe().layers,
+        session.materialiser.base,
+        session.recipe().layers,
         sources,
         budget=budget,
         token_cap=token_cap,
         folder=state,
-        progress=repo.progress,
+        progress=session.progress,
     )
     for data in taken.objects:
         plumbing.store.put(data)
-    before, remarks = repo.recipe(), []
-    if live := repo.status().live:
+    before, remarks = session.recipe(), []
+    if live := status(session).live:
         remarks.append(
             f"the {live} live edits keep the statistics that they were located with; "
             "`editvc squash` brings them to the new ones"
@@ -255,12 +256,12 @@ def compute(
         if old not in (None, identifier):
             remarks.append(f"recipe.{name} was {short(old)}; `editvc config` sets it back")
         plumbing.set_config(f"recipe.{name}", identifier)
-    return StatisticsResult(tuple(described(repo)), tuple(remarks))
+    return StatisticsResult(tuple(described(session)), tuple(remarks))
 
 
-def described(repo: Repo) -> list[Described]:
+def described(session: Session) -> list[Described]:
     """The statistics of the recipe in force."""
-    recipe = repo.recipe()
+    recipe = session.recipe()
     roles = {
         "text": recipe.statistics,
         "entities": recipe.entity_statistics,
@@ -269,7 +270,7 @@ def described(repo: Repo) -> list[Described]:
     found = []
     for role, identifier in roles.items():
         if identifier is not None:
-            origin = metadata(repo.repository.store.get(identifier))
+            origin = metadata(session.repository.store.get(identifier))
             found.append(
                 Described(
                     role, identifier, str(origin["source"]), origin["samples"], origin["unit"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact, Request
@@ -20,11 +20,9 @@ from editvc.evaluation.causal_tracing import (
     subject_deviation,
 )
 from editvc.evaluation.probes import first_tokens
-from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recording import Skipped
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
+from editvc.porcelain.session import Session
+from editvc.porcelain.trees import tree_at
 
 Requests = tuple[list[Request], tuple[Skipped, ...]]
 
@@ -106,7 +104,12 @@ def _effects_json(one: CausalTrace | AverageTrace) -> dict[str, Any]:
 
 
 def trace_facts(
-    repo: Repo, facts: Sequence[SourcedFact], *, at: str, kind: str, corruption: Corruption
+    session: Session,
+    facts: Sequence[SourcedFact],
+    *,
+    at: str,
+    kind: str,
+    corruption: Corruption | None,
 ) -> TraceReport:
     """Trace what the model of a revision says of facts: their true object or their new one.
 
@@ -118,18 +121,18 @@ def trace_facts(
     def choose(model: Any, tokenizer: Any) -> Requests:
         return known(model, tokenizer, chosen)
 
-    return _traced(repo, choose, at, kind, corruption)
+    return _traced(session, choose, at, kind, corruption or Corruption())
 
 
 def trace_prompt(
-    repo: Repo,
+    session: Session,
     prompt: str,
     subject: str,
     target: str | None,
     *,
     at: str,
     kind: str,
-    corruption: Corruption,
+    corruption: Corruption | None,
 ) -> TraceReport:
     """Trace one prompt; without a target, for the token that the model says first."""
 
@@ -138,7 +141,7 @@ def trace_prompt(
         said = target or tokenizer.decode(first_tokens(model, tokenizer, [asked.question])).strip()
         return [Request(subject, prompt, said)], ()
 
-    return _traced(repo, choose, at, kind, corruption)
+    return _traced(session, choose, at, kind, corruption or Corruption())
 
 
 def known(model: Any, tokenizer: Any, facts: Sequence[Fact]) -> Requests:
@@ -169,14 +172,14 @@ def _counted(facts: int) -> str:
 
 
 def _traced(
-    repo: Repo,
+    session: Session,
     choose: Callable[[Any, Any], Requests],
     at: str,
     kind: str,
     corruption: Corruption,
 ) -> TraceReport:
     traces = []
-    with repo.edited(tree_at(repo, at)) as (model, tokenizer):
+    with session.edited(tree_at(session, at)) as (model, tokenizer):
         requests, skipped = choose(model, tokenizer)
         deviation = corruption.noise * subject_deviation(model, tokenizer, requests)
         for request in requests:
@@ -186,8 +189,8 @@ def _traced(
                     samples=corruption.samples, seed=corruption.seed,
                 )
             )  # fmt: skip
-            if repo.progress is not None:
-                repo.progress("facts", len(traces), len(requests))
+            if session.progress is not None:
+                session.progress("facts", len(traces), len(requests))
     return TraceReport(
         at=at,
         kind=kind,

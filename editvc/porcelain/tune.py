@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from editvc.algebra.delta import Delta
 from editvc.algebra.preconditioners import Guard, Whitening
@@ -28,10 +28,8 @@ from editvc.materialise.stored_preconditioners import GUARDS
 from editvc.models.loading import edited
 from editvc.porcelain.coverage import Window, cover
 from editvc.porcelain.probe_facts import probing_facts
+from editvc.porcelain.session import Session
 from editvc.porcelain.trace import Corruption, NothingKnown, known
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,33 +117,37 @@ class Tuning:
 
 
 def tune(
-    repo: Repo,
+    session: Session,
     facts: Sequence[SourcedFact],
     *,
-    grid: Grid,
+    quick: bool,
     seed: int,
     texts: Sequence[Path] = (),
     entities: Path | None = None,
+    write: bool = False,
 ) -> Tuning:
     """Try a grid of settings around the recipe in force, on facts drawn by ``seed``.
+
+    The grid is ``QUICK`` or ``FULL``; ``write`` puts the best setting into config.toml.
 
     ``texts`` and ``entities`` are what statistics are taken from for layers that the recipe's do
     not cover (:func:`editvc.porcelain.coverage.cover`). Equal scores are decided for the setting
     that stands nearer to the recipe. Raises ``NothingToDo`` without a fact to try.
     """
-    recipe, (model, tokenizer) = repo.recipe(), repo.base_model()
+    grid = QUICK if quick else FULL
+    recipe, (model, tokenizer) = session.recipe(), session.base_model()
     given = [one.fact for one in facts if one.duplicate_of is None]
     chosen = probing_facts(model, tokenizer, given, grid.facts, seed)
     peak = _peak(model, tokenizer, chosen, seed)
-    depth = repo.materialiser.base.layers
+    depth = session.materialiser.base.layers
     windows = windows_around(depth, recipe.layers, peak, grid.windows)
-    coverage = cover(repo, windows, texts, entities)
-    trial = _Trial(repo, replace(recipe, **coverage.in_recipe), chosen, grid)
+    coverage = cover(session, windows, texts, entities)
+    trial = _Trial(session, replace(recipe, **coverage.in_recipe), chosen, grid)
     found = [one for window in coverage.windows for one in trial.of(window, coverage.windows)]
     found.sort(key=lambda one: one.quality, reverse=True)  # stable: what was tried first stays so
     changes = _changes(recipe, found[0].setting)
     missing = "no causal trace: the base says the true object of none of the facts"
-    return Tuning(
+    tuning = Tuning(
         tried=tuple(found),
         current=_setting(recipe),
         facts=len(chosen),
@@ -153,12 +155,15 @@ def tune(
         in_recipe={**coverage.in_recipe, **changes} if changes or texts or entities else {},
         remarks=tuple(filter(None, ["" if peak is not None else missing, coverage.remark])),
     )
+    if write:
+        adopt(session, tuning)
+    return tuning
 
 
-def adopt(repo: Repo, tuning: Tuning) -> None:
+def adopt(session: Session, tuning: Tuning) -> None:
     """Put the best setting into config.toml, with the statistics that cover it."""
     values = {f"recipe.{name}": value for name, value in tuning.in_recipe.items()}
-    repo.repository.set_configs(values)
+    session.repository.set_configs(values)
 
 
 def windows_around(depth: int, layers: Window, peak: int | None, count: int | None) -> list[Window]:
@@ -210,9 +215,9 @@ def _changes(recipe: Recipe, setting: Setting) -> dict[str, Any]:
 class _Trial:
     """The facts, what is asked of them, and the grid around a recipe."""
 
-    def __init__(self, repo: Repo, recipe: Recipe, facts: Sequence[Fact], grid: Grid) -> None:
-        self.repo, self.recipe, self.facts = repo, recipe, facts
-        self.model, self.tokenizer = repo.base_model()
+    def __init__(self, session: Session, recipe: Recipe, facts: Sequence[Fact], grid: Grid) -> None:
+        self.session, self.recipe, self.facts = session, recipe, facts
+        self.model, self.tokenizer = session.base_model()
         self.requests = [fact.request for fact in facts]
         self.reference = locality_answers(self.model, self.tokenizer, facts)
         self.weights = self._axis("mom2_update_weight", grid.weights)
@@ -237,21 +242,21 @@ class _Trial:
                 used = replace(weighed, clamp_norm_factor=clamp)
                 tried.append(Tried(_setting(used), self._score(used, guards, targets)))
                 self.done += 1
-                if self.repo.progress is not None:
+                if self.session.progress is not None:
                     total = len(windows) * len(self.weights) * len(self.clamps)
-                    self.repo.progress("settings", self.done, total)
+                    self.session.progress("settings", self.done, total)
         return tried
 
     def _targets(self, begun: Recipe, clamp: float) -> list[Target] | None:
         if begun.row.target == "gradient":
             return None
         used = replace(begun, clamp_norm_factor=clamp)
-        shaping = self.repo.materialiser.statistics.shaping(used)
+        shaping = self.session.materialiser.statistics.shaping(used)
         return find_targets(self.model, self.tokenizer, self.requests, used, shaping=shaping)
 
     def _guards(self, recipe: Recipe) -> dict[int, Guard]:
         """Not by the cache folder where lambda decides: it would fill with factors of one use."""
-        maker = self.repo.materialiser
+        maker = self.session.materialiser
         if recipe.row.solver in GUARDS:
             return maker.guards.of(recipe)
         weighted = maker.statistics.weighted_moment
@@ -263,7 +268,7 @@ class _Trial:
     def _score(
         self, recipe: Recipe, guards: Mapping[int, Guard], targets: list[Target] | None
     ) -> Scores:
-        maker, solver = self.repo.materialiser, solver_of(recipe)
+        maker, solver = self.session.materialiser, solver_of(recipe)
         located = locate(self.model, self.tokenizer, self.requests, recipe, guards, targets=targets)
         delta = Delta(
             {

@@ -44,7 +44,7 @@ def test_readme_python_block_is_that_of_the_python_page() -> None:
         if block.language == "python"
     ]  # fmt: skip
     elsewhere = (ROOT / "docs/python.md").read_text("utf-8")
-    for call in ("Repo.init(", "repo.commit(", "repo.ask(", "materialize(", "load_model("):
+    for call in ("Repo.init(", "repo.commit(", "repo.ask(", "materialise(", "load_model("):
         assert call in "\n".join(block.body)
         assert call in elsewhere
 

@@ -199,7 +199,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> editvc.Repo:
 
 
 def test_examples_of_tensor_objects_have_the_keys_of_real_ones(repo: editvc.Repo) -> None:
-    store = repo.repository.store
+    store = repo.session.repository.store
     found: dict[str, list[dict[str, Any]]] = {}
     names: dict[str, set[str]] = {}
     for identifier in store.ids():
@@ -224,17 +224,17 @@ def test_examples_of_tensor_objects_have_the_keys_of_real_ones(repo: editvc.Repo
 def test_every_file_of_a_repository_is_named(repo: editvc.Repo) -> None:
     repo.health()
     text = page("formats.md")
-    for path in repo.repository.folder.iterdir():
+    for path in repo.session.repository.folder.iterdir():
         empty = path.is_dir() and not any(path.iterdir())
         if path.name not in ("index.db-wal", "index.db-shm") and not empty:
             assert path.name in text, path.name
-    for path in repo.repository.cache.folder.iterdir():
+    for path in repo.session.repository.cache.folder.iterdir():
         assert f"`{path.name}/`" in text
 
 
 def test_the_lock_example_has_the_keys_of_a_real_one(repo: editvc.Repo) -> None:
     (fact,) = repo.live()
-    base, recipe, tree = repo.materialiser.base, repo.recipe(), repo.status().tree
+    base, recipe, tree = repo.session.materialiser.base, repo.recipe(), repo.status().tree
     edit = LockedEdit(fact.slot, fact, "0" * 64, recipe.id)
     lock = Lock(base, (recipe,), tree, None, (edit,), {"format": "hf"}, {})
     real = json.loads(lock.to_bytes())

@@ -80,7 +80,7 @@ def test_an_empty_prompt_is_refused(repo: Repo) -> None:
 def test_what_was_made_before_is_committed_without_the_model(repo: Repo) -> None:
     made = repo.commit(FACTS[:2])
     assert (made.asked, made.unsaid) == (0, ())
-    assert not repo.holds_model
+    assert not repo.session.holds_model
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,14 @@ from editvc.core.methods.patch_recipes import Grace
 from editvc.models.loading import generate
 from editvc.models.tokenization import trace
 from editvc.porcelain.export import FORMATS, NotInWeights
-from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recording import NothingToDo
+from editvc.porcelain.trees import tree_at
 
 
 def codebooks(repo: Repo) -> list[Codebook]:
     """Those of HEAD, with the keys that its facts were made with."""
-    elements = repo.materialiser.elements
-    return elements.codebooks(elements.in_codebooks(tree_at(repo, "HEAD")))
+    elements = repo.session.materialiser.elements
+    return elements.codebooks(elements.in_codebooks(tree_at(repo.session, "HEAD")))
 
 
 @pytest.fixture
@@ -110,9 +110,9 @@ def test_a_fact_can_be_superseded_in_its_slot(repo: Repo, recipe: Grace) -> None
 
 def test_weights_and_codebooks_go_side_by_side(repo: Repo, recipe: Grace) -> None:
     repo.commit(FACTS[:2])
-    alone = repo.materialize()
+    alone = repo.materialise()
     repo.commit(FACTS[2:4], recipe=recipe)
-    assert same_bits(repo.materialize(), alone)
+    assert same_bits(repo.materialise(), alone)
     changes = repo.changes("HEAD~1", "HEAD")
     assert {fact.id for fact in changes.added} == {fact.id for fact in FACTS[2:4]}
     assert max(repo.delta_norms("HEAD~1", "HEAD").values()) < 1e-12
@@ -128,7 +128,7 @@ def test_health_names_facts_that_a_split_lost(repo: Repo) -> None:
     wide = repo.choose("grace", options=["layers=[2]", "eps=1000", "n_iter=1"]).recipe
     repo.commit(FACTS, recipe=wide)
     (book,) = codebooks(repo)
-    held = repo.materialiser.elements.in_codebooks(tree_at(repo, "HEAD"))
+    held = repo.session.materialiser.elements.in_codebooks(tree_at(repo.session, "HEAD"))
     expected = {entry.fact for entry, element in held.items() if not book.answers(element)}
     assert {fact.id for fact in repo.health().codebook.lost} == expected
 
@@ -142,7 +142,7 @@ def test_recipes_that_share_a_layer_share_its_codebook(repo: Repo) -> None:
     repo.commit(FACTS[:2], recipe=near)
     repo.commit(FACTS[2:4], recipe=wide)
     (book,) = codebooks(repo)
-    held = repo.materialiser.elements.in_codebooks(tree_at(repo, "HEAD"))
+    held = repo.session.materialiser.elements.in_codebooks(tree_at(repo.session, "HEAD"))
     assert all(book.answers(element) for element in held.values())
     assert not repo.health().codebook.lost
 
@@ -152,7 +152,7 @@ def test_codebooks_answer_on_weights_that_other_edits_moved(repo: Repo, recipe: 
     repo.commit(FACTS[2:5])
     repo.commit(FACTS[:2], recipe=recipe)
     (stored,) = codebooks(repo)
-    with repo.edited(tree_at(repo, "HEAD")) as (model, tokenizer):
+    with repo.session.edited(tree_at(repo.session, "HEAD")) as (model, tokenizer):
         rows = [row for (row,) in trace(tokenizer, [fact.request for fact in FACTS[:2]])]
         seen = [plain_key(model, row.ids[: row.target]) for row in rows]
     apart = torch.cdist(torch.stack(seen), stored.keys).min(dim=1).values
@@ -192,10 +192,10 @@ def plain_key(model: torch.nn.Module, ids: Sequence[int]) -> torch.Tensor:
 def test_a_squash_leaves_codebook_facts_as_they_are(repo: Repo, recipe: Grace) -> None:
     repo.commit(FACTS[:2])
     repo.commit(FACTS[2:3], recipe=recipe)
-    entry = repo.repository.edits_of(tree_at(repo, "HEAD")).get(FACTS[2].slot)
+    entry = repo.session.repository.edits_of(tree_at(repo.session, "HEAD")).get(FACTS[2].slot)
     result = repo.squash("1..2")
     assert result.facts == 2
-    after = repo.repository.edits_of(tree_at(repo, "HEAD"))
+    after = repo.session.repository.edits_of(tree_at(repo.session, "HEAD"))
     assert after.get(FACTS[2].slot) == entry
 
 
