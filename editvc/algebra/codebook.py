@@ -21,77 +21,14 @@ arXiv 2211.11031.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
 
-from editvc.core.ids import canonical_json
-from editvc.errors import DamageError
-
-KIND = "codebook"
-_METADATA = "editvc"
-
-
-class CodebookDamageError(DamageError):
-    """Bytes that are no codebook entry."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CodebookEntry:
-    """One fact: keys (t, v) and values (t, u) in ``layer``, float32, on the CPU; t target tokens.
-
-    ``figures`` tells how the values were found: ``loss``, ``steps``, ``base_probability`` and
-    ``probability`` of the target (geometric mean over its tokens) before and after, and ``key``,
-    the length of the first key, which a radius is to be seen against.
-    """
-
-    layer: int
-    keys: Tensor
-    values: Tensor
-    target: tuple[int, ...]
-    figures: Mapping[str, float]
-
-    @property
-    def labels(self) -> tuple[tuple[int, ...], ...]:
-        """For every key, the tokens that are still to be said: the whole target for the first."""
-        return tuple(self.target[said:] for said in range(len(self.target)))
-
-    def to_bytes(self, origin: Mapping[str, Any] | None = None) -> bytes:
-        """safetensors: ``layer.N.keys``, ``layer.N.values``, the rest in one metadata key.
-
-        ``origin`` (JSON values: base, recipe, request ...) joins it there.
-        """
-        record = {"kind": KIND, "target": list(self.target), "figures": dict(self.figures)}
-        parts = {"keys": self.keys, "values": self.values}
-        data: bytes = save(
-            {f"layer.{self.layer}.{part}": one.contiguous() for part, one in parts.items()},
-            metadata={_METADATA: canonical_json(record | dict(origin or {})).decode()},
-        )
-        return data
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> CodebookEntry:
-        """The inverse of :meth:`to_bytes`; :class:`CodebookDamageError` for other bytes."""
-        try:
-            size = int.from_bytes(data[:8], "little")
-            header = json.loads(data[8 : 8 + size])
-            record = json.loads(header["__metadata__"][_METADATA])
-            tensors = load(data)
-            (layer,) = {int(name.split(".")[1]) for name in tensors}
-            keys, values = (tensors[f"layer.{layer}.{part}"] for part in ("keys", "values"))
-            target = tuple(int(token) for token in record["target"])
-            if not len(keys) == len(values) == len(target):
-                raise ValueError("keys, values and target tokens differ in number")
-            return cls(layer, keys, values, target, dict(record["figures"]))
-        except Exception as error:
-            raise CodebookDamageError(
-                f"not a codebook entry: {error}", hint="Run `editvc fsck`."
-            ) from error
+from editvc.algebra.gated_edit import CodebookEntry
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from editvc.algebra.delta import Factored
+from editvc.algebra.factored import Factored
 from editvc.algebra.solvers import System
 
 

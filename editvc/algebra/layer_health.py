@@ -14,8 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from editvc.algebra.delta import Factored
 from editvc.algebra.diagnostics import capacity, share_kept
+from editvc.algebra.factored import Factored
 from editvc.algebra.restraints import extreme_singular_values
 from editvc.algebra.solvers import System
 from editvc.core.thresholds import Thresholds

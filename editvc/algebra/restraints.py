@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from editvc.algebra.delta import Factored, rank_for
+from editvc.algebra.factored import Factored, rank_for
 from editvc.core.history import Restraint
 from editvc.core.ids import digest_of
 from editvc.errors import EditvcError

@@ -26,7 +26,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from editvc.algebra.delta import Factored
+from editvc.algebra.factored import Factored
 from editvc.algebra.preconditioners import Guard, SolveError, plus_diagonal, row_major
 from editvc.core.methods.recipe import Recipe
 

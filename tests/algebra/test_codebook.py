@@ -12,7 +12,8 @@ from model_fixtures import REQUESTS, tiny_gpt2, tiny_llama
 from plain_grace import Plain, plain_values
 from tiny_families import POST_NORM, tiny
 
-from editvc.algebra.codebook import Codebook, CodebookDamageError, CodebookEntry
+from editvc.algebra.codebook import Codebook
+from editvc.algebra.gated_edit import CodebookDamageError, CodebookEntry
 from editvc.core.facts import Request
 from editvc.core.methods.patch_recipes import Grace
 from editvc.editing.grace import find_entries, reread

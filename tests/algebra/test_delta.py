@@ -8,15 +8,8 @@ import json
 import pytest
 import torch
 
-from editvc.algebra.delta import (
-    Delta,
-    DeltaDamageError,
-    DeltaError,
-    Factored,
-    delta_from_bytes,
-    delta_to_bytes,
-    rank_for,
-)
+from editvc.algebra.delta import Delta, DeltaDamageError, delta_from_bytes, delta_to_bytes
+from editvc.algebra.factored import DeltaError, Factored, rank_for
 
 SHAPES = [(5, 9, 3), (9, 5, 3), (4, 6, 11), (3, 3, 0), (1, 7, 1)]
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from model_fixtures import tiny_gpt2, tiny_llama
 
+from editvc.algebra.sensitivity import shaping
 from editvc.models import forward
 from editvc.models.architectures import architecture_of
 from editvc.statistics.corpus import CorpusError
@@ -17,7 +18,6 @@ from editvc.statistics.entity_moments import (
     entity_moments,
     read_entities,
     sensitivity,
-    shaping,
 )
 
 # Names at the start, in the middle and at the end; followed by a space, a sign or nothing; of one
