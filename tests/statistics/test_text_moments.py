@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from model_fixtures import TEXT, tiny_gpt2, tiny_llama
 
-from editvc.algebra.second_moment import SecondMoment, StatisticsDamageError
+from editvc.algebra.second_moment import StatisticsDamageError
 from editvc.models.architectures import architecture_of
 from editvc.statistics import text_moments as statistics
 from editvc.statistics.corpus import CorpusError, dataset_texts, file_texts, pieces
@@ -108,23 +106,6 @@ def test_a_damaged_state_is_named(gpt2, tokenizer, tmp_path):
     (tmp_path / "state.safetensors").write_bytes(b"\0" * 40)
     with pytest.raises(StatisticsDamageError, match=r"state.safetensors is no safetensors file"):
         text_moments(gpt2, tokenizer, TEXT, LAYERS, budget=100, folder=tmp_path)
-
-
-@settings(max_examples=20)
-@given(st.integers(1, 9), st.integers(0, 2**16))
-def test_bytes_round_trip(size, seed):
-    root = torch.randn(size, size, generator=torch.Generator().manual_seed(seed))
-    moment = (root @ root.T).double()
-    made = SecondMoment.of({3: moment, 1: 2 * moment}, 7)
-    data = made.to_bytes({"base": "x"})
-    back = SecondMoment.from_bytes(data)
-    assert back.layers == (1, 3)
-    assert (back.samples, back.unit) == (7, "tokens")
-    assert torch.equal(back.matrix(3), made.matrix(3))
-    assert torch.equal(back.matrix(3), back.matrix(3).T)
-    assert close(back.matrix(1), 2 * moment, 1e-6)
-    with pytest.raises(StatisticsDamageError):
-        SecondMoment.from_bytes(data[:-2])
 
 
 def test_npz_files_of_rome_and_memit_are_read(tmp_path):
