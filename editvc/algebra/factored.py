@@ -160,8 +160,8 @@ class Factored:
         numbers out of range.
         """
         left, values, right = self.svd()
-        kept = rank_for(values, rank=rank, energy=energy)
-        return Factored(left[:, :kept] * values[:kept], right[:kept].contiguous())
+        rank = rank_for(values, rank=rank, energy=energy)
+        return Factored(left[:, :rank] * values[:rank], right[:rank].contiguous())
 
 
 def rank_for(values: Tensor, *, rank: int | None = None, energy: float | None = None) -> int:
@@ -172,9 +172,9 @@ def rank_for(values: Tensor, *, rank: int | None = None, energy: float | None = 
         raise DeltaError(
             f"energy must lie in (0, 1], got {energy}", hint="0.99 keeps 99% of the change."
         )
-    kept = len(values) if rank is None else min(rank, len(values))
+    count = len(values) if rank is None else min(rank, len(values))
     if energy is not None and energy < 1:
         squares = values.square()
-        reached = torch.cumsum(squares, 0) < energy * squares.sum()
-        kept = min(kept, int(reached.sum()) + 1 if squares.any() else 0)
-    return kept
+        short = torch.cumsum(squares, 0) < energy * squares.sum()
+        count = min(count, int(short.sum()) + 1 if squares.any() else 0)
+    return count

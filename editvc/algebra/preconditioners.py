@@ -81,11 +81,11 @@ class Whitening:
 
     def whiten(self, keys: Tensor) -> Tensor:
         """``F^-1 K``: (v, n) to (v, n)."""
-        whitened: Tensor = torch.linalg.solve_triangular(self.lower, keys, upper=False)
+        whitened: Tensor = torch.linalg.solve_triangular(self.lower, keys, upper=False)  # (v, n)
         return whitened
 
     def unwhiten_rows(self, rows: Tensor) -> Tensor:
-        """``X F^-1`` for rows X: (m, v) to (m, v)."""
+        """``X F^-1`` for rows X: (r, v) to (r, v)."""
         solved: Tensor = torch.linalg.solve_triangular(self.lower, rows, upper=False, left=False)
         return solved
 
@@ -125,8 +125,8 @@ class Projection:
     @classmethod
     def of(cls, moment: Tensor, threshold: float, l2: float, *, name: str = "") -> Projection:
         """From C (v, v), with lambda 1. Raises :class:`SolveError` where nothing is left free."""
-        values, vectors = torch.linalg.eigh(row_major(moment))
-        free = vectors[:, values < threshold]
+        values, vectors = torch.linalg.eigh(row_major(moment))  # (v,), (v, v)
+        free = vectors[:, values < threshold]  # (v, m)
         if not free.shape[1]:
             raise SolveError(
                 f"no direction of the second moment of {name} has an eigenvalue below {threshold:g}"

@@ -170,16 +170,16 @@ def _chunks(rest: Iterator[tuple[int, ...]], budget: int) -> Iterator[list[tuple
     The last piece is cut to fit. Where a chunk ends depends on the pieces since the last end only.
     """
     chunk: list[tuple[int, ...]] = []
-    held = 0
+    tokens = 0
     for piece in rest:
-        piece = piece[: budget - held]
+        piece = piece[: budget - tokens]
         if piece:
             chunk.append(piece)
-            held += len(piece)
-        if held >= min(budget, _CHUNK):
+            tokens += len(piece)
+        if tokens >= min(budget, _CHUNK):
             yield chunk
-            budget -= held
-            chunk, held = [], 0
+            budget -= tokens
+            chunk, tokens = [], 0
         if budget <= 0:
             return
     if chunk:
