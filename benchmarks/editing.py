@@ -26,11 +26,11 @@ from atlas import MODEL, TEXT, Trial, measure, sample, table, trial
 from naive_memit import edit_one_by_one
 
 import editvc
+from editvc.algebra.second_moment import SecondMoment
 from editvc.core.history import Restraint, Tree
 from editvc.core.methods.recipe import Recipe
 from editvc.evaluation.scores import locality_answers
 from editvc.models.loading import load
-from editvc.statistics.text_moments import SecondMoment
 
 Row = tuple[str, dict[str, float]]
 

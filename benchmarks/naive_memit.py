@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
+from editvc.algebra.second_moment import SecondMoment
 from editvc.core.facts import Fact
 from editvc.core.methods.recipe import Recipe
 from editvc.editing.layer_spread import subject_states
 from editvc.editing.target_search import find_targets, over_contexts
 from editvc.models.architectures import architecture_of
 from editvc.models.tokenization import trace
-from editvc.statistics.text_moments import SecondMoment
 
 
 def edit_one_by_one(

@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from editvc.algebra.delta import Delta, Factored, rank_for
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored, rank_for
 from editvc.algebra.patch import Patch
 from editvc.core.facts import Request
 from editvc.core.methods.patch_recipes import FineTuning

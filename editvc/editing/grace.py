@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editvc.algebra.codebook import CodebookEntry
+from editvc.algebra.gated_edit import CodebookEntry
 from editvc.core.facts import Request
 from editvc.core.methods.patch_recipes import Grace
 from editvc.core.progress import Progress

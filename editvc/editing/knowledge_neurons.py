@@ -32,7 +32,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored
 from editvc.algebra.patch import Patch
 from editvc.core.facts import Request
 from editvc.core.methods.patch_recipes import KnowledgeNeurons

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editvc.algebra.delta import Factored
 from editvc.algebra.diagnostics import leverage
+from editvc.algebra.factored import Factored
 from editvc.algebra.preconditioners import Guard
 from editvc.algebra.solvers import solver_of
 from editvc.core.methods.recipe import Recipe

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editvc.algebra.delta import Factored
 from editvc.algebra.diagnostics import leverage
+from editvc.algebra.factored import Factored
 from editvc.algebra.located_edit import Located
 from editvc.algebra.preconditioners import Guard, SolveError
 from editvc.algebra.solvers import Edits, solver_of

@@ -103,7 +103,7 @@ def find_targets(
 ) -> list[Target]:
     """One target for every request, on the model as it is. The model is left untouched.
 
-    ``shaping`` (u, u) is that of :func:`editvc.statistics.entity_moments.shaping`; without it,
+    ``shaping`` (u, u) is that of :func:`editvc.algebra.sensitivity.shaping`; without it,
     MEMIT's.
 
     ``memory`` bounds a batch in bytes; it changes speed, and results by float rounding only.

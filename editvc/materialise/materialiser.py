@@ -16,8 +16,9 @@ from pathlib import Path
 
 import torch
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
 from editvc.algebra.diagnostics import capacity
+from editvc.algebra.factored import Factored
 from editvc.algebra.layer_health import BaseFigures
 from editvc.algebra.restraints import check, largest_singular_value, restrain
 from editvc.core.base import BaseModel

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored
 from editvc.algebra.located_edit import Located
 from editvc.algebra.patch import Patch
 from editvc.algebra.solvers import Edits, System, solver_of

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import torch
 
+from editvc.algebra.second_moment import SecondMoment
+from editvc.algebra.sensitivity import shaping
 from editvc.core.ids import ObjectId, short
 from editvc.core.methods.recipe import Recipe
 from editvc.errors import EditvcError
-from editvc.statistics.entity_moments import shaping
-from editvc.statistics.text_moments import SecondMoment
 from editvc.vcs.repository import Repository
 
 

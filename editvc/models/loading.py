@@ -21,7 +21,8 @@ from editvc.models.chat_template import turn_in
 from editvc.models.devices import device_of
 
 if TYPE_CHECKING:
-    from editvc.algebra.delta import Delta, Factored
+    from editvc.algebra.delta import Delta
+    from editvc.algebra.factored import Factored
     from editvc.models.checkpoint import Checkpoint
 
 POCKET = "pocket"

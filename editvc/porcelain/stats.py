@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from editvc.algebra.second_moment import SecondMoment
 from editvc.core.base import BaseModel
 from editvc.core.ids import ObjectId, digest_of, object_id, short
 from editvc.core.methods.recipe import require_layers
@@ -16,12 +17,7 @@ from editvc.errors import EditvcError
 from editvc.models.loading import SHIPPED_STATISTICS
 from editvc.statistics.corpus import dataset_texts, file_texts
 from editvc.statistics.entity_moments import entity_moments, read_entities, sensitivity
-from editvc.statistics.text_moments import (
-    TOKEN_CAP,
-    SecondMoment,
-    text_digest,
-    text_moments,
-)
+from editvc.statistics.text_moments import TOKEN_CAP, text_digest, text_moments
 from editvc.vcs.codec import metadata
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editvc.algebra.second_moment import SecondMoment
 from editvc.core.facts import PLACEHOLDER
 from editvc.core.progress import Progress
 from editvc.models.architectures import Architecture, architecture_in
@@ -27,7 +28,6 @@ from editvc.models.head import logits_of
 from editvc.models.hooks import first_tensor, undisturbed
 from editvc.models.tokenization import subject_tokens
 from editvc.statistics.corpus import CorpusError
-from editvc.statistics.text_moments import SecondMoment
 
 GENERIC_PROMPTS = (
     "{} is",
@@ -175,18 +175,6 @@ def sensitivity(
     total = torch.stack(parts).sum(dim=0)
     scaled: Tensor = total * (total.shape[0] / total.trace())
     return scaled
-
-
-def shaping(fisher: Tensor, *, floor: float, power: float) -> Tensor:
-    """``((1 - floor) F + floor I)^-power``, (u, u) float64, for F of trace u.
-
-    Targets are sought as ``delta = B y``: the step in a direction is the smaller, the more a push
-    in it changes what is said of other things.
-    """
-    eye = torch.eye(fisher.shape[0], dtype=torch.float64)
-    values, vectors = torch.linalg.eigh((1 - floor) * fisher.to(torch.float64) + floor * eye)
-    shaped: Tensor = (vectors * values**-power) @ vectors.T
-    return shaped
 
 
 def _traced(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[_Prompted]:

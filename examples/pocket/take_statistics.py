@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 
 import editvc.pocket
+from editvc.algebra.second_moment import SecondMoment
 from editvc.models.loading import SHIPPED_STATISTICS, describe, load
 from editvc.porcelain.stats import sources_of, take
-from editvc.statistics.text_moments import SecondMoment
 from editvc.vcs.codec import metadata
 
 FOLDER = Path(editvc.pocket.__file__).parent

@@ -10,7 +10,8 @@ import torch
 from model_fixtures import REQUESTS
 from tiny_families import tiny
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored
 from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId
 from editvc.core.methods.patch_recipes import Mend

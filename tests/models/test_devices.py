@@ -7,7 +7,8 @@ import torch
 from model_fixtures import REQUESTS, recipe, tiny_gpt2
 from transformers import AutoModelForCausalLM
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored
 from editvc.editing.locate import knows
 from editvc.editing.target_search import find_targets
 from editvc.models.architectures import architecture_of

@@ -86,7 +86,7 @@ class Recipe:
     ``entity_update_weight`` the one for entity keys (``entity_statistics``). ``contexts`` are the
     prefixes, each with one ``{}``, that keys and targets are averaged over; they are stored here
     literally, so that a recipe means the same on every machine. ``sensitivity`` names the Fisher
-    information that targets are shaped by (:func:`editvc.statistics.entity_moments.shaping`, with
+    information that targets are shaped by (:func:`editvc.algebra.sensitivity.shaping`, with
     its ``floor`` and ``power``); without it they are MEMIT's. ``delivery_factor`` is the share of
     what a layer would deliver of an edit alone that it is taken to deliver among others: the layers
     above ask for the rest; ``compensation`` says how far a residual makes up for what the solver
