@@ -14,7 +14,7 @@ from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
 from editvc.core.history import Restraint, Tree
 from editvc.core.ids import ObjectId
-from editvc.core.methods.patch_recipes import AnyRecipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.core.progress import Progress
 from editvc.porcelain import branch, reading
@@ -102,7 +102,7 @@ class Repo:
         self,
         facts: Facts,
         *,
-        recipe: AnyRecipe | None = None,
+        recipe: Recipe | None = None,
         message: str | None = None,
         author: str | None = None,
         supersede: bool = False,
@@ -136,7 +136,7 @@ class Repo:
         self,
         facts: Facts,
         *,
-        recipe: AnyRecipe | None = None,
+        recipe: Recipe | None = None,
         supersede: bool = False,
         sequential: bool = False,
     ) -> Preview:
@@ -510,7 +510,7 @@ class Repo:
 
         return edited(self, tree)
 
-    def recipe(self) -> Recipe:
+    def recipe(self) -> LocatedRecipe:
         """The recipe in config.toml: what facts are located with from now on."""
         return self.repository.config.recipe
 

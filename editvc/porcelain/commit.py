@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, digest_of, object_id, short
-from editvc.core.methods.patch_recipes import AnyRecipe, Mend
+from editvc.core.methods.method import Need
 from editvc.core.methods.recipe import Recipe
 from editvc.editing.locate import knows
 from editvc.errors import EditvcError
@@ -88,7 +88,7 @@ def commit(
     repo: Repo,
     facts: Sequence[SourcedFact],
     *,
-    recipe: AnyRecipe,
+    recipe: Recipe,
     message: str | None,
     author: str,
     supersede: bool,
@@ -118,7 +118,7 @@ def commit(
 
 def _attempt(
     repo: Repo,
-    recipe: AnyRecipe,
+    recipe: Recipe,
     facts: Sequence[SourcedFact],
     message: str | None,
     author: str,
@@ -145,19 +145,28 @@ def _attempt(
     return replace(result, skipped=plan.skipped, warnings=warnings, asked=len(asked), unsaid=missed)
 
 
-def require_ready(repo: Repo, recipe: AnyRecipe) -> None:
+def require_ready(repo: Repo, recipe: Recipe) -> None:
     """Raise before any work what would stop it later: no statistics of a layer, no editor."""
-    if isinstance(recipe, Recipe) and recipe.row.solver != "normalised":
-        repo.materialiser.statistics.require(recipe.statistics, recipe.layers)
-    if isinstance(recipe, Mend):
-        editor_of(repo, recipe)
+    for need in recipe.row.needs:
+        REQUIRE[need](repo, recipe)
+
+
+def _require_statistics(repo: Repo, recipe: Any) -> None:
+    repo.materialiser.statistics.require(recipe.statistics, recipe.layers)
+
+
+REQUIRE: Mapping[Need, Callable[[Repo, Any], object]] = {
+    "statistics": _require_statistics,
+    "editor": editor_of,
+}
+"""What raises where the repository lacks a thing that a method needs."""
 
 
 def make_plan(
     repo: Repo,
     tree: Tree,
     facts: Sequence[SourcedFact],
-    recipe: AnyRecipe,
+    recipe: Recipe,
     *,
     supersede: bool,
     sequential: bool,
@@ -192,7 +201,7 @@ def make_plan(
 
 def _unknown(
     repo: Repo,
-    recipe: AnyRecipe,
+    recipe: Recipe,
     taken: Sequence[SourcedFact],
     replacing: set[SlotId],
     skipped: list[Skipped],
@@ -229,17 +238,17 @@ def _check_tokens(tokenizer: Any, sourced: SourcedFact) -> None:
         raise UntraceableFact(sourced.place, error) from error
 
 
-def _stored(repo: Repo, recipe: AnyRecipe, fact: Fact) -> ObjectId | None:
+def _stored(repo: Repo, recipe: Recipe, fact: Fact) -> ObjectId | None:
     digest = request_digest(repo.materialiser.base.id, recipe.id, fact)
     return repo.repository.index.located(digest)
 
 
-def is_stored(repo: Repo, recipe: AnyRecipe, fact: Fact) -> bool:
+def is_stored(repo: Repo, recipe: Recipe, fact: Fact) -> bool:
     """Whether the fact's numbers on this base with this recipe are in the store already."""
     return _stored(repo, recipe, fact) is not None
 
 
-def make_alone(repo: Repo, recipe: AnyRecipe, facts: Sequence[Fact]) -> list[Entry]:
+def make_alone(repo: Repo, recipe: Recipe, facts: Sequence[Fact]) -> list[Entry]:
     """Entries of all facts: made once on this base with this recipe, and then for good."""
     missing = [fact for fact in facts if _stored(repo, recipe, fact) is None]
     if missing:
@@ -253,9 +262,7 @@ def make_alone(repo: Repo, recipe: AnyRecipe, facts: Sequence[Fact]) -> list[Ent
     return _entries(repo, facts, [one for one in stored if one is not None])
 
 
-def make_sequential(
-    repo: Repo, recipe: AnyRecipe, facts: Sequence[Fact], tree: Tree
-) -> list[Entry]:
+def make_sequential(repo: Repo, recipe: Recipe, facts: Sequence[Fact], tree: Tree) -> list[Entry]:
     """Entries of patches that are made on the weights of ``tree``, as papers measure it.
 
     What the facts replace is taken out first: the patches are to stand without it. They depend on
@@ -280,7 +287,7 @@ def _entries(repo: Repo, facts: Sequence[Fact], elements: Sequence[ObjectId]) ->
 
 
 def store_made(
-    repo: Repo, recipe: AnyRecipe, made: Sequence[Made], origins: Sequence[dict[str, Any]]
+    repo: Repo, recipe: Recipe, made: Sequence[Made], origins: Sequence[dict[str, Any]]
 ) -> list[ObjectId]:
     """Write elements, each with its origin beside base and recipe.
 

@@ -13,7 +13,7 @@ from editvc.algebra.layer_health import LayerHealth, Reference, layer_health, ou
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import short
-from editvc.core.methods.patch_recipes import AnyRecipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recording import head_of
@@ -194,7 +194,7 @@ def _trend(repo: Repo, revision: str) -> tuple[tuple[int, dict[str, float]], ...
 
 
 def unusual(
-    repo: Repo, recipe: AnyRecipe, facts: Sequence[Fact], entries: Sequence[Entry]
+    repo: Repo, recipe: Recipe, facts: Sequence[Fact], entries: Sequence[Entry]
 ) -> tuple[str, ...]:
     """Warnings, in words, for new edits that look like disabling ones, each at its worst layer.
 
@@ -202,7 +202,7 @@ def unusual(
     neither leverage nor residual.
     """
     maker = repo.materialiser
-    if not isinstance(recipe, Recipe) or len(maker.elements.located(entries)) < len(entries):
+    if not isinstance(recipe, LocatedRecipe) or len(maker.elements.located(entries)) < len(entries):
         return ()
     _, tree = head_of(repo)
     live = [group.entries for group in maker.solutions.groups(tree) if group.recipe.id == recipe.id]

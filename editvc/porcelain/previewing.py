@@ -10,7 +10,7 @@ from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
 from editvc.core.history import Restraint
 from editvc.core.ids import SlotId
-from editvc.core.methods.patch_recipes import AnyRecipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.editing.locate import estimate_memory
 from editvc.models.tokenization import marked_tokens
@@ -82,7 +82,7 @@ def preview(
     repo: Repo,
     facts: Sequence[SourcedFact],
     *,
-    recipe: AnyRecipe,
+    recipe: Recipe,
     supersede: bool,
     sequential: bool,
 ) -> Preview:
@@ -102,7 +102,7 @@ def preview(
     ]
     fresh = [one.fact.request for one in shown if not one.stored]
     memory = None
-    if isinstance(recipe, Recipe):
+    if isinstance(recipe, LocatedRecipe):
         memory = estimate_memory(model.config, tokenizer, fresh, recipe)
     conflicts = tuple(str(conflict) for conflict in plan.conflicts)
     return Preview(tuple(shown), plan.skipped, conflicts, memory)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, digest_of
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing.locate import locate_together
 from editvc.evaluation.scores import Scores, locality_answers, score
 from editvc.porcelain.commit import make_alone, store_made
@@ -128,21 +128,23 @@ def brought_in(repo: Repo, before: Tree, after: Tree) -> list[Entry]:
     return sorted([*diff.added, *(new for _, new in diff.changed)])
 
 
-def squashable(repo: Repo, entries: Sequence[Entry]) -> list[tuple[Recipe, list[Entry]]]:
+def squashable(repo: Repo, entries: Sequence[Entry]) -> list[tuple[LocatedRecipe, list[Entry]]]:
     """The located edits among entries, with the recipe that each is to be located again with.
 
     The recipe in force, for edits of its method: it may have changed since. Edits of another method
     keep their own. Patches and codebook entries are of one fact each; no batch would change them.
     """
     in_force = repo.recipe()
-    groups: dict[ObjectId, tuple[Recipe, list[Entry]]] = {}
+    groups: dict[ObjectId, tuple[LocatedRecipe, list[Entry]]] = {}
     for recipe, group in repo.materialiser.elements.by_recipe(entries):
         wanted = in_force if recipe.method == in_force.method else recipe
         groups.setdefault(wanted.id, (wanted, []))[1].extend(group)
     return [(recipe, sorted(group)) for recipe, group in groups.values()]
 
 
-def _located_together(repo: Repo, recipe: Recipe, entries: Sequence[Entry]) -> dict[SlotId, Entry]:
+def _located_together(
+    repo: Repo, recipe: LocatedRecipe, entries: Sequence[Entry]
+) -> dict[SlotId, Entry]:
     """New entries with numbers found as one batch, by slot.
 
     Targets are those that the recipe finds for each fact alone; they are in the store already
