@@ -25,7 +25,7 @@ import torch
 
 from editvc.core.facts import Request
 from editvc.core.ids import ObjectId
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing import target_search
 from editvc.editing.target_search import find_targets
 from editvc.models.architectures import architecture_of
@@ -108,7 +108,7 @@ def main() -> None:
 
     model, tokenizer = load(given.model)
     requests = requests_of(given.records, given.edits)
-    recipe = Recipe(
+    recipe = LocatedRecipe(
         layers=(0, 1, 2, 3),
         contexts=sample_contexts(model, tokenizer, 0),
         statistics=ObjectId("0" * 64),

@@ -14,7 +14,7 @@ import torch
 
 from editvc.algebra.second_moment import SecondMoment
 from editvc.core.facts import Fact
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing.layer_spread import subject_states
 from editvc.editing.target_search import find_targets, over_contexts
 from editvc.models.architectures import architecture_of
@@ -22,7 +22,7 @@ from editvc.models.tokenization import trace
 
 
 def edit_one_by_one(
-    model: Any, tokenizer: Any, facts: Sequence[Fact], recipe: Recipe, moment: SecondMoment
+    model: Any, tokenizer: Any, facts: Sequence[Fact], recipe: LocatedRecipe, moment: SecondMoment
 ) -> Iterator[int]:
     """Edit ``model`` in place, fact by fact; yields how many are done after each."""
     architecture = architecture_of(model.config.model_type)

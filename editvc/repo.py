@@ -11,7 +11,7 @@ from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
 from editvc.core.history import Restraint
 from editvc.core.ids import ObjectId
-from editvc.core.methods.patch_recipes import AnyRecipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.core.progress import Progress
 from editvc.porcelain.fact_input import Facts, sourced
@@ -103,7 +103,7 @@ class Repo:
         self,
         facts: Facts,
         *,
-        recipe: AnyRecipe | None = None,
+        recipe: Recipe | None = None,
         message: str | None = None,
         author: str | None = None,
         supersede: bool = False,
@@ -130,7 +130,7 @@ class Repo:
         self,
         facts: Facts,
         *,
-        recipe: AnyRecipe | None = None,
+        recipe: Recipe | None = None,
         supersede: bool = False,
         sequential: bool = False,
     ) -> Preview:
@@ -417,7 +417,7 @@ class Repo:
 
     # -- recipes, statistics, training ------------------------------------------------------
 
-    def recipe(self) -> Recipe:
+    def recipe(self) -> LocatedRecipe:
         """The recipe in config.toml: what facts are located with from now on."""
         return self.session.recipe()
 

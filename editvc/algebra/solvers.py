@@ -28,7 +28,7 @@ from torch import Tensor
 
 from editvc.algebra.factored import Factored
 from editvc.algebra.preconditioners import Guard, SolveError, plus_diagonal, row_major
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 
 PRIMAL_FROM = 1.0
 """From n = PRIMAL_FROM x v edits on the primal form is the cheaper one. Measured on one core with
@@ -238,7 +238,7 @@ SOLVERS = {
 """
 
 
-def solver_of(recipe: Recipe) -> Solver:
+def solver_of(recipe: LocatedRecipe) -> Solver:
     """The solver of a located method, with the recipe's step where it takes one."""
     solver = SOLVERS[recipe.row.solver]
     return solver if solver.step is None else replace(solver, step=recipe.lr)

@@ -29,7 +29,7 @@ from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored, rank_for
 from editvc.algebra.patch import Patch
 from editvc.core.facts import Request
-from editvc.core.methods.patch_recipes import FineTuning
+from editvc.core.methods.fine_tuning import FineTuningRecipe
 from editvc.core.progress import Progress
 from editvc.models.architectures import Architecture, architecture_in
 from editvc.models.head import logits_of
@@ -46,7 +46,7 @@ def fine_tune(
     model: Any,
     tokenizer: Any,
     requests: Sequence[Request],
-    recipe: FineTuning,
+    recipe: FineTuningRecipe,
     *,
     progress: Progress | None = None,
 ) -> list[Patch]:
@@ -102,7 +102,7 @@ class _Rest:
         return torch.nn.functional.cross_entropy(logits_of(self.model, normed), self.target)
 
 
-def _tuned(rest: _Rest, recipe: FineTuning) -> Patch:
+def _tuned(rest: _Rest, recipe: FineTuningRecipe) -> Patch:
     free = rest.weight.clone().requires_grad_()
     adam = torch.optim.Adam([free], lr=recipe.lr, weight_decay=recipe.weight_decay)
     losses: list[float] = []

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from editvc.algebra.gated_edit import CodebookEntry
 from editvc.core.facts import Request
-from editvc.core.methods.patch_recipes import Grace
+from editvc.core.methods.grace import GraceRecipe
 from editvc.core.progress import Progress
 from editvc.editing.target_search import Wanted
 from editvc.models.architectures import Architecture, architecture_in
@@ -43,7 +43,7 @@ def find_entries(
     model: Any,
     tokenizer: Any,
     requests: Sequence[Request],
-    recipe: Grace,
+    recipe: GraceRecipe,
     *,
     progress: Progress | None = None,
 ) -> list[CodebookEntry]:
@@ -101,7 +101,7 @@ class _Search:
     """Values that are searched for together. ``live`` are the rows whose search goes on."""
 
     def __init__(
-        self, model: Any, architecture: Architecture, rows: Sequence[Traced], recipe: Grace
+        self, model: Any, architecture: Architecture, rows: Sequence[Traced], recipe: GraceRecipe
     ) -> None:
         self.model, self.architecture, self.recipe, self.rows = model, architecture, recipe, rows
         (self.layer,) = recipe.layers

@@ -36,7 +36,7 @@ from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
 from editvc.algebra.patch import Patch
 from editvc.core.facts import Request
-from editvc.core.methods.patch_recipes import KnowledgeNeurons
+from editvc.core.methods.knowledge_neurons import KnowledgeNeuronsRecipe
 from editvc.core.progress import Progress
 from editvc.editing.layer_spread import adding
 from editvc.errors import EditvcError
@@ -65,7 +65,7 @@ def knowledge_neurons(
     model: Any,
     tokenizer: Any,
     requests: Sequence[Request],
-    recipe: KnowledgeNeurons,
+    recipe: KnowledgeNeuronsRecipe,
     *,
     progress: Progress | None = None,
 ) -> list[Patch]:
@@ -127,7 +127,9 @@ def attributions(
     return torch.stack(found), keys, answer
 
 
-def _patch(model: Any, request: Request, rows: Sequence[Traced], recipe: KnowledgeNeurons) -> Patch:
+def _patch(
+    model: Any, request: Request, rows: Sequence[Traced], recipe: KnowledgeNeuronsRecipe
+) -> Patch:
     row, *others = rows
     layers, steps = recipe.layers, recipe.steps
     scores, keys, answer = attributions(model, row.ids[: row.target], layers, steps)
@@ -156,7 +158,7 @@ def _patch(model: Any, request: Request, rows: Sequence[Traced], recipe: Knowled
     return Patch(delta, figures)
 
 
-def _shared(scores: Tensor, recipe: KnowledgeNeurons) -> Tensor:
+def _shared(scores: Tensor, recipe: KnowledgeNeuronsRecipe) -> Tensor:
     """Which neurons are edited, (layers, v), by their scores (contexts, layers, v)."""
     largest = scores.amax(dim=(1, 2), keepdim=True)
     coarse = (scores > recipe.adaptive_threshold * largest) & (scores > 0)
@@ -167,7 +169,7 @@ def _shared(scores: Tensor, recipe: KnowledgeNeurons) -> Tensor:
     return strongest.view_as(shared) & shared
 
 
-def _change(model: Any, old: int, new: int, recipe: KnowledgeNeurons) -> Tensor:
+def _change(model: Any, old: int, new: int, recipe: KnowledgeNeuronsRecipe) -> Tensor:
     """(u,): what is added to a value vector of length 1, float64 on the CPU."""
     embeddings = model.get_output_embeddings().weight[[old, new]].detach().cpu().double()
     before, after = torch.nn.functional.normalize(embeddings, dim=1)

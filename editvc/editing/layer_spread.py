@@ -26,7 +26,7 @@ from editvc.algebra.diagnostics import leverage
 from editvc.algebra.factored import Factored
 from editvc.algebra.preconditioners import Guard
 from editvc.algebra.solvers import solver_of
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing.target_search import over_contexts
 from editvc.models.architectures import architecture_in
 from editvc.models.devices import device_of
@@ -51,7 +51,7 @@ def spread_alone(
     model: Any,
     rows: Sequence[Sequence[Traced]],
     z: Tensor,
-    recipe: Recipe,
+    recipe: LocatedRecipe,
     guards: Mapping[int, Guard],
 ) -> list[tuple[dict[int, Tensor], dict[int, Tensor]]]:
     """Keys (v,) and residuals (u,) by layer of each edit alone; ``rows`` by edit and context.
@@ -90,7 +90,7 @@ def spread_alone(
     ]
 
 
-def share(recipe: Recipe, place: int) -> float:
+def share(recipe: LocatedRecipe, place: int) -> float:
     """The part of what is still missing that the layer at ``place`` in ``layers`` takes on.
 
     ``even``: 1 / (layers left), MEMIT's; ``root``: 1 / sqrt(layers left), PMET's.
@@ -129,7 +129,7 @@ def _reach(each: Tensor, white: Tensor, contexts: int) -> Tensor:
 
 
 def subject_states(
-    model: Any, rows: Sequence[Traced], recipe: Recipe, layer: int, acting: Acting
+    model: Any, rows: Sequence[Traced], recipe: LocatedRecipe, layer: int, acting: Acting
 ) -> tuple[Tensor, Tensor]:
     """Key of ``layer`` (rows, v) and h of the last edited layer (rows, u) at the subjects' ends.
 

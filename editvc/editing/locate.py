@@ -19,7 +19,7 @@ from editvc.algebra.located_edit import Located
 from editvc.algebra.preconditioners import Guard, SolveError
 from editvc.algebra.solvers import Edits, solver_of
 from editvc.core.facts import Request
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
 from editvc.editing.layer_spread import (
     adding,
@@ -52,7 +52,7 @@ def locate(
     model: Any,
     tokenizer: Any,
     requests: Sequence[Request],
-    recipe: Recipe,
+    recipe: LocatedRecipe,
     guards: Mapping[int, Guard],
     *,
     shaping: Tensor | None = None,
@@ -93,7 +93,7 @@ def locate_together(
     tokenizer: Any,
     requests: Sequence[Request],
     alone: Sequence[Located],
-    recipe: Recipe,
+    recipe: LocatedRecipe,
     guards: Mapping[int, Guard],
     *,
     memory: int = MEMORY,
@@ -139,7 +139,7 @@ def locate_together(
     ]
 
 
-def _deltas(alone: Sequence[Located], recipe: Recipe, guards: Mapping[int, Guard]) -> Tensor:
+def _deltas(alone: Sequence[Located], recipe: LocatedRecipe, guards: Mapping[int, Guard]) -> Tensor:
     """``z - h`` (n, u), over the gain, of edits located alone: from the lowest layer's share."""
     lowest = recipe.layers[0]
     residuals = torch.stack([one.residuals[lowest] for one in alone])
@@ -172,7 +172,11 @@ def knows(
 
 
 def estimate_memory(
-    config: Any, tokenizer: Any, requests: Sequence[Request], recipe: Recipe, memory: int = MEMORY
+    config: Any,
+    tokenizer: Any,
+    requests: Sequence[Request],
+    recipe: LocatedRecipe,
+    memory: int = MEMORY,
 ) -> int:
     """Bytes that locating takes at most beside the model: one batch, and what is handed back."""
     edits = trace_edits(tokenizer, requests, recipe)
@@ -214,7 +218,7 @@ def _stored(vectors: dict[int, Tensor]) -> dict[int, Tensor]:
 def _seen(
     model: Any,
     rows: Sequence[Sequence[Traced]],
-    recipe: Recipe,
+    recipe: LocatedRecipe,
     layer: int,
     solved: Mapping[int, Factored],
     memory: int,

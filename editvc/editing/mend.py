@@ -30,7 +30,7 @@ from editvc.algebra.factored import Factored
 from editvc.algebra.patch import Patch
 from editvc.algebra.tensor_file import pack, unpack_tensors
 from editvc.core.facts import Request
-from editvc.core.methods.patch_recipes import Mend
+from editvc.core.methods.mend import MendRecipe
 from editvc.core.progress import Progress
 from editvc.errors import DamageError, EditvcError
 from editvc.models.architectures import architecture_in
@@ -210,7 +210,7 @@ def edit(
     model: Any,
     tokenizer: Any,
     requests: Sequence[Request],
-    recipe: Mend,
+    recipe: MendRecipe,
     editor: Editor,
     *,
     progress: Progress | None = None,
@@ -231,7 +231,7 @@ def edit(
     return patches
 
 
-def _edit_one(model: Any, row: Traced, recipe: Mend, editor: Editor) -> Patch:
+def _edit_one(model: Any, row: Traced, recipe: MendRecipe, editor: Editor) -> Patch:
     """Alone in its batch, so that its bytes do not depend on the company it came in."""
     asked = gradients(model, [row], recipe.layers)
     with torch.no_grad():
@@ -259,7 +259,7 @@ def _compact(left: Tensor, right: Tensor) -> Factored:
     return whole.compress(rank=int((values > floor).sum()))
 
 
-def _require_fit(model: Any, recipe: Mend, editor: Editor) -> None:
+def _require_fit(model: Any, recipe: MendRecipe, editor: Editor) -> None:
     if recipe.layers != editor.layers:
         raise EditorError(
             f"the editor is for layers {list(editor.layers)}, the recipe for {list(recipe.layers)}",

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from editvc.algebra.located_edit import Located
 from editvc.core.facts import Request
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
 from editvc.models.architectures import architecture_in
 from editvc.models.devices import device_of
@@ -31,7 +31,7 @@ def locate_by_gradient(
     model: Any,
     tokenizer: Any,
     requests: Sequence[Request],
-    recipe: Recipe,
+    recipe: LocatedRecipe,
     *,
     progress: Progress | None = None,
 ) -> list[Located]:
@@ -49,7 +49,7 @@ def locate_by_gradient(
     return [found[index] for index in range(len(rows))]
 
 
-def _batch(model: Any, rows: Sequence[Traced], recipe: Recipe) -> list[Located]:
+def _batch(model: Any, rows: Sequence[Traced], recipe: LocatedRecipe) -> list[Located]:
     architecture = architecture_in(model)
     device = device_of(model)
     columns = max(len(row.ids) for row in rows) - 1

@@ -36,7 +36,7 @@ import torch
 from torch import Tensor
 
 from editvc.core.facts import Request
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
 from editvc.models.architectures import Architecture, architecture_in, inner_size
 from editvc.models.head import logits_of
@@ -95,7 +95,7 @@ def find_targets(
     model: Any,
     tokenizer: Any,
     requests: Sequence[Request],
-    recipe: Recipe,
+    recipe: LocatedRecipe,
     *,
     shaping: Tensor | None = None,
     memory: int = MEMORY,
@@ -126,7 +126,7 @@ def find_targets(
     return [found[index] for index in range(len(edits))]
 
 
-def trace_edits(tokenizer: Any, requests: Sequence[Request], recipe: Recipe) -> list[Edit]:
+def trace_edits(tokenizer: Any, requests: Sequence[Request], recipe: LocatedRecipe) -> list[Edit]:
     """All requests in tokens, in all contexts of the recipe."""
     rows = trace(tokenizer, requests, recipe.contexts)
     asked = [(f"{request.subject} is a", len(request.subject)) for request in requests]
@@ -234,7 +234,7 @@ class _Batch:
         model: Any,
         architecture: Architecture,
         edits: Sequence[Edit],
-        recipe: Recipe,
+        recipe: LocatedRecipe,
         shaping: Tensor | None,
     ) -> None:
         self.model, self.architecture, self.recipe = model, architecture, recipe

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from editvc.core.ids import short
-from editvc.core.methods.patch_recipes import Mend
+from editvc.core.methods.mend import MendRecipe
 from editvc.editing.mend import Editor, EditorError
 from editvc.errors import EditvcError
 from editvc.vcs.codec import metadata
@@ -20,7 +20,7 @@ class NoEditor(EditvcError):
         )
 
 
-def editor_of(repository: Repository, recipe: Mend) -> Editor:
+def editor_of(repository: Repository, recipe: MendRecipe) -> Editor:
     """The editor that a recipe names.
 
     Raises :class:`NoEditor`, and ``EditorError`` for one that was trained for another base.

@@ -11,8 +11,8 @@ from editvc.algebra.patch import Patch
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId, digest_of
-from editvc.core.methods.patch_recipes import Grace
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.grace import GraceRecipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.vcs.codec import metadata
 from editvc.vcs.repository import Repository
 
@@ -52,7 +52,7 @@ class Elements:
         found = (self.element(entry.located)[1] for entry in entries)
         return [one for one in found if isinstance(one, Located)]
 
-    def by_recipe(self, entries: Iterable[Entry]) -> list[tuple[Recipe, list[Entry]]]:
+    def by_recipe(self, entries: Iterable[Entry]) -> list[tuple[LocatedRecipe, list[Entry]]]:
         """The located edits among entries by their recipe, in the order of the recipes' ids."""
         grouped: dict[ObjectId, list[Entry]] = {}
         for entry in entries:
@@ -60,7 +60,7 @@ class Elements:
             if isinstance(element, Located):
                 grouped.setdefault(recipe, []).append(entry)
         found = [(self.repository.read_recipe(key), grouped[key]) for key in sorted(grouped)]
-        return [(recipe, group) for recipe, group in found if isinstance(recipe, Recipe)]
+        return [(recipe, group) for recipe, group in found if isinstance(recipe, LocatedRecipe)]
 
     def patches(self, entries: Iterable[Entry]) -> list[Patch]:
         """Those of the entries that are patches, in the order given."""
@@ -88,7 +88,7 @@ class Elements:
         eps: dict[str, float] = {}
         for entry, element in held.items():
             recipe = recipes[made[entry]]
-            assert isinstance(recipe, Grace), "no other recipe makes codebook entries"
+            assert isinstance(recipe, GraceRecipe), "no other recipe makes codebook entries"
             layers.setdefault(element.layer, {})[entry.slot] = element
             eps[entry.slot] = recipe.eps
         return [Codebook.of(layers[layer], eps) for layer in sorted(layers)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import importlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from editvc.algebra.delta import Delta
@@ -10,41 +11,58 @@ from editvc.algebra.located_edit import Located
 from editvc.algebra.patch import Patch
 from editvc.algebra.solvers import solver_of
 from editvc.core.facts import Request
-from editvc.core.methods.patch_recipes import AnyRecipe, Mend
+from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.methods.method import Method
 from editvc.core.methods.recipe import Recipe
 from editvc.core.progress import Progress
-from editvc.editing.fine_tuning import fine_tune
-from editvc.editing.grace import find_entries
-from editvc.editing.knowledge_neurons import knowledge_neurons
-from editvc.editing.locate import locate
-from editvc.editing.mend import edit as mend
 from editvc.materialise.editors import editor_of
 from editvc.materialise.elements import Element
 from editvc.materialise.materialiser import Materialiser
 from editvc.materialise.solutions import stack
 
 Loaded = tuple[Any, Any]
-Maker = Callable[[Materialiser, Loaded, Sequence[Request], Any, Progress | None], Sequence[Element]]
-"""Called with the materialiser, a model and its tokenizer, the requests, the recipe, progress."""
+Maker = Callable[..., Sequence[Element]]
+"""Called with a model, its tokenizer, the requests, the recipe, what it needs, and ``progress``."""
+
+
+def maker_of(row: Method) -> Maker:
+    """The function that a row names: its module is loaded only where the method is used."""
+    module, _, function = row.maker.partition(":")
+    maker: Maker = getattr(importlib.import_module(module), function)
+    return maker
 
 
 def make(
     materialiser: Materialiser,
     loaded: Loaded,
     requests: Sequence[Request],
-    recipe: AnyRecipe,
+    recipe: Recipe,
     progress: Progress | None,
 ) -> Sequence[Element]:
     """One element for every request, each as if it were the only one, on the model as it is."""
-    maker: Maker = MAKERS.get(recipe.method, _located)
-    return maker(materialiser, loaded, requests, recipe, progress)
+    maker = maker_of(recipe.row)
+    if isinstance(recipe, LocatedRecipe) and progress is not None:
+        progress("targets", 0, len(requests))  # the first batch may take a minute
+    resources = _resources(materialiser, recipe)
+    return maker(*loaded, requests, recipe, **resources, progress=progress)
+
+
+def _resources(materialiser: Materialiser, recipe: Any) -> dict[str, Any]:
+    """What of the repository a maker takes beside the recipe."""
+    resources = dict[str, Any]()
+    if isinstance(recipe, LocatedRecipe):
+        resources["guards"] = materialiser.guards.of(recipe)
+        resources["shaping"] = materialiser.statistics.shaping(recipe)
+    if "editor" in recipe.row.needs:
+        resources["editor"] = editor_of(materialiser.repository, recipe)
+    return resources
 
 
 def make_in_sequence(
     materialiser: Materialiser,
     loaded: Loaded,
     requests: Sequence[Request],
-    recipe: AnyRecipe,
+    recipe: Recipe,
     progress: Progress | None,
 ) -> Sequence[Element]:
     """Elements for an edited model, as papers measure edits one after the other: patches.
@@ -54,7 +72,7 @@ def make_in_sequence(
     gets its own, so each can be taken out again. Codebook entries are what they are on any model.
     """
     elements = make(materialiser, loaded, requests, recipe, progress)
-    if not isinstance(recipe, Recipe):
+    if not isinstance(recipe, LocatedRecipe):
         return elements
     located = [one for one in elements if isinstance(one, Located)]
     solver, guards = solver_of(recipe), materialiser.guards.of(recipe)
@@ -66,54 +84,3 @@ def make_in_sequence(
         Patch(Delta({layer: terms[layer][index] for layer in recipe.layers}), one.figures)
         for index, one in enumerate(located)
     ]
-
-
-def _located(
-    materialiser: Materialiser,
-    loaded: Loaded,
-    requests: Sequence[Request],
-    recipe: Recipe,
-    progress: Progress | None,
-) -> Sequence[Located]:
-    if progress is not None:
-        progress("targets", 0, len(requests))  # the first batch may take a minute
-    return locate(
-        *loaded, requests, recipe, materialiser.guards.of(recipe),
-        shaping=materialiser.statistics.shaping(recipe), progress=progress,
-    )  # fmt: skip
-
-
-def _by(function: Callable[..., Sequence[Element]]) -> Maker:
-    """The maker of a method that needs nothing of the repository but who hears of progress."""
-
-    def maker(
-        materialiser: Materialiser,
-        loaded: Loaded,
-        requests: Sequence[Request],
-        recipe: Any,
-        progress: Progress | None,
-    ) -> Sequence[Element]:
-        return function(*loaded, requests, recipe, progress=progress)
-
-    return maker
-
-
-def _mend(
-    materialiser: Materialiser,
-    loaded: Loaded,
-    requests: Sequence[Request],
-    recipe: Mend,
-    progress: Progress | None,
-) -> Sequence[Patch]:
-    editor = editor_of(materialiser.repository, recipe)
-    return mend(*loaded, requests, recipe, editor, progress=progress)
-
-
-MAKERS: Mapping[str, Maker] = {
-    "ft": _by(fine_tune),
-    "ft-c": _by(fine_tune),
-    "kn": _by(knowledge_neurons),
-    "mend": _mend,
-    "grace": _by(find_entries),
-}
-"""What makes patches and codebook entries; every method without a row here is a located one."""

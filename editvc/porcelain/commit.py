@@ -9,7 +9,7 @@ from typing import Any
 from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
 from editvc.core.ids import SlotId
-from editvc.core.methods.patch_recipes import AnyRecipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.editing.locate import estimate_memory
 from editvc.models.tokenization import marked_tokens
@@ -29,7 +29,7 @@ def commit(
     session: Session,
     facts: Sequence[SourcedFact],
     *,
-    recipe: AnyRecipe,
+    recipe: Recipe,
     message: str | None,
     author: str,
     supersede: bool,
@@ -59,7 +59,7 @@ def commit(
 
 def _attempt(
     session: Session,
-    recipe: AnyRecipe,
+    recipe: Recipe,
     facts: Sequence[SourcedFact],
     message: str | None,
     author: str,
@@ -151,7 +151,7 @@ def preview(
     session: Session,
     facts: Sequence[SourcedFact],
     *,
-    recipe: AnyRecipe,
+    recipe: Recipe,
     supersede: bool,
     sequential: bool,
 ) -> Preview:
@@ -170,7 +170,7 @@ def preview(
         for one in plan.planned
     ]
     memory = None
-    if isinstance(recipe, Recipe):
+    if isinstance(recipe, LocatedRecipe):
         missing = [one.fact.request for one in plan.planned if one.element is None]
         memory = estimate_memory(model.config, tokenizer, missing, recipe)
     conflicts = tuple(str(conflict) for conflict in plan.conflicts)

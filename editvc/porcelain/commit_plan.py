@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
 from editvc.core.history import Tree
 from editvc.core.ids import SlotId, short
-from editvc.core.methods.patch_recipes import AnyRecipe, Mend
+from editvc.core.methods.method import Need
 from editvc.core.methods.recipe import Recipe
 from editvc.editing.locate import knows
 from editvc.errors import EditvcError
@@ -72,19 +72,32 @@ class Plan:
             )
 
 
-def require_ready(session: Session, recipe: AnyRecipe) -> None:
+def require_ready(session: Session, recipe: Recipe) -> None:
     """Raise before any work what would stop it later: no statistics of a layer, no editor."""
-    if isinstance(recipe, Recipe) and recipe.row.solver != "normalised":
-        session.materialiser.statistics.require(recipe.statistics, recipe.layers)
-    if isinstance(recipe, Mend):
-        editor_of(session.repository, recipe)
+    for need in recipe.row.needs:
+        REQUIRE[need](session, recipe)
+
+
+def _require_statistics(session: Session, recipe: Any) -> None:
+    session.materialiser.statistics.require(recipe.statistics, recipe.layers)
+
+
+def _require_editor(session: Session, recipe: Any) -> None:
+    editor_of(session.repository, recipe)
+
+
+REQUIRE: Mapping[Need, Callable[[Session, Any], None]] = {
+    "statistics": _require_statistics,
+    "editor": _require_editor,
+}
+"""What raises where the repository lacks a thing that a method needs."""
 
 
 def make_plan(
     session: Session,
     tree: Tree,
     facts: Sequence[SourcedFact],
-    recipe: AnyRecipe,
+    recipe: Recipe,
     *,
     supersede: bool,
     sequential: bool,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from editvc.core.methods.recipe import COMMON
-from editvc.core.methods.table import METHODS, Method, method_of
-from editvc.porcelain.choose_recipe import ID_OF, numbers_of
+from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.methods.table import METHODS, REFERENCES, method_of
+from editvc.porcelain.choose_recipe import numbers_of
 from editvc.porcelain.session import Session
 from editvc.vcs.config_file import FIELDS
 from editvc.vcs.short_ids import whole_id
@@ -27,7 +27,7 @@ def configure(session: Session, key: str, text: str) -> tuple[str, ...]:
     """
     if key == METHOD:
         return _set_method(session, text)
-    kind = ID_OF.get(key.rpartition(".")[2])
+    kind = REFERENCES.get(key.rpartition(".")[2])
     if kind is not None and text:
         text = whole_id(session.repository.store, text, kind)
     session.repository.set_config(key, text)
@@ -42,14 +42,14 @@ def _set_method(session: Session, name: str) -> tuple[str, ...]:
     """
     plumbing, row = session.repository, method_of(name)
     written = plumbing.config_file.section("recipe")
-    own, known = _names(row), _names(METHODS.get(str(written.get("method"))))
+    before = METHODS.get(str(written.get("method")))
     gone = {
         key: value
         for key, value in written.items()
-        if f"recipe.{key}" in FIELDS and key not in own and key not in COMMON
+        if f"recipe.{key}" in FIELDS and key not in row.own and key not in LocatedRecipe.COMMON
     }
-    same = own == known and not gone
-    numbers = {} if same else numbers_of(row, plumbing.read_base())
+    same_numbers = before is not None and before.own == row.own and not gone
+    numbers = {} if same_numbers else numbers_of(row, plumbing.read_base())
     changed = [
         f"{key} = {value}" + (f" (was {written[key]})" if key in written else "")
         for key, value in numbers.items()
@@ -69,8 +69,3 @@ def _set_method(session: Session, name: str) -> tuple[str, ...]:
         notes.append(f"layers = {layers[-1:]}: {name} edits one; were {layers}")
     plumbing.set_configs(values, without=[f"recipe.{key}" for key in gone])
     return tuple(notes)
-
-
-def _names(row: Method | None) -> set[str]:
-    """The numbers that a method knows."""
-    return set() if row is None else {*row.numbers, *row.wide}

@@ -9,7 +9,7 @@ from typing import Any
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId, digest_of, object_id
-from editvc.core.methods.patch_recipes import AnyRecipe
+from editvc.core.methods.recipe import Recipe
 from editvc.materialise.elements import Element, request_digest
 from editvc.materialise.make_elements import make, make_in_sequence
 from editvc.porcelain.recording import with_changes
@@ -25,13 +25,13 @@ class PlannedFact:
     element: ObjectId | None
 
 
-def planned(session: Session, recipe: AnyRecipe, fact: Fact) -> PlannedFact:
+def planned(session: Session, recipe: Recipe, fact: Fact) -> PlannedFact:
     """A fact, with the element that answers its request on this base with this recipe."""
     digest = request_digest(session.materialiser.base.id, recipe.id, fact)
     return PlannedFact(fact, session.repository.index.located(digest))
 
 
-def make_entries(session: Session, recipe: AnyRecipe, facts: Sequence[PlannedFact]) -> list[Entry]:
+def make_entries(session: Session, recipe: Recipe, facts: Sequence[PlannedFact]) -> list[Entry]:
     """Entries of all facts: made once on this base with this recipe, and then for good."""
     elements = {one.fact: one.element for one in facts if one.element is not None}
     missing = [one.fact for one in facts if one.element is None]
@@ -47,7 +47,7 @@ def make_entries(session: Session, recipe: AnyRecipe, facts: Sequence[PlannedFac
 
 
 def make_sequential_entries(
-    session: Session, recipe: AnyRecipe, facts: Sequence[Fact], tree: Tree
+    session: Session, recipe: Recipe, facts: Sequence[Fact], tree: Tree
 ) -> list[Entry]:
     """Entries of patches that are made on the weights of ``tree``, as papers measure it.
 
@@ -66,7 +66,7 @@ def make_sequential_entries(
 
 def store_elements(
     session: Session,
-    recipe: AnyRecipe,
+    recipe: Recipe,
     elements: Sequence[Element],
     origins: Sequence[dict[str, Any]],
 ) -> list[ObjectId]:

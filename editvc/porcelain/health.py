@@ -13,7 +13,7 @@ from editvc.algebra.layer_health import LayerHealth, Reference, layer_health, ou
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import short
-from editvc.core.methods.patch_recipes import AnyRecipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.porcelain.recording import head_of
 from editvc.porcelain.session import Session
@@ -189,7 +189,7 @@ def _trend(session: Session, revision: str) -> tuple[tuple[int, dict[str, float]
 
 
 def outlier_warnings(
-    session: Session, recipe: AnyRecipe, facts: Sequence[Fact], entries: Sequence[Entry]
+    session: Session, recipe: Recipe, facts: Sequence[Fact], entries: Sequence[Entry]
 ) -> tuple[str, ...]:
     """Warnings, in words, for new edits that look like disabling ones, each at its worst layer.
 
@@ -197,7 +197,7 @@ def outlier_warnings(
     neither leverage nor residual.
     """
     maker = session.materialiser
-    if not isinstance(recipe, Recipe) or len(maker.elements.located(entries)) < len(entries):
+    if not isinstance(recipe, LocatedRecipe) or len(maker.elements.located(entries)) < len(entries):
         return ()
     _, tree = head_of(session)
     live = [group.entries for group in maker.solutions.groups(tree) if group.recipe.id == recipe.id]

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from editvc.core.base import BaseModel
-from editvc.core.methods.recipe import Recipe, RecipeError
-from editvc.core.methods.table import method_of
+from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.methods.recipe import RecipeError
+from editvc.core.methods.table import DEFAULT, method_of
 from editvc.models.architecture_check import check_block
 from editvc.models.architectures import (
     Block,
@@ -19,7 +20,7 @@ from editvc.models.architectures import (
 )
 from editvc.models.context_prefixes import sample_contexts
 from editvc.models.loading import POCKET, describe, load, read_config, resolve
-from editvc.porcelain.choose_recipe import DEFAULT, numbers_of
+from editvc.porcelain.choose_recipe import numbers_of
 from editvc.porcelain.stats import Taken, shipped_settings, shipped_with, sources_of, take
 from editvc.vcs.repository import FOLDER, Repository, RepositoryExists
 
@@ -59,7 +60,7 @@ def init(
         check_block(loaded, family)
     taken = _statistics(loaded, tokenizer, base, folder, chosen, texts, entities, progress, remark)
     contexts = sample_contexts(loaded, tokenizer, CONTEXT_SEED)
-    recipe = Recipe.from_json(
+    recipe = LocatedRecipe.from_json(
         numbers_of(method_of(DEFAULT), base)
         | settings
         | taken.in_recipe
@@ -138,7 +139,7 @@ def _template() -> resources.abc.Traversable:
     return resources.files("editvc").joinpath("..", ".editvc-template")
 
 
-def _config(template: str, base: BaseModel, recipe: Recipe) -> str:
+def _config(template: str, base: BaseModel, recipe: LocatedRecipe) -> str:
     """The template's text with the base and the recipe filled in, its comments kept."""
     import tomlkit
 

@@ -11,7 +11,7 @@ from typing import Any
 from editvc.core.facts import Fact
 from editvc.core.history import Entry
 from editvc.core.ids import ObjectId, short
-from editvc.core.methods.patch_recipes import AnyRecipe
+from editvc.core.methods.recipe import Recipe
 from editvc.errors import GateError
 from editvc.interchange.hf_checkpoint import LEDGER, LOCK
 from editvc.porcelain.blame import origins
@@ -188,7 +188,7 @@ def _documents(
 def _lock(
     session: Session,
     tree: ObjectId,
-    recipes: Sequence[AnyRecipe],
+    recipes: Sequence[Recipe],
     live: Sequence[_Live],
     patches: Sequence[dict[str, Any]],
     export: dict[str, Any],

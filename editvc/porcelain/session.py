@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from editvc.core.history import Tree
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
 from editvc.vcs.repository import Repository
 
@@ -65,7 +65,7 @@ class Session:
 
         return edited(self.materialiser, self.base_model(), tree)
 
-    def recipe(self) -> Recipe:
+    def recipe(self) -> LocatedRecipe:
         """The recipe in config.toml: what facts are located with from now on."""
         return self.repository.config.recipe
 

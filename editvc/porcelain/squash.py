@@ -15,7 +15,7 @@ from typing import Any
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, digest_of
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing.locate import locate_together
 from editvc.evaluation.scores import Scores, locality_answers, score
 from editvc.porcelain.changes import PatchChanges, patch_changes
@@ -162,14 +162,16 @@ def brought_in(session: Session, before: Tree, after: Tree) -> list[Entry]:
     return sorted([*diff.added, *(new for _, new in diff.changed)])
 
 
-def squashable(session: Session, entries: Sequence[Entry]) -> list[tuple[Recipe, list[Entry]]]:
+def squashable(
+    session: Session, entries: Sequence[Entry]
+) -> list[tuple[LocatedRecipe, list[Entry]]]:
     """The located edits among entries, with the recipe that each is to be located again with.
 
     The recipe in force, for edits of its method: it may have changed since. Edits of another method
     keep their own. Patches and codebook entries are of one fact each; no batch would change them.
     """
     in_force = session.recipe()
-    groups: dict[ObjectId, tuple[Recipe, list[Entry]]] = {}
+    groups: dict[ObjectId, tuple[LocatedRecipe, list[Entry]]] = {}
     for recipe, group in session.materialiser.elements.by_recipe(entries):
         wanted = in_force if recipe.method == in_force.method else recipe
         groups.setdefault(wanted.id, (wanted, []))[1].extend(group)
@@ -177,7 +179,7 @@ def squashable(session: Session, entries: Sequence[Entry]) -> list[tuple[Recipe,
 
 
 def _located_together(
-    session: Session, recipe: Recipe, entries: Sequence[Entry]
+    session: Session, recipe: LocatedRecipe, entries: Sequence[Entry]
 ) -> dict[SlotId, Entry]:
     """New entries with numbers found as one batch, by slot.
 

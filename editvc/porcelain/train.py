@@ -9,7 +9,7 @@ from typing import Any
 from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId, digest_of, short
-from editvc.core.methods.patch_recipes import Mend
+from editvc.core.methods.mend import MendRecipe, last_three
 from editvc.core.methods.recipe import require_layers
 from editvc.editing.mend_training import Judged, Settings, require_enough, train
 from editvc.porcelain.session import Session
@@ -91,11 +91,9 @@ def plan_mend(
 
     Raises ``NoSuchLayer``, ``RecipeError`` for layers in no order, and ``TooFewFacts``.
     """
-    from editvc.porcelain.choose_recipe import last_three
-
     base = session.repository.read_base()
-    chosen = tuple(layers) if layers is not None else last_three(base)
-    Mend(layers=chosen)  # refuses what no recipe could name
+    chosen = tuple(layers) if layers is not None else last_three((), base.layers)
+    MendRecipe(layers=chosen)  # refuses what no recipe could name
     require_layers(chosen, base)
     used = tuple(one.fact for one in facts if one.duplicate_of is None)
     require_enough(len(used))

@@ -18,13 +18,12 @@ from editvc.algebra.preconditioners import Guard, Whitening
 from editvc.algebra.solvers import solver_of
 from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing.locate import locate
 from editvc.editing.target_search import Target, find_targets
 from editvc.evaluation.causal_tracing import LAST_SUBJECT, averaged, causal_trace, subject_deviation
 from editvc.evaluation.scores import Scores, locality_answers, score
 from editvc.materialise.solutions import stack
-from editvc.materialise.stored_preconditioners import GUARDS
 from editvc.models.loading import edited
 from editvc.porcelain.coverage import Window, cover
 from editvc.porcelain.probe_facts import probing_facts
@@ -199,11 +198,11 @@ def _peak(model: Any, tokenizer: Any, facts: Sequence[Fact], seed: int) -> int |
     return int(averaged(traces).of(LAST_SUBJECT).argmax())
 
 
-def _setting(recipe: Recipe) -> Setting:
+def _setting(recipe: LocatedRecipe) -> Setting:
     return Setting(recipe.layers, recipe.mom2_update_weight, recipe.clamp_norm_factor)
 
 
-def _changes(recipe: Recipe, setting: Setting) -> dict[str, Any]:
+def _changes(recipe: LocatedRecipe, setting: Setting) -> dict[str, Any]:
     names = ("layers", "mom2_update_weight", "clamp_norm_factor")
     return {
         name: getattr(setting, name)
@@ -215,7 +214,9 @@ def _changes(recipe: Recipe, setting: Setting) -> dict[str, Any]:
 class _Trial:
     """The facts, what is asked of them, and the grid around a recipe."""
 
-    def __init__(self, session: Session, recipe: Recipe, facts: Sequence[Fact], grid: Grid) -> None:
+    def __init__(
+        self, session: Session, recipe: LocatedRecipe, facts: Sequence[Fact], grid: Grid
+    ) -> None:
         self.session, self.recipe, self.facts = session, recipe, facts
         self.model, self.tokenizer = session.base_model()
         self.requests = [fact.request for fact in facts]
@@ -227,8 +228,8 @@ class _Trial:
     def _axis(self, name: str, factors: Sequence[float]) -> list[float]:
         """Values of a number, to four digits; the recipe's alone where its method has none."""
         value = getattr(self.recipe, name)
-        own = {*self.recipe.row.numbers, *self.recipe.row.wide}
-        return [value, *(float(f"{value * one:.4g}") for one in factors[1:] if name in own)]
+        own = name in self.recipe.row.own
+        return [value, *(float(f"{value * one:.4g}") for one in factors[1:] if own)]
 
     def of(self, window: Window, windows: Sequence[Window]) -> list[Tried]:
         """All settings of a window, the recipe's own numbers first."""
@@ -247,17 +248,17 @@ class _Trial:
                     self.session.progress("settings", self.done, total)
         return tried
 
-    def _targets(self, begun: Recipe, clamp: float) -> list[Target] | None:
-        if begun.row.target == "gradient":
+    def _targets(self, begun: LocatedRecipe, clamp: float) -> list[Target] | None:
+        if begun.row.edit_site is None:
             return None
         used = replace(begun, clamp_norm_factor=clamp)
         shaping = self.session.materialiser.statistics.shaping(used)
         return find_targets(self.model, self.tokenizer, self.requests, used, shaping=shaping)
 
-    def _guards(self, recipe: Recipe) -> dict[int, Guard]:
+    def _guards(self, recipe: LocatedRecipe) -> dict[int, Guard]:
         """Not by the cache folder where lambda decides: it would fill with factors of one use."""
         maker = self.session.materialiser
-        if recipe.row.solver in GUARDS:
+        if recipe.row.preconditioner != "covariance":
             return maker.guards.of(recipe)
         weighted = maker.statistics.weighted_moment
         return {
@@ -266,7 +267,7 @@ class _Trial:
         }
 
     def _score(
-        self, recipe: Recipe, guards: Mapping[int, Guard], targets: list[Target] | None
+        self, recipe: LocatedRecipe, guards: Mapping[int, Guard], targets: list[Target] | None
     ) -> Scores:
         maker, solver = self.session.materialiser, solver_of(recipe)
         located = locate(self.model, self.tokenizer, self.requests, recipe, guards, targets=targets)

@@ -15,7 +15,8 @@ from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, canonical_json, object_id
-from editvc.core.methods.patch_recipes import AnyRecipe, recipe_from_json
+from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.table import recipe_from_json
 from editvc.core.tensor_header import TensorHeaderError, is_tensor_file, read_record
 from editvc.errors import EditvcError
 from editvc.vcs.store import ObjectDamaged
@@ -65,7 +66,7 @@ class Branch:
 
 
 Node = Leaf | Branch
-Value = Fact | BaseModel | AnyRecipe | Tree | Commit | Leaf | Branch
+Value = Fact | BaseModel | Recipe | Tree | Commit | Leaf | Branch
 
 
 def encode(value: Value) -> bytes:
@@ -128,7 +129,7 @@ def decode_base(data: bytes, *, source: str, revision: str | None) -> BaseModel:
     return _decoded(data, "base", build)
 
 
-def decode_recipe(data: bytes) -> AnyRecipe:
+def decode_recipe(data: bytes) -> Recipe:
     """A recipe of any method."""
     return _decoded(data, "recipe", recipe_from_json)
 

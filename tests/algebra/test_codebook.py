@@ -15,7 +15,7 @@ from tiny_families import POST_NORM, tiny
 from editvc.algebra.codebook import Codebook
 from editvc.algebra.gated_edit import CodebookEntry
 from editvc.core.facts import Request
-from editvc.core.methods.patch_recipes import Grace
+from editvc.core.methods.grace import GraceRecipe
 from editvc.editing.grace import find_entries, reread
 from editvc.models.architectures import architecture_of, known_model_types
 from editvc.models.codebook_hooks import answering, attach
@@ -32,7 +32,7 @@ FAMILIES = {"gpt2": tiny_gpt2, "llama": tiny_llama}
 
 
 def recipe(**changes):
-    return Grace(**({"layers": (1,)} | changes))
+    return GraceRecipe(**({"layers": (1,)} | changes))
 
 
 def made_of(entries, eps):

@@ -24,7 +24,8 @@ import editvc
 from editvc.cli.main import editvc as command_line
 from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.settings import Number
 from editvc.core.thresholds import Thresholds
 from editvc.errors import EditvcError
 from editvc.publish.lock import Lock, LockedEdit
@@ -134,10 +135,10 @@ def test_every_number_of_the_recipe_is_explained_with_its_default() -> None:
         name: row[1].strip() for row in table_rows(page("concepts.md"))
         for name in re.findall(r"`(\w+)`", row[0])
     }  # fmt: skip
-    for field in fields(Recipe):
-        assert field.name in rows, field.name
-        if isinstance(field.default, float | int):
-            assert float(rows[field.name].split(";")[0]) == field.default, field.name
+    for name, setting in LocatedRecipe.settings().items():
+        assert name in rows, name
+        if isinstance(setting, Number):
+            assert float(rows[name].split(";")[0]) == setting.default, name
 
 
 def table_rows(text: str) -> list[list[str]]:

@@ -27,7 +27,7 @@ from editvc import Repo
 from editvc.core.fact_files.reader import FactFileError
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Restraint
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.errors import EditvcError
 from editvc.materialise.stored_statistics import LayerNotCovered
 from editvc.models.tokenization import trace
@@ -90,7 +90,7 @@ def test_no_fact_takes_the_numbers_of_another_request(repo: Repo) -> None:
         replace(fact, target_new="a town"),
     ]
 
-    def make(recipe: Recipe, *facts: Fact) -> list[Entry]:
+    def make(recipe: LocatedRecipe, *facts: Fact) -> list[Entry]:
         plan = [planned(repo.session, recipe, fact) for fact in facts]
         return make_entries(repo.session, recipe, plan)
 

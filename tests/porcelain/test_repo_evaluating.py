@@ -8,21 +8,23 @@ import pytest
 from tiny_repos import FACTS, FRESH, OTHERS
 
 from editvc import Fact, Repo
-from editvc.core.methods.patch_recipes import Grace
+from editvc.core.methods.grace import GraceRecipe
 from editvc.evaluation.scores import locality_answers, says, score
 from editvc.models.loading import EmptyPrompt, generate
 from editvc.porcelain.evaluate import NothingToEvaluate
 
 
 @pytest.fixture
-def certain(repo: Repo) -> Grace:
+def certain(repo: Repo) -> GraceRecipe:
     """A recipe whose facts are said by a model that knows nothing."""
     found = repo.choose("grace", options=["layers=[2]", "eps=0.01", "edit_lr=0.3"]).recipe
-    assert isinstance(found, Grace)
+    assert isinstance(found, GraceRecipe)
     return found
 
 
-def test_generation_and_scores_are_those_of_the_loaded_model(repo: Repo, certain: Grace) -> None:
+def test_generation_and_scores_are_those_of_the_loaded_model(
+    repo: Repo, certain: GraceRecipe
+) -> None:
     repo.commit(FACTS[:2], recipe=certain)
     repo.commit(FACTS[2:5], recipe=replace(certain, n_iter=1))  # no step is made
     facts, model, tokenizer = repo.live(), repo.load_model(), repo.load_tokenizer()
@@ -40,7 +42,7 @@ def test_generation_and_scores_are_those_of_the_loaded_model(repo: Repo, certain
     assert found.scores.to_json() == pytest.approx(expected.to_json())
 
 
-def test_any_facts_can_be_asked_of_any_revision(repo: Repo, certain: Grace) -> None:
+def test_any_facts_can_be_asked_of_any_revision(repo: Repo, certain: GraceRecipe) -> None:
     repo.commit(FACTS[:2], recipe=certain)
     assert not repo.evaluate().unsaid
     assert len(repo.evaluate(FACTS[:2], at="base").unsaid) == 2
@@ -52,7 +54,7 @@ def test_any_facts_can_be_asked_of_any_revision(repo: Repo, certain: Grace) -> N
 
 
 def test_a_commit_tells_which_of_its_facts_the_new_version_does_not_say(
-    repo: Repo, certain: Grace
+    repo: Repo, certain: GraceRecipe
 ) -> None:
     good = repo.commit(FACTS[:2], recipe=certain)
     assert (good.asked, good.unsaid) == (2, ())
@@ -66,7 +68,7 @@ def test_a_commit_tells_which_of_its_facts_the_new_version_does_not_say(
     }
 
 
-def test_an_object_longer_than_most_is_waited_for(repo: Repo, certain: Grace) -> None:
+def test_an_object_longer_than_most_is_waited_for(repo: Repo, certain: GraceRecipe) -> None:
     long = Fact("Proust", "The native language of {} is", "the old " * 12 + "sea")
     made = repo.commit([long], recipe=replace(certain, n_iter=300))
     assert (made.unsaid, repo.evaluate().unsaid) == ((), ())

@@ -11,7 +11,7 @@ from tiny_repos import FACTS, OTHERS, Prepared, known_fact
 
 from editvc import Repo
 from editvc.core.facts import Fact
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing.locate import knows
 from editvc.evaluation.probes import forced
 from editvc.evaluation.scores import Scores, score
@@ -158,7 +158,7 @@ def test_a_method_is_tuned_in_the_numbers_that_it_has(
     repo: Repo, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = repo.choose(method, options=["layers=[2]"]).recipe
-    assert isinstance(recipe, Recipe)
+    assert isinstance(recipe, LocatedRecipe)
     monkeypatch.setattr(repo.session, "recipe", lambda: recipe)
     found = repo.tune(FACTS, quick=True)
     own = {*recipe.row.numbers, *recipe.row.wide}
