@@ -39,9 +39,9 @@ def ask(
 ) -> None:
     """Let the model of a revision complete PROMPT, by greedy generation."""
     repo = open_repo(ctx)
-    asked = repo.turn().around(prompt) if chat_template else prompt
-    completion = repo.ask(asked, at=at, max_new_tokens=max_new_tokens)
-    other = repo.ask(asked, at=vs, max_new_tokens=max_new_tokens) if vs else None
+    text = repo.turn().around(prompt) if chat_template else prompt
+    completion = repo.ask(text, at=at, max_new_tokens=max_new_tokens)
+    other = repo.ask(text, at=vs, max_new_tokens=max_new_tokens) if vs else None
     if as_json:
         document = {"prompt": prompt, "at": at, "completion": completion}
         if vs:

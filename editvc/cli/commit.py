@@ -104,9 +104,9 @@ def commit(
 
 def _show_asked(result: CommitResult, method: str) -> None:
     """What a commit cannot tell of its facts, and what to do where it did nothing."""
-    if not result.asked:
+    if not result.checked:
         note("all were made before, and not asked: `editvc eval` tells what is said")
-    elif len(result.unsaid) == result.asked:
+    elif len(result.failed) == result.checked:
         note(
             f"none is said: the numbers of {method} may do too little on this model "
             f"(`editvc methods {method}` shows them, -O sets one)"
@@ -118,15 +118,17 @@ def show_commit(result: CommitResult, as_json: bool) -> None:
     if as_json:
         emit_json(result.to_json())
         return
-    made = result.commit
-    say(f"[{made.number} {short(result.id)}] {made.message}")
-    told = result.asked - len(result.unsaid)
-    share = f"; {told} of {result.asked} said" if result.asked else ""
-    say(f" {made.edits} edit{'' if made.edits == 1 else 's'} changed, {made.live} live{share}")
-    for fact in result.unsaid[:UNSAID_SHOWN]:
+    commit = result.commit
+    say(f"[{commit.number} {short(result.id)}] {commit.message}")
+    answered = result.checked - len(result.failed)
+    share = f"; {answered} of {result.checked} said" if result.checked else ""
+    say(
+        f" {commit.edits} edit{'' if commit.edits == 1 else 's'} changed, {commit.live} live{share}"
+    )
+    for fact in result.failed[:UNSAID_SHOWN]:
         warn(f"not said: {fact.question!r} -> {fact.target_new!r}")
-    if len(result.unsaid) > UNSAID_SHOWN:
-        warn(f"not said: {len(result.unsaid) - UNSAID_SHOWN} more, see `editvc eval`")
+    if len(result.failed) > UNSAID_SHOWN:
+        warn(f"not said: {len(result.failed) - UNSAID_SHOWN} more, see `editvc eval`")
     for skipped in result.skipped:
         note(f"skipped: {skipped.fact.question!r} {skipped.reason}")
 

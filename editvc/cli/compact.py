@@ -72,13 +72,13 @@ def compact(
 
     if off and any(value is not None for value in numbers.values()):
         raise click.UsageError("--off lifts the restraint; it goes with no other option")
-    wanted = Restraint() if off else Restraint(**_restraint(numbers))
+    restraint = Restraint() if off else Restraint(**_restraint(numbers))
     repo = open_repo(ctx)
-    effect = repo.preview_compact(wanted) if dry_run or not as_json else None
+    effect = repo.preview_compact(restraint) if dry_run or not as_json else None
     if dry_run and effect is not None:
         emit_json(effect.to_json()) if as_json else say(effect.summary())
         return
-    show_commit(repo.compact(wanted, message=message, author=author_of(repo, author)), as_json)
+    show_commit(repo.compact(restraint, message=message, author=author_of(repo, author)), as_json)
     if effect is not None:
         for line in effect.lines:
             say(line)
@@ -87,12 +87,12 @@ def compact(
 
 def _restraint(options: dict[str, Any]) -> dict[str, Any]:
     """The fields of a restraint from the options of ``compact``: PRUNE's logarithm by default."""
-    given = {name: value for name, value in options.items() if value is not None}
+    chosen = {name: value for name, value in options.items() if value is not None}
     for one, other in (("rank", "energy"), ("alpha", "linear")):
-        if one in given and other in given:
+        if one in chosen and other in chosen:
             raise click.UsageError(
                 f"--{one} and --{other} are two ways to say one thing; give one of them"
             )
-    if given.keys().isdisjoint(("alpha", "linear", "rect", "drop")):
-        given["alpha"] = math.e
-    return {"prune" if name == "alpha" else name: value for name, value in given.items()}
+    if chosen.keys().isdisjoint(("alpha", "linear", "rect", "drop")):
+        chosen["alpha"] = math.e
+    return {"prune" if name == "alpha" else name: value for name, value in chosen.items()}

@@ -36,9 +36,9 @@ def convert(
     An MQuAKE record becomes as many lines as it has edits; a repeated fact is written once. One
     bad record among many, and nothing is written.
     """
-    found = facts_in(files, target, confirm_subjects)
-    kept = [item.fact for item in found if item.duplicate_of is None]
-    for fact in kept:
+    sourced = facts_in(files, target, confirm_subjects)
+    facts = [item.fact for item in sourced if item.duplicate_of is None]
+    for fact in facts:
         click.echo(json.dumps(fact.to_record(), ensure_ascii=False), file=target_file)
-    skipped = len(found) - len(kept)
-    note(f"{counted(len(kept), 'fact')} written, {counted(skipped, 'repeat')} skipped")
+    skipped = len(sourced) - len(facts)
+    note(f"{counted(len(facts), 'fact')} written, {counted(skipped, 'repeat')} skipped")

@@ -52,16 +52,22 @@ def evaluate(
     facts = facts_in(files, target, confirm_subjects) if files else None
     if facts is not None and chat_template:
         facts = repo.in_chat(facts)
-    found = repo.evaluate(facts, at=at)
+    evaluation = repo.evaluate(facts, at=at)
     if as_json:
-        emit_json(found.to_json())
+        emit_json(evaluation.to_json())
         return
-    for one in found.unsaid:
+    for one in evaluation.failed:
         say(f"not said: {one.fact.question!r} -> {one.fact.target_new!r}, but {one.answer!r}")
-    say(f"{found.facts - len(found.unsaid)} of {found.facts} said at {at}")
-    rows = {"base": found.base, at: found.scores}
+    say(f"{evaluation.facts - len(evaluation.failed)} of {evaluation.facts} said at {at}")
+    rows = {"base": evaluation.base, at: evaluation.scores}
     table(
-        ["", *(name.upper() if len(name) < 3 else name.title() for name in found.base.to_json())],
+        [
+            "",
+            *(
+                name.upper() if len(name) < 3 else name.title()
+                for name in evaluation.base.to_json()
+            ),
+        ],
         [[name, *map(_per_cent, scores.to_json().values())] for name, scores in rows.items()],
         right=range(1, 9),
     )

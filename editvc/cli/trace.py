@@ -79,15 +79,15 @@ def trace(
     with progress() as report:
         repo = open_repo(ctx, report)
         if prompt is not None and subject is not None:
-            found = repo.trace_prompt(prompt, subject, target, at=at, kind=kind, corruption=how)
+            traced = repo.trace_prompt(prompt, subject, target, at=at, kind=kind, corruption=how)
         else:
-            found = repo.trace(facts, at=at, kind=kind, corruption=how)
+            traced = repo.trace(facts, at=at, kind=kind, corruption=how)
     if as_json:
-        emit_json(found.to_json())
+        emit_json(traced.to_json())
         return
-    for skipped in found.skipped:
+    for skipped in traced.skipped:
         note(f"skipped: {skipped.fact.question!r} {skipped.reason}")
-    _show(found)
+    _show(traced)
 
 
 def _require_one_source(

@@ -57,21 +57,21 @@ def tune(
     facts = facts_in(files, target, confirm_subjects)
     with progress() as report:
         repo = open_repo(ctx, report)
-        found = repo.tune(
+        tuning = repo.tune(
             facts, quick=quick, seed=seed, texts=texts, entities=entities, write=write
         )
-    for remark in found.remarks:
+    for remark in tuning.remarks:
         note(remark)
-    emit_json(found.to_json()) if as_json else _show_tuning(found, write)
+    emit_json(tuning.to_json()) if as_json else _show_tuning(tuning, write)
 
 
-def _show_tuning(found: Tuning, write: bool) -> None:
-    where = "" if found.peak is None else f", MLPs matter most in layer {found.peak}"
-    say(f"{found.facts} facts, {len(found.tried)} settings{where}")
+def _show_tuning(tuning: Tuning, write: bool) -> None:
+    where = "" if tuning.peak is None else f", MLPs matter most in layer {tuning.peak}"
+    say(f"{tuning.facts} facts, {len(tuning.tried)} settings{where}")
     rows = []
-    for place, one in enumerate(found.tried):
+    for place, one in enumerate(tuning.tried):
         setting, scores = one.setting, one.scores
-        marks = ["best"] * (place == 0) + ["current"] * (setting == found.current)
+        marks = ["best"] * (place == 0) + ["current"] * (setting == tuning.current)
         rows.append(
             [
                 ",".join(map(str, setting.layers)),
@@ -87,7 +87,7 @@ def _show_tuning(found: Tuning, write: bool) -> None:
     table(["layers", "lambda", "clamp", "ES", "PS", "NS", "S", ""], rows, right=range(1, 7))
     if not write:
         say("nothing was written; --write puts the best into config.toml")
-    elif found.in_recipe:
-        say("config.toml: " + ", ".join(sorted(found.in_recipe)))
+    elif tuning.in_recipe:
+        say("config.toml: " + ", ".join(sorted(tuning.in_recipe)))
     else:
         say("config.toml has the best setting already")

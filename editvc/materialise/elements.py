@@ -49,8 +49,8 @@ class Elements:
 
     def located(self, entries: Iterable[Entry]) -> list[Located]:
         """Those of the entries that are located edits, in the order given."""
-        found = (self.element(entry.located)[1] for entry in entries)
-        return [one for one in found if isinstance(one, Located)]
+        elements = (self.element(entry.located)[1] for entry in entries)
+        return [one for one in elements if isinstance(one, Located)]
 
     def by_recipe(self, entries: Iterable[Entry]) -> list[tuple[LocatedRecipe, list[Entry]]]:
         """The located edits among entries by their recipe, in the order of the recipes' ids."""
@@ -59,35 +59,35 @@ class Elements:
             recipe, element = self.element(entry.located)
             if isinstance(element, Located):
                 grouped.setdefault(recipe, []).append(entry)
-        found = [(self.repository.read_recipe(key), grouped[key]) for key in sorted(grouped)]
-        return [(recipe, group) for recipe, group in found if isinstance(recipe, LocatedRecipe)]
+        groups = [(self.repository.read_recipe(key), grouped[key]) for key in sorted(grouped)]
+        return [(recipe, group) for recipe, group in groups if isinstance(recipe, LocatedRecipe)]
 
     def patches(self, entries: Iterable[Entry]) -> list[Patch]:
         """Those of the entries that are patches, in the order given."""
-        found = (self.element(entry.located)[1] for entry in entries)
-        return [one for one in found if isinstance(one, Patch)]
+        elements = (self.element(entry.located)[1] for entry in entries)
+        return [one for one in elements if isinstance(one, Patch)]
 
     def in_codebooks(self, tree: Tree) -> dict[Entry, CodebookEntry]:
         """The live edits of a tree that are codebook entries, in slot order."""
         entries = self.repository.edits_of(tree).entries()
-        found = {entry: self.element(entry.located)[1] for entry in entries}
-        return {entry: one for entry, one in found.items() if isinstance(one, CodebookEntry)}
+        elements = {entry: self.element(entry.located)[1] for entry in entries}
+        return {entry: one for entry, one in elements.items() if isinstance(one, CodebookEntry)}
 
     def anchored(self, entry: Entry) -> bool:
         """Whether an element was made on other weights than the base's: ``commit --sequential``."""
         return "anchor" in metadata(self.repository.store.get(entry.located))
 
-    def codebooks(self, held: Mapping[Entry, CodebookEntry]) -> list[Codebook]:
+    def codebooks(self, entries: Mapping[Entry, CodebookEntry]) -> list[Codebook]:
         """The codebooks of edits of one tree, one a layer, lowest first.
 
         They answer beside the weights: the delta of a tree knows nothing of them.
         """
-        made = {entry: self.element(entry.located)[0] for entry in held}
-        recipes = {key: self.repository.read_recipe(key) for key in made.values()}
+        recipe_ids = {entry: self.element(entry.located)[0] for entry in entries}
+        recipes = {key: self.repository.read_recipe(key) for key in set(recipe_ids.values())}
         layers: dict[int, dict[str, CodebookEntry]] = {}
         eps: dict[str, float] = {}
-        for entry, element in held.items():
-            recipe = recipes[made[entry]]
+        for entry, element in entries.items():
+            recipe = recipes[recipe_ids[entry]]
             assert isinstance(recipe, GraceRecipe), "no other recipe makes codebook entries"
             layers.setdefault(element.layer, {})[entry.slot] = element
             eps[entry.slot] = recipe.eps

@@ -37,7 +37,7 @@ def choose(
     comes over them, the options over both. Layers, contexts and statistics are the repository's
     where neither says otherwise. Raises :class:`RecipeError` and ``UnknownMethod``.
     """
-    said = dict(_option(text) for text in options)
+    typed = dict(_option(text) for text in options)
     aside: tuple[str, ...] = ()
     record: Mapping[str, Any] = {}
     if file is not None:
@@ -46,15 +46,15 @@ def choose(
             read = read_hparams(record, method)
             record, aside = {"method": read.method} | dict(read.numbers), read.aside
     name = method or str(record.get("method", session.recipe().method))
-    given = {key: value for key, value in (*record.items(), *said.items()) if key != "kind"}
-    given |= {key: _object(session, key, given[key]) for key in given.keys() & REFERENCES}
+    values = {key: value for key, value in (*record.items(), *typed.items()) if key != "kind"}
+    values |= {key: _object(session, key, values[key]) for key in values.keys() & REFERENCES}
     cls = recipe_class(name)
-    if given.get("method", name) != name:
+    if values.get("method", name) != name:
         raise RecipeError(
-            f"two methods are named: {name} and {given['method']}", hint="Leave one of them out."
+            f"two methods are named: {name} and {values['method']}", hint="Leave one of them out."
         )
-    begun = _begun(session, cls.ROWS[name], given)
-    recipe = cls.read(begun | given | {"method": name})
+    defaults = _defaults(session, cls.ROWS[name], values)
+    recipe = cls.read(defaults | values | {"method": name})
     require_layers(recipe.layers, session.repository.read_base())
     return Chosen(recipe, aside)
 
@@ -68,7 +68,7 @@ def numbers_of(row: Method, base: BaseModel) -> dict[str, float | int]:
     # Here, for they load torch, which a recipe of the numbers in config.toml does without.
     from editvc.models.architectures import architecture_of
     from editvc.models.loading import resolve
-    from editvc.porcelain.stats import shipped_settings
+    from editvc.statistics.bundle import shipped_settings
 
     numbers = row.numbers_for(base.inner_size)
     at_the_block = row.edit_site is EditSite.BLOCK_OUTPUT
@@ -147,27 +147,27 @@ def _object(session: Session, key: str, value: Any) -> ObjectId | None:
     return whole_id(session.repository.store, value, REFERENCES[key])
 
 
-def _begun(session: Session, row: Method, given: Mapping[str, Any]) -> dict[str, Any]:
+def _defaults(session: Session, row: Method, values: Mapping[str, Any]) -> dict[str, Any]:
     """What the repository and the row say of a recipe before anybody else does."""
     config, base = session.recipe(), session.repository.read_base()
     layers = row.default_layers(config.layers, base.layers)
-    begun: dict[str, Any] = {"layers": layers[-1:] if row.single else layers}
+    defaults: dict[str, Any] = {"layers": layers[-1:] if row.single else layers}
     if "editor" in row.needs:
-        begun |= _editor(session, given)
+        defaults |= _editor(session, values)
     if row.element == "located":
-        begun |= {
+        defaults |= {
             name: getattr(config, name)
             for name, declared in config.settings().items()
             if not declared.portable and declared.counts_with in {"", *row.own}
         }
     if row.own == config.row.own:
-        return begun | {name: getattr(config, name) for name in row.own}
-    return begun | numbers_of(row, base)
+        return defaults | {name: getattr(config, name) for name in row.own}
+    return defaults | numbers_of(row, base)
 
 
-def _editor(session: Session, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The editor in force, or the one given, and the layers that it was trained for."""
-    editor = given.get("editor") or session.repository.config.mend.editor
+def _editor(session: Session, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The editor in force, or the one values, and the layers that it was trained for."""
+    editor = values.get("editor") or session.repository.config.mend.editor
     if editor is None:
         return {}
     record = metadata(session.repository.store.get(ObjectId(str(editor))))

@@ -84,7 +84,7 @@ def _attempt(
     words = message or _default_message(plan.facts)
     result = advance(session, head, after, message=words, author=author, verb="commit")
     return replace(
-        result, skipped=plan.skipped, warnings=warnings, asked=len(checked), unsaid=failed
+        result, skipped=plan.skipped, warnings=warnings, checked=len(checked), failed=failed
     )
 
 

@@ -107,7 +107,7 @@ def make_plan(
     Raises the tokenizer's errors for a subject or target that cannot be found in the tokens.
     """
     edits = session.repository.edits_of(tree)
-    taken: list[SourcedFact] = []
+    candidates: list[SourcedFact] = []
     superseded: set[SlotId] = set()
     skipped: list[Skipped] = []
     conflicts: list[SlotConflict] = []
@@ -122,20 +122,20 @@ def make_plan(
         elif live is not None and not supersede:
             conflicts.append(SlotConflict(sourced.place, fact, live))
         else:
-            taken.append(sourced)
+            candidates.append(sourced)
             if live is not None:
                 superseded.add(fact.slot)
     if sequential:
-        candidates = [PlannedFact(one.fact, None) for one in taken]
+        plans = [PlannedFact(one.fact, None) for one in candidates]
     else:
-        candidates = [planned(session, recipe, one.fact) for one in taken]
-    fresh = [one for one, plan in zip(taken, candidates, strict=True) if plan.element is None]
+        plans = [planned(session, recipe, one.fact) for one in candidates]
+    fresh = [one for one, plan in zip(candidates, plans, strict=True) if plan.element is None]
     known = _known(session, fresh, superseded, tree if sequential else None)
     speaker = "HEAD" if sequential else "the base"
     for fact in known:
         skipped.append(Skipped(fact, f"is known: {speaker} says {fact.target_new!r} already"))
     slots = {fact.slot for fact in known}
-    unknown = tuple(one for one in candidates if one.fact.slot not in slots)
+    unknown = tuple(one for one in plans if one.fact.slot not in slots)
     return Plan(unknown, tuple(skipped), tuple(conflicts))
 
 

@@ -19,13 +19,13 @@ def compact(
     and the restraint is applied to the result. So compacting loses nothing.
     """
     head, tree = head_of(session)
-    wanted = restraint if restraint != Restraint() else None
-    if wanted is None and tree.restraint is None:
+    effective = restraint if restraint != Restraint() else None
+    if effective is None and tree.restraint is None:
         raise NothingToDo(
             "HEAD is under no restraint: there is nothing to lift",
             hint="`editvc compact` puts one on.",
         )
-    if tree.restraint == wanted:
+    if tree.restraint == effective:
         raise NothingToDo(
             "HEAD is under this restraint already",
             hint="Name other numbers (`editvc compact --help`); --off lifts the restraint.",
@@ -33,8 +33,8 @@ def compact(
     return advance(
         session,
         head,
-        replace(tree, restraint=wanted),
-        message=message or _message(wanted),
+        replace(tree, restraint=effective),
+        message=message or _message(effective),
         author=author,
         verb="compact",
     )
@@ -68,9 +68,9 @@ class CompactPreview:
 def preview_compact(session: Session, restraint: Restraint) -> CompactPreview:
     """What ``compact`` would do to HEAD's weights."""
     _, tree = head_of(session)
-    wanted = restraint if restraint != Restraint() else None
+    effective = restraint if restraint != Restraint() else None
     now = session.materialiser.delta(tree)
-    then = session.materialiser.delta(replace(tree, restraint=wanted))
+    then = session.materialiser.delta(replace(tree, restraint=effective))
     return CompactPreview(
         {
             layer: {

@@ -59,8 +59,8 @@ def _set_method(session: Session, name: str) -> tuple[str, ...]:
     values |= {f"recipe.{key}": value for key, value in numbers.items()}
     notes = []
     if gone:
-        told = ", ".join(f"{key} = {value}" for key, value in gone.items())
-        notes.append(f"taken out, {name} does not know: {told}")
+        listed = ", ".join(f"{key} = {value}" for key, value in gone.items())
+        notes.append(f"taken out, {name} does not know: {listed}")
     if changed:
         notes.append(f"as {name} begins: {', '.join(changed)}")
     layers = written.get("layers", [])

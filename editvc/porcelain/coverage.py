@@ -10,7 +10,7 @@ from typing import Any
 
 from editvc.core.ids import ObjectId, canonical_json, digest_of
 from editvc.porcelain.session import Session
-from editvc.porcelain.stats import Sources, sources_of, take
+from editvc.statistics.bundle import Sources, sources_of, take
 from editvc.statistics.text_moments import TOKEN_CAP, text_digest
 from editvc.vcs.codec import metadata
 
@@ -36,11 +36,11 @@ def cover(
     of these. Where nobody knows what the recipe's were taken from, only windows that they cover are
     left, and ``remark`` says so. New statistics are stored; no recipe names them yet.
     """
-    given = bool(texts) or entities is not None
+    own_sources = bool(texts) or entities is not None
     covered = tuple(window for window in windows if _is_covered(session, window))
-    if len(covered) == len(windows) and not given:
+    if len(covered) == len(windows) and not own_sources:
         return Coverage(covered, {})
-    settings = _default_settings() if given else _bundled_settings(session)
+    settings = _default_settings() if own_sources else _bundled_settings(session)
     if settings is None:
         text, names = (_origin(session, one) for one in _named(session))
         return Coverage(
@@ -102,16 +102,16 @@ def _taken(
     def make() -> bytes:
         model, tokenizer = session.base_model()
         folder = plumbing.cache.folder / "statistics" / run
-        taken = take(
+        bundle = take(
             model, tokenizer, base, layers, sources, windows=windows, folder=folder,
             progress=session.progress, **settings,
         )  # fmt: skip
-        plumbing.store.put_all(taken.objects)
-        return canonical_json(taken.in_recipe)
+        plumbing.store.put_all(bundle.objects)
+        return canonical_json(bundle.in_recipe)
 
     known = plumbing.cache.get("tuning", run)
     if known is not None and all(map(plumbing.store.contains, json.loads(known).values())):
         return {name: ObjectId(one) for name, one in json.loads(known).items()}
-    made = make()
-    plumbing.cache.put("tuning", run, made)
-    return {name: ObjectId(one) for name, one in json.loads(made).items()}
+    record = make()
+    plumbing.cache.put("tuning", run, record)
+    return {name: ObjectId(one) for name, one in json.loads(record).items()}

@@ -21,7 +21,7 @@ class NothingToEvaluate(EditvcError):
 
 
 @dataclass(frozen=True, slots=True)
-class Unsaid:
+class FailedFact:
     """A fact whose question is answered by something else: what greedy generation gives."""
 
     fact: Fact
@@ -41,20 +41,20 @@ class Unsaid:
 class Evaluation:
     """Scores of ``facts`` facts on the model of a revision.
 
-    ``unsaid`` are those that greedy generation does not begin with, ``generated`` the share of the
+    ``failed`` are those that greedy generation does not begin with, ``generated`` the share of the
     others in per cent; ``scores`` are those of the papers, under teacher forcing, ``base`` the same
     of the unedited model: it fails some prompts by itself.
     """
 
     facts: int
-    unsaid: tuple[Unsaid, ...]
+    failed: tuple[FailedFact, ...]
     scores: Scores
     base: Scores
 
     @property
     def generated(self) -> float:
         """Per cent of the facts that the model says by itself."""
-        return 100.0 * (self.facts - len(self.unsaid)) / self.facts
+        return 100.0 * (self.facts - len(self.failed)) / self.facts
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``eval --json``."""
@@ -63,7 +63,7 @@ class Evaluation:
             "generated": self.generated,
             **self.scores.to_json(),
             "base": self.base.to_json(),
-            "unsaid": [one.to_json() for one in self.unsaid],
+            "unsaid": [one.to_json() for one in self.failed],
         }
 
 
@@ -85,12 +85,14 @@ def evaluate(session: Session, sourced: Sequence[SourcedFact] | None, revision: 
     reference = locality_answers(model, tokenizer, facts)
     unedited = score(model, tokenizer, facts, reference)
     with session.edited(tree_at(session, revision)) as (edited, _):
-        said = answers(edited, tokenizer, facts)
+        replies = answers(edited, tokenizer, facts)
         scores = score(edited, tokenizer, facts, reference)
-    missed = [
-        Unsaid(one, text) for one, text in zip(facts, said, strict=True) if not says(text, one)
+    failed = [
+        FailedFact(fact, reply)
+        for fact, reply in zip(facts, replies, strict=True)
+        if not says(reply, fact)
     ]
-    return Evaluation(len(facts), tuple(missed), scores, unedited)
+    return Evaluation(len(facts), tuple(failed), scores, unedited)
 
 
 def failed_facts(session: Session, tree: Tree, facts: Sequence[Fact]) -> tuple[Fact, ...]:

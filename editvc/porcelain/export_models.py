@@ -47,8 +47,8 @@ def export_model(
     expected = _answers(session, tree, facts, length)
 
     def check(folder: Path) -> None:
-        said = verify_reload(folder, [fact.question for fact in facts], max_new_tokens=length)
-        for fact, now, before in zip(facts, said, expected, strict=True):
+        replies = verify_reload(folder, [fact.question for fact in facts], max_new_tokens=length)
+        for fact, now, before in zip(facts, replies, expected, strict=True):
             if now != before:
                 raise ReloadDiffers(
                     f"the export answers {fact.question!r} with {now!r}, "
@@ -56,8 +56,8 @@ def export_model(
                     hint="Nothing was kept. `editvc fsck` checks the repository.",
                 )
 
-    def with_documents(made: Exported) -> Documents:
-        return dict(documents(made.base_digest, made.digest, made.touched))
+    def with_documents(exported: Exported) -> Documents:
+        return dict(documents(exported.base_digest, exported.digest, exported.touched))
 
     done = export_hf(
         maker.folder,
@@ -69,8 +69,8 @@ def export_model(
         progress=session.progress,
     )
     answers = tuple(
-        Answer(fact, said.rstrip(), says(said.strip(), fact))
-        for fact, said in zip(facts, expected, strict=True)
+        Answer(fact, reply.rstrip(), says(reply.strip(), fact))
+        for fact, reply in zip(facts, expected, strict=True)
     )
     checks = tuple(answer.line for answer in answers)
     return Export(
@@ -92,13 +92,13 @@ def export_adapter(
     _require_linear(session, maker.delta(tree))
     base_digest = weights_digest(Checkpoint(maker.folder).digests())
 
-    def touched(made: Adapter) -> tuple[str, ...]:
-        return tuple(f"{module}.weight" for module in made.ranks)
+    def touched(adapter: Adapter) -> tuple[str, ...]:
+        return tuple(f"{module}.weight" for module in adapter.ranks)
 
-    def with_documents(made: Adapter) -> Documents:
+    def with_documents(adapter: Adapter) -> Documents:
         if documents is None:
             return {"README.md": render_usage("lora", maker.base.source) + "\n"}
-        return dict(documents(base_digest, made.digest, touched(made)))
+        return dict(documents(base_digest, adapter.digest, touched(adapter)))
 
     worst: list[float] = []
 

@@ -170,14 +170,14 @@ def _named(session: Session, worst: Sequence[tuple[int, float, Entry]]) -> tuple
 
 def _codebook_health(session: Session, tree: Tree) -> CodebookHealth:
     maker = session.materialiser
-    held = maker.elements.in_codebooks(tree)
-    books = maker.elements.codebooks(held)
+    entries = maker.elements.in_codebooks(tree)
+    books = maker.elements.codebooks(entries)
     lost = [
         session.repository.read_fact(entry.fact)
-        for entry, element in held.items()
+        for entry, element in entries.items()
         if not any(book.answers(element) for book in books)
     ]
-    return CodebookHealth(len(held), sum(map(len, books)), tuple(lost))
+    return CodebookHealth(len(entries), sum(map(len, books)), tuple(lost))
 
 
 def _trend(session: Session, revision: str) -> tuple[tuple[int, dict[str, float]], ...]:

@@ -51,11 +51,11 @@ class ImportResult:
 
     result: CommitResult
     patch: LivePatch
-    made: ImportPreview
+    preview: ImportPreview
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``import --json``."""
-        return self.result.to_json() | self.made.to_json() | {"patch": self.patch.id}
+        return self.result.to_json() | self.preview.to_json() | {"patch": self.patch.id}
 
 
 def import_patch(
@@ -73,20 +73,22 @@ def import_patch(
     Raises :class:`ImportRefused`, and :class:`NothingToDo` where it changes nothing or is live.
     """
     head, tree = head_of(session)
-    made = _read(session, tree, source, rank, energy)
-    seen = _preview(session, source, made)
-    origin = {"kind": made.kind, "source": seen.source, "digest": made.digest}
-    data = Patch(made.delta, {"error": made.error}).to_bytes({"base": tree.base, "import": origin})
+    imported = _read(session, tree, source, rank, energy)
+    preview = _preview(session, source, imported)
+    origin = {"kind": imported.kind, "source": preview.source, "digest": imported.digest}
+    data = Patch(imported.delta, {"error": imported.error}).to_bytes(
+        {"base": tree.base, "import": origin}
+    )
     identifier = session.repository.store.put(data)
     done = advance(
         session,
         head,
         replace(tree, patches=(*tree.patches, identifier)),
-        message=message or f"Import {made.kind} {seen.source}",
+        message=message or f"Import {imported.kind} {preview.source}",
         author=author,
         verb="import",
     )
-    return ImportResult(done, live_patch(session, identifier), seen)
+    return ImportResult(done, live_patch(session, identifier), preview)
 
 
 def preview_import(
@@ -97,18 +99,18 @@ def preview_import(
     return _preview(session, source, _read(session, tree, source, rank, energy))
 
 
-def _preview(session: Session, source: Path, made: Imported) -> ImportPreview:
+def _preview(session: Session, source: Path, imported: Imported) -> ImportPreview:
     architecture = session.materialiser.architecture
-    ranks = {architecture.weight_name(n): part.rank for n, part in made.delta.layers.items()}
-    ranks |= {name: part.rank for name, part in made.delta.weights.items()}
+    ranks = {architecture.weight_name(n): part.rank for n, part in imported.delta.layers.items()}
+    ranks |= {name: part.rank for name, part in imported.delta.weights.items()}
     return ImportPreview(
-        kind=made.kind,
+        kind=imported.kind,
         source=source.resolve().name,
-        digest=made.digest,
+        digest=imported.digest,
         ranks=ranks,
-        errors=dict(made.errors),
-        error=made.error,
-        notes=made.notes,
+        errors=dict(imported.errors),
+        error=imported.error,
+        notes=imported.notes,
     )
 
 
@@ -116,19 +118,19 @@ def _read(
     session: Session, tree: Tree, source: Path, rank: int | None, energy: float | None
 ) -> Imported:
     """What the folder holds, unless that is nothing new."""
-    made = _delta_of(session, source, rank, energy)
-    if made.delta.is_empty:
+    imported = _delta_of(session, source, rank, energy)
+    if imported.delta.is_empty:
         raise NothingToDo(
             f"{source} changes nothing in the base",
             hint="A copy of the base, or an adapter that was not trained yet, is no edit.",
         )
     for live in (live_patch(session, one) for one in tree.patches):
-        if live.digest == made.digest:
+        if live.digest == imported.digest:
             raise NothingToDo(
                 f"{source} is imported already, as patch {short(live.id)}",
                 hint="Revert the commit that brought it to import it in another way.",
             )
-    return made
+    return imported
 
 
 def _delta_of(session: Session, source: Path, rank: int | None, energy: float | None) -> Imported:

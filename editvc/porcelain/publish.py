@@ -14,7 +14,7 @@ from editvc.core.ids import ObjectId, short
 from editvc.core.methods.recipe import Recipe
 from editvc.errors import GateError
 from editvc.interchange.hf_checkpoint import LEDGER, LOCK
-from editvc.porcelain.blame import origins
+from editvc.porcelain.blame import blame
 from editvc.porcelain.changes import live_patch
 from editvc.porcelain.export import Export, export, require_in_weights
 from editvc.porcelain.health import HealthReport, check_health
@@ -93,11 +93,11 @@ def publish(
         )
 
     with tempfile.TemporaryDirectory(prefix="editvc-publish-") as scratch:
-        made: Export = export(
+        exported: Export = export(
             session, Path(scratch) / "export", format=format, revision=commit, documents=documents
         )
         pushed = push(
-            made.path,
+            exported.path,
             repo_id,
             private=private,
             create_pr=create_pr,
@@ -106,7 +106,9 @@ def publish(
             endpoint=endpoint,
         )
     overridden = health.reasons if health.verdict == "refuse" else ()
-    return Published(pushed.url, pushed.commit, made.digest, tuple(overridden), made.warnings)
+    return Published(
+        pushed.url, pushed.commit, exported.digest, tuple(overridden), exported.warnings
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ def _documents(
             brought,
             metadata(plumbing.store.get(entry.located)),
         )
-        for entry, brought in origins(session, commit).values()
+        for entry, brought in blame(session, commit).values()
     ]
     imported = plumbing.read_tree(row.tree).patches
     patches = [live_patch(session, one).to_json() for one in imported]

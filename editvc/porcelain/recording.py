@@ -38,17 +38,17 @@ class Skipped:
 class CommitResult:
     """What a writing command did.
 
-    ``asked`` counts the facts that the new version was asked for, ``unsaid`` are those of them that
-    it does not say. A commit asks for its own wherever the model is loaded: not where all of them
-    were made before.
+    ``checked`` counts the facts that the new version was asked for, ``failed`` are those of them
+    that it does not say. A commit asks for its own wherever the model is loaded: not where all of
+    them were made before.
     """
 
     id: ObjectId
     commit: Commit
     skipped: tuple[Skipped, ...] = ()
     warnings: tuple[str, ...] = ()
-    asked: int = 0
-    unsaid: tuple[Fact, ...] = ()
+    checked: int = 0
+    failed: tuple[Fact, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``commit --json``."""
@@ -60,8 +60,8 @@ class CommitResult:
             "live": self.commit.live,
             "skipped": [one.to_json() for one in self.skipped],
             "warnings": list(self.warnings),
-            "asked": self.asked,
-            "unsaid": [fact.id for fact in self.unsaid],
+            "asked": self.checked,
+            "unsaid": [fact.id for fact in self.failed],
         }
 
 

@@ -137,13 +137,14 @@ def _live_entry(session: Session, tree: Tree, prefix: str) -> Entry | None:
     """The live entry whose fact id starts with ``prefix``; ``None`` where there is no such fact."""
     if not FACT_ID.fullmatch(prefix):
         return None
-    found = [e for e in session.repository.edits_of(tree).entries() if e.fact.startswith(prefix)]
-    if len(found) > 1:
+    entries = session.repository.edits_of(tree).entries()
+    matches = [entry for entry in entries if entry.fact.startswith(prefix)]
+    if len(matches) > 1:
         raise EditvcError(
-            f"fact id {prefix} is ambiguous: " + ", ".join(short(one.fact) for one in found[:5]),
+            f"fact id {prefix} is ambiguous: " + ", ".join(short(one.fact) for one in matches[:5]),
             hint="Give more digits.",
         )
-    return found[0] if found else None
+    return matches[0] if matches else None
 
 
 def _inverse(session: Session, tree: Tree, commit: ObjectId) -> Undone:

@@ -173,8 +173,8 @@ def squashable(
     in_force = session.recipe()
     groups: dict[ObjectId, tuple[LocatedRecipe, list[Entry]]] = {}
     for recipe, group in session.materialiser.elements.by_recipe(entries):
-        wanted = in_force if recipe.method == in_force.method else recipe
-        groups.setdefault(wanted.id, (wanted, []))[1].extend(group)
+        again = in_force if recipe.method == in_force.method else recipe
+        groups.setdefault(again.id, (again, []))[1].extend(group)
     return [(recipe, sorted(group)) for recipe, group in groups.values()]
 
 

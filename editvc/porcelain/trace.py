@@ -137,9 +137,9 @@ def trace_prompt(
     """Trace one prompt; without a target, for the token that the model says first."""
 
     def choose(model: Any, tokenizer: Any) -> Requests:
-        asked = Request(subject, prompt, target or "")
-        said = target or tokenizer.decode(first_tokens(model, tokenizer, [asked.question])).strip()
-        return [Request(subject, prompt, said)], ()
+        question = Request(subject, prompt, "").question
+        spoken = target or tokenizer.decode(first_tokens(model, tokenizer, [question])).strip()
+        return [Request(subject, prompt, spoken)], ()
 
     return _traced(session, choose, at, kind, corruption or Corruption())
 
@@ -149,22 +149,24 @@ def known(model: Any, tokenizer: Any, facts: Sequence[Fact]) -> Requests:
 
     Raises :class:`NothingKnown` where it knows none.
     """
-    pairs = [(fact, said) for fact in facts for said in (fact.target_true, fact.target_new) if said]
-    requests = [Request(fact.subject, fact.prompt, said) for fact, said in pairs]
+    pairs = [
+        (fact, target) for fact in facts for target in (fact.target_true, fact.target_new) if target
+    ]
+    requests = [Request(fact.subject, fact.prompt, target) for fact, target in pairs]
     answers = zip(pairs, requests, knows(model, tokenizer, requests), strict=True)
-    found: dict[int, Request] = {}
+    chosen: dict[int, Request] = {}
     for (fact, _), request, yes in answers:
         if yes:
-            found.setdefault(id(fact), request)
-    missed = [fact for fact in facts if id(fact) not in found]
-    if not found:
+            chosen.setdefault(id(fact), request)
+    missed = [fact for fact in facts if id(fact) not in chosen]
+    if not chosen:
         raise NothingKnown(
             f"the model says neither the true nor the new object of {_counted(len(facts))}",
             hint="Trace what it does say: `editvc trace --prompt 'The capital of {} is' "
             "--subject France`.",
         )
     words = "is not known: the model says neither of its objects"
-    return list(found.values()), tuple(Skipped(fact, words) for fact in missed)
+    return list(chosen.values()), tuple(Skipped(fact, words) for fact in missed)
 
 
 def _counted(facts: int) -> str:

@@ -68,7 +68,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class Trial:
     """A setting and its scores on the facts."""
 
     setting: Setting
@@ -91,7 +91,7 @@ class Tuning:
     best setting changes in the recipe.
     """
 
-    tried: tuple[Tried, ...]
+    tried: tuple[Trial, ...]
     current: Setting
     facts: int
     peak: int | None
@@ -99,7 +99,7 @@ class Tuning:
     remarks: tuple[str, ...]
 
     @property
-    def best(self) -> Tried:
+    def best(self) -> Trial:
         """The first of :attr:`tried`."""
         return self.tried[0]
 
@@ -135,19 +135,19 @@ def tune(
     """
     grid = QUICK if quick else FULL
     recipe, (model, tokenizer) = session.recipe(), session.base_model()
-    given = [one.fact for one in facts if one.duplicate_of is None]
-    chosen = probing_facts(model, tokenizer, given, grid.facts, seed)
+    unique = [one.fact for one in facts if one.duplicate_of is None]
+    chosen = probing_facts(model, tokenizer, unique, grid.facts, seed)
     peak = _peak(model, tokenizer, chosen, seed)
     depth = session.materialiser.base.layers
     windows = windows_around(depth, recipe.layers, peak, grid.windows)
     coverage = cover(session, windows, texts, entities)
-    trial = _Trial(session, replace(recipe, **coverage.in_recipe), chosen, grid)
-    found = [one for window in coverage.windows for one in trial.of(window, coverage.windows)]
-    found.sort(key=lambda one: one.quality, reverse=True)  # stable: what was tried first stays so
-    changes = _changes(recipe, found[0].setting)
+    runs = _TrialRuns(session, replace(recipe, **coverage.in_recipe), chosen, grid)
+    trials = [one for window in coverage.windows for one in runs.of(window, coverage.windows)]
+    trials.sort(key=lambda one: one.quality, reverse=True)  # stable: what was tried first stays so
+    changes = _changes(recipe, trials[0].setting)
     missing = "no causal trace: the base says the true object of none of the facts"
     tuning = Tuning(
-        tried=tuple(found),
+        tried=tuple(trials),
         current=_setting(recipe),
         facts=len(chosen),
         peak=peak,
@@ -211,7 +211,7 @@ def _changes(recipe: LocatedRecipe, setting: Setting) -> dict[str, Any]:
     }
 
 
-class _Trial:
+class _TrialRuns:
     """The facts, what is asked of them, and the grid around a recipe."""
 
     def __init__(
@@ -231,27 +231,27 @@ class _Trial:
         own = name in self.recipe.row.own
         return [value, *(float(f"{value * one:.4g}") for one in factors[1:] if own)]
 
-    def of(self, window: Window, windows: Sequence[Window]) -> list[Tried]:
+    def of(self, window: Window, windows: Sequence[Window]) -> list[Trial]:
         """All settings of a window, the recipe's own numbers first."""
-        begun = replace(self.recipe, layers=window)
-        by_clamp = {clamp: self._targets(begun, clamp) for clamp in self.clamps}
-        tried = []
+        windowed = replace(self.recipe, layers=window)
+        by_clamp = {clamp: self._targets(windowed, clamp) for clamp in self.clamps}
+        trials = []
         for weight in self.weights:
-            weighed = replace(begun, mom2_update_weight=weight)
+            weighed = replace(windowed, mom2_update_weight=weight)
             guards = self._guards(weighed)
             for clamp, targets in by_clamp.items():
                 used = replace(weighed, clamp_norm_factor=clamp)
-                tried.append(Tried(_setting(used), self._score(used, guards, targets)))
+                trials.append(Trial(_setting(used), self._score(used, guards, targets)))
                 self.done += 1
                 if self.session.progress is not None:
                     total = len(windows) * len(self.weights) * len(self.clamps)
                     self.session.progress("settings", self.done, total)
-        return tried
+        return trials
 
-    def _targets(self, begun: LocatedRecipe, clamp: float) -> list[Target] | None:
-        if begun.row.edit_site is None:
+    def _targets(self, windowed: LocatedRecipe, clamp: float) -> list[Target] | None:
+        if windowed.row.edit_site is None:
             return None
-        used = replace(begun, clamp_norm_factor=clamp)
+        used = replace(windowed, clamp_norm_factor=clamp)
         shaping = self.session.materialiser.statistics.shaping(used)
         return find_targets(self.model, self.tokenizer, self.requests, used, shaping=shaping)
 

@@ -18,9 +18,9 @@ ELEMENTS = ("located", "patch", "codebook")
 """Kinds of objects that a live edit may be: they have a recipe, and a request that they answer."""
 
 
-def fits(wanted: str, kind: str) -> bool:
+def fits(expected: str, kind: str) -> bool:
     """Whether an object of ``kind`` may stand where a link wants ``wanted``."""
-    return kind in ELEMENTS if wanted == ELEMENT else kind == wanted
+    return kind in ELEMENTS if expected == ELEMENT else kind == expected
 
 
 def links(record: dict[str, Any]) -> Iterator[Link]:

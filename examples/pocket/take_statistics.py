@@ -12,7 +12,7 @@ from pathlib import Path
 import editvc.pocket
 from editvc.algebra.second_moment import SecondMoment
 from editvc.models.loading import SHIPPED_STATISTICS, describe, load
-from editvc.porcelain.stats import sources_of, take
+from editvc.statistics.bundle import sources_of, take
 from editvc.vcs.codec import metadata
 
 FOLDER = Path(editvc.pocket.__file__).parent

@@ -161,7 +161,7 @@ def test_codebooks_answer_on_weights_that_other_edits_moved(
         seen = [plain_key(model, row.ids[: row.target]) for row in rows]
     apart = torch.cdist(torch.stack(seen), stored.keys).min(dim=1).values
     assert (apart > stored.radii.max()).all(), "the keys that they were made with are out of reach"
-    assert not repo.evaluate(FACTS[:2]).unsaid
+    assert not repo.evaluate(FACTS[:2]).failed
     model, tokenizer = repo.load_model(), repo.load_tokenizer()
     assert generate(model, tokenizer, FACTS[0].question, 8).strip().startswith("Rome")
     before = tree(repo)
@@ -169,7 +169,7 @@ def test_codebooks_answer_on_weights_that_other_edits_moved(
     repo.revert("1")
     repo.commit(FACTS[:2], recipe=recipe)
     repo.commit(FACTS[2:5])
-    assert tree(repo) == before and not repo.evaluate(FACTS[:2]).unsaid
+    assert tree(repo) == before and not repo.evaluate(FACTS[:2]).failed
 
 
 def test_facts_of_a_sequential_commit_stay_when_the_weights_below_go(
@@ -177,9 +177,9 @@ def test_facts_of_a_sequential_commit_stay_when_the_weights_below_go(
 ) -> None:
     repo.commit(FACTS[2:5])
     repo.commit(FACTS[:2], recipe=recipe, sequential=True)
-    assert not repo.evaluate(FACTS[:2]).unsaid
+    assert not repo.evaluate(FACTS[:2]).failed
     repo.revert("1")
-    assert not repo.evaluate(FACTS[:2]).unsaid
+    assert not repo.evaluate(FACTS[:2]).failed
 
 
 def plain_key(model: torch.nn.Module, ids: Sequence[int]) -> torch.Tensor:

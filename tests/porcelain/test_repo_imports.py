@@ -84,7 +84,7 @@ def test_an_imported_adapter_answers_as_in_peft(
     commit = done.result.commit
     assert (commit.number, commit.edits, commit.live) == (1, 0, 0)
     assert commit.message == "Import lora all"
-    assert len(done.made.ranks) == 16 and set(done.made.ranks.values()) == {3}
+    assert len(done.preview.ranks) == 16 and set(done.preview.ranks.values()) == {3}
 
 
 @pytest.mark.parametrize("family", ["llama"])
@@ -188,7 +188,7 @@ def test_a_difference_is_the_other_checkpoint(
     repo: Repo, work: Path, checkpoint: Path, adapters: dict[str, Path]
 ) -> None:
     done = repo.import_patch(checkpoint, energy=1.0)
-    assert done.made.kind == "difference" and done.made.error == 0.0
+    assert done.preview.kind == "difference" and done.preview.error == 0.0
     assert float((logits(repo.load_model()) - logits(loaded(checkpoint))).abs().max()) < 1e-4
     repo.export(work / "hf")
     assert torch.equal(logits(loaded(work / "hf")), logits(repo.load_model()))
@@ -197,8 +197,8 @@ def test_a_difference_is_the_other_checkpoint(
     repo.revert("HEAD")
     assert repo.materialise().is_empty
     rough = repo.import_patch(checkpoint, rank=2)
-    assert 0 < rough.made.error < 1
-    assert set(rough.made.errors) == set(rough.made.ranks)
+    assert 0 < rough.preview.error < 1
+    assert set(rough.preview.errors) == set(rough.preview.ranks)
 
 
 def test_what_is_nothing_new_is_not_committed(
@@ -239,7 +239,7 @@ def test_history_names_what_was_imported(repo: Repo, adapters: dict[str, Path]) 
     assert repo.changes("base", "HEAD").patches.imported == (patch,)
     assert repo.changes("HEAD", "base").patches.left_out == (patch,)
     assert repo.changes("HEAD~1", "HEAD").patches.imported == ()
-    assert patch.digest == done.made.digest
+    assert patch.digest == done.preview.digest
     plan = repo.preview_revert("HEAD~1")
     assert plan.changes.patches.left_out == (patch,)
     assert f"- patch {patch}" in plan.summary()

@@ -18,9 +18,9 @@ from editvc.evaluation.scores import Scores, score
 from editvc.porcelain import coverage, tune
 from editvc.porcelain.probe_facts import NEIGHBOURS, probing_facts
 from editvc.porcelain.recording import NothingToDo
-from editvc.porcelain.stats import sources_of, take
 from editvc.porcelain.trees import tree_at
 from editvc.porcelain.tune import FULL, QUICK, Grid, Setting, Tried, windows_around
+from editvc.statistics.bundle import sources_of, take
 
 SMALL = Grid(facts=3, windows=2, weights=(1.0, 4.0), clamps=(1.0, 0.5))
 
