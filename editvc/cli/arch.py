@@ -48,25 +48,23 @@ def _confirmed(report: ArchitectureReport) -> bool:
 
 def _show(report: ArchitectureReport) -> None:
     block = report.architecture
-    kind = (
-        "Conv1D, stored inner x hidden"
-        if block.transposed
-        else "Linear, stored hidden x inner"
-    )
+    kind = "Conv1D, stored inner x hidden" if block.transposed else "Linear, stored hidden x inner"
     if block.normed:
         arriving = "through a norm: one layer can be edited"
     else:
-        arriving = (
-            f"times the config's {block.factor}" if block.factor else "as it is"
-        )
+        arriving = f"times the config's {block.factor}" if block.factor else "as it is"
+    place = "in the table" if report.known else "not in the table"
     rows = {
-        "model type": f"{block.model_type} ({'in the table' if report.known else 'not in the
-        table'})", "blocks": f"{block.layers}, {report.depth} of them", "down projection":
-        f"{block.down_proj} ({kind})", "its output arrives": arriving, "attention's output":
-        block.attention or "not known", "final norm": block.final_norm or "none", "hidden size":
-        str(report.hidden_size), "inner size": str(report.inner_size), "default layers": ",
-        ".join(map(str, report.default_layers)), "head": "tied to the embedding" if report.tied else
-        "of its own",
+        "model type": f"{block.model_type} ({place})",
+        "blocks": f"{block.layers}, {report.depth} of them",
+        "down projection": f"{block.down_proj} ({kind})",
+        "its output arrives": arriving,
+        "attention's output": block.attention or "not known",
+        "final norm": block.final_norm or "none",
+        "hidden size": str(report.hidden_size),
+        "inner size": str(report.inner_size),
+        "default layers": ", ".join(map(str, report.default_layers)),
+        "head": "tied to the embedding" if report.tied else "of its own",
     }
     width = max(map(len, rows))
     for name, value in rows.items():
