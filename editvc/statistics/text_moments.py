@@ -23,8 +23,8 @@ from torch import Tensor
 from editvc.core.ids import canonical_json, digest_of
 from editvc.core.progress import Progress
 from editvc.errors import DamageError, EditvcError
-from editvc.models.architectures import architecture_in
 from editvc.models.forward import add_products, batches, keys_at
+from editvc.models.language_model import LanguageModel
 from editvc.statistics.corpus import CorpusError, pieces
 
 TOKEN_CAP = 512
@@ -103,11 +103,11 @@ class SecondMoment:
         try:
             size = int.from_bytes(data[:8], "little")
             record = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_METADATA])
-            found: dict[int, Tensor] = {}
+            triangles: dict[int, Tensor] = {}
             for name, tensor in load(data).items():
                 _, layer, part = name.split(".")
-                found[int(layer)] = tensor if part == "triangle" else _squared(tensor)
-            return cls(dict(sorted(found.items())), int(record["samples"]), str(record["unit"]))
+                triangles[int(layer)] = tensor if part == "triangle" else _squared(tensor)
+            return cls(dict(sorted(triangles.items())), int(record["samples"]), str(record["unit"]))
         except Exception as error:
             raise StatisticsDamageError(f"not a second moment: {error}") from error
 
@@ -170,8 +170,7 @@ class Running:
 
 
 def text_moments(
-    model: Any,
-    tokenizer: Any,
+    lm: LanguageModel,
     texts: Iterable[str],
     layers: Sequence[int],
     *,
@@ -188,16 +187,16 @@ def text_moments(
     texts of one run from another's. Raises :class:`CorpusError` where there is no text, and
     :class:`StateMismatchError`.
     """
-    budget = budget or 10 * _inner(model, layers[0])
-    cap = min(cap, getattr(model.config, "max_position_embeddings", None) or cap)
+    budget = budget or 10 * lm.inner_size
+    cap = min(cap, getattr(lm.config, "max_position_embeddings", None) or cap)
     settings = {"source": source, "layers": list(layers), "budget": budget, "cap": cap}
     run = Running.load(folder, settings) if folder is not None else Running(settings)
     every, saved = budget // _SAVES, run.tokens
-    rest = itertools.islice(pieces(tokenizer, texts, cap), run.position, None)
+    rest = itertools.islice(pieces(lm.tokenizer, texts, cap), run.position, None)
     for chunk in _chunks(rest, budget - run.tokens):
         for batch in batches(sorted(chunk, key=len, reverse=True), len):
             everywhere = [range(len(piece)) for piece in batch]
-            add_products(run.sums, keys_at(model, batch, everywhere, layers))
+            add_products(run.sums, keys_at(lm, batch, everywhere, layers))
         run.tokens += sum(map(len, chunk))
         run.position += len(chunk)
         if progress is not None:
@@ -218,28 +217,22 @@ def text_digest(paths: Sequence[Path]) -> str:
     return digest_of([hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])
 
 
-def _inner(model: Any, layer: int) -> int:
-    architecture = architecture_in(model)
-    shape = architecture.module(model, layer).weight.shape
-    return int(shape[0] if architecture.transposed else shape[1])
-
-
 def _chunks(rest: Iterator[tuple[int, ...]], budget: int) -> Iterator[list[tuple[int, ...]]]:
     """Consecutive pieces in chunks of some 16,384 tokens, ``budget`` tokens in all at most.
 
     The last piece is cut to fit. Where a chunk ends depends on the pieces since the last end only.
     """
     chunk: list[tuple[int, ...]] = []
-    held = 0
+    tokens = 0
     for piece in rest:
-        piece = piece[: budget - held]
+        piece = piece[: budget - tokens]
         if piece:
             chunk.append(piece)
-            held += len(piece)
-        if held >= min(budget, _CHUNK):
+            tokens += len(piece)
+        if tokens >= min(budget, _CHUNK):
             yield chunk
-            budget -= held
-            chunk, held = [], 0
+            budget -= tokens
+            chunk, tokens = [], 0
         if budget <= 0:
             return
     if chunk:
