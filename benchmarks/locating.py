@@ -130,7 +130,8 @@ def main() -> None:
     )
     steps = sum(target.figures["steps"] for target in targets) / len(targets)
     print(
-        f"{len(requests)} edits, {len(recipe.contexts)} contexts, {options.threads} threads, float32"
+        f"{len(requests)} edits, {len(recipe.contexts)} contexts, {options.threads} threads, "
+        "float32"
     )
     print(f"steps taken per edit: {steps:.1f} of {recipe.v_num_grad_steps - 1}")
     for name in ("plain", "batched"):

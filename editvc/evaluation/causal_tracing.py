@@ -255,9 +255,8 @@ class _Runs:
             )
             for layer, module in modules.items():
                 handles.append(module.register_forward_hook(clean_output(layer)))
-            final = lm.body(input_ids=rows, attention_mask=torch.ones_like(rows), use_cache=False)[
-                0
-            ]  # (rows, columns, u)
+            mask = torch.ones_like(rows)
+            final = lm.body(input_ids=rows, attention_mask=mask, use_cache=False)[0]
         calls = tuple(Call(block, *caught[layer]) for layer, block in enumerate(blocks))
         runs = cls(
             lm=lm,

@@ -27,7 +27,7 @@ from editvc.models.architecture_check import (
     same,
     tokens,
 )
-from editvc.models.architectures import Architecture, inner_size
+from editvc.models.architectures import Architecture
 from editvc.models.hooks import eval_mode
 from editvc.models.language_model import LanguageModel
 
@@ -152,7 +152,7 @@ def _down_projections(name: str, block: Module, config: PretrainedConfig) -> lis
             "convolutions do",
             hint="editvc edits transformers with one MLP a block.",
         )
-    wide, attention = (config.hidden_size, inner_size(config)), _in_attention(block)
+    wide, attention = (config.hidden_size, _inner_size(config)), _in_attention(block)
     return [
         path
         for path, part in block.named_modules()
@@ -252,7 +252,7 @@ def _narrowed(config: PretrainedConfig) -> PretrainedConfig:
     grouped = getattr(config, "num_key_value_heads", None) or heads
     size = getattr(config, "head_dim", None) or hidden // heads
     few = max(1, heads // grouped)
-    sizes = {hidden: few * size, inner_size(config): 2 * few * size, config.vocab_size: 64}
+    sizes = {hidden: few * size, _inner_size(config): 2 * few * size, config.vocab_size: 64}
     small = deepcopy(config)
     for name, value in config.to_dict().items():
         if type(value) is int and value in sizes:
@@ -271,3 +271,11 @@ def _own_seed() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
+
+
+def _inner_size(config: PretrainedConfig) -> int:
+    """v, the inner width of the MLP, under whichever name the config has it."""
+    for name in ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"):
+        if value := getattr(config, name, None):
+            return int(value)
+    return 4 * int(config.hidden_size)

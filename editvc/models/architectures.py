@@ -108,9 +108,9 @@ class Architecture:
                     f"[{model_type}] {name}: there is no such key",
                     hint="Known keys: " + ", ".join(known),
                 )
-            kind, said = _KINDS.get(str(known[name].type), (str, "a string"))
+            kind, in_words = _KINDS.get(str(known[name].type), (str, "a string"))
             if type(value) is not kind:
-                raise BlockError(f"[{model_type}] {name}: must be {said}, got {value!r}")
+                raise BlockError(f"[{model_type}] {name}: must be {in_words}, got {value!r}")
         needed = [name for name, item in known.items() if _default(item) is MISSING]
         if missing := [name for name in needed if name not in block]:
             raise BlockError(
@@ -249,11 +249,3 @@ def read_block(path: Path) -> Architecture:
 
 def _editable(table: dict[str, dict[str, Any]]) -> tuple[str, ...]:
     return tuple(sorted(name for name, block in table.items() if "refused" not in block))
-
-
-def inner_size(config: Any) -> int:
-    """v, the inner width of the MLP, under whichever name the config has it."""
-    for name in ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"):
-        if value := getattr(config, name, None):
-            return int(value)
-    return 4 * int(config.hidden_size)

@@ -154,15 +154,6 @@ def test_a_confirmed_block_is_taken_before_the_table():
     assert architecture.pairs == block
 
 
-def test_a_confirmed_block_goes_with_the_model_and_the_table_s_with_any_other(tokenizer):
-    model = tiny("gpt2", len(tokenizer))
-    assert LanguageModel.of(model, tokenizer).architecture == architecture_of("gpt2")
-    own = replace(architecture_of("gpt2"), down_proj="mlp.c_fc")
-    lm = LanguageModel.of(model, tokenizer, own)
-    assert lm.architecture == own
-    assert lm.down_proj(1) is model.transformer.h[1].mlp.c_fc
-
-
 @pytest.mark.parametrize("model_type", [*known_model_types(), "with space/and slash"])
 def test_a_block_survives_its_file(model_type, tmp_path):
     known = architecture_of(model_type if model_type in known_model_types() else "gpt2")

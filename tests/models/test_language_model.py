@@ -1,6 +1,8 @@
-"""Models that accelerate's device_map put somewhere: whole on one device, or refused."""
+"""A model whole on one device, wherever accelerate's device_map put it; and its own block."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -83,3 +85,12 @@ def test_a_model_without_weights_is_on_no_device(tokenizer):
     with pytest.raises(SpreadModelError) as caught:
         _ = LanguageModel(model, tokenizer, architecture_of("gpt2")).device
     assert caught.value.devices == ("meta",)
+
+
+def test_a_confirmed_block_goes_with_the_model_and_the_table_s_with_any_other(tokenizer):
+    model = tiny_gpt2(len(tokenizer))
+    assert LanguageModel.of(model, tokenizer).architecture == architecture_of("gpt2")
+    own = replace(architecture_of("gpt2"), down_proj="mlp.c_fc")
+    lm = LanguageModel.of(model, tokenizer, own)
+    assert lm.architecture == own
+    assert lm.down_proj(1) is model.transformer.h[1].mlp.c_fc
