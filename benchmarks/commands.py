@@ -56,15 +56,15 @@ def main() -> None:
 
 def make_edits(repo: editvc.Repo) -> list[Entry]:
     """COUNT entries with random keys and residuals."""
-    base, recipe = repo.materialiser.base, repo.recipe()
+    base, recipe = repo.session.materialiser.base, repo.recipe()
     generator = torch.Generator().manual_seed(0)
 
     def random(size: int) -> torch.Tensor:
         return torch.randn(size, generator=generator)
 
     facts = [Fact(f"Person {i}", "{} was born in", f"City {i % 50}") for i in range(COUNT)]
-    origin = {"kind": "located", "base": base.id, "recipe": repo.repository.write(recipe)}
-    located = repo.repository.write_located(
+    origin = {"kind": "located", "base": base.id, "recipe": repo.session.repository.write(recipe)}
+    located = repo.session.repository.write_located(
         Located(
             {layer: random(base.inner_size) for layer in recipe.layers},
             {layer: 0.01 * random(base.hidden_size) for layer in recipe.layers},
@@ -72,7 +72,7 @@ def make_edits(repo: editvc.Repo) -> list[Entry]:
         ).to_bytes(origin | {"request": None})
         for _ in facts
     )
-    written = repo.repository.write_facts(facts)
+    written = repo.session.repository.write_facts(facts)
     return [
         Entry(fact.slot, identifier, numbers)
         for fact, identifier, numbers in zip(facts, written, located, strict=True)
@@ -81,13 +81,13 @@ def make_edits(repo: editvc.Repo) -> list[Entry]:
 
 def full_tree(repo: editvc.Repo, entries: list[Entry]):  # type: ignore[no-untyped-def]
     """The tree of all entries."""
-    empty = repo.repository.tree_of(None)
-    return with_changes(repo, empty, {entry.slot: entry for entry in entries})
+    empty = repo.session.repository.tree_of(None)
+    return with_changes(repo.session, empty, {entry.slot: entry for entry in entries})
 
 
 def make_history(repo: editvc.Repo, entries: list[Entry]) -> None:
     """COUNT commits without deltas: ``log`` and ``status`` do not read those."""
-    plumbing = repo.repository
+    plumbing = repo.session.repository
     tree = plumbing.write(full_tree(repo, entries[:1]))
     first = Commit(
         tree=tree, parents=(), author="Ada <ada@example.org>", time=1_700_000_000,

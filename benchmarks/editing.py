@@ -25,12 +25,12 @@ from atlas import MODEL, TEXT, Trial, measure, sample, table, trial
 from naive_memit import edit_one_by_one
 
 import editvc
+from editvc.algebra.second_moment import SecondMoment
 from editvc.core.history import Restraint, Tree
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.evaluation.scores import locality_answers
 from editvc.models.language_model import LanguageModel
 from editvc.models.loading import load
-from editvc.statistics.text_moments import SecondMoment
 
 Row = tuple[str, dict[str, float]]
 
@@ -131,9 +131,9 @@ class Bench:
             return measure(lm, facts, self.references[size], self.what)
 
 
-def memit(recipe: Recipe) -> Recipe:
+def memit(recipe: LocatedRecipe) -> LocatedRecipe:
     """MEMIT's own numbers for this model, as the data's first tries have them."""
-    return Recipe(
+    return LocatedRecipe(
         layers=recipe.layers,
         contexts=recipe.contexts,
         statistics=recipe.statistics,

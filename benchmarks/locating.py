@@ -25,7 +25,7 @@ import torch
 
 from editvc.core.facts import Request
 from editvc.core.ids import ObjectId
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing import target_search
 from editvc.editing.edit_batches import MEMORY
 from editvc.editing.target_search import find_targets
@@ -108,7 +108,7 @@ def main() -> None:
 
     lm = load(options.model)
     requests = requests_of(options.records, options.edits)
-    recipe = Recipe(
+    recipe = LocatedRecipe(
         layers=(0, 1, 2, 3),
         contexts=sample_contexts(lm, 0),
         statistics=ObjectId("0" * 64),

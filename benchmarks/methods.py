@@ -32,7 +32,7 @@ from atlas import MODEL, TEXT, Trial, task_accuracies, trial
 
 import editvc
 from editvc.core.history import Restraint
-from editvc.core.methods.patch_recipes import AnyRecipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.core.methods.table import METHODS
 from editvc.evaluation.probes import forced, perplexity
@@ -122,7 +122,7 @@ class Bench:
             return
         repo = self._repo()
         recipe = repo.choose(name, options=options).recipe
-        if published and isinstance(recipe, Recipe):
+        if published and isinstance(recipe, LocatedRecipe):
             recipe = as_published(recipe)
         made = {"set": self._set, "batch": self._batch, "sequential": self._sequential}
         for way in ways:
@@ -134,7 +134,7 @@ class Bench:
                     break
 
     def _set(
-        self, repo: editvc.Repo, label: str, recipe: AnyRecipe, sizes: list[int]
+        self, repo: editvc.Repo, label: str, recipe: Recipe, sizes: list[int]
     ) -> Iterator[dict[str, Any]]:
         spent = 0.0
         for size in sizes:
@@ -144,7 +144,7 @@ class Bench:
             yield self._of_head(repo, label, "set", size, spent / size)
 
     def _batch(
-        self, repo: editvc.Repo, label: str, recipe: AnyRecipe, sizes: list[int]
+        self, repo: editvc.Repo, label: str, recipe: Recipe, sizes: list[int]
     ) -> Iterator[dict[str, Any]]:
         for size in sizes:
             self._branch(repo, recipe, "batch", size)
@@ -153,7 +153,7 @@ class Bench:
             yield self._of_head(repo, label, "batch", size, (time.perf_counter() - began) / size)
 
     def _restrained(
-        self, way: str, repo: editvc.Repo, label: str, recipe: AnyRecipe, sizes: list[int]
+        self, way: str, repo: editvc.Repo, label: str, recipe: Recipe, sizes: list[int]
     ) -> Iterator[dict[str, Any]]:
         for size in sizes:
             self._branch(repo, recipe, way, size)
@@ -161,13 +161,13 @@ class Bench:
             repo.compact(RESTRAINTS[way])
             yield self._of_head(repo, label, way, size, (time.perf_counter() - began) / size)
 
-    def _branch(self, repo: editvc.Repo, recipe: AnyRecipe, way: str, size: int) -> None:
+    def _branch(self, repo: editvc.Repo, recipe: Recipe, way: str, size: int) -> None:
         """Go to a new branch that begins with the set of so many edits."""
         self._have(repo, recipe, size)
         repo.create_branch(f"{way}-{size}", at=f"set-{size}")
         repo.switch(f"{way}-{size}")
 
-    def _have(self, repo: editvc.Repo, recipe: AnyRecipe, size: int) -> None:
+    def _have(self, repo: editvc.Repo, recipe: Recipe, size: int) -> None:
         """See to it that the branch ``set-<size>`` holds so many edits."""
         name = f"set-{size}"
         if any(branch.name == name for branch in repo.branches()):
@@ -179,7 +179,7 @@ class Bench:
         repo.create_branch(name)
 
     def _sequential(
-        self, repo: editvc.Repo, label: str, recipe: AnyRecipe, sizes: list[int]
+        self, repo: editvc.Repo, label: str, recipe: Recipe, sizes: list[int]
     ) -> Iterator[dict[str, Any]]:
         lm, spent, stored = load(MODEL), 0.0, 0
         for done, fact in enumerate(self.what.facts[: max(sizes)], 1):
@@ -200,11 +200,11 @@ class Bench:
     def _of_head(
         self, repo: editvc.Repo, label: str, way: str, size: int, seconds: float
     ) -> dict[str, Any]:
-        plumbing = repo.repository
+        plumbing = repo.session.repository
         tree = plumbing.tree_of(plumbing.refs.head().commit)
         entries = list(plumbing.edits_of(tree).entries())
         stored = sum(len(plumbing.store.get(one.located)) for one in entries) / len(entries)
-        with repo.edited(tree) as lm:
+        with repo.session.edited(tree) as lm:
             return self._row(label, way, size, lm, seconds, stored)
 
     @property
@@ -243,9 +243,9 @@ class Bench:
         }  # fmt: skip
 
 
-def as_published(recipe: Recipe) -> Recipe:
+def as_published(recipe: LocatedRecipe) -> LocatedRecipe:
     """MEMIT's own numbers for this model: nothing made up for, text alone guarded."""
-    return Recipe(
+    return LocatedRecipe(
         layers=recipe.layers,
         contexts=recipe.contexts,
         statistics=recipe.statistics,

@@ -11,17 +11,17 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from editvc.algebra.second_moment import SecondMoment
 from editvc.core.facts import Fact
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing.subject_states import average_over_contexts, subject_states
 from editvc.editing.target_search import find_targets
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import tokenize
-from editvc.statistics.text_moments import SecondMoment
 
 
 def edit_one_by_one(
-    lm: LanguageModel, facts: Sequence[Fact], recipe: Recipe, moment: SecondMoment
+    lm: LanguageModel, facts: Sequence[Fact], recipe: LocatedRecipe, moment: SecondMoment
 ) -> Iterator[int]:
     """Edit a model in place, fact by fact; yields how many are done after each."""
     guards = {layer: recipe.mom2_update_weight * moment.matrix(layer) for layer in recipe.layers}

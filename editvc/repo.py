@@ -4,48 +4,45 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
-from editvc.core.history import Restraint, Tree
+from editvc.core.history import Restraint
 from editvc.core.ids import ObjectId
-from editvc.core.methods.patch_recipes import AnyRecipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.core.progress import Progress
-from editvc.porcelain import branch, reading
 from editvc.porcelain.fact_input import Facts, sourced
+from editvc.porcelain.session import Session
 from editvc.vcs.files import Fault
-from editvc.vcs.fsck import Report, fsck
 from editvc.vcs.index import CommitRow
 from editvc.vcs.repository import Repository
 
 if TYPE_CHECKING:
     from editvc.algebra.delta import Delta
-    from editvc.materialise.materialiser import Materialiser
     from editvc.models.chat_template import Turn
+    from editvc.porcelain.branch import Branch
+    from editvc.porcelain.changes import FactChanges
     from editvc.porcelain.choose_recipe import Chosen
+    from editvc.porcelain.commit import Preview
+    from editvc.porcelain.compact import CompactPreview
     from editvc.porcelain.evaluate import Evaluation
     from editvc.porcelain.export import Export
     from editvc.porcelain.health import HealthReport
     from editvc.porcelain.import_patch import ImportPreview, ImportResult
-    from editvc.porcelain.previewing import CompactPreview, Preview, RevertPreview, SquashPreview
     from editvc.porcelain.publish import Published
     from editvc.porcelain.recording import CommitResult
-    from editvc.porcelain.revert import RevertResult
-    from editvc.porcelain.squash import SquashResult
+    from editvc.porcelain.revert import RevertPreview, RevertResult
+    from editvc.porcelain.show import CommitDetails
+    from editvc.porcelain.squash import SquashPreview, SquashResult
     from editvc.porcelain.stats import Described, StatisticsResult
+    from editvc.porcelain.status import Status
     from editvc.porcelain.trace import Corruption, TraceReport
     from editvc.porcelain.train import Trained, TrainingPlan
     from editvc.porcelain.tune import Tuning
-
-
-NOBODY = "nobody <>"
-"""The author where neither the caller nor config.toml names one."""
+    from editvc.vcs.fsck import Report
 
 
 class Repo:
@@ -53,7 +50,8 @@ class Repo:
 
     ``path`` is the folder that holds ``.editvc`` or any folder below it. ``clock`` gives seconds
     since the epoch; ``progress`` hears of long work. Methods return frozen values and print
-    nothing. Those that need tensors import torch when they are called.
+    nothing. Each is one verb of :mod:`editvc.porcelain`, which is imported when it is called: those
+    that need tensors import torch then. ``session`` is what the verbs share.
     """
 
     def __init__(
@@ -64,9 +62,7 @@ class Repo:
         progress: Progress | None = None,
         fault: Fault | None = None,
     ) -> None:
-        self.repository = Repository.find(Path(path), fault)
-        self.clock = clock
-        self.progress = progress
+        self.session = Session(Repository.find(Path(path), fault), clock=clock, progress=progress)
 
     @classmethod
     def init(
@@ -85,8 +81,8 @@ class Repo:
         """Make a repository in ``path`` over a model folder, a Hub id, or ``pocket``.
 
         ``architecture`` is a file with the confirmed block of a family that the architecture table
-        lacks (:func:`editvc.porcelain.arch.look_at` finds one). ``remark`` hears what a
-        user should know of the choices made, such as the statistics.
+        lacks (:func:`editvc.porcelain.arch.look_at` finds one). ``remark`` hears what a user should
+        know of the choices made, such as the statistics.
         """
         from editvc.porcelain.init import init
 
@@ -96,13 +92,18 @@ class Repo:
         )  # fmt: skip
         return cls(path, progress=progress)
 
-    # -- writing ----------------------------------------------------------------------------
+    @property
+    def folder(self) -> Path:
+        """The ``.editvc`` folder."""
+        return self.session.repository.folder
+
+    # -- changing the set -------------------------------------------------------------------
 
     def commit(
         self,
         facts: Facts,
         *,
-        recipe: AnyRecipe | None = None,
+        recipe: Recipe | None = None,
         message: str | None = None,
         author: str | None = None,
         supersede: bool = False,
@@ -120,33 +121,26 @@ class Repo:
         from editvc.porcelain.commit import commit
 
         return commit(
-            self, sourced(facts), recipe=recipe or self.recipe(), message=message,
-            author=self._author(author), supersede=supersede, sequential=sequential, remark=remark,
+            self.session, sourced(facts), recipe=recipe or self.recipe(), message=message,
+            author=self.session.author(author), supersede=supersede, sequential=sequential,
+            remark=remark,
         )  # fmt: skip
-
-    def choose(
-        self, method: str | None = None, *, options: Sequence[str] = (), file: Path | None = None
-    ) -> Chosen:
-        """The recipe of a method, with options ``"key=value"`` and a file of hyper-parameters."""
-        from editvc.porcelain.choose_recipe import choose
-
-        return choose(self, method, options, file)
 
     def preview(
         self,
         facts: Facts,
         *,
-        recipe: AnyRecipe | None = None,
+        recipe: Recipe | None = None,
         supersede: bool = False,
         sequential: bool = False,
     ) -> Preview:
         """What :meth:`commit` would do, with nothing written."""
-        from editvc.porcelain.previewing import preview
+        from editvc.porcelain.commit import preview
 
-        recipe = recipe or self.recipe()
         return preview(
-            self, sourced(facts), recipe=recipe, supersede=supersede, sequential=sequential
-        )
+            self.session, sourced(facts), recipe=recipe or self.recipe(), supersede=supersede,
+            sequential=sequential,
+        )  # fmt: skip
 
     def import_patch(
         self,
@@ -161,33 +155,9 @@ class Repo:
         from editvc.porcelain.import_patch import import_patch
 
         return import_patch(
-            self, Path(source), rank=rank, energy=energy, message=message,
-            author=self._author(author),
+            self.session, Path(source), rank=rank, energy=energy, message=message,
+            author=self.session.author(author),
         )  # fmt: skip
-
-    def revert(
-        self, target: str, *, message: str | None = None, author: str | None = None
-    ) -> RevertResult:
-        """Take the edits of a revision, or one live fact by its id, out of the set."""
-        from editvc.porcelain.revert import revert
-
-        return revert(self, target, message=message, author=self._author(author))
-
-    def squash(
-        self, revisions: str, *, message: str | None = None, author: str | None = None
-    ) -> SquashResult:
-        """Locate a range of commits again as one batch and fold them into one commit."""
-        from editvc.porcelain.squash import squash
-
-        return squash(self, revisions, message=message, author=self._author(author))
-
-    def compact(
-        self, restraint: Restraint, *, message: str | None = None, author: str | None = None
-    ) -> CommitResult:
-        """Commit HEAD's set under a restraint (PRUNE, a rank or an energy cut)."""
-        from editvc.porcelain.compact import compact
-
-        return compact(self, restraint, message=message, author=self._author(author))
 
     def preview_import(
         self, source: str | Path, *, rank: int | None = None, energy: float | None = None
@@ -195,82 +165,173 @@ class Repo:
         """What :meth:`import_patch` would take over."""
         from editvc.porcelain.import_patch import preview_import
 
-        return preview_import(self, Path(source), rank=rank, energy=energy)
+        return preview_import(self.session, Path(source), rank=rank, energy=energy)
+
+    def revert(
+        self, target: str, *, message: str | None = None, author: str | None = None
+    ) -> RevertResult:
+        """Take the edits of a revision, or one live fact by its id, out of the set."""
+        from editvc.porcelain.revert import revert
+
+        return revert(self.session, target, message=message, author=self.session.author(author))
 
     def preview_revert(self, target: str) -> RevertPreview:
         """What :meth:`revert` would do."""
-        from editvc.porcelain.previewing import preview_revert
+        from editvc.porcelain.revert import preview_revert
 
-        return preview_revert(self, target)
+        return preview_revert(self.session, target)
+
+    def squash(
+        self, revisions: str, *, message: str | None = None, author: str | None = None
+    ) -> SquashResult:
+        """Locate a range of commits again as one batch and fold them into one commit."""
+        from editvc.porcelain.squash import squash
+
+        return squash(self.session, revisions, message=message, author=self.session.author(author))
 
     def preview_squash(self, revisions: str) -> SquashPreview:
         """What :meth:`squash` would do."""
-        from editvc.porcelain.previewing import preview_squash
+        from editvc.porcelain.squash import preview_squash
 
-        return preview_squash(self, revisions)
+        return preview_squash(self.session, revisions)
+
+    def compact(
+        self, restraint: Restraint, *, message: str | None = None, author: str | None = None
+    ) -> CommitResult:
+        """Commit HEAD's set under a restraint (PRUNE, a rank or an energy cut)."""
+        from editvc.porcelain.compact import compact
+
+        return compact(self.session, restraint, message=message, author=self.session.author(author))
 
     def preview_compact(self, restraint: Restraint) -> CompactPreview:
         """What :meth:`compact` would do."""
-        from editvc.porcelain.previewing import preview_compact
+        from editvc.porcelain.compact import preview_compact
 
-        return preview_compact(self, restraint)
+        return preview_compact(self.session, restraint)
 
-    # -- reading ----------------------------------------------------------------------------
+    # -- history ----------------------------------------------------------------------------
 
-    def status(self) -> reading.Status:
+    def status(self) -> Status:
         """Where HEAD is and what it holds."""
-        return reading.status(self)
+        from editvc.porcelain.status import status
+
+        return status(self.session)
 
     def log(self, revision: str = "HEAD", limit: int | None = None) -> list[CommitRow]:
         """Commits that a revision reaches, newest first."""
-        return reading.log(self, revision, limit)
+        from editvc.porcelain.log import log
+
+        return log(self.session, revision, limit)
+
+    def imported_patches(self, row: CommitRow) -> int:
+        """How many patches that stand for no fact a commit of the log holds."""
+        from editvc.porcelain.log import imported_patches
+
+        return imported_patches(self.session, row)
+
+    def show(self, revision: str = "HEAD") -> CommitDetails:
+        """One commit, and what it changed."""
+        from editvc.porcelain.show import show
+
+        return show(self.session, revision)
 
     def live(self, revision: str = "HEAD") -> list[Fact]:
         """The live facts of a revision, in slot order."""
-        return list(reading.live_facts(self, revision).values())
+        from editvc.porcelain.trees import live_facts
 
-    def changes(self, before: str, after: str) -> reading.FactChanges:
+        return list(live_facts(self.session, revision).values())
+
+    def changes(self, before: str, after: str) -> FactChanges:
         """The facts that two revisions do not share."""
-        return reading.fact_changes(
-            self, reading.tree_at(self, before), reading.tree_at(self, after)
-        )
+        from editvc.porcelain.diff import changes
+
+        return changes(self.session, before, after)
 
     def delta_norms(self, before: str, after: str) -> dict[int | str, float]:
         """Frobenius norm of the change of every edited layer between two revisions.
 
         Weights other than down projections, which imports change, go by their names.
         """
-        old, new = reading.tree_at(self, before), reading.tree_at(self, after)
-        if old == new:
-            delta = self.materialiser.delta(new)
-            return dict.fromkeys([*delta.layers, *delta.weights], 0.0)
-        difference = self.materialiser.delta(new) - self.materialiser.delta(old)
-        norms: dict[int | str, float] = {}
-        for layer, one in difference.layers.items():
-            norms[layer] = one.frobenius()
-        for name, one in difference.weights.items():
-            norms[name] = one.frobenius()
-        return norms
+        from editvc.porcelain.diff import delta_norms
 
-    def materialize(self, revision: str = "HEAD") -> Delta:
+        return delta_norms(self.session, before, after)
+
+    def fsck(self) -> Report:
+        """Verify every object, reference and index row."""
+        from editvc.vcs.fsck import fsck
+
+        return fsck(self.session.repository)
+
+    # -- branches ---------------------------------------------------------------------------
+
+    def branches(self) -> list[Branch]:
+        """Every branch, the current one marked."""
+        from editvc.porcelain.branch import branches
+
+        return branches(self.session)
+
+    def create_branch(self, name: str, at: str = "HEAD") -> None:
+        """A new branch at a revision."""
+        from editvc.porcelain.branch import create
+
+        create(self.session, name, at)
+
+    def delete_branch(self, name: str) -> ObjectId:
+        """Remove a branch that is not the current one; its commits stay reachable by id."""
+        from editvc.porcelain.branch import delete
+
+        return delete(self.session, name)
+
+    def switch(self, name: str) -> None:
+        """Make a branch the current one."""
+        from editvc.porcelain.switch import switch
+
+        switch(self.session, name)
+
+    def detach(self, revision: str) -> ObjectId:
+        """Put HEAD on a commit, on no branch."""
+        from editvc.porcelain.switch import detach
+
+        return detach(self.session, revision)
+
+    # -- the model of a revision ------------------------------------------------------------
+
+    def materialise(self, revision: str = "HEAD") -> Delta:
         """The exact low-rank delta of a revision, to be added to the base's weights."""
-        return self.materialiser.delta(reading.tree_at(self, revision))
+        from editvc.porcelain.trees import tree_at
+
+        return self.session.materialiser.delta(tree_at(self.session, revision))
+
+    def load_model(self, revision: str = "HEAD") -> Any:
+        """A fresh transformers model that answers as a revision does.
+
+        On the CPU in float32; the edited weights are rounded to the base's dtype first, so that
+        they are those of an export. The revision's codebooks are attached to it for good, as
+        forward hooks (:func:`editvc.models.codebook_hooks.attach`): what ``save_pretrained`` writes
+        holds the weights without them.
+        """
+        from editvc.porcelain.ask import load_model
+
+        return load_model(self.session, revision)
+
+    def load_tokenizer(self) -> Any:
+        """The base's tokenizer."""
+        return self.session.base_model()[1]
 
     def ask(self, prompt: str, *, at: str = "HEAD", max_new_tokens: int = 16) -> str:
         """What the model of a revision says after ``prompt``, by greedy generation."""
-        from editvc.models.loading import generate
+        from editvc.porcelain.ask import ask
 
-        with self.edited(reading.tree_at(self, at)) as (model, tokenizer):
-            return generate(model, tokenizer, prompt, max_new_tokens)
+        return ask(self.session, prompt, at, max_new_tokens)
 
-    def evaluate(self, facts: Facts | None = None, *, at: str = "HEAD") -> Evaluation:
-        """What a revision says of facts, or of its own live ones: generation and scores."""
-        from editvc.porcelain.evaluate import evaluate
+    def turn(self) -> Turn:
+        """What the base's chat template writes around a user's words, such as a prompt to ask.
 
-        if facts is None:
-            return evaluate(self, self.live(at), at)
-        read = [one.fact for one in sourced(facts) if one.duplicate_of is None]
-        return evaluate(self, read, at)
+        Raises :class:`editvc.models.chat_template.ChatTemplateError`.
+        """
+        from editvc.porcelain.ask import chat_turn
+
+        return chat_turn(self.session)
 
     def in_chat(self, facts: Facts) -> list[SourcedFact]:
         """The same facts, asked as a user's turn of the base's chat template: see :meth:`turn`.
@@ -278,39 +339,21 @@ class Repo:
         Prompts, paraphrases and locality prompts all are; each fact has a slot of its own, beside
         that of the plain one.
         """
-        turn = self.turn()
-        return [replace(one, fact=turn.asking(one.fact)) for one in sourced(facts)]
+        from editvc.porcelain.ask import in_chat
 
-    def turn(self) -> Turn:
-        """What the base's chat template writes around a user's words, such as a prompt to ask.
+        return in_chat(self.session, sourced(facts))
 
-        Raises :class:`editvc.models.chat_template.ChatTemplateError`.
-        """
-        from editvc.models.chat_template import turn_of
+    def evaluate(self, facts: Facts | None = None, *, at: str = "HEAD") -> Evaluation:
+        """What a revision says of facts, or of its own live ones: generation and scores."""
+        from editvc.porcelain.evaluate import evaluate
 
-        return turn_of(self.load_tokenizer())
-
-    def load_model(self, revision: str = "HEAD") -> Any:
-        """A fresh transformers model that answers as a revision does.
-
-        On the CPU in float32; the edited weights are rounded to the base's dtype first, so that
-        they are those of an export. The revision's codebooks are attached to it for good, as
-        forward hooks (:func:`editvc.algebra.codebook.attach`): what ``save_pretrained`` writes
-        holds the weights without them.
-        """
-        from editvc.materialise.edited_model import load_model
-
-        return load_model(self, reading.tree_at(self, revision))
-
-    def load_tokenizer(self) -> Any:
-        """The base's tokenizer."""
-        return self.base_model()[1]
+        return evaluate(self.session, None if facts is None else sourced(facts), at)
 
     def health(self, revision: str = "HEAD") -> HealthReport:
         """Figures per layer, a verdict with its reasons, and the trend along history."""
         from editvc.porcelain.health import check_health
 
-        return check_health(self, revision)
+        return check_health(self.session, revision)
 
     def trace(
         self,
@@ -324,10 +367,9 @@ class Repo:
 
         ``kind`` is what is restored: ``hidden``, ``mlp`` or ``attn``.
         """
-        from editvc.porcelain.trace import Corruption, trace_facts
+        from editvc.porcelain.trace import trace_facts
 
-        how = corruption or Corruption()
-        return trace_facts(self, sourced(facts), at=at, kind=kind, corruption=how)
+        return trace_facts(self.session, sourced(facts), at=at, kind=kind, corruption=corruption)
 
     def trace_prompt(
         self,
@@ -340,14 +382,11 @@ class Repo:
         corruption: Corruption | None = None,
     ) -> TraceReport:
         """The causal trace of one prompt; without a target, for what the model says first."""
-        from editvc.porcelain.trace import Corruption, trace_prompt
+        from editvc.porcelain.trace import trace_prompt
 
-        how = corruption or Corruption()
-        return trace_prompt(self, prompt, subject, target, at=at, kind=kind, corruption=how)
-
-    def fsck(self) -> Report:
-        """Verify every object, reference and index row."""
-        return fsck(self.repository)
+        return trace_prompt(
+            self.session, prompt, subject, target, at=at, kind=kind, corruption=corruption
+        )
 
     # -- sharing ----------------------------------------------------------------------------
 
@@ -363,7 +402,9 @@ class Repo:
         """Write a revision as a model folder (``hf``), a PEFT adapter (``lora``) or factors."""
         from editvc.porcelain.export import export
 
-        return export(self, Path(to), format=format, revision=revision, rank=rank, replace=replace)
+        return export(
+            self.session, Path(to), format=format, revision=revision, rank=rank, replace=replace
+        )
 
     def publish(self, repo_id: str, **options: Any) -> Published:
         """Push a revision to the Hub, past the health gate, with card, ledger and lock file.
@@ -372,15 +413,39 @@ class Repo:
         """
         from editvc.porcelain.publish import publish
 
-        return publish(self, repo_id, **options)
+        return publish(self.session, repo_id, **options)
 
-    # -- statistics -------------------------------------------------------------------------
+    # -- recipes, statistics, training ------------------------------------------------------
+
+    def recipe(self) -> LocatedRecipe:
+        """The recipe in config.toml: what facts are located with from now on."""
+        return self.session.recipe()
+
+    def choose(
+        self, method: str | None = None, *, options: Sequence[str] = (), file: Path | None = None
+    ) -> Chosen:
+        """The recipe of a method, with options ``"key=value"`` and a file of hyper-parameters."""
+        from editvc.porcelain.choose_recipe import choose
+
+        return choose(self.session, method, options, file)
+
+    def settings(self, key: str | None = None) -> dict[str, Any]:
+        """Every setting of config.toml by its dotted key, or the one of ``key``."""
+        from editvc.porcelain.configure import settings
+
+        return settings(self.session, key)
+
+    def configure(self, key: str, text: str) -> tuple[str, ...]:
+        """Set a dotted key of config.toml; what changed besides is returned in words."""
+        from editvc.porcelain.configure import configure
+
+        return configure(self.session, key, text)
 
     def statistics(self) -> list[Described]:
         """The statistics that the recipe in force uses, and what they were taken from."""
         from editvc.porcelain.stats import described
 
-        return described(self)
+        return described(self.session)
 
     def compute_statistics(
         self,
@@ -395,7 +460,7 @@ class Repo:
         from editvc.porcelain.stats import compute
 
         return compute(
-            self, texts=texts, dataset=dataset, entities=entities, budget=budget,
+            self.session, texts=texts, dataset=dataset, entities=entities, budget=budget,
             token_cap=token_cap,
         )  # fmt: skip
 
@@ -414,17 +479,12 @@ class Repo:
         ``quick`` tries 10 facts on a small grid, instead of 50 on a larger one. ``write`` puts the
         best setting into config.toml.
         """
-        from editvc.porcelain.tune import FULL, QUICK, adopt, tune
+        from editvc.porcelain.tune import tune
 
-        found = tune(
-            self, sourced(facts), grid=QUICK if quick else FULL, seed=seed, texts=texts,
-            entities=entities,
+        return tune(
+            self.session, sourced(facts), quick=quick, seed=seed, texts=texts, entities=entities,
+            write=write,
         )  # fmt: skip
-        if write:
-            adopt(self, found)
-        return found
-
-    # -- training ---------------------------------------------------------------------------
 
     def train_mend(
         self,
@@ -440,10 +500,11 @@ class Repo:
         ``layers`` are the last three without a choice, ``steps`` the most that training takes.
         ``remark`` hears how the facts held out do as training goes on.
         """
-        from editvc.porcelain.train import plan_mend, train_mend
+        from editvc.porcelain.train import train_mend
 
-        plan = plan_mend(self, sourced(facts), layers=layers, steps=steps, seed=seed)
-        return train_mend(self, plan, remark=remark)
+        return train_mend(
+            self.session, sourced(facts), layers=layers, steps=steps, seed=seed, remark=remark
+        )
 
     def plan_mend(
         self,
@@ -456,63 +517,4 @@ class Repo:
         """What :meth:`train_mend` would do, with nothing trained or written."""
         from editvc.porcelain.train import plan_mend
 
-        return plan_mend(self, sourced(facts), layers=layers, steps=steps, seed=seed)
-
-    # -- branches ---------------------------------------------------------------------------
-
-    def branches(self) -> list[branch.Branch]:
-        """Every branch, the current one marked."""
-        return branch.branches(self)
-
-    def create_branch(self, name: str, at: str = "HEAD") -> None:
-        """A new branch at a revision."""
-        branch.create(self, name, at, author=self._author(None))
-
-    def delete_branch(self, name: str) -> ObjectId:
-        """Remove a branch that is not the current one; its commits stay reachable by id."""
-        return branch.delete(self, name, author=self._author(None))
-
-    def switch(self, name: str) -> None:
-        """Make a branch the current one."""
-        branch.switch(self, name, author=self._author(None))
-
-    def detach(self, revision: str) -> ObjectId:
-        """Put HEAD on a commit, on no branch."""
-        return branch.detach(self, revision, author=self._author(None))
-
-    # -- shared state of one process ----------------------------------------------------------
-
-    @cached_property
-    def materialiser(self) -> Materialiser:
-        """Makes tensors of trees; keeps what it has read and factored."""
-        from editvc.materialise.materialiser import Materialiser
-
-        return Materialiser(self.repository)
-
-    @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
-        from editvc.models.loading import load
-
-        return load(self.materialiser.folder, block=self.materialiser.base.architecture)
-
-    def base_model(self) -> tuple[Any, Any]:
-        """The base model and tokenizer of this process, loaded once; unedited between calls."""
-        return self._loaded
-
-    @property
-    def holds_model(self) -> bool:
-        """Whether this process has loaded the base model already."""
-        return "_loaded" in vars(self)
-
-    def edited(self, tree: Tree) -> AbstractContextManager[tuple[Any, Any]]:
-        """The process's model with the weights and codebooks of ``tree``; then the base again."""
-        from editvc.materialise.edited_model import edited
-
-        return edited(self, tree)
-
-    def recipe(self) -> Recipe:
-        """The recipe in config.toml: what facts are located with from now on."""
-        return self.repository.config.recipe
-
-    def _author(self, author: str | None) -> str:
-        return author or self.repository.config.user.author or NOBODY
+        return plan_mend(self.session, sourced(facts), layers=layers, steps=steps, seed=seed)

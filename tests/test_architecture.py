@@ -25,7 +25,7 @@ MAY_IMPORT = BELOW | {
     "publish": {*SIBLINGS, "models", "algebra", "core"},
     "materialise": {*SIBLINGS, "models", "algebra", "core", "vcs"},
     "porcelain": {*BELOW, "publish", "materialise"},
-    "repo": {*BELOW, "porcelain", "materialise"},
+    "repo": {*BELOW, "porcelain"},
     "cli": {"core", "porcelain", "repo"},
 }
 ANYWHERE = {"errors", "version"}

@@ -17,81 +17,20 @@ model, too few layers are left for one vector to tell all later tokens, by atten
 
 Hartvigsen et al. 2023, Aging with GRACE: Lifelong Model Editing with Discrete Key-Value Adapters,
 arXiv 2211.11031.
+
+Keys and values are rows here, as the hidden states are that they are compared with.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
 
-from editvc.core.ids import canonical_json
-from editvc.errors import DamageError
-
-KIND = "codebook"
-_METADATA = "editvc"
-
-
-class CodebookDamageError(DamageError):
-    """Bytes that are no codebook entry."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CodebookEntry:
-    """One fact: keys (t, v) and values (t, u) in ``layer``, float32, on the CPU; t target tokens.
-
-    ``figures`` tells how the values were found: ``loss``, ``steps``, ``base_probability`` and
-    ``probability`` of the target (geometric mean over its tokens) before and after, and ``key``,
-    the length of the first key, which a radius is to be seen against.
-    """
-
-    layer: int
-    keys: Tensor
-    values: Tensor
-    target: tuple[int, ...]
-    figures: Mapping[str, float]
-
-    @property
-    def labels(self) -> tuple[tuple[int, ...], ...]:
-        """For every key, the tokens that are still to be said: the whole target for the first."""
-        return tuple(self.target[said:] for said in range(len(self.target)))
-
-    def to_bytes(self, origin: Mapping[str, Any] | None = None) -> bytes:
-        """safetensors: ``layer.N.keys``, ``layer.N.values``, the rest in one metadata key.
-
-        ``origin`` (JSON values: base, recipe, request ...) joins it there.
-        """
-        record = {"kind": KIND, "target": list(self.target), "figures": dict(self.figures)}
-        parts = {"keys": self.keys, "values": self.values}
-        data: bytes = save(
-            {f"layer.{self.layer}.{part}": one.contiguous() for part, one in parts.items()},
-            metadata={_METADATA: canonical_json(record | dict(origin or {})).decode()},
-        )
-        return data
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> CodebookEntry:
-        """The inverse of :meth:`to_bytes`; :class:`CodebookDamageError` for other bytes."""
-        try:
-            size = int.from_bytes(data[:8], "little")
-            header = json.loads(data[8 : 8 + size])
-            record = json.loads(header["__metadata__"][_METADATA])
-            tensors = load(data)
-            (layer,) = {int(name.split(".")[1]) for name in tensors}
-            keys, values = (tensors[f"layer.{layer}.{part}"] for part in ("keys", "values"))
-            target = tuple(int(token) for token in record["target"])
-            if not len(keys) == len(values) == len(target):
-                raise ValueError("keys, values and target tokens differ in number")
-            return cls(layer, keys, values, target, dict(record["figures"]))
-        except Exception as error:
-            raise CodebookDamageError(
-                f"not a codebook entry: {error}", hint="Run `editvc fsck`."
-            ) from error
+from editvc.algebra.gated_edit import CodebookEntry
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,32 +62,33 @@ class Codebook:
         """
         slots = sorted(entries)
         ordered = [entries[slot] for slot in slots]
-        stored = torch.cat([one.keys for one in ordered])
-        keys, values = stored.double(), torch.cat([one.values for one in ordered])
-        labels = [label for one in ordered for label in one.labels]
-        begun = [eps[slot] for slot in slots for _ in entries[slot].labels]
-        kept: list[int] = []
+        stored = torch.cat([entry.keys for entry in ordered])  # (tokens of all, v)
+        keys = stored.double()
+        values = torch.cat([entry.values for entry in ordered])  # (tokens of all, u)
+        labels = [label for entry in ordered for label in entry.labels]
+        initial_radii = [eps[slot] for slot in slots for _ in entries[slot].labels]
+        centres: list[int] = []  # places of the keys that have a radius
         radii: list[float] = []
-        for place, (label, radius) in enumerate(zip(labels, begun, strict=True)):
-            if kept:
-                distances = torch.linalg.vector_norm(keys[kept] - keys[place], dim=1)
+        for place, (label, radius) in enumerate(zip(labels, initial_radii, strict=True)):
+            if centres:
+                distances = torch.linalg.vector_norm(keys[centres] - keys[place], dim=1)
                 nearest = int(distances.argmin())
                 distance = float(distances[nearest])
                 if distance <= radii[nearest] + radius:
-                    if labels[kept[nearest]] == label:
+                    if labels[centres[nearest]] == label:
                         radii[nearest] = max(radii[nearest], distance)
                         continue
-                    half, other = distance / 2, begun[kept[nearest]]
+                    half, other = distance / 2, initial_radii[centres[nearest]]
                     radii[nearest] = min(half, max(radii[nearest], other))
                     radius = half if radius >= other else min(half, radius)
-            kept.append(place)
+            centres.append(place)
             radii.append(radius)
         return cls(
             ordered[0].layer,
-            stored[kept],
-            values[kept],
+            stored[centres],
+            values[centres],
             torch.tensor(radii, dtype=torch.float32),
-            tuple(labels[place] for place in kept),
+            tuple(labels[place] for place in centres),
         )
 
     def __len__(self) -> int:
@@ -170,10 +110,10 @@ class Codebook:
         if entry.layer != self.layer:
             return False
         nearest, within = self.find(entry.keys)
-        found = tuple(self.labels[index] for index in nearest.tolist())
-        return bool(within.all()) and found == entry.labels
+        labels = tuple(self.labels[index] for index in nearest.tolist())
+        return bool(within.all()) and labels == entry.labels
 
     def to(self, device: Any) -> Codebook:
         """The same on a device."""
-        keys, values, radii = (one.to(device) for one in (self.keys, self.values, self.radii))
+        keys, values, radii = (rows.to(device) for rows in (self.keys, self.values, self.radii))
         return Codebook(self.layer, keys, values, radii, self.labels)

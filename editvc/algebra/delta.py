@@ -1,203 +1,28 @@
-"""Low-rank changes of weights, kept as two factors until the moment they are added to a weight.
-
-Shapes throughout: u = hidden size, v = inner size of the MLP, r = rank of the factors. A change of
-one weight is ``left @ right`` with left (u, r) and right (r, v), both float64. Norms, singular
-values and products are computed from the factors; only :meth:`Factored.dense` makes a u x v array.
-"""
+"""The change of a model: a matrix of low rank for every changed weight, and its stored form."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
-from editvc.core.ids import canonical_json
-from editvc.errors import DamageError, EditvcError
+from editvc.algebra.factored import DeltaError, Factored
+from editvc.algebra.tensor_file import pack, unpack
+from editvc.errors import DamageError
 
-METADATA_KEY = "editvc"
-"""The one key in the header of every safetensors file that editvc writes: with several keys the
-bytes would differ from process to process."""
+Name = TypeVar("Name", int, str)
+"""A layer's number, or a parameter's name."""
 
-Key = TypeVar("Key", int, str)
-
-_NAME = re.compile(r"(layer\.(?:0|[1-9][0-9]*)|weight\..+)\.(left|right)")
-
-
-class DeltaError(EditvcError):
-    """Factors that do not fit together, or that cannot be stored."""
+_TENSOR = re.compile(r"(layer\.(?:0|[1-9][0-9]*)|weight\..+)\.(left|right)")
 
 
 class DeltaDamageError(DamageError):
     """Bytes that are no delta of editvc."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Factored:
-    """The matrix ``left @ right``, never formed unless asked for.
-
-    left (u, r) and right (r, v) are float64; other dtypes and shapes raise :class:`DeltaError`.
-    The rank r is that of the factors, the matrix itself may have less. Rank 0 is the zero matrix.
-    """
-
-    left: Tensor
-    right: Tensor
-
-    def __post_init__(self) -> None:
-        left, right = self.left, self.right
-        if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
-            raise DeltaError(
-                f"factors of shapes {tuple(left.shape)} and {tuple(right.shape)} have no product"
-            )
-        if left.dtype != torch.float64 or right.dtype != torch.float64:
-            raise DeltaError(f"factors must be float64, got {left.dtype} and {right.dtype}")
-
-    @classmethod
-    def zero(cls, u: int, v: int) -> Factored:
-        """The (u, v) zero matrix, of rank 0."""
-        return cls(torch.zeros(u, 0, dtype=torch.float64), torch.zeros(0, v, dtype=torch.float64))
-
-    @classmethod
-    def of_dense(cls, matrix: Tensor) -> Factored:
-        """A (u, v) matrix as it is, beside an identity: rank min(u, v), exact."""
-        u, v = matrix.shape
-        matrix = matrix.to(torch.float64)
-        identity = torch.eye(min(u, v), dtype=torch.float64)
-        return cls(identity, matrix) if u <= v else cls(matrix, identity)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(u, v), the shape of the matrix."""
-        return self.left.shape[0], self.right.shape[1]
-
-    @property
-    def rank(self) -> int:
-        """Columns of left, rows of right."""
-        return self.left.shape[1]
-
-    def dense(self) -> Tensor:
-        """The (u, v) float64 matrix itself."""
-        return self.left @ self.right
-
-    def __add__(self, other: Factored) -> Factored:
-        """Exact sum: the factors side by side, the ranks added."""
-        if self.shape != other.shape:
-            raise DeltaError(f"cannot add deltas of shapes {self.shape} and {other.shape}")
-        return Factored(
-            torch.cat([self.left, other.left], dim=1), torch.cat([self.right, other.right], dim=0)
-        )
-
-    @classmethod
-    def sum(cls, parts: Sequence[Factored]) -> Factored:
-        """One or more matrices of one shape, added in the order given.
-
-        Their factors stand side by side while the ranks add up to less than min(u, v); beyond that
-        the matrix itself is smaller, and is what is kept.
-        """
-        if len({part.shape for part in parts}) > 1:
-            raise DeltaError(f"cannot add deltas of shapes {[part.shape for part in parts]}")
-        if len(parts) == 1:
-            return parts[0]
-        if sum(part.rank for part in parts) < min(parts[0].shape):
-            return cls(
-                torch.cat([part.left for part in parts], dim=1),
-                torch.cat([part.right for part in parts], dim=0),
-            )
-        total = parts[0].dense()
-        for part in parts[1:]:
-            total += part.dense()
-        return cls.of_dense(total)
-
-    def __neg__(self) -> Factored:
-        """The matrix with its sign changed."""
-        return Factored(-self.left, self.right)
-
-    def __sub__(self, other: Factored) -> Factored:
-        """Exact difference, the ranks added."""
-        return self + -other
-
-    def scaled(self, factor: float) -> Factored:
-        """The matrix times a number."""
-        return Factored(self.left * factor, self.right)
-
-    def transposed(self) -> Factored:
-        """The (v, u) transpose."""
-        return Factored(self.right.T.contiguous(), self.left.T.contiguous())
-
-    def __matmul__(self, columns: Tensor) -> Tensor:
-        """The product with a (v,) vector or a (v, m) matrix: (u,) or (u, m)."""
-        return self.left @ (self.right @ columns)
-
-    def inner(self, other: Factored) -> float:
-        """Frobenius inner product ``tr(A^T B) = sum_ij (L_A^T L_B)_ij (R_A R_B^T)_ij``."""
-        return float(((self.left.T @ other.left) * (self.right @ other.right.T)).sum())
-
-    def quadratic(self, moment: Tensor) -> float:
-        """``tr(D C D^T)`` for a (v, v) moment C: the mean of ``|D k|^2`` over keys k with it."""
-        return float(((self.left.T @ self.left) * (self.right @ moment @ self.right.T)).sum())
-
-    def _core(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Orthonormal (u, p) and (v, q) and the small (p, q) matrix between them."""
-        outer, upper = torch.linalg.qr(self.left)
-        inner, lower = torch.linalg.qr(self.right.T)
-        return outer, upper @ lower.T, inner
-
-    def frobenius(self) -> float:
-        """Frobenius norm, from the core of the thin QR: no cancellation when factors nearly do."""
-        return float(torch.linalg.vector_norm(self._core()[1]))
-
-    def singular_values(self) -> Tensor:
-        """Singular values in falling order, (min(u, v, r),) float64."""
-        if self.rank == 0:
-            return torch.zeros(0, dtype=torch.float64)
-        values: Tensor = torch.linalg.svdvals(self._core()[1])
-        return values
-
-    def spectral(self) -> float:
-        """The largest singular value; 0 for the zero matrix."""
-        values = self.singular_values()
-        return float(values[0]) if len(values) else 0.0
-
-    def svd(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Thin SVD (U, s, Vh) with s in falling order, p = min(u, v, r): (u, p), (p,), (p, v)."""
-        outer, core, inner = self._core()
-        left, values, right = torch.linalg.svd(core, full_matrices=False)
-        return outer @ left, values, right @ inner.T
-
-    def compress(self, *, rank: int | None = None, energy: float | None = None) -> Factored:
-        """The best approximation of smaller rank (Eckart-Young), by truncated SVD.
-
-        ``rank`` keeps that many singular values, ``energy`` (in (0, 1]) as few as hold that share
-        of the squared Frobenius norm; with both, the smaller rank. Raises :class:`DeltaError` for
-        numbers out of range.
-        """
-        left, values, right = self.svd()
-        kept = rank_for(values, rank=rank, energy=energy)
-        return Factored(left[:, :kept] * values[:kept], right[:kept].contiguous())
-
-
-def rank_for(values: Tensor, *, rank: int | None = None, energy: float | None = None) -> int:
-    """How many of the singular values (in falling order) a cut by rank or energy keeps."""
-    if rank is not None and rank < 0:
-        raise DeltaError(f"a rank cannot be negative, got {rank}")
-    if energy is not None and not 0 < energy <= 1:
-        raise DeltaError(
-            f"energy must lie in (0, 1], got {energy}", hint="0.99 keeps 99% of the change."
-        )
-    kept = len(values) if rank is None else min(rank, len(values))
-    if energy is not None and energy < 1:
-        squares = values.square()
-        reached = torch.cumsum(squares, 0) < energy * squares.sum()
-        kept = min(kept, int(reached.sum()) + 1 if squares.any() else 0)
-    return kept
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -279,18 +104,18 @@ class Delta:
         return self.each(lambda part: part.compress(rank=rank, energy=energy))
 
 
-def _sum(one: Mapping[Key, Factored], other: Mapping[Key, Factored]) -> dict[Key, Factored]:
+def _sum(one: Mapping[Name, Factored], other: Mapping[Name, Factored]) -> dict[Name, Factored]:
     total = dict(one)
-    for key, part in other.items():
-        total[key] = total[key] + part if key in total else part
+    for name, part in other.items():
+        total[name] = total[name] + part if name in total else part
     return total
 
 
-def delta_to_bytes(delta: Delta, metadata: dict[str, Any]) -> bytes:
+def delta_to_bytes(delta: Delta, record: dict[str, Any]) -> bytes:
     """A delta as safetensors bytes: ``layer.N.left`` (u, r) and ``layer.N.right`` (r, v), float32.
 
     Other weights are ``weight.NAME.left`` and ``weight.NAME.right``. That is 4 (u + v) bytes per
-    weight and rank plus the header. Equal deltas and metadata have equal bytes. Raises
+    weight and rank plus the header. Equal deltas and records have equal bytes. Raises
     :class:`DeltaError` where a value is not finite in float32.
     """
     tensors: dict[str, Tensor] = {}
@@ -298,31 +123,23 @@ def delta_to_bytes(delta: Delta, metadata: dict[str, Any]) -> bytes:
     named |= {f"weight.{name}": part for name, part in delta.weights.items()}
     for name, part in named.items():
         for side, factor in (("left", part.left), ("right", part.right)):
-            stored = factor.to(torch.float32).contiguous()
+            stored = factor.to(torch.float32)
             if not bool(torch.isfinite(stored).all()):
                 raise DeltaError(
                     f"the {side} factor of {name.replace('.', ' ', 1)} is not finite in float32",
                     hint="`editvc health` names the edit that is out of range.",
                 )
             tensors[f"{name}.{side}"] = stored
-    data: bytes = save(tensors, metadata={METADATA_KEY: canonical_json(metadata).decode()})
-    return data
+    return pack(tensors, record)
 
 
 def delta_from_bytes(data: bytes) -> tuple[Delta, dict[str, Any]]:
-    """The inverse of :func:`delta_to_bytes`, in float64, with the metadata.
+    """The inverse of :func:`delta_to_bytes`, in float64, with the record.
 
-    Raises :class:`DeltaDamageError` for bytes that are no delta.
+    Raises :class:`DeltaDamageError` for bytes that are no delta; its kind is a caller's.
     """
-    try:
-        tensors = load(data)
-        (size,) = struct.unpack_from("<Q", data)
-        metadata = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][METADATA_KEY])
-    except (SafetensorError, ValueError, KeyError, struct.error) as error:
-        raise DeltaDamageError(
-            f"this is not a delta that editvc wrote: {error}", hint="Run `editvc fsck`."
-        ) from error
-    if unknown := sorted(name for name in tensors if _NAME.fullmatch(name) is None):
+    tensors, record = unpack(data, None, _damage)
+    if unknown := sorted(name for name in tensors if _TENSOR.fullmatch(name) is None):
         raise DeltaDamageError(f"a delta holds no tensors {unknown}", hint="Run `editvc fsck`.")
     # A copy even where the dtype fits: views into the buffer need not be aligned, and BLAS may
     # round differently for operands that are not.
@@ -337,4 +154,10 @@ def delta_from_bytes(data: bytes) -> tuple[Delta, dict[str, Any]]:
     split = {name: name.split(".", 1) for name in names}
     layers = {int(end): parts[name] for name, (kind, end) in split.items() if kind == "layer"}
     weights = {end: parts[name] for name, (kind, end) in split.items() if kind == "weight"}
-    return Delta(layers, weights), metadata
+    return Delta(layers, weights), record
+
+
+def _damage(problem: str) -> DeltaDamageError:
+    return DeltaDamageError(
+        f"this is not a delta that editvc wrote: {problem}", hint="Run `editvc fsck`."
+    )

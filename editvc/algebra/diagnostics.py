@@ -8,12 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from editvc.algebra.delta import Factored
+from editvc.algebra.factored import Factored
 from editvc.algebra.solvers import System
 
 
 def leverage(whitened: Tensor) -> Tensor:
-    """``k^T (lambda C)^-1 k`` of whitened keys ``F^-1 k`` (v, m): (m,).
+    """``k^T (lambda C)^-1 k`` of whitened keys ``F^-1 k``, columns of (m, n): (n,).
 
     How far out each key lies among the guarded ones.
     """
@@ -28,9 +28,9 @@ def share_kept(delta: Factored, system: System) -> Tensor:
     asked. An edit that gets nothing alone (its residual or its key is zero) loses nothing: 1.
     """
     edits, shares = system.edits, system.alone(leverage(system.whitened))
-    given = (edits.residuals * (delta @ edits.keys)).sum(dim=0)
-    alone = edits.residuals.square().sum(dim=0) * shares
-    return torch.where(alone > 0, given / alone, torch.ones_like(alone))
+    response = (edits.residuals * (delta @ edits.keys)).sum(dim=0)  # (n,)
+    self_response = edits.residuals.square().sum(dim=0) * shares  # (n,)
+    return torch.where(self_response > 0, response / self_response, torch.ones_like(self_response))
 
 
 def capacity(system: System) -> float:
@@ -40,7 +40,7 @@ def capacity(system: System) -> float:
     is kept in.
     """
     # tr G (I + G)^-1 = n - tr (I + G)^-1, and tr (L L^T)^-1 = |L^-1|^2: no eigenvalues needed.
-    lower = system.lower
+    lower = system.lower  # (n, n), or (m, m) where primal
     eye = torch.eye(len(lower), dtype=lower.dtype)
     inverse = torch.linalg.solve_triangular(lower, eye, upper=False)
     return len(lower) - system.ridge * float(inverse.square().sum())

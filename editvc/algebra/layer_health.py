@@ -14,8 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from editvc.algebra.delta import Factored
 from editvc.algebra.diagnostics import capacity, share_kept
+from editvc.algebra.factored import Factored
 from editvc.algebra.restraints import extreme_singular_values
 from editvc.algebra.solvers import System
 from editvc.core.thresholds import Thresholds
@@ -129,8 +129,8 @@ def layer_health(
     spectral_norm = delta.spectral()
     l1_norm = float(edited.abs().sum())
     directions = sum(capacity(system) for system in systems)
-    kept = [share_kept(delta, system) for system in systems]
-    shares = torch.cat(kept) if kept else torch.zeros(0, dtype=torch.float64)
+    by_system = [share_kept(delta, system) for system in systems]
+    shares = torch.cat(by_system) if by_system else torch.zeros(0, dtype=torch.float64)  # (n,)
     return LayerHealth(
         layer=layer,
         edits=len(shares),
@@ -193,7 +193,7 @@ def verdict(layers: Sequence[LayerHealth], thresholds: Thresholds) -> Verdict:
         if not layers:
             break
         sign = -1 if figure == "correlation" else 1
-        worst = max(layers, key=lambda one: _rank(sign * getattr(one, figure)))
+        worst = max(layers, key=lambda layer: _rank(sign * getattr(layer, figure)))
         value = getattr(worst, figure)
         for level, reasons in (("refuse", refused), ("warn", warned)):
             limit = getattr(thresholds, f"{figure}_{level}")
@@ -256,12 +256,16 @@ def outliers(
     Far is more than ``leverage_warn`` or ``residual_warn`` times the typical value: the mark of the
     disabling edits of Gupta et al., seen before anything is written.
     """
-    found = []
+    outlying: list[Outlier] = []
     for index in range(len(leverages)):
         candidates = (
             Outlier(index, "leverage", float(leverages[index]), reference.leverage),
             Outlier(index, "residual", float(residual_norms[index]), reference.residual),
         )
         limits = (thresholds.leverage_warn, thresholds.residual_warn)
-        found += [one for one, limit in zip(candidates, limits, strict=True) if one.ratio > limit]
-    return tuple(found)
+        outlying += [
+            candidate
+            for candidate, limit in zip(candidates, limits, strict=True)
+            if candidate.ratio > limit
+        ]
+    return tuple(outlying)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from safetensors.torch import load, save
 from torch import Tensor
 
-from editvc.core.ids import canonical_json
+from editvc.algebra.tensor_file import by_part, layer_tensor, pack, unpack
 from editvc.errors import DamageError
 
-_METADATA = "editvc"
+KIND = "located"
 
 
 class LocatedDamageError(DamageError):
@@ -33,31 +31,27 @@ class Located:
     figures: dict[str, float]
 
     def to_bytes(self, origin: Mapping[str, Any] | None = None) -> bytes:
-        """safetensors: ``layer.3.key``, ``layer.3.residual``, the figures in one metadata key.
+        """safetensors: ``layer.3.key``, ``layer.3.residual``, the figures in the record.
 
         ``origin`` (JSON values: base, recipe, request ...) joins the figures there.
         """
-        tensors = {f"layer.{layer}.key": key for layer, key in self.keys.items()}
-        tensors |= {f"layer.{layer}.residual": value for layer, value in self.residuals.items()}
-        record = {"kind": "located", "figures": self.figures} | dict(origin or {})
-        data: bytes = save(
-            {name: tensor.contiguous() for name, tensor in sorted(tensors.items())},
-            metadata={_METADATA: canonical_json(record).decode()},
-        )
-        return data
+        tensors = {layer_tensor(layer, "key"): key for layer, key in self.keys.items()}
+        tensors |= {layer_tensor(layer, "residual"): r for layer, r in self.residuals.items()}
+        return pack(tensors, {"kind": KIND, "figures": self.figures} | dict(origin or {}))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Located:
         """The inverse of :meth:`to_bytes`; :class:`LocatedDamageError` for other bytes."""
+        tensors, record = unpack(data, KIND, _damage)
         try:
-            size = int.from_bytes(data[:8], "little")
-            header = json.loads(data[8 : 8 + size])
-            figures = json.loads(header["__metadata__"][_METADATA])["figures"]
-            parts: dict[str, dict[int, Tensor]] = {"key": {}, "residual": {}}
-            for name, tensor in load(data).items():
-                _, layer, part = name.split(".")
-                parts[part][int(layer)] = tensor
-        except Exception as error:
-            raise LocatedDamageError(f"not a located edit: {error}") from error
-        keys, residuals = (dict(sorted(part.items())) for part in parts.values())
-        return cls(keys, residuals, figures)
+            parts = by_part(tensors)
+            figures = record["figures"]
+        except (ValueError, KeyError) as error:
+            raise _damage(str(error)) from error
+        if unknown := sorted(parts.keys() - {"key", "residual"}):
+            raise _damage(f"it holds no tensors {unknown}")
+        return cls(parts.get("key", {}), parts.get("residual", {}), figures)
+
+
+def _damage(problem: str) -> LocatedDamageError:
+    return LocatedDamageError(f"not a located edit: {problem}")

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
+from editvc.algebra.tensor_file import pack_tensors, unpack_tensors
 from editvc.errors import DamageError, EditvcError
 
 JITTERS = (0.0, 1e-10, 1e-6)
@@ -82,31 +81,24 @@ class Whitening:
 
     def whiten(self, keys: Tensor) -> Tensor:
         """``F^-1 K``: (v, n) to (v, n)."""
-        whitened: Tensor = torch.linalg.solve_triangular(self.lower, keys, upper=False)
+        whitened: Tensor = torch.linalg.solve_triangular(self.lower, keys, upper=False)  # (v, n)
         return whitened
 
     def unwhiten_rows(self, rows: Tensor) -> Tensor:
-        """``X F^-1`` for rows X: (m, v) to (m, v)."""
+        """``X F^-1`` for rows X: (r, v) to (r, v)."""
         solved: Tensor = torch.linalg.solve_triangular(self.lower, rows, upper=False, left=False)
         return solved
 
     def to_bytes(self) -> bytes:
         """For the cache: a safetensors file with ``lower`` and ``jitter``."""
         jitter = torch.tensor([self.jitter], dtype=torch.float64)
-        data: bytes = save({"lower": self.lower, "jitter": jitter})
-        return data
+        return pack_tensors({"lower": self.lower, "jitter": jitter})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Whitening:
         """The inverse of :meth:`to_bytes`, bit for bit. Raises ``WhiteningDamageError``."""
-        try:
-            tensors = load(data)
-            return cls(tensors["lower"], float(tensors["jitter"]))
-        except (SafetensorError, KeyError) as error:
-            raise WhiteningDamageError(
-                f"a cached whitening factor cannot be read: {error}",
-                hint="Delete .editvc/cache; it is computed again.",
-            ) from error
+        tensors = _unpacked(data, "whitening factor", {"lower", "jitter"})
+        return cls(tensors["lower"], float(tensors["jitter"]))
 
 
 class WhiteningDamageError(DamageError):
@@ -133,8 +125,8 @@ class Projection:
     @classmethod
     def of(cls, moment: Tensor, threshold: float, l2: float, *, name: str = "") -> Projection:
         """From C (v, v), with lambda 1. Raises :class:`SolveError` where nothing is left free."""
-        values, vectors = torch.linalg.eigh(row_major(moment))
-        free = vectors[:, values < threshold]
+        values, vectors = torch.linalg.eigh(row_major(moment))  # (v,), (v, v)
+        free = vectors[:, values < threshold]  # (v, m)
         if not free.shape[1]:
             raise SolveError(
                 f"no direction of the second moment of {name} has an eigenvalue below {threshold:g}"
@@ -153,19 +145,12 @@ class Projection:
 
     def to_bytes(self) -> bytes:
         """For the cache: a safetensors file with ``basis``."""
-        data: bytes = save({"basis": self.basis})
-        return data
+        return pack_tensors({"basis": self.basis})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Projection:
         """The inverse of :meth:`to_bytes`, bit for bit. Raises ``WhiteningDamageError``."""
-        try:
-            return cls(load(data)["basis"])
-        except (SafetensorError, KeyError) as error:
-            raise WhiteningDamageError(
-                f"a cached projection cannot be read: {error}",
-                hint="Delete .editvc/cache; it is computed again.",
-            ) from error
+        return cls(_unpacked(data, "projection", {"basis"})["basis"])
 
 
 class Unguarded:
@@ -178,6 +163,21 @@ class Unguarded:
     def unwhiten_rows(self, rows: Tensor) -> Tensor:
         """The rows themselves."""
         return rows
+
+
+def _unpacked(data: bytes, what: str, names: set[str]) -> dict[str, Tensor]:
+    """The tensors of a cached file, which must be those of these names."""
+
+    def damage(problem: str) -> WhiteningDamageError:
+        return WhiteningDamageError(
+            f"a cached {what} cannot be read: {problem}",
+            hint="Delete .editvc/cache; it is computed again.",
+        )
+
+    tensors = unpack_tensors(data, damage)
+    if tensors.keys() != names:
+        raise damage(f"it holds {sorted(tensors)}")
+    return tensors
 
 
 def plus_diagonal(matrix: Tensor, amount: float) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from editvc.algebra.delta import Factored, rank_for
+from editvc.algebra.factored import Factored, rank_for
 from editvc.core.history import Restraint
 from editvc.core.ids import digest_of
 from editvc.errors import EditvcError
@@ -24,25 +24,26 @@ class RestraintError(EditvcError):
 
 def check(restraint: Restraint) -> None:
     """Raise :class:`RestraintError` for numbers out of range and for what does not go together."""
-    one = restraint
-    if one.prune is not None and not one.prune > 1:
-        raise RestraintError(f"prune is the base of a logarithm and must exceed 1, got {one.prune}")
-    if one.linear is not None and not one.linear > 1:
-        raise RestraintError(f"linear divides what is too much and must exceed 1, got {one.linear}")
-    if one.rect is not None and not 0 < one.rect <= 100:
-        raise RestraintError(f"rect is a percentage of entries in (0, 100], got {one.rect}")
-    if one.drop is not None and not 0 < one.drop < 1:
-        raise RestraintError(f"drop is a probability in (0, 1), got {one.drop}")
-    if one.seed is not None and (one.drop is None or one.seed < 0):
+    prune, linear, rect = restraint.prune, restraint.linear, restraint.rect
+    drop, seed = restraint.drop, restraint.seed
+    if prune is not None and not prune > 1:
+        raise RestraintError(f"prune is the base of a logarithm and must exceed 1, got {prune}")
+    if linear is not None and not linear > 1:
+        raise RestraintError(f"linear divides what is too much and must exceed 1, got {linear}")
+    if rect is not None and not 0 < rect <= 100:
+        raise RestraintError(f"rect is a percentage of entries in (0, 100], got {rect}")
+    if drop is not None and not 0 < drop < 1:
+        raise RestraintError(f"drop is a probability in (0, 1), got {drop}")
+    if seed is not None and (drop is None or seed < 0):
         raise RestraintError(
-            f"a seed is 0 or more and belongs to drop, got {one.seed}",
+            f"a seed is 0 or more and belongs to drop, got {seed}",
             hint="Name both: `editvc compact --drop 0.8 --seed 1`.",
         )
-    if one.prune is not None and one.linear is not None:
+    if prune is not None and linear is not None:
         raise RestraintError(
             "prune and linear are two forms of one restraint", hint="Take one of them."
         )
-    if one.chooses_entries and (one.rank, one.energy) != (None, None):
+    if restraint.chooses_entries and (restraint.rank, restraint.energy) != (None, None):
         raise RestraintError(
             "rect and drop choose single entries and so leave full rank: "
             "the cut by rank or energy would be lost",
@@ -75,9 +76,9 @@ def rectified(delta: Tensor, weight: Tensor, percent: float) -> Tensor:
     one that is kept are kept, so that the result depends on no order.
     """
     change = torch.where(delta == 0, 0.0, (delta / weight).abs())
-    kept = max(1, round(delta.numel() * percent / 100))
-    least = torch.kthvalue(change.flatten(), delta.numel() - kept + 1).values
-    return torch.where(change >= least, delta, 0.0)
+    count = max(1, round(delta.numel() * percent / 100))
+    threshold = torch.kthvalue(change.flatten(), delta.numel() - count + 1).values
+    return torch.where(change >= threshold, delta, 0.0)
 
 
 def dropped(delta: Tensor, probability: float, seed: int, layer: int) -> Tensor:
@@ -91,10 +92,10 @@ def dropped(delta: Tensor, probability: float, seed: int, layer: int) -> Tensor:
     """
     key = int(digest_of(["drop", seed, layer])[:32], 16)
     draw = np.random.Philox(key=key)
-    least = np.uint64(int(probability * 2.0**64))
+    threshold = np.uint64(int(probability * 2.0**64))
     rows, columns = delta.shape
-    kept = np.stack([draw.random_raw(columns) >= least for _ in range(rows)])
-    return torch.where(torch.from_numpy(kept), delta / (1 - probability), 0.0)
+    mask = np.stack([draw.random_raw(columns) >= threshold for _ in range(rows)])
+    return torch.where(torch.from_numpy(mask), delta / (1 - probability), 0.0)
 
 
 def restrain(
@@ -143,8 +144,8 @@ def _fewer_and_smaller(delta: Factored, restraint: Restraint, s_max: float) -> F
         values = pruned(values, s_max, restraint.prune)
     if restraint.linear is not None:
         values = pruned_linearly(values, s_max, restraint.linear)
-    kept = rank_for(values, rank=restraint.rank, energy=restraint.energy)
-    return Factored(left[:, :kept] * values[:kept], right[:kept].contiguous())
+    rank = rank_for(values, rank=restraint.rank, energy=restraint.energy)
+    return Factored(left[:, :rank] * values[:rank], right[:rank].contiguous())
 
 
 def extreme_singular_values(weight: Tensor) -> tuple[float, float]:

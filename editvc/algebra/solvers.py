@@ -26,9 +26,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from editvc.algebra.delta import Factored
+from editvc.algebra.factored import Factored
 from editvc.algebra.preconditioners import Guard, SolveError, plus_diagonal, row_major
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 
 PRIMAL_FROM = 1.0
 """From n = PRIMAL_FROM x v edits on the primal form is the cheaper one. Measured on one core with
@@ -104,13 +104,13 @@ class System:
 
     @cached_property
     def whitened(self) -> Tensor:
-        """Q, (v, n)."""
+        """Q, (m, n): m = v, or what a projection leaves of it."""
         return self.whitening.whiten(self.edits.keys)
 
     @cached_property
     def lower(self) -> Tensor:
-        """Cholesky factor of ``I + Q^T Q`` (n, n), or of ``I + Q Q^T`` (v, v) where primal."""
-        whitened = self.whitened
+        """Cholesky factor of ``I + Q^T Q`` (n, n), or of ``I + Q Q^T`` (m, m) where primal."""
+        whitened = self.whitened  # (m, n)
         gram = whitened @ whitened.T if self.primal else whitened.T @ whitened
         return _cholesky(plus_diagonal(gram, self.ridge), "I + G")
 
@@ -123,10 +123,11 @@ class System:
         """``Delta(S)``, of rank n, or min(u, v) where n exceeds it."""
         residuals, whitening = self.edits.residuals, self.whitening
         if self.primal:
-            weights = torch.cholesky_solve(self.whitened @ residuals.T, self.lower).T.contiguous()
-            return Factored.of_dense(whitening.unwhiten_rows(weights))
-        weights = torch.cholesky_solve(residuals.T.contiguous(), self.lower).T.contiguous()
-        if len(self.edits) < residuals.shape[0]:
+            solved = torch.cholesky_solve(self.whitened @ residuals.T, self.lower)  # (m, u)
+            return Factored.of_dense(whitening.unwhiten_rows(solved.T.contiguous()))  # (u, v)
+        solved = torch.cholesky_solve(residuals.T.contiguous(), self.lower)  # (n, u)
+        weights = solved.T.contiguous()
+        if len(self.edits) < residuals.shape[0]:  # n < u
             return Factored(weights, whitening.unwhiten_rows(self.whitened.T.contiguous()))
         return Factored.of_dense(whitening.unwhiten_rows(weights @ self.whitened.T))
 
@@ -141,20 +142,20 @@ class System:
 
             (R_D - Delta_S K_D) M^-1 K_D^T A_S^-1,    M = I + K_D^T A_S^-1 K_D
         """
-        fresh = self.whitening.whiten(edits.keys)
+        whitened = self.whitening.whiten(edits.keys)  # Q_D (m, d)
         if self.primal:
-            solved = torch.cholesky_solve(fresh, self.lower)
-            recalled = (self.edits.residuals @ self.whitened.T) @ solved
-            apart = self.ridge * solved
+            solved = torch.cholesky_solve(whitened, self.lower)  # (m, d)
+            predicted = (self.edits.residuals @ self.whitened.T) @ solved  # (u, d)
+            gain = self.ridge * solved
         else:
-            shared = torch.cholesky_solve(self.whitened.T @ fresh, self.lower)
-            apart = fresh - self.whitened @ shared
-            recalled = self.edits.residuals @ shared
-        # apart = (I + Q Q^T)^-1 Q_D, so that A_S^-1 K_D = F^-T apart, and recalled = Delta_S K_D.
-        mixing = fresh.T @ apart
-        lower = _cholesky(plus_diagonal((mixing + mixing.T) / 2, self.ridge), "M")
-        rows = torch.cholesky_solve(apart.T.contiguous(), lower)
-        return Factored(edits.residuals - recalled, self.whitening.unwhiten_rows(rows))
+            shared = torch.cholesky_solve(self.whitened.T @ whitened, self.lower)  # (n, d)
+            gain = whitened - self.whitened @ shared  # (m, d)
+            predicted = self.edits.residuals @ shared  # (u, d)
+        # gain = (I + Q Q^T)^-1 Q_D, so that A_S^-1 K_D = F^-T gain, and predicted = Delta_S K_D.
+        gram = whitened.T @ gain  # (d, d)
+        lower = _cholesky(plus_diagonal((gram + gram.T) / 2, self.ridge), "M")
+        rows = torch.cholesky_solve(gain.T.contiguous(), lower)  # (d, m)
+        return Factored(edits.residuals - predicted, self.whitening.unwhiten_rows(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,34 +174,35 @@ class Solver:
 
     def system(self, edits: Edits, guard: Guard) -> System:
         """The equations of a set of edits."""
-        entering = self._entering(edits)
-        primal = self.sums or System.of(entering, guard).primal
-        return System(entering, guard, primal and self.ridge == 1.0, self.ridge)
+        prepared = self._prepared(edits)
+        primal = self.sums or System.of(prepared, guard).primal
+        return System(prepared, guard, primal and self.ridge == 1.0, self.ridge)
 
     def terms(self, edits: Edits, guard: Guard) -> list[Factored]:
         """The solution of a set as a sum of one term of rank 1 an edit, in the order given.
 
         ``r_i g_i^T``, with the rows of ``G = (I + Q^T Q)^-1 Q^T F^-1``.
         """
-        entering = self._entering(edits)
-        system = System(entering, guard, primal=False, ridge=self.ridge)
-        solved = torch.cholesky_solve(system.whitened.T.contiguous(), system.lower)
-        rows = guard.unwhiten_rows(solved)
+        prepared = self._prepared(edits)
+        system = System(prepared, guard, primal=False, ridge=self.ridge)
+        solved = torch.cholesky_solve(system.whitened.T.contiguous(), system.lower)  # (n, m)
+        rows = guard.unwhiten_rows(solved)  # (n, v)
         return [
-            Factored(entering.residuals[:, i : i + 1].contiguous(), rows[i : i + 1].contiguous())
+            Factored(prepared.residuals[:, i : i + 1].contiguous(), rows[i : i + 1].contiguous())
             for i in range(len(edits))
         ]
 
-    def change(self, kept: System, edits: Edits, removed: Edits, added: Edits) -> Factored:
+    def change(self, system: System, edits: Edits, removed: Edits, added: Edits) -> Factored:
         """``Delta(S + added) - Delta(S + removed)`` for the system of the edits S.
 
         Of rank ``len(removed) + len(added)``, but where the edits are normalised over the set:
         there every edit changes with every other one.
         """
         if self.step is None:
-            return kept.change(self._entering(removed), self._entering(added))
+            return system.change(self._prepared(removed), self._prepared(added))
         after, before = (
-            self.system(_joined(edits, more), kept.whitening).solution for more in (added, removed)
+            self.system(_joined(edits, others), system.whitening).solution
+            for others in (added, removed)
         )
         return after - before
 
@@ -208,7 +210,8 @@ class Solver:
         """The share of its residual that an edit gets alone, for leverages q of the guard."""
         return self.weight * leverages / (self.ridge + self.weight * leverages)
 
-    def _entering(self, edits: Edits) -> Edits:
+    def _prepared(self, edits: Edits) -> Edits:
+        """The edits as they enter the equations."""
         if self.step is not None:
             return normalised(edits, self.step)
         if self.weight == 1.0:
@@ -235,7 +238,7 @@ SOLVERS = {
 """
 
 
-def solver_of(recipe: Recipe) -> Solver:
+def solver_of(recipe: LocatedRecipe) -> Solver:
     """The solver of a located method, with the recipe's step where it takes one."""
     solver = SOLVERS[recipe.row.solver]
     return solver if solver.step is None else replace(solver, step=recipe.lr)

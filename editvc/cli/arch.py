@@ -12,7 +12,7 @@ from editvc.cli.options import json_option
 from editvc.cli.output import emit_json, note, say
 
 if TYPE_CHECKING:
-    from editvc.porcelain.arch import Look
+    from editvc.porcelain.arch import ArchitectureReport
 
 
 @click.command()
@@ -29,44 +29,45 @@ def arch(model: str, revision: str | None, yes: bool, as_json: bool) -> None:
     """
     from editvc.porcelain.arch import look_at
 
-    look = look_at(model, revision=revision)
-    emit_json(look.to_json()) if as_json else _show(look)
-    for remark in look.remarks:
+    report = look_at(model, revision=revision)
+    emit_json(report.to_json()) if as_json else _show(report)
+    for remark in report.remarks:
         note(remark)
-    if look.known:
+    if report.known:
         return
-    if yes or (not as_json and sys.stdin.isatty() and _confirmed(look)):
-        path = look.write(Path())
+    if yes or (not as_json and sys.stdin.isatty() and _confirmed(report)):
+        path = report.write(Path())
         note(f"Wrote {path}; use it: editvc init {model} --architecture {path}")
     else:
-        note(f"Not confirmed: --yes writes the block to {look.file_name}.")
+        note(f"Not confirmed: --yes writes the block to {report.file_name}.")
 
 
-def _confirmed(look: Look) -> bool:
-    return click.confirm(f"Is this block right? Yes writes {look.file_name}", err=True)
+def _confirmed(report: ArchitectureReport) -> bool:
+    return click.confirm(f"Is this block right? Yes writes {report.file_name}", err=True)
 
 
-def _show(look: Look) -> None:
-    used = look.architecture
-    kind = "Conv1D, stored inner x hidden" if used.transposed else "Linear, stored hidden x inner"
-    if used.normed:
+def _show(report: ArchitectureReport) -> None:
+    block = report.architecture
+    kind = "Conv1D, stored inner x hidden" if block.transposed else "Linear, stored hidden x inner"
+    if block.normed:
         arriving = "through a norm: one layer can be edited"
     else:
-        arriving = f"times the config's {used.factor}" if used.factor else "as it is"
+        arriving = f"times the config's {block.factor}" if block.factor else "as it is"
+    place = "in the table" if report.known else "not in the table"
     rows = {
-        "model type": f"{used.model_type} ({'in the table' if look.known else 'not in the table'})",
-        "blocks": f"{used.layers}, {look.depth} of them",
-        "down projection": f"{used.down_proj} ({kind})",
+        "model type": f"{block.model_type} ({place})",
+        "blocks": f"{block.layers}, {report.depth} of them",
+        "down projection": f"{block.down_proj} ({kind})",
         "its output arrives": arriving,
-        "attention's output": used.attention or "not known",
-        "final norm": used.final_norm or "none",
-        "hidden size": str(look.hidden_size),
-        "inner size": str(look.inner_size),
-        "default layers": ", ".join(map(str, look.default_layers)),
-        "head": "tied to the embedding" if look.tied else "of its own",
+        "attention's output": block.attention or "not known",
+        "final norm": block.final_norm or "none",
+        "hidden size": str(report.hidden_size),
+        "inner size": str(report.inner_size),
+        "default layers": ", ".join(map(str, report.default_layers)),
+        "head": "tied to the embedding" if report.tied else "of its own",
     }
     width = max(map(len, rows))
     for name, value in rows.items():
         say(f"{name.ljust(width)}  {value}")
-    if not look.known:
-        say(f"\nFound from the structure; please check:\n\n{used.toml()}")
+    if not report.known:
+        say(f"\nFound from the structure; please check:\n\n{block.toml()}")

@@ -11,16 +11,32 @@ import click
 
 from editvc.cli import (
     arch,
-    facts,
-    files,
-    history,
-    imports,
-    inspect,
+    ask,
+    branch,
+    commit,
+    compact,
+    config,
+    convert,
+    diff,
+    evaluate,
+    export,
+    fsck,
+    health,
+    import_patch,
+    init,
+    lint,
+    log,
     methods,
-    setup,
-    share,
-    tracing,
+    publish,
+    revert,
+    show,
+    squash,
+    stats,
+    status,
+    switch,
+    trace,
     train,
+    tune,
 )
 from editvc.cli.output import complain
 from editvc.errors import EditvcError
@@ -70,12 +86,11 @@ def editvc(ctx: click.Context, directory: Path) -> None:
 
 
 for command in (
-    setup.init, arch.arch, files.lint, files.convert, facts.commit, methods.methods, train.train,
-    imports.import_, inspect.ask, inspect.evaluate, history.log, history.show, history.status,
-    history.diff, facts.revert, facts.squash, facts.compact, inspect.health, tracing.trace,
-    tracing.tune,
-    share.export, share.publish, history.branch, history.switch, setup.stats, inspect.fsck,
-    setup.config,
+    init.init, arch.arch, lint.lint, convert.convert, commit.commit, methods.methods, train.train,
+    import_patch.import_, ask.ask, evaluate.evaluate, log.log, show.show, status.status, diff.diff,
+    revert.revert, squash.squash, compact.compact, health.health, trace.trace, tune.tune,
+    export.export, publish.publish, branch.branch, switch.switch, stats.stats, fsck.fsck,
+    config.config,
 ):  # fmt: skip
     editvc.add_command(command)
 

@@ -85,18 +85,18 @@ def facts_in(
     # Whatever else is wrong is told before anyone answers a question.
     if examined(sources, target=target, subject=_any_subject).problems:
         return read_facts(sources, target=target, subject=_any_subject)
-    return read_facts(sources, target=target, subject=_asked_subject)
+    return read_facts(sources, target=target, subject=_confirmed_subject)
 
 
-def _any_subject(question: str, found: tuple[str, ...]) -> str:
-    return found[0] if found else question
+def _any_subject(question: str, candidates: tuple[str, ...]) -> str:
+    return candidates[0] if candidates else question
 
 
-def _asked_subject(question: str, found: tuple[str, ...]) -> str:
+def _confirmed_subject(question: str, candidates: tuple[str, ...]) -> str:
     """What the user says that the question is about; a bare return takes the longest candidate."""
     click.echo(question, err=True)
-    if len(found) > 1:
-        click.echo(f"  may be about {', '.join(map(repr, found))}", err=True)
+    if len(candidates) > 1:
+        click.echo(f"  may be about {', '.join(map(repr, candidates))}", err=True)
 
     def part_of(text: str) -> str:
         if text not in question:
@@ -104,7 +104,7 @@ def _asked_subject(question: str, found: tuple[str, ...]) -> str:
         return text
 
     answer: str = click.prompt(
-        "  subject", default=found[0] if found else None, value_proc=part_of, err=True
+        "  subject", default=candidates[0] if candidates else None, value_proc=part_of, err=True
     )
     return answer
 
@@ -116,13 +116,13 @@ def open_repo(ctx: click.Context, progress: Progress | None = None) -> Repo:
     return Repo(ctx.find_root().obj, progress=progress)
 
 
-def author_of(repo: Repo, given: str | None) -> str:
+def author_of(repo: Repo, option: str | None) -> str:
     """Who commits: the option, EDITVC_AUTHOR, config.toml, git's identity, the login name."""
     return (
-        given
+        option
         or os.environ.get("EDITVC_AUTHOR", "").strip()
-        or repo.repository.config.user.author
-        or _git_identity(repo.repository.folder)
+        or repo.settings("user.author")["user.author"]
+        or _git_identity(repo.folder)
         or f"{_login()} <>"
     )
 
@@ -134,7 +134,7 @@ def _git_identity(folder: Path) -> str:
 
 def _git_config(folder: Path, key: str) -> str:
     try:
-        asked = subprocess.run(
+        answer = subprocess.run(
             ["git", "-C", str(folder), "config", "--get", key],
             capture_output=True,
             text=True,
@@ -143,7 +143,7 @@ def _git_config(folder: Path, key: str) -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return asked.stdout.strip()
+    return answer.stdout.strip()
 
 
 def _login() -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from editvc.core.facts import Request
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, subject_tokens, tokenize
 
@@ -43,7 +43,7 @@ class TokenizedEdit:
 
 
 def tokenize_edits(
-    tokenizer: PreTrainedTokenizerFast, requests: Sequence[Request], recipe: Recipe
+    tokenizer: PreTrainedTokenizerFast, requests: Sequence[Request], recipe: LocatedRecipe
 ) -> list[TokenizedEdit]:
     """All requests in tokens, in all contexts of the recipe."""
     rows = tokenize(tokenizer, requests, recipe.contexts)
@@ -108,7 +108,7 @@ def spread_batches(
 
 
 def estimate_memory(
-    lm: LanguageModel, requests: Sequence[Request], recipe: Recipe, memory: int = MEMORY
+    lm: LanguageModel, requests: Sequence[Request], recipe: LocatedRecipe, memory: int = MEMORY
 ) -> int:
     """Bytes that locating takes at most beside the model: one batch, and what is handed back."""
     edits = tokenize_edits(lm.tokenizer, requests, recipe)

@@ -24,11 +24,12 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from editvc.algebra.delta import Delta, Factored, rank_for
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored, rank_for
 from editvc.algebra.patch import Patch
 from editvc.core.edit_site import EditSite
 from editvc.core.facts import Request
-from editvc.core.methods.patch_recipes import FineTuning
+from editvc.core.methods.fine_tuning import FineTuningRecipe
 from editvc.core.progress import Progress
 from editvc.editing.resources import Resources
 from editvc.models.hooks import eval_mode
@@ -44,7 +45,7 @@ LOSS_THRESHOLD = 1e-2
 def make_elements(
     lm: LanguageModel,
     requests: Sequence[Request],
-    recipe: FineTuning,
+    recipe: FineTuningRecipe,
     _resources: Resources,
     progress: Progress | None,
 ) -> list[Patch]:
@@ -55,7 +56,7 @@ def make_elements(
 def fine_tune(
     lm: LanguageModel,
     requests: Sequence[Request],
-    recipe: FineTuning,
+    recipe: FineTuningRecipe,
     *,
     progress: Progress | None = None,
 ) -> list[Patch]:
@@ -111,7 +112,7 @@ class _Rest:
         return torch.nn.functional.cross_entropy(self.lm.logits(normed), self.target)
 
 
-def _tuned(rest: _Rest, recipe: FineTuning) -> Patch:
+def _tuned(rest: _Rest, recipe: FineTuningRecipe) -> Patch:
     free = rest.weight.clone().requires_grad_()
     adam = torch.optim.Adam([free], lr=recipe.lr, weight_decay=recipe.weight_decay)
     losses: list[float] = []

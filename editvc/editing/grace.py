@@ -25,10 +25,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editvc.algebra.codebook import CodebookEntry
+from editvc.algebra.gated_edit import CodebookEntry
 from editvc.core.edit_site import EditSite
 from editvc.core.facts import Request
-from editvc.core.methods.patch_recipes import Grace
+from editvc.core.methods.grace import GraceRecipe
 from editvc.core.progress import Progress
 from editvc.editing.resources import Resources
 from editvc.editing.target_tokens import TargetTokens
@@ -43,7 +43,7 @@ from editvc.models.tokenization import TokenizedPrompt, tokenize
 def make_elements(
     lm: LanguageModel,
     requests: Sequence[Request],
-    recipe: Grace,
+    recipe: GraceRecipe,
     _resources: Resources,
     progress: Progress | None,
 ) -> list[CodebookEntry]:
@@ -54,7 +54,7 @@ def make_elements(
 def find_entries(
     lm: LanguageModel,
     requests: Sequence[Request],
-    recipe: Grace,
+    recipe: GraceRecipe,
     *,
     progress: Progress | None = None,
 ) -> list[CodebookEntry]:
@@ -110,7 +110,9 @@ def _from_the_end(row: TokenizedPrompt) -> TokenizedPrompt:
 class _Search:
     """Values that are searched for together. ``live`` are the rows whose search goes on."""
 
-    def __init__(self, lm: LanguageModel, rows: Sequence[TokenizedPrompt], recipe: Grace) -> None:
+    def __init__(
+        self, lm: LanguageModel, rows: Sequence[TokenizedPrompt], recipe: GraceRecipe
+    ) -> None:
         self.lm, self.recipe, self.rows = lm, recipe, rows
         (self.layer,) = recipe.layers
         split = [SplitTokens(row.ids[:-1], row.subject) for row in rows]

@@ -31,11 +31,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored
 from editvc.algebra.patch import Patch
 from editvc.core.edit_site import EditSite
 from editvc.core.facts import Request
-from editvc.core.methods.patch_recipes import KnowledgeNeurons
+from editvc.core.methods.knowledge_neurons import KnowledgeNeuronsRecipe
 from editvc.core.progress import Progress
 from editvc.editing.resources import Resources
 from editvc.errors import EditvcError
@@ -62,7 +63,7 @@ class NoNeurons(EditvcError):
 def make_elements(
     lm: LanguageModel,
     requests: Sequence[Request],
-    recipe: KnowledgeNeurons,
+    recipe: KnowledgeNeuronsRecipe,
     _resources: Resources,
     progress: Progress | None,
 ) -> list[Patch]:
@@ -73,7 +74,7 @@ def make_elements(
 def knowledge_neurons(
     lm: LanguageModel,
     requests: Sequence[Request],
-    recipe: KnowledgeNeurons,
+    recipe: KnowledgeNeuronsRecipe,
     *,
     progress: Progress | None = None,
 ) -> list[Patch]:
@@ -143,7 +144,7 @@ def _patch(
     lm: LanguageModel,
     request: Request,
     rows: Sequence[TokenizedPrompt],
-    recipe: KnowledgeNeurons,
+    recipe: KnowledgeNeuronsRecipe,
 ) -> Patch:
     row, *others = rows
     layers, steps = recipe.layers, recipe.steps
@@ -173,7 +174,7 @@ def _patch(
     return Patch(delta, figures)
 
 
-def _shared(scores: Tensor, recipe: KnowledgeNeurons) -> Tensor:
+def _shared(scores: Tensor, recipe: KnowledgeNeuronsRecipe) -> Tensor:
     """Which neurons are edited, (layers, v), by their scores (contexts, layers, v)."""
     largest = scores.amax(dim=(1, 2), keepdim=True)
     coarse = (scores > recipe.adaptive_threshold * largest) & (scores > 0)
@@ -184,7 +185,7 @@ def _shared(scores: Tensor, recipe: KnowledgeNeurons) -> Tensor:
     return strongest.view_as(shared) & shared
 
 
-def _change(lm: LanguageModel, old: int, new: int, recipe: KnowledgeNeurons) -> Tensor:
+def _change(lm: LanguageModel, old: int, new: int, recipe: KnowledgeNeuronsRecipe) -> Tensor:
     """(u,): what is added to a value vector of length 1, float64 on the CPU."""
     embeddings = lm.model.get_output_embeddings().weight[[old, new]].detach().cpu().double()
     before, after = torch.nn.functional.normalize(embeddings, dim=1)

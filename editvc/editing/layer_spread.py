@@ -22,7 +22,7 @@ from torch import Tensor
 from editvc.algebra.diagnostics import leverage
 from editvc.algebra.preconditioners import Guard
 from editvc.algebra.solvers import solver_of
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing.subject_states import (
     as_columns,
     average_over_contexts,
@@ -44,7 +44,7 @@ def spread_single_edits(
     lm: LanguageModel,
     rows: Sequence[Sequence[TokenizedPrompt]],
     z: Tensor,
-    recipe: Recipe,
+    recipe: LocatedRecipe,
     guards: Mapping[int, Guard],
 ) -> list[tuple[dict[int, Tensor], dict[int, Tensor]]]:
     """Keys (v,) and residuals (u,) by layer of each edit alone; ``rows`` by edit and context.
@@ -87,7 +87,7 @@ def spread_single_edits(
     ]
 
 
-def share(recipe: Recipe, place: int) -> float:
+def share(recipe: LocatedRecipe, place: int) -> float:
     """The part of what is still missing that the layer at ``place`` in ``layers`` takes on.
 
     ``even``: 1 / (layers left), MEMIT's; ``root``: 1 / sqrt(layers left), PMET's.

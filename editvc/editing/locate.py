@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from editvc.algebra.delta import Factored
 from editvc.algebra.diagnostics import leverage
+from editvc.algebra.factored import Factored
 from editvc.algebra.located_edit import Located
 from editvc.algebra.preconditioners import Guard, SolveError
 from editvc.algebra.solvers import Edits, solver_of
 from editvc.core.facts import Request
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
 from editvc.editing.edit_batches import MEMORY, spread_batches
 from editvc.editing.layer_spread import (
@@ -45,7 +45,7 @@ from editvc.models.weights import delta_hook
 def make_elements(
     lm: LanguageModel,
     requests: Sequence[Request],
-    recipe: Recipe,
+    recipe: LocatedRecipe,
     resources: Resources,
     progress: Progress | None,
 ) -> list[Located]:
@@ -65,7 +65,7 @@ def make_elements(
 def locate(
     lm: LanguageModel,
     requests: Sequence[Request],
-    recipe: Recipe,
+    recipe: LocatedRecipe,
     guards: Mapping[int, Guard],
     *,
     shaping: Tensor | None = None,
@@ -80,7 +80,7 @@ def locate(
     :func:`editvc.editing.target_search.find_targets` raises, and :class:`SolveError` for a request
     that a layer cannot answer, its key being zero or not finite.
     """
-    if recipe.row.target == "gradient":
+    if recipe.row.edit_site is None:
         return locate_by_gradient(lm, requests, recipe, progress=progress)
     if targets is None:
         targets = find_targets(
@@ -104,7 +104,7 @@ def locate_together(
     lm: LanguageModel,
     requests: Sequence[Request],
     alone: Sequence[Located],
-    recipe: Recipe,
+    recipe: LocatedRecipe,
     guards: Mapping[int, Guard],
     *,
     memory: int = MEMORY,
@@ -118,7 +118,7 @@ def locate_together(
     (UltraEdit) are of one pass whatever the batch: they stay. Raises :class:`SolveError` as
     :func:`locate` does.
     """
-    if not requests or recipe.row.target == "gradient":
+    if not requests or recipe.row.edit_site is None:
         return list(alone)
     rows = tokenize(lm.tokenizer, requests, recipe.contexts)
     deltas = _deltas(alone, recipe, guards).to(lm.device)  # (n, u)
@@ -150,7 +150,7 @@ def locate_together(
     ]
 
 
-def _deltas(alone: Sequence[Located], recipe: Recipe, guards: Mapping[int, Guard]) -> Tensor:
+def _deltas(alone: Sequence[Located], recipe: LocatedRecipe, guards: Mapping[int, Guard]) -> Tensor:
     """``z - h`` (n, u), over the gain, of edits located alone: from the lowest layer's share."""
     lowest = recipe.layers[0]
     residuals = torch.stack([one.residuals[lowest] for one in alone])  # (n, u)
@@ -185,7 +185,7 @@ def _stored(vectors: dict[int, Tensor]) -> dict[int, Tensor]:
 def _states(
     lm: LanguageModel,
     rows: Sequence[Sequence[TokenizedPrompt]],
-    recipe: Recipe,
+    recipe: LocatedRecipe,
     layer: int,
     solved: Mapping[int, Factored],
     memory: int,

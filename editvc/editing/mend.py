@@ -24,10 +24,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored
 from editvc.algebra.patch import Patch
 from editvc.core.facts import Request
-from editvc.core.methods.patch_recipes import Mend
+from editvc.core.methods.mend import MendRecipe
 from editvc.core.progress import Progress
 from editvc.editing.mend_editor import Editor, EditorError, Pairs
 from editvc.editing.resources import Resources
@@ -105,7 +106,7 @@ def changed(lm: LanguageModel, changes: Mapping[int, Pairs]) -> Iterator[None]:
 def make_elements(
     lm: LanguageModel,
     requests: Sequence[Request],
-    recipe: Mend,
+    recipe: MendRecipe,
     resources: Resources,
     progress: Progress | None,
 ) -> list[Patch]:
@@ -116,7 +117,7 @@ def make_elements(
 def edit(
     lm: LanguageModel,
     requests: Sequence[Request],
-    recipe: Mend,
+    recipe: MendRecipe,
     editor: Editor,
     *,
     progress: Progress | None = None,
@@ -137,7 +138,7 @@ def edit(
     return patches
 
 
-def _edit_one(lm: LanguageModel, row: TokenizedPrompt, recipe: Mend, editor: Editor) -> Patch:
+def _edit_one(lm: LanguageModel, row: TokenizedPrompt, recipe: MendRecipe, editor: Editor) -> Patch:
     """Alone in its batch, so that its bytes do not depend on the company it came in."""
     of_row = gradients(lm, [row], recipe.layers)
     with torch.no_grad():
@@ -165,7 +166,7 @@ def _compact(left: Tensor, right: Tensor) -> Factored:
     return whole.compress(rank=int((values > floor).sum()))
 
 
-def _require_fit(lm: LanguageModel, recipe: Mend, editor: Editor) -> None:
+def _require_fit(lm: LanguageModel, recipe: MendRecipe, editor: Editor) -> None:
     if recipe.layers != editor.layers:
         raise EditorError(
             f"the editor is for layers {list(editor.layers)}, the recipe for {list(recipe.layers)}",

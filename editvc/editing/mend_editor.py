@@ -11,12 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
-from editvc.algebra.delta import METADATA_KEY
-from editvc.core.ids import canonical_json
+from editvc.algebra.tensor_file import pack, unpack_tensors
 from editvc.errors import DamageError, EditvcError
 
 KIND = "editor"
@@ -93,18 +90,16 @@ class Editor:
         return k, d * -self.tensors["rate"][self.layers.index(layer)].to(d)
 
     def to_bytes(self) -> bytes:
-        """As safetensors, float32, one metadata key: equal editors have equal bytes."""
+        """As safetensors, float32, with ``origin`` as the record: equal editors, equal bytes."""
         stored = {
-            name: tensor.detach().to("cpu", torch.float32).contiguous()
-            for name, tensor in self.tensors.items()
+            name: tensor.detach().to("cpu", torch.float32) for name, tensor in self.tensors.items()
         }
         record = dict(self.origin) | {"kind": KIND, "layers": list(self.layers)}
-        data: bytes = save(stored, metadata={METADATA_KEY: canonical_json(record).decode()})
-        return data
+        return pack(stored, record)
 
     @classmethod
     def from_bytes(cls, data: bytes, record: Mapping[str, Any]) -> Editor:
-        """The inverse of :meth:`to_bytes`; ``record`` is the object's metadata.
+        """The inverse of :meth:`to_bytes`; ``record`` is the object's own.
 
         Raises :class:`EditorDamageError` for bytes that are no editor.
         """
@@ -113,13 +108,14 @@ class Editor:
             for block in BLOCKS
             for part in ("down", "up", "bias", "scale", "offset")
         }
-        try:
-            tensors = load(data)
-        except SafetensorError as error:
-            raise EditorDamageError(f"no editor: {error}", hint="Run `editvc fsck`.") from error
+        tensors = unpack_tensors(data, _damage)
         if record.get("kind") != KIND or tensors.keys() != names:
             raise EditorDamageError(
                 f"an editor is needed, this is a {record.get('kind')}", hint="Run `editvc fsck`."
             )
         origin = {key: value for key, value in record.items() if key not in ("kind", "layers")}
         return cls(tuple(record["layers"]), {name: tensors[name] for name in sorted(names)}, origin)
+
+
+def _damage(problem: str) -> EditorDamageError:
+    return EditorDamageError(f"no editor: {problem}", hint="Run `editvc fsck`.")

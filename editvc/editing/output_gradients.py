@@ -18,7 +18,7 @@ from torch import Tensor
 
 from editvc.algebra.located_edit import Located
 from editvc.core.facts import Request
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
 from editvc.models.forward import batches, final_states, target_losses
 from editvc.models.hooks import eval_mode
@@ -29,7 +29,7 @@ from editvc.models.tokenization import TokenizedPrompt, tokenize
 def locate_by_gradient(
     lm: LanguageModel,
     requests: Sequence[Request],
-    recipe: Recipe,
+    recipe: LocatedRecipe,
     *,
     progress: Progress | None = None,
 ) -> list[Located]:
@@ -47,7 +47,9 @@ def locate_by_gradient(
     return [located[index] for index in range(len(rows))]
 
 
-def _batch(lm: LanguageModel, rows: Sequence[TokenizedPrompt], recipe: Recipe) -> list[Located]:
+def _batch(
+    lm: LanguageModel, rows: Sequence[TokenizedPrompt], recipe: LocatedRecipe
+) -> list[Located]:
     device = lm.device
     columns = max(len(row.ids) for row in rows) - 1
     ends = torch.tensor([row.target - 1 for row in rows], device=device)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from editvc.core.edit_site import EditSite
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.models.forward import padded_right
 from editvc.models.hooks import StopForward, eval_mode, first_tensor
 from editvc.models.language_model import LanguageModel
@@ -20,15 +20,17 @@ DownProjHooks = Mapping[int, Callable[..., Tensor]]
 """Forward hooks by layer: what makes a down projection behave as if its layer were edited."""
 
 
-def edit_site(recipe: Recipe) -> EditSite:
+def edit_site(recipe: LocatedRecipe) -> EditSite:
     """What the targets of a recipe's method are states of."""
-    return EditSite(recipe.row.target)
+    site = recipe.row.edit_site
+    assert site is not None, "this method searches for targets"
+    return site
 
 
 def subject_states(
     lm: LanguageModel,
     rows: Sequence[TokenizedPrompt],
-    recipe: Recipe,
+    recipe: LocatedRecipe,
     layer: int,
     hooks: DownProjHooks,
 ) -> tuple[Tensor, Tensor]:

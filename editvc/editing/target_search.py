@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from editvc.core.facts import Request
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
 from editvc.editing.edit_batches import MEMORY, TokenizedEdit, search_batches, tokenize_edits
 from editvc.editing.subject_states import average_over_contexts, edit_site
@@ -72,7 +72,7 @@ class Target:
 def find_targets(
     lm: LanguageModel,
     requests: Sequence[Request],
-    recipe: Recipe,
+    recipe: LocatedRecipe,
     *,
     shaping: Tensor | None = None,
     memory: int = MEMORY,
@@ -80,7 +80,7 @@ def find_targets(
 ) -> list[Target]:
     """One target for every request, on the model as it is. The model is left untouched.
 
-    ``shaping`` (u, u) is that of :func:`editvc.statistics.entity_moments.shaping`; without it,
+    ``shaping`` (u, u) is that of :func:`editvc.algebra.sensitivity.shaping`; without it,
     MEMIT's.
 
     ``memory`` bounds a batch in bytes; it changes speed, and results by float rounding only.
@@ -126,7 +126,7 @@ class _Batch:
         self,
         lm: LanguageModel,
         edits: Sequence[TokenizedEdit],
-        recipe: Recipe,
+        recipe: LocatedRecipe,
         shaping: Tensor | None,
     ) -> None:
         self.lm, self.recipe = lm, recipe

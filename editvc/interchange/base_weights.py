@@ -8,7 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored
 from editvc.errors import EditvcError
 from editvc.models.architectures import Architecture
 from editvc.models.checkpoint import Checkpoint, TensorNotFound

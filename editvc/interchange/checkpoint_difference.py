@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editvc.algebra.delta import Factored, rank_for
+from editvc.algebra.factored import Factored, rank_for
 from editvc.core.progress import Progress
 from editvc.interchange.base_weights import BaseWeights, Imported, ImportRefused
 from editvc.models.architectures import Architecture

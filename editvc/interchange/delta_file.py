@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from editvc.core.tensor_header import read_record
 from editvc.interchange.staging import add_documents, staged, write_manifest
 from editvc.models.checkpoint import Shard
 
@@ -39,7 +39,7 @@ def export_delta(
             if name.endswith(".left")
         }
         ranks = {name: ranks[name] for name in sorted(ranks, key=_layers_first)}
-        write_manifest(folder, "delta", {"ranks": ranks} | json.loads(shard.metadata["editvc"]))
+        write_manifest(folder, "delta", {"ranks": ranks} | read_record(data))
         add_documents(folder, documents(ranks) if documents else {})
     return ranks
 

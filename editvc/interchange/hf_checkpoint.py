@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored
 from editvc.core.progress import Progress
 from editvc.errors import EditvcError
 from editvc.interchange.staging import (

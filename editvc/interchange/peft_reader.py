@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, float64
 
-from editvc.algebra.delta import Factored
+from editvc.algebra.factored import Factored
 from editvc.core.ids import digest_of
 from editvc.interchange.base_weights import BaseWeights, Imported, ImportRefused
 from editvc.models.architectures import Architecture

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored
 from editvc.errors import EditvcError
 from editvc.interchange.staging import add_documents, staged, write_manifest
 from editvc.models.architectures import Architecture

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from editvc.algebra.codebook import Codebook, CodebookEntry
+from editvc.algebra.codebook import Codebook
+from editvc.algebra.gated_edit import CodebookEntry
 from editvc.algebra.located_edit import Located
 from editvc.algebra.patch import Patch
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId, digest_of
-from editvc.core.methods.patch_recipes import Grace
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.grace import GraceRecipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.vcs.codec import metadata
 from editvc.vcs.repository import Repository
 
@@ -48,46 +49,46 @@ class Elements:
 
     def located(self, entries: Iterable[Entry]) -> list[Located]:
         """Those of the entries that are located edits, in the order given."""
-        found = (self.element(entry.located)[1] for entry in entries)
-        return [one for one in found if isinstance(one, Located)]
+        elements = (self.element(entry.located)[1] for entry in entries)
+        return [one for one in elements if isinstance(one, Located)]
 
-    def by_recipe(self, entries: Iterable[Entry]) -> list[tuple[Recipe, list[Entry]]]:
+    def by_recipe(self, entries: Iterable[Entry]) -> list[tuple[LocatedRecipe, list[Entry]]]:
         """The located edits among entries by their recipe, in the order of the recipes' ids."""
         grouped: dict[ObjectId, list[Entry]] = {}
         for entry in entries:
             recipe, element = self.element(entry.located)
             if isinstance(element, Located):
                 grouped.setdefault(recipe, []).append(entry)
-        found = [(self.repository.read_recipe(key), grouped[key]) for key in sorted(grouped)]
-        return [(recipe, group) for recipe, group in found if isinstance(recipe, Recipe)]
+        groups = [(self.repository.read_recipe(key), grouped[key]) for key in sorted(grouped)]
+        return [(recipe, group) for recipe, group in groups if isinstance(recipe, LocatedRecipe)]
 
     def patches(self, entries: Iterable[Entry]) -> list[Patch]:
         """Those of the entries that are patches, in the order given."""
-        found = (self.element(entry.located)[1] for entry in entries)
-        return [one for one in found if isinstance(one, Patch)]
+        elements = (self.element(entry.located)[1] for entry in entries)
+        return [one for one in elements if isinstance(one, Patch)]
 
     def in_codebooks(self, tree: Tree) -> dict[Entry, CodebookEntry]:
         """The live edits of a tree that are codebook entries, in slot order."""
         entries = self.repository.edits_of(tree).entries()
-        found = {entry: self.element(entry.located)[1] for entry in entries}
-        return {entry: one for entry, one in found.items() if isinstance(one, CodebookEntry)}
+        elements = {entry: self.element(entry.located)[1] for entry in entries}
+        return {entry: one for entry, one in elements.items() if isinstance(one, CodebookEntry)}
 
     def anchored(self, entry: Entry) -> bool:
         """Whether an element was made on other weights than the base's: ``commit --sequential``."""
         return "anchor" in metadata(self.repository.store.get(entry.located))
 
-    def codebooks(self, held: Mapping[Entry, CodebookEntry]) -> list[Codebook]:
+    def codebooks(self, entries: Mapping[Entry, CodebookEntry]) -> list[Codebook]:
         """The codebooks of edits of one tree, one a layer, lowest first.
 
         They answer beside the weights: the delta of a tree knows nothing of them.
         """
-        made = {entry: self.element(entry.located)[0] for entry in held}
-        recipes = {key: self.repository.read_recipe(key) for key in made.values()}
+        recipe_ids = {entry: self.element(entry.located)[0] for entry in entries}
+        recipes = {key: self.repository.read_recipe(key) for key in set(recipe_ids.values())}
         layers: dict[int, dict[str, CodebookEntry]] = {}
         eps: dict[str, float] = {}
-        for entry, element in held.items():
-            recipe = recipes[made[entry]]
-            assert isinstance(recipe, Grace), "no other recipe makes codebook entries"
+        for entry, element in entries.items():
+            recipe = recipes[recipe_ids[entry]]
+            assert isinstance(recipe, GraceRecipe), "no other recipe makes codebook entries"
             layers.setdefault(element.layer, {})[entry.slot] = element
             eps[entry.slot] = recipe.eps
         return [Codebook.of(layers[layer], eps) for layer in sorted(layers)]

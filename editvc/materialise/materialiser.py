@@ -16,14 +16,15 @@ from pathlib import Path
 
 import torch
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
 from editvc.algebra.diagnostics import capacity
+from editvc.algebra.factored import Factored
 from editvc.algebra.layer_health import BaseFigures
 from editvc.algebra.restraints import check, largest_singular_value, restrain
 from editvc.core.base import BaseModel
 from editvc.core.history import Restraint, Tree
 from editvc.core.ids import canonical_json, digest_of
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.materialise.elements import Elements
 from editvc.materialise.solutions import Solutions
 from editvc.materialise.stored_preconditioners import Guards
@@ -87,7 +88,7 @@ class Materialiser:
         oriented = stored.T if self.architecture.transposed else stored
         return oriented.to(torch.float64)
 
-    def base_figures(self, layer: int, recipes: Iterable[Recipe] = ()) -> BaseFigures:
+    def base_figures(self, layer: int, recipes: Iterable[LocatedRecipe] = ()) -> BaseFigures:
         """Norms of the base weight and of its output on ordinary text; cached, being slow."""
         statistics = self.statistics.text_statistics(layer, recipes)
 

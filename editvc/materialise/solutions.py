@@ -10,14 +10,15 @@ from dataclasses import dataclass
 
 import torch
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored
 from editvc.algebra.located_edit import Located
 from editvc.algebra.patch import Patch
 from editvc.algebra.solvers import Edits, System, solver_of
 from editvc.core.base import BaseModel
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.materialise.elements import Elements
 from editvc.materialise.stored_preconditioners import Guards
 from editvc.vcs.repository import Repository
@@ -27,7 +28,7 @@ from editvc.vcs.repository import Repository
 class Group:
     """The live edits of one recipe, in slot order, and their equations per layer."""
 
-    recipe: Recipe
+    recipe: LocatedRecipe
     entries: tuple[Entry, ...]
     systems: Mapping[int, System]
 
@@ -74,12 +75,12 @@ class Solutions:
         by_recipe = self.elements.by_recipe(self.repository.edits_of(tree).entries())
         return [self._group(recipe, entries) for recipe, entries in by_recipe]
 
-    def stacked(self, recipe: Recipe, entries: Iterable[Entry]) -> dict[int, Edits]:
+    def stacked(self, recipe: LocatedRecipe, entries: Iterable[Entry]) -> dict[int, Edits]:
         """Keys (v, n) and residuals (u, n) of entries, per layer, in the order given."""
         located = self.elements.located(entries)
         return {layer: stack(located, layer, self.base) for layer in recipe.layers}
 
-    def _group(self, recipe: Recipe, entries: Iterable[Entry]) -> Group:
+    def _group(self, recipe: LocatedRecipe, entries: Iterable[Entry]) -> Group:
         """The group of these entries; the last one of each recipe is kept, with what it solved.
 
         A commit's change is taken from the edits that stay, its figures from those that are live:
@@ -103,7 +104,7 @@ class Solutions:
 
     def _change(
         self,
-        recipe: Recipe,
+        recipe: LocatedRecipe,
         kept: Sequence[Entry],
         gone: Sequence[Entry],
         come: Sequence[Entry],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from editvc.algebra.preconditioners import Guard, Projection, Unguarded, Whitening
 from editvc.core.ids import ObjectId, digest_of
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.materialise.stored_statistics import Statistics
 from editvc.vcs.cache import Cache
 
@@ -19,20 +19,22 @@ class Guards:
         self.cache = cache
         self._guards: dict[tuple[ObjectId, int], Guard] = {}
 
-    def of(self, recipe: Recipe) -> dict[int, Guard]:
+    def of(self, recipe: LocatedRecipe) -> dict[int, Guard]:
         """The guard of every layer of a recipe."""
         return {layer: self.of_layer(recipe, layer) for layer in recipe.layers}
 
-    def of_layer(self, recipe: Recipe, layer: int) -> Guard:
+    def of_layer(self, recipe: LocatedRecipe, layer: int) -> Guard:
         """What a recipe's solver weighs edits against in one layer."""
         key = (recipe.id, layer)
         if key not in self._guards:
-            make = GUARDS.get(recipe.row.solver, _whitening)
+            make = GUARDS[recipe.row.preconditioner]
             self._guards[key] = make(self.statistics, self.cache, recipe, layer)
         return self._guards[key]
 
 
-def _whitening(statistics: Statistics, cache: Cache, recipe: Recipe, layer: int) -> Whitening:
+def _whitening(
+    statistics: Statistics, cache: Cache, recipe: LocatedRecipe, layer: int
+) -> Whitening:
     """The factor of ``lambda C``."""
     name = digest_of(
         [
@@ -51,7 +53,9 @@ def _whitening(statistics: Statistics, cache: Cache, recipe: Recipe, layer: int)
     return Whitening.from_bytes(cache.get_or_make("whitening", name, make))
 
 
-def _projection(statistics: Statistics, cache: Cache, recipe: Recipe, layer: int) -> Projection:
+def _projection(
+    statistics: Statistics, cache: Cache, recipe: LocatedRecipe, layer: int
+) -> Projection:
     """The null space of C."""
     threshold, l2 = recipe.nullspace_threshold, recipe.l2
     name = digest_of([recipe.statistics, threshold, l2, layer])
@@ -63,8 +67,9 @@ def _projection(statistics: Statistics, cache: Cache, recipe: Recipe, layer: int
     return Projection.from_bytes(cache.get_or_make("nullspace", name, make))
 
 
-GUARDS: Mapping[str, Callable[[Statistics, Cache, Recipe, int], Guard]] = {
+GUARDS: Mapping[str, Callable[[Statistics, Cache, LocatedRecipe, int], Guard]] = {
+    "covariance": _whitening,
     "nullspace": _projection,
-    "normalised": lambda _statistics, _cache, _recipe, _layer: Unguarded(),
+    "identity": lambda _statistics, _cache, _recipe, _layer: Unguarded(),
 }
-"""The guards of solvers that do not weigh edits against ``lambda C``."""
+"""The guards that rows of :mod:`editvc.core.methods.table` name."""

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import torch
 
+from editvc.algebra.second_moment import SecondMoment
+from editvc.algebra.sensitivity import shaping
 from editvc.core.ids import ObjectId, short
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.errors import EditvcError
-from editvc.statistics.entity_moments import shaping
-from editvc.statistics.text_moments import SecondMoment
 from editvc.vcs.repository import Repository
 
 
@@ -55,7 +55,7 @@ class Statistics:
 
     # -- by recipe --------------------------------------------------------------------------
 
-    def weighted_moment(self, recipe: Recipe, layer: int) -> torch.Tensor:
+    def weighted_moment(self, recipe: LocatedRecipe, layer: int) -> torch.Tensor:
         """(v, v) float64: ``lambda C`` of a recipe, text and entities together."""
         total = recipe.mom2_update_weight * self.moment_of(recipe.statistics, layer)
         if recipe.entity_statistics is not None and recipe.entity_update_weight:
@@ -63,7 +63,7 @@ class Statistics:
             total = total + recipe.entity_update_weight * entities
         return total
 
-    def shaping(self, recipe: Recipe) -> torch.Tensor | None:
+    def shaping(self, recipe: LocatedRecipe) -> torch.Tensor | None:
         """What the recipe shapes its targets by, (u, u); ``None`` where it names no sensitivity."""
         if recipe.sensitivity is None:
             return None
@@ -72,7 +72,7 @@ class Statistics:
 
     # -- of ordinary text -------------------------------------------------------------------
 
-    def text_statistics(self, layer: int, recipes: Iterable[Recipe] = ()) -> ObjectId:
+    def text_statistics(self, layer: int, recipes: Iterable[LocatedRecipe] = ()) -> ObjectId:
         """The statistics of ordinary text that a layer is judged by.
 
         Those of the recipe in force, or, where these do not cover the layer (it was edited when
@@ -84,7 +84,7 @@ class Statistics:
                 return recipe.statistics
         raise LayerNotCovered(in_force.statistics, layer)
 
-    def covers(self, layer: int, recipes: Iterable[Recipe] = ()) -> bool:
+    def covers(self, layer: int, recipes: Iterable[LocatedRecipe] = ()) -> bool:
         """Whether there are statistics to judge a layer by; an import may change any layer."""
         try:
             self.text_statistics(layer, recipes)
@@ -92,6 +92,6 @@ class Statistics:
             return False
         return True
 
-    def text_moment(self, layer: int, recipes: Iterable[Recipe] = ()) -> torch.Tensor:
+    def text_moment(self, layer: int, recipes: Iterable[LocatedRecipe] = ()) -> torch.Tensor:
         """(v, v) float64: C of ordinary text, of :meth:`text_statistics`."""
         return self.moment_of(self.text_statistics(layer, recipes), layer)

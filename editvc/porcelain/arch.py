@@ -14,7 +14,7 @@ from editvc.models.architectures import (
     architecture_of,
 )
 from editvc.models.loading import CONFIG, read_config, require_unquantised, resolve
-from editvc.porcelain.stats import shipped_settings
+from editvc.statistics.bundle import shipped_settings
 
 NOT_MEASURED = (
     "no small model of this config could be built, so whether a norm or a factor stands behind "
@@ -31,7 +31,7 @@ class BlockExists(EditvcError):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ArchitectureReport:
     """What editvc would use of a model.
 
     ``known`` tells whether the architecture table has its family; else ``architecture`` was found
@@ -81,7 +81,7 @@ class Look:
         return path
 
 
-def look_at(model: str, *, revision: str | None = None) -> Look:
+def look_at(model: str, *, revision: str | None = None) -> ArchitectureReport:
     """What editvc would use of a model folder, a Hub id, or ``pocket``; reads no weights.
 
     Raises :class:`~editvc.models.architecture_check.StructureError` where the structure shows no
@@ -97,15 +97,15 @@ def look_at(model: str, *, revision: str | None = None) -> Look:
         config = config_in(folder, model_type)
     except UnknownArchitectureError:
         config = config_in(folder, model_type)
-        found = find_block(config)
-        architecture, known = found.architecture, False
-        remarks = () if found.measured else (NOT_MEASURED,)
+        discovered = find_block(config)
+        architecture, known = discovered.architecture, False
+        remarks = () if discovered.measured else (NOT_MEASURED,)
     bare = skeleton(config)
     depth = architecture.depth(bare)
     shape = tuple(architecture.module(bare, 0).weight.shape)
     hidden, inner = reversed(shape) if architecture.transposed else shape
     head, embedding = bare.get_output_embeddings(), bare.get_input_embeddings()
-    return Look(
+    return ArchitectureReport(
         source=model,
         known=known,
         architecture=architecture,

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from editvc.core.history import Entry
 from editvc.core.ids import ObjectId, SlotId
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
+from editvc.porcelain.session import Session
 
 
-def origins(repo: Repo, revision: str) -> dict[SlotId, tuple[Entry, ObjectId]]:
+def blame(session: Session, revision: str) -> dict[SlotId, tuple[Entry, ObjectId]]:
     """Every live slot with its entry and the commit that set it, along first parents.
 
     A fact that a squash located again counts as brought by the squash.
     """
-    plumbing = repo.repository
+    plumbing = session.repository
     head = plumbing.revisions.resolve(revision)
     if head is None:
         return {}
-    found: dict[SlotId, tuple[Entry, ObjectId]] = {}
+    origins: dict[SlotId, tuple[Entry, ObjectId]] = {}
     before = plumbing.edits_of(plumbing.tree_of(None))
     for row in reversed(list(plumbing.graph.first_parents(head))):
         after = plumbing.edits_of(plumbing.read_tree(row.tree))
         diff = before.diff(after)
         for entry in diff.removed:
-            del found[entry.slot]
+            del origins[entry.slot]
         for entry in [*diff.added, *(new for _, new in diff.changed)]:
-            found[entry.slot] = (entry, row.id)
+            origins[entry.slot] = (entry, row.id)
         before = after
-    return dict(sorted(found.items()))
+    return dict(sorted(origins.items()))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from editvc.core.ids import ObjectId
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
+from editvc.porcelain.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,34 +22,24 @@ class Branch:
         return {"name": self.name, "commit": self.commit, "current": self.current}
 
 
-def branches(repo: Repo) -> list[Branch]:
+def branches(session: Session) -> list[Branch]:
     """Every branch by name; the current one even before its first commit."""
-    refs = repo.repository.refs
+    refs = session.repository.refs
     head, known = refs.head(), dict[str, ObjectId | None](refs.branches())
     if head.branch is not None:
         known.setdefault(head.branch, head.commit)
     return [Branch(name, known[name], name == head.branch) for name in sorted(known)]
 
 
-def create(repo: Repo, name: str, at: str, *, author: str) -> None:
+def create(session: Session, name: str, at: str) -> None:
     """A new branch at a revision that is a commit."""
-    plumbing = repo.repository
+    plumbing = session.repository
     commit = plumbing.revisions.commit(at)
-    plumbing.refs.create_branch(name, commit, author=author, time=repo.clock())
+    plumbing.refs.create_branch(name, commit, author=session.author(), time=session.clock())
 
 
-def delete(repo: Repo, name: str, *, author: str) -> ObjectId:
+def delete(session: Session, name: str) -> ObjectId:
     """Remove a branch; returns where it was, so that a caller can say how to get it back."""
-    return repo.repository.refs.delete_branch(name, author=author, time=repo.clock())
-
-
-def switch(repo: Repo, name: str, *, author: str) -> None:
-    """Put HEAD on a branch."""
-    repo.repository.refs.switch(name, author=author, time=repo.clock())
-
-
-def detach(repo: Repo, revision: str, *, author: str) -> ObjectId:
-    """Put HEAD on a commit itself, on no branch."""
-    commit = repo.repository.revisions.commit(revision)
-    repo.repository.refs.detach(commit, author=author, time=repo.clock())
-    return commit
+    return session.repository.refs.delete_branch(
+        name, author=session.author(), time=session.clock()
+    )

@@ -2,41 +2,87 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import Any
 
 from editvc.core.history import Restraint
 from editvc.porcelain.recording import CommitResult, NothingToDo, advance, head_of
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
+from editvc.porcelain.session import Session
 
 
-def compact(repo: Repo, restraint: Restraint, *, message: str | None, author: str) -> CommitResult:
+def compact(
+    session: Session, restraint: Restraint, *, message: str | None, author: str
+) -> CommitResult:
     """Commit HEAD's set under ``restraint``; ``Restraint()`` lifts the one in force.
 
     The located edits stay as they are: later commits and reverts work on the unrestrained set,
     and the restraint is applied to the result. So compacting loses nothing.
     """
-    head, tree = head_of(repo)
-    wanted = restraint if restraint != Restraint() else None
-    if wanted is None and tree.restraint is None:
+    head, tree = head_of(session)
+    effective = restraint if restraint != Restraint() else None
+    if effective is None and tree.restraint is None:
         raise NothingToDo(
             "HEAD is under no restraint: there is nothing to lift",
             hint="`editvc compact` puts one on.",
         )
-    if tree.restraint == wanted:
+    if tree.restraint == effective:
         raise NothingToDo(
             "HEAD is under this restraint already",
             hint="Name other numbers (`editvc compact --help`); --off lifts the restraint.",
         )
     return advance(
-        repo,
+        session,
         head,
-        replace(tree, restraint=wanted),
-        message=message or _message(wanted),
+        replace(tree, restraint=effective),
+        message=message or _message(effective),
         author=author,
         verb="compact",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CompactPreview:
+    """Rank and norm of every layer's delta, as it is and as it would be."""
+
+    layers: dict[int, dict[str, float]]
+
+    @property
+    def lines(self) -> list[str]:
+        """What becomes of each layer, in words."""
+        return [
+            f"layer {layer}: rank {now['rank']:.0f} -> {now['rank_after']:.0f}, "
+            f"|delta| {now['norm']:.4g} -> {now['norm_after']:.4g}, "
+            f"s_max {now['s_max']:.4g} -> {now['s_max_after']:.4g}"
+            for layer, now in self.layers.items()
+        ]
+
+    def summary(self) -> str:
+        """In words."""
+        return "\n".join([*self.lines, "nothing was written"])
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``compact --dry-run --json``."""
+        return {"layers": {str(layer): now for layer, now in self.layers.items()}}
+
+
+def preview_compact(session: Session, restraint: Restraint) -> CompactPreview:
+    """What ``compact`` would do to HEAD's weights."""
+    _, tree = head_of(session)
+    effective = restraint if restraint != Restraint() else None
+    now = session.materialiser.delta(tree)
+    then = session.materialiser.delta(replace(tree, restraint=effective))
+    return CompactPreview(
+        {
+            layer: {
+                "rank": float(one.rank),
+                "rank_after": float(then.layers[layer].rank),
+                "norm": one.frobenius(),
+                "norm_after": then.layers[layer].frobenius(),
+                "s_max": one.spectral(),
+                "s_max_after": then.layers[layer].spectral(),
+            }
+            for layer, one in sorted(now.layers.items())
+        }
     )
 
 

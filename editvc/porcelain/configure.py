@@ -2,50 +2,54 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from editvc.core.methods.recipe import COMMON
-from editvc.core.methods.table import METHODS, Method, method_of
-from editvc.porcelain.choose_recipe import ID_OF, numbers_of
+from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.methods.table import METHODS, REFERENCES, method_of
+from editvc.porcelain.choose_recipe import numbers_of
+from editvc.porcelain.session import Session
 from editvc.vcs.config_file import FIELDS
 from editvc.vcs.short_ids import whole_id
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
 
 METHOD = "recipe.method"
 
 
-def configure(repo: Repo, key: str, text: str) -> tuple[str, ...]:
+def settings(session: Session, key: str | None = None) -> dict[str, Any]:
+    """Every setting by its dotted key, or the one of ``key``."""
+    file = session.repository.config_file
+    return file.as_dict() if key is None else {key: file.get(key)}
+
+
+def configure(session: Session, key: str, text: str) -> tuple[str, ...]:
     """Set a dotted key from what the user typed; what changed besides is returned in words.
 
     Ids of objects may be abbreviated.
     """
     if key == METHOD:
-        return _set_method(repo, text)
-    kind = ID_OF.get(key.rpartition(".")[2])
+        return _set_method(session, text)
+    kind = REFERENCES.get(key.rpartition(".")[2])
     if kind is not None and text:
-        text = whole_id(repo.repository.store, text, kind)
-    repo.repository.set_config(key, text)
+        text = whole_id(session.repository.store, text, kind)
+    session.repository.set_config(key, text)
     return ()
 
 
-def _set_method(repo: Repo, name: str) -> tuple[str, ...]:
+def _set_method(session: Session, name: str) -> tuple[str, ...]:
     """Make ``name`` the method in force, with the numbers that ``--method`` gives it.
 
     The file is taken as it is written, so that one in which method and numbers contradict each
     other can be set right.
     """
-    plumbing, row = repo.repository, method_of(name)
+    plumbing, row = session.repository, method_of(name)
     written = plumbing.config_file.section("recipe")
-    own, known = _names(row), _names(METHODS.get(str(written.get("method"))))
+    before = METHODS.get(str(written.get("method")))
     gone = {
         key: value
         for key, value in written.items()
-        if f"recipe.{key}" in FIELDS and key not in own and key not in COMMON
+        if f"recipe.{key}" in FIELDS and key not in row.own and key not in LocatedRecipe.COMMON
     }
-    same = own == known and not gone
-    numbers = {} if same else numbers_of(row, plumbing.read_base())
+    same_numbers = before is not None and before.own == row.own and not gone
+    numbers = {} if same_numbers else numbers_of(row, plumbing.read_base())
     changed = [
         f"{key} = {value}" + (f" (was {written[key]})" if key in written else "")
         for key, value in numbers.items()
@@ -55,8 +59,8 @@ def _set_method(repo: Repo, name: str) -> tuple[str, ...]:
     values |= {f"recipe.{key}": value for key, value in numbers.items()}
     notes = []
     if gone:
-        told = ", ".join(f"{key} = {value}" for key, value in gone.items())
-        notes.append(f"taken out, {name} does not know: {told}")
+        listed = ", ".join(f"{key} = {value}" for key, value in gone.items())
+        notes.append(f"taken out, {name} does not know: {listed}")
     if changed:
         notes.append(f"as {name} begins: {', '.join(changed)}")
     layers = written.get("layers", [])
@@ -65,8 +69,3 @@ def _set_method(repo: Repo, name: str) -> tuple[str, ...]:
         notes.append(f"layers = {layers[-1:]}: {name} edits one; were {layers}")
     plumbing.set_configs(values, without=[f"recipe.{key}" for key in gone])
     return tuple(notes)
-
-
-def _names(row: Method | None) -> set[str]:
-    """The numbers that a method knows."""
-    return set() if row is None else {*row.numbers, *row.wide}

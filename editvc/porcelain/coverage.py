@@ -6,15 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from editvc.core.ids import ObjectId, canonical_json, digest_of
-from editvc.porcelain.stats import Sources, sources_of, take
+from editvc.porcelain.session import Session
+from editvc.statistics.bundle import Sources, sources_of, take
 from editvc.statistics.text_moments import TOKEN_CAP, text_digest
 from editvc.vcs.codec import metadata
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
 
 Window = tuple[int, ...]
 
@@ -29,7 +27,7 @@ class Coverage:
 
 
 def cover(
-    repo: Repo, windows: Sequence[Window], texts: Sequence[Path], entities: Path | None
+    session: Session, windows: Sequence[Window], texts: Sequence[Path], entities: Path | None
 ) -> Coverage:
     """Statistics for as many windows as possible, of the same sources for all.
 
@@ -38,13 +36,13 @@ def cover(
     of these. Where nobody knows what the recipe's were taken from, only windows that they cover are
     left, and ``remark`` says so. New statistics are stored; no recipe names them yet.
     """
-    given = bool(texts) or entities is not None
-    covered = tuple(window for window in windows if _is_covered(repo, window))
-    if len(covered) == len(windows) and not given:
+    own_sources = bool(texts) or entities is not None
+    covered = tuple(window for window in windows if _is_covered(session, window))
+    if len(covered) == len(windows) and not own_sources:
         return Coverage(covered, {})
-    settings = _default_settings() if given else _bundled_settings(repo)
+    settings = _default_settings() if own_sources else _bundled_settings(session)
     if settings is None:
-        text, names = (_origin(repo, one) for one in _named(repo))
+        text, names = (_origin(session, one) for one in _named(session))
         return Coverage(
             covered,
             {},
@@ -53,12 +51,12 @@ def cover(
             "--text and --entities take new ones for all layers",
         )
     return Coverage(
-        tuple(windows), _taken(repo, windows, sources_of(texts, None, entities), settings)
+        tuple(windows), _taken(session, windows, sources_of(texts, None, entities), settings)
     )
 
 
-def _is_covered(repo: Repo, window: Window) -> bool:
-    statistics, recipe = repo.materialiser.statistics, repo.recipe()
+def _is_covered(session: Session, window: Window) -> bool:
+    statistics, recipe = session.materialiser.statistics, session.recipe()
     needed = {recipe.statistics: window}
     if recipe.entity_statistics is not None and recipe.entity_update_weight:
         needed[recipe.entity_statistics] = window
@@ -67,24 +65,24 @@ def _is_covered(repo: Repo, window: Window) -> bool:
     return all(set(layers) <= set(statistics.moment(one).layers) for one, layers in needed.items())
 
 
-def _named(repo: Repo) -> tuple[ObjectId, ObjectId | None]:
-    recipe = repo.recipe()
+def _named(session: Session) -> tuple[ObjectId, ObjectId | None]:
+    recipe = session.recipe()
     return recipe.statistics, recipe.entity_statistics
 
 
-def _origin(repo: Repo, identifier: ObjectId | None) -> dict[str, Any]:
+def _origin(session: Session, identifier: ObjectId | None) -> dict[str, Any]:
     """What a statistics object says it was taken from."""
-    return {} if identifier is None else metadata(repo.repository.store.get(identifier))
+    return {} if identifier is None else metadata(session.repository.store.get(identifier))
 
 
 def _default_settings() -> dict[str, Any]:
     return {"budget": None, "token_cap": TOKEN_CAP}
 
 
-def _bundled_settings(repo: Repo) -> dict[str, Any] | None:
+def _bundled_settings(session: Session) -> dict[str, Any] | None:
     """The settings of the recipe's statistics, if they were taken from the bundled sources."""
     bundled = sources_of()
-    text, names = (_origin(repo, one) for one in _named(repo))
+    text, names = (_origin(session, one) for one in _named(session))
     same = (bundled.digest, text_digest([bundled.entities]))
     if (text.get("digest"), names.get("digest")) != same:
         return None
@@ -92,28 +90,28 @@ def _bundled_settings(repo: Repo) -> dict[str, Any] | None:
 
 
 def _taken(
-    repo: Repo, windows: Sequence[Window], sources: Sources, settings: Mapping[str, Any]
+    session: Session, windows: Sequence[Window], sources: Sources, settings: Mapping[str, Any]
 ) -> dict[str, ObjectId]:
     """Take statistics for all windows at once, or find those that were taken before."""
-    plumbing, base = repo.repository, repo.materialiser.base
+    plumbing, base = session.repository, session.materialiser.base
     layers = sorted({layer for window in windows for layer in window})
     names = text_digest([sources.entities])
     ends = sorted(list(window) for window in windows)
     run = digest_of([base.id, sources.digest, names, ends, *settings.values()])
 
     def make() -> bytes:
-        model, tokenizer = repo.base_model()
+        model, tokenizer = session.base_model()
         folder = plumbing.cache.folder / "statistics" / run
-        taken = take(
+        bundle = take(
             model, tokenizer, base, layers, sources, windows=windows, folder=folder,
-            progress=repo.progress, **settings,
+            progress=session.progress, **settings,
         )  # fmt: skip
-        plumbing.store.put_all(taken.objects)
-        return canonical_json(taken.in_recipe)
+        plumbing.store.put_all(bundle.objects)
+        return canonical_json(bundle.in_recipe)
 
     known = plumbing.cache.get("tuning", run)
     if known is not None and all(map(plumbing.store.contains, json.loads(known).values())):
         return {name: ObjectId(one) for name, one in json.loads(known).items()}
-    made = make()
-    plumbing.cache.put("tuning", run, made)
-    return {name: ObjectId(one) for name, one in json.loads(made).items()}
+    record = make()
+    plumbing.cache.put("tuning", run, record)
+    return {name: ObjectId(one) for name, one in json.loads(record).items()}

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
 from editvc.core.history import Tree
 from editvc.editing.locate import knows
 from editvc.errors import EditvcError
 from editvc.evaluation.scores import Scores, answers, locality_answers, says, score
-from editvc.porcelain.reading import tree_at
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
+from editvc.porcelain.session import Session
+from editvc.porcelain.trees import live_facts, tree_at
 
 
 class NothingToEvaluate(EditvcError):
@@ -22,7 +21,7 @@ class NothingToEvaluate(EditvcError):
 
 
 @dataclass(frozen=True, slots=True)
-class Unsaid:
+class FailedFact:
     """A fact whose question is answered by something else: what greedy generation gives."""
 
     fact: Fact
@@ -42,20 +41,20 @@ class Unsaid:
 class Evaluation:
     """Scores of ``facts`` facts on the model of a revision.
 
-    ``unsaid`` are those that greedy generation does not begin with, ``generated`` the share of the
+    ``failed`` are those that greedy generation does not begin with, ``generated`` the share of the
     others in per cent; ``scores`` are those of the papers, under teacher forcing, ``base`` the same
     of the unedited model: it fails some prompts by itself.
     """
 
     facts: int
-    unsaid: tuple[Unsaid, ...]
+    failed: tuple[FailedFact, ...]
     scores: Scores
     base: Scores
 
     @property
     def generated(self) -> float:
         """Per cent of the facts that the model says by itself."""
-        return 100.0 * (self.facts - len(self.unsaid)) / self.facts
+        return 100.0 * (self.facts - len(self.failed)) / self.facts
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``eval --json``."""
@@ -64,36 +63,45 @@ class Evaluation:
             "generated": self.generated,
             **self.scores.to_json(),
             "base": self.base.to_json(),
-            "unsaid": [one.to_json() for one in self.unsaid],
+            "unsaid": [one.to_json() for one in self.failed],
         }
 
 
-def evaluate(repo: Repo, facts: Sequence[Fact], revision: str) -> Evaluation:
-    """Ask a revision for facts. Raises :class:`NothingToEvaluate` without any."""
+def evaluate(session: Session, sourced: Sequence[SourcedFact] | None, revision: str) -> Evaluation:
+    """Ask a revision for facts, or for its own live ones.
+
+    Raises :class:`NothingToEvaluate` without any.
+    """
+    if sourced is None:
+        facts = list(live_facts(session, revision).values())
+    else:
+        facts = [one.fact for one in sourced if one.duplicate_of is None]
     if not facts:
         raise NothingToEvaluate(
             f"there is nothing to ask {revision} for: no facts are live there",
             hint="Give a file of facts, or a revision that holds some.",
         )
-    model, tokenizer = repo.base_model()
+    model, tokenizer = session.base_model()
     reference = locality_answers(model, tokenizer, facts)
     unedited = score(model, tokenizer, facts, reference)
-    with repo.edited(tree_at(repo, revision)) as (edited, _):
-        said = answers(edited, tokenizer, facts)
+    with session.edited(tree_at(session, revision)) as (edited, _):
+        replies = answers(edited, tokenizer, facts)
         scores = score(edited, tokenizer, facts, reference)
-    missed = [
-        Unsaid(one, text) for one, text in zip(facts, said, strict=True) if not says(text, one)
+    failed = [
+        FailedFact(fact, reply)
+        for fact, reply in zip(facts, replies, strict=True)
+        if not says(reply, fact)
     ]
-    return Evaluation(len(facts), tuple(missed), scores, unedited)
+    return Evaluation(len(facts), tuple(failed), scores, unedited)
 
 
-def unsaid(repo: Repo, tree: Tree, facts: Sequence[Fact]) -> tuple[Fact, ...]:
+def failed_facts(session: Session, tree: Tree, facts: Sequence[Fact]) -> tuple[Fact, ...]:
     """The facts that greedy generation would not begin with on the model of ``tree``.
 
     One forward pass for all: cheap beside what it took to make their edits.
     """
     if not facts:
         return ()
-    with repo.edited(tree) as (model, tokenizer):
-        told = knows(model, tokenizer, [fact.request for fact in facts])
-    return tuple(fact for fact, yes in zip(facts, told, strict=True) if not yes)
+    with session.edited(tree) as (model, tokenizer):
+        answers = knows(model, tokenizer, [fact.request for fact in facts])
+    return tuple(fact for fact, yes in zip(facts, answers, strict=True) if not yes)

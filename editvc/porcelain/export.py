@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from editvc.core.facts import Fact
 from editvc.core.history import Tree
@@ -14,10 +14,8 @@ from editvc.errors import EditvcError
 from editvc.interchange.delta_file import export_delta
 from editvc.models.architectures import architecture_of
 from editvc.porcelain.delta_cache import delta_file
-from editvc.porcelain.reading import tree_at
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
+from editvc.porcelain.session import Session
+from editvc.porcelain.trees import tree_at
 
 FORMATS = ("hf", "lora", "delta")
 
@@ -111,7 +109,7 @@ class Export:
 
 
 def export(
-    repo: Repo,
+    session: Session,
     target: Path,
     *,
     format: str,
@@ -125,22 +123,22 @@ def export(
     ``documents`` may be called with the base's and the result's digests and the touched tensors,
     and returns further files for the folder (card, ledger, lock). Raises :class:`NotInWeights`.
     """
-    tree = tree_at(repo, revision)
-    require_in_weights(repo, revision)
+    tree = tree_at(session, revision)
+    require_in_weights(session, revision)
     if format == "delta":
-        return _export_delta(repo, target, tree, replace, documents)
+        return _export_delta(session, target, tree, replace, documents)
     from editvc.porcelain import export_models as models
 
     if format == "lora":
-        return models.export_adapter(repo, target, tree, revision, rank, replace, documents)
+        return models.export_adapter(session, target, tree, revision, rank, replace, documents)
     if format == "hf":
-        return models.export_model(repo, target, tree, revision, replace, documents)
+        return models.export_model(session, target, tree, revision, replace, documents)
     raise EditvcError(f"unknown export format {format!r}", hint="Formats: " + ", ".join(FORMATS))
 
 
-def require_in_weights(repo: Repo, revision: str) -> None:
+def require_in_weights(session: Session, revision: str) -> None:
     """Raise :class:`NotInWeights` where facts of a revision are in codebooks; reads no tensor."""
-    plumbing = repo.repository
+    plumbing = session.repository
     unborn = revision == "HEAD" and plumbing.refs.head().commit is None
     commit = None if unborn else plumbing.revisions.resolve(revision)
     if commit is None:
@@ -149,11 +147,13 @@ def require_in_weights(repo: Repo, revision: str) -> None:
         raise NotInWeights(revision, facts)
 
 
-def _export_delta(repo: Repo, target: Path, tree: Tree, replace: bool, documents: Any) -> Export:
+def _export_delta(
+    session: Session, target: Path, tree: Tree, replace: bool, documents: Any
+) -> Export:
     """Without torch where a commit left the file of this tree in the cache."""
-    data = delta_file(repo, tree)
+    data = delta_file(session, tree)
     digest = object_id(data)
-    base_model = repo.repository.read_base()
+    base_model = session.repository.read_base()
     architecture = architecture_of(base_model.model_type, base_model.architecture)
 
     def touched(ranks: Iterable[str]) -> tuple[str, ...]:
@@ -164,7 +164,7 @@ def _export_delta(repo: Repo, target: Path, tree: Tree, replace: bool, documents
     def with_documents(ranks: dict[str, int]) -> Mapping[str, str | bytes]:
         from editvc.models.checkpoint import Checkpoint, weights_digest
 
-        base = weights_digest(Checkpoint(repo.materialiser.folder).digests())
+        base = weights_digest(Checkpoint(session.materialiser.folder).digests())
         return dict(documents(base, digest, touched(ranks)))
 
     ranks = export_delta(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch.nn import Embedding
 
@@ -19,11 +19,9 @@ from editvc.interchange.reload_check import verify_adapter, verify_reload
 from editvc.models.checkpoint import Checkpoint, weights_digest
 from editvc.models.loading import POCKET, edited, generate
 from editvc.porcelain.export import Answer, Export, rank_notes
-from editvc.porcelain.reading import live_facts
+from editvc.porcelain.session import Session
+from editvc.porcelain.trees import live_facts
 from editvc.publish.card import render_usage
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
 
 PROMPTS = 3
 """How many live facts an export is asked about after it was loaded again."""
@@ -40,17 +38,17 @@ class ReloadDiffers(EditvcError):
 
 
 def export_model(
-    repo: Repo, target: Path, tree: Tree, revision: str, replace: bool, documents: Any
+    session: Session, target: Path, tree: Tree, revision: str, replace: bool, documents: Any
 ) -> Export:
     """A whole model, loaded with plain transformers and asked; raises :class:`ReloadDiffers`."""
-    maker = repo.materialiser
-    facts = _asked(repo, revision)
-    length = room(repo.base_model()[1], facts, LENGTH)
-    expected = _answers(repo, tree, facts, length)
+    maker = session.materialiser
+    facts = _asked(session, revision)
+    length = room(session.base_model()[1], facts, LENGTH)
+    expected = _answers(session, tree, facts, length)
 
     def check(folder: Path) -> None:
-        said = verify_reload(folder, [fact.question for fact in facts], max_new_tokens=length)
-        for fact, now, before in zip(facts, said, expected, strict=True):
+        replies = verify_reload(folder, [fact.question for fact in facts], max_new_tokens=length)
+        for fact, now, before in zip(facts, replies, expected, strict=True):
             if now != before:
                 raise ReloadDiffers(
                     f"the export answers {fact.question!r} with {now!r}, "
@@ -58,8 +56,8 @@ def export_model(
                     hint="Nothing was kept. `editvc fsck` checks the repository.",
                 )
 
-    def with_documents(made: Exported) -> Documents:
-        return dict(documents(made.base_digest, made.digest, made.touched))
+    def with_documents(exported: Exported) -> Documents:
+        return dict(documents(exported.base_digest, exported.digest, exported.touched))
 
     done = export_hf(
         maker.folder,
@@ -68,11 +66,11 @@ def export_model(
         replace=replace,
         documents=with_documents if documents else None,
         check=check,
-        progress=repo.progress,
+        progress=session.progress,
     )
     answers = tuple(
-        Answer(fact, said.rstrip(), says(said.strip(), fact))
-        for fact, said in zip(facts, expected, strict=True)
+        Answer(fact, reply.rstrip(), says(reply.strip(), fact))
+        for fact, reply in zip(facts, expected, strict=True)
     )
     checks = tuple(answer.line for answer in answers)
     return Export(
@@ -81,7 +79,7 @@ def export_model(
 
 
 def export_adapter(
-    repo: Repo,
+    session: Session,
     target: Path,
     tree: Tree,
     revision: str,
@@ -90,24 +88,24 @@ def export_adapter(
     documents: Any,
 ) -> Export:
     """An adapter; uncut, loaded with PEFT and compared. Raises :class:`ReloadDiffers`."""
-    maker = repo.materialiser
-    _require_linear(repo, maker.delta(tree))
+    maker = session.materialiser
+    _require_linear(session, maker.delta(tree))
     base_digest = weights_digest(Checkpoint(maker.folder).digests())
 
-    def touched(made: Adapter) -> tuple[str, ...]:
-        return tuple(f"{module}.weight" for module in made.ranks)
+    def touched(adapter: Adapter) -> tuple[str, ...]:
+        return tuple(f"{module}.weight" for module in adapter.ranks)
 
-    def with_documents(made: Adapter) -> Documents:
+    def with_documents(adapter: Adapter) -> Documents:
         if documents is None:
             return {"README.md": render_usage("lora", maker.base.source) + "\n"}
-        return dict(documents(base_digest, made.digest, touched(made)))
+        return dict(documents(base_digest, adapter.digest, touched(adapter)))
 
     worst: list[float] = []
 
     def check(folder: Path) -> None:
         # Without rounding to the base's dtype: an adapter stands beside the weights, not in them.
-        model, _ = repo.base_model()
-        prompts = [fact.question for fact in _asked(repo, revision)]
+        model, _ = session.base_model()
+        prompts = [fact.question for fact in _asked(session, revision)]
         with edited(model, maker.architecture, maker.delta(tree)):
             worst.append(verify_adapter(maker.folder, folder, model, prompts))
         if not worst[0] <= LOGIT_TOLERANCE:
@@ -140,10 +138,10 @@ def export_adapter(
     return Export("lora", target, base_digest, done.digest, touched(done), checks, notes)
 
 
-def _require_linear(repo: Repo, delta: Delta) -> None:
+def _require_linear(session: Session, delta: Delta) -> None:
     """An import may have changed the embedding, which is a matrix but no linear module."""
     for name in delta.weights:
-        module = repo.base_model()[0].get_submodule(name.rpartition(".")[0])
+        module = session.base_model()[0].get_submodule(name.rpartition(".")[0])
         if isinstance(module, Embedding):
             raise AdapterError(
                 f"'{name}' is changed, and LoRA reaches the weights of linear modules only",
@@ -151,10 +149,10 @@ def _require_linear(repo: Repo, delta: Delta) -> None:
             )
 
 
-def _asked(repo: Repo, revision: str) -> list[Fact]:
-    return list(live_facts(repo, revision).values())[:PROMPTS]
+def _asked(session: Session, revision: str) -> list[Fact]:
+    return list(live_facts(session, revision).values())[:PROMPTS]
 
 
-def _answers(repo: Repo, tree: Tree, facts: list[Fact], length: int) -> list[str]:
-    with repo.edited(tree) as (model, tokenizer):
+def _answers(session: Session, tree: Tree, facts: list[Fact], length: int) -> list[str]:
+    with session.edited(tree) as (model, tokenizer):
         return [generate(model, tokenizer, fact.question, length) for fact in facts]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -13,13 +13,11 @@ from editvc.algebra.layer_health import LayerHealth, Reference, layer_health, ou
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import short
-from editvc.core.methods.patch_recipes import AnyRecipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
-from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recording import head_of
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
+from editvc.porcelain.session import Session
+from editvc.porcelain.trees import commit_at, tree_at
 
 TYPICAL_FROM = 8
 """From how many live and new edits on their medians say what is typical."""
@@ -47,7 +45,7 @@ class Attenuated:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class CodebookHealth:
     """What is in codebooks and not in the weights: ``facts``, and the ``keys`` that answer them.
 
     ``lost`` are facts whose own prompt no longer finds their answer: a fact with another target
@@ -78,7 +76,7 @@ class HealthReport:
     reasons: tuple[str, ...]
     layers: tuple[LayerHealth, ...]
     worst: tuple[Attenuated, ...]
-    codebook: Beside
+    codebook: CodebookHealth
     trend: tuple[tuple[int, dict[str, float]], ...]
     others: tuple[tuple[str, float], ...] = ()
 
@@ -103,14 +101,14 @@ class HealthReport:
         return worst | {"correlation": min(one.correlation for one in self.layers)}
 
 
-def check_health(repo: Repo, revision: str) -> HealthReport:
+def check_health(session: Session, revision: str) -> HealthReport:
     """Judge the weights of a revision by the thresholds of config.toml.
 
     A layer that no statistics cover, as where a patch is, cannot be judged, nor a weight that is no
     down projection: that is a warning.
     """
-    plumbing, maker = repo.repository, repo.materialiser
-    tree = tree_at(repo, revision)
+    plumbing, maker = session.repository, session.materialiser
+    tree = tree_at(session, revision)
     delta, groups = maker.delta(tree), maker.solutions.groups(tree)
     entries = [entry for group in groups for entry in group.entries]
     recipes = [group.recipe for group in groups]
@@ -138,9 +136,9 @@ def check_health(repo: Repo, revision: str) -> HealthReport:
         verdict="warn" if blind and judged.level == "ok" else judged.level,
         reasons=judged.reasons + blind,
         layers=tuple(layers),
-        worst=_named(repo, worst) if entries else (),
-        codebook=_beside(repo, tree),
-        trend=_trend(repo, revision),
+        worst=_named(session, worst) if entries else (),
+        codebook=_codebook_health(session, tree),
+        trend=_trend(session, revision),
         others=tuple((name, others[name].frobenius()) for name in sorted(others)),
     )
 
@@ -157,7 +155,7 @@ def _blind(layers: Sequence[int], weights: int) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _named(repo: Repo, worst: Sequence[tuple[int, float, Entry]]) -> tuple[Attenuated, ...]:
+def _named(session: Session, worst: Sequence[tuple[int, float, Entry]]) -> tuple[Attenuated, ...]:
     """The most attenuated edits over all layers, each at its worst layer, by fact."""
     lowest: dict[Entry, tuple[int, float]] = {}
     for layer, kept, entry in worst:
@@ -165,46 +163,43 @@ def _named(repo: Repo, worst: Sequence[tuple[int, float, Entry]]) -> tuple[Atten
             lowest[entry] = (layer, kept)
     ordered = sorted(lowest.items(), key=lambda item: item[1][1])[:5]
     return tuple(
-        Attenuated(layer, kept, repo.repository.read_fact(entry.fact))
+        Attenuated(layer, kept, session.repository.read_fact(entry.fact))
         for entry, (layer, kept) in ordered
     )
 
 
-def _beside(repo: Repo, tree: Tree) -> Beside:
-    maker = repo.materialiser
-    held = maker.elements.in_codebooks(tree)
-    books = maker.elements.codebooks(held)
+def _codebook_health(session: Session, tree: Tree) -> CodebookHealth:
+    maker = session.materialiser
+    entries = maker.elements.in_codebooks(tree)
+    books = maker.elements.codebooks(entries)
     lost = [
-        repo.repository.read_fact(entry.fact)
-        for entry, element in held.items()
+        session.repository.read_fact(entry.fact)
+        for entry, element in entries.items()
         if not any(book.answers(element) for book in books)
     ]
-    return Beside(len(held), sum(map(len, books)), tuple(lost))
+    return CodebookHealth(len(entries), sum(map(len, books)), tuple(lost))
 
 
-def _trend(repo: Repo, revision: str) -> tuple[tuple[int, dict[str, float]], ...]:
-    plumbing = repo.repository
-    if revision == "HEAD" and plumbing.refs.head().commit is None:
-        return ()
-    commit = plumbing.revisions.resolve(revision)
+def _trend(session: Session, revision: str) -> tuple[tuple[int, dict[str, float]], ...]:
+    commit = commit_at(session, revision)
     if commit is None:
         return ()
-    rows = reversed(list(plumbing.graph.first_parents(commit)))
+    rows = reversed(list(session.repository.graph.first_parents(commit)))
     return tuple((row.number, dict(row.health)) for row in rows)
 
 
-def unusual(
-    repo: Repo, recipe: AnyRecipe, facts: Sequence[Fact], entries: Sequence[Entry]
+def outlier_warnings(
+    session: Session, recipe: Recipe, facts: Sequence[Fact], entries: Sequence[Entry]
 ) -> tuple[str, ...]:
     """Warnings, in words, for new edits that look like disabling ones, each at its worst layer.
 
     What is typical are the medians over the live edits and the new ones together. Patches have
     neither leverage nor residual.
     """
-    maker = repo.materialiser
-    if not isinstance(recipe, Recipe) or len(maker.elements.located(entries)) < len(entries):
+    maker = session.materialiser
+    if not isinstance(recipe, LocatedRecipe) or len(maker.elements.located(entries)) < len(entries):
         return ()
-    _, tree = head_of(repo)
+    _, tree = head_of(session)
     live = [group.entries for group in maker.solutions.groups(tree) if group.recipe.id == recipe.id]
     both = [*entries, *(entry for one in live for entry in one)]
     if len(both) < TYPICAL_FROM:
@@ -215,7 +210,7 @@ def unusual(
         norms = torch.linalg.vector_norm(edits.residuals, dim=0)
         typical = Reference.of(leverages, norms)
         assert typical is not None, "there are edits, so they have medians"
-        count, limits = len(entries), repo.repository.config.health
+        count, limits = len(entries), session.repository.config.health
         for outlier in outliers(leverages[:count], norms[:count], typical, limits):
             fact = facts[outlier.index]
             warnings.setdefault(

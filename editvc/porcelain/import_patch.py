@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from editvc.algebra.patch import Patch
 from editvc.core.history import Tree
@@ -12,11 +12,9 @@ from editvc.core.ids import short
 from editvc.interchange.base_weights import Imported, ImportRefused
 from editvc.interchange.checkpoint_difference import difference
 from editvc.interchange.peft_reader import is_adapter, read_adapter
-from editvc.porcelain.reading import LivePatch, live_patch
+from editvc.porcelain.changes import LivePatch, live_patch
 from editvc.porcelain.recording import CommitResult, NothingToDo, advance, head_of
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
+from editvc.porcelain.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +51,15 @@ class ImportResult:
 
     result: CommitResult
     patch: LivePatch
-    made: ImportPreview
+    preview: ImportPreview
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``import --json``."""
-        return self.result.to_json() | self.made.to_json() | {"patch": self.patch.id}
+        return self.result.to_json() | self.preview.to_json() | {"patch": self.patch.id}
 
 
 def import_patch(
-    repo: Repo,
+    session: Session,
     source: Path,
     *,
     rank: int | None,
@@ -74,69 +72,73 @@ def import_patch(
     ``rank`` and ``energy`` say how much of a difference is kept; an adapter is taken whole.
     Raises :class:`ImportRefused`, and :class:`NothingToDo` where it changes nothing or is live.
     """
-    head, tree = head_of(repo)
-    made = _read(repo, tree, source, rank, energy)
-    seen = _preview(repo, source, made)
-    origin = {"kind": made.kind, "source": seen.source, "digest": made.digest}
-    data = Patch(made.delta, {"error": made.error}).to_bytes({"base": tree.base, "import": origin})
-    identifier = repo.repository.store.put(data)
+    head, tree = head_of(session)
+    imported = _read(session, tree, source, rank, energy)
+    preview = _preview(session, source, imported)
+    origin = {"kind": imported.kind, "source": preview.source, "digest": imported.digest}
+    data = Patch(imported.delta, {"error": imported.error}).to_bytes(
+        {"base": tree.base, "import": origin}
+    )
+    identifier = session.repository.store.put(data)
     done = advance(
-        repo,
+        session,
         head,
         replace(tree, patches=(*tree.patches, identifier)),
-        message=message or f"Import {made.kind} {seen.source}",
+        message=message or f"Import {imported.kind} {preview.source}",
         author=author,
         verb="import",
     )
-    return ImportResult(done, live_patch(repo, identifier), seen)
+    return ImportResult(done, live_patch(session, identifier), preview)
 
 
 def preview_import(
-    repo: Repo, source: Path, *, rank: int | None, energy: float | None
+    session: Session, source: Path, *, rank: int | None, energy: float | None
 ) -> ImportPreview:
     """What :func:`import_patch` would take over, with nothing written."""
-    _, tree = head_of(repo)
-    return _preview(repo, source, _read(repo, tree, source, rank, energy))
+    _, tree = head_of(session)
+    return _preview(session, source, _read(session, tree, source, rank, energy))
 
 
-def _preview(repo: Repo, source: Path, made: Imported) -> ImportPreview:
-    architecture = repo.materialiser.architecture
-    ranks = {architecture.weight_name(n): part.rank for n, part in made.delta.layers.items()}
-    ranks |= {name: part.rank for name, part in made.delta.weights.items()}
+def _preview(session: Session, source: Path, imported: Imported) -> ImportPreview:
+    architecture = session.materialiser.architecture
+    ranks = {architecture.weight_name(n): part.rank for n, part in imported.delta.layers.items()}
+    ranks |= {name: part.rank for name, part in imported.delta.weights.items()}
     return ImportPreview(
-        kind=made.kind,
+        kind=imported.kind,
         source=source.resolve().name,
-        digest=made.digest,
+        digest=imported.digest,
         ranks=ranks,
-        errors=dict(made.errors),
-        error=made.error,
-        notes=made.notes,
+        errors=dict(imported.errors),
+        error=imported.error,
+        notes=imported.notes,
     )
 
 
-def _read(repo: Repo, tree: Tree, source: Path, rank: int | None, energy: float | None) -> Imported:
+def _read(
+    session: Session, tree: Tree, source: Path, rank: int | None, energy: float | None
+) -> Imported:
     """What the folder holds, unless that is nothing new."""
-    made = _delta_of(repo, source, rank, energy)
-    if made.delta.is_empty:
+    imported = _delta_of(session, source, rank, energy)
+    if imported.delta.is_empty:
         raise NothingToDo(
             f"{source} changes nothing in the base",
             hint="A copy of the base, or an adapter that was not trained yet, is no edit.",
         )
-    for live in (live_patch(repo, one) for one in tree.patches):
-        if live.digest == made.digest:
+    for live in (live_patch(session, one) for one in tree.patches):
+        if live.digest == imported.digest:
             raise NothingToDo(
                 f"{source} is imported already, as patch {short(live.id)}",
                 hint="Revert the commit that brought it to import it in another way.",
             )
-    return made
+    return imported
 
 
-def _delta_of(repo: Repo, source: Path, rank: int | None, energy: float | None) -> Imported:
-    maker = repo.materialiser
+def _delta_of(session: Session, source: Path, rank: int | None, energy: float | None) -> Imported:
+    maker = session.materialiser
     if not is_adapter(source):
         return difference(
             source, maker.folder, maker.architecture,
-            rank=rank, energy=energy, progress=repo.progress,
+            rank=rank, energy=energy, progress=session.progress,
         )  # fmt: skip
     if rank is not None or energy is not None:
         raise ImportRefused(

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from editvc.core.base import BaseModel
-from editvc.core.methods.recipe import Recipe, RecipeError
-from editvc.core.methods.table import method_of
+from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.methods.recipe import RecipeError
+from editvc.core.methods.table import DEFAULT, method_of
 from editvc.models.architecture_check import check_block
 from editvc.models.architectures import (
     Block,
@@ -19,8 +20,14 @@ from editvc.models.architectures import (
 )
 from editvc.models.context_prefixes import sample_contexts
 from editvc.models.loading import POCKET, describe, load, read_config, resolve
-from editvc.porcelain.choose_recipe import DEFAULT, numbers_of
-from editvc.porcelain.stats import Taken, shipped_settings, shipped_with, sources_of, take
+from editvc.porcelain.choose_recipe import numbers_of
+from editvc.statistics.bundle import (
+    StatisticsBundle,
+    shipped_settings,
+    shipped_with,
+    sources_of,
+    take,
+)
 from editvc.vcs.repository import FOLDER, Repository, RepositoryExists
 
 if TYPE_CHECKING:
@@ -57,12 +64,12 @@ def init(
     loaded, tokenizer = load(folder, block=block)
     if block:
         check_block(loaded, family)
-    taken = _statistics(loaded, tokenizer, base, folder, chosen, texts, entities, progress, remark)
+    bundle = _statistics(loaded, tokenizer, base, folder, chosen, texts, entities, progress, remark)
     contexts = sample_contexts(loaded, tokenizer, CONTEXT_SEED)
-    recipe = Recipe.from_json(
+    recipe = LocatedRecipe.from_json(
         numbers_of(method_of(DEFAULT), base)
         | settings
-        | taken.in_recipe
+        | bundle.in_recipe
         | {"layers": chosen, "contexts": contexts}
     )
     path.mkdir(parents=True, exist_ok=True)
@@ -72,7 +79,7 @@ def init(
             base=base,
             recipe=recipe,
             config_text=_config((template / "config.toml").read_text("utf-8"), base, recipe),
-            objects=taken.objects,
+            objects=bundle.objects,
             template=template,
         ).close()
 
@@ -81,14 +88,14 @@ def _confirmed(file: Path | None, folder: Path, model: str) -> Block:
     """The block that the user has confirmed for this model's family; empty without a file."""
     if file is None:
         return ()
-    given = read_block(file)
+    block = read_block(file)
     model_type = read_config(folder, model).get("model_type")
-    if given.model_type != model_type:
+    if block.model_type != model_type:
         raise BlockError(
-            f"{file}: is for model type '{given.model_type}', and {model} is a '{model_type}'",
+            f"{file}: is for model type '{block.model_type}', and {model} is a '{model_type}'",
             hint=f"`editvc arch {model}` shows the block that fits.",
         )
-    return given.pairs
+    return block.pairs
 
 
 def _checked(layers: Sequence[int], base: BaseModel) -> tuple[int, ...]:
@@ -111,7 +118,7 @@ def _statistics(
     entities: Path | None,
     progress: Progress | None,
     remark: Callable[[str], None],
-) -> Taken:
+) -> StatisticsBundle:
     """The model's own statistics where it ships them, else such as the user's sources give."""
     own = shipped_with(folder, base, layers) if not texts and entities is None else None
     if own is not None:
@@ -138,7 +145,7 @@ def _template() -> resources.abc.Traversable:
     return resources.files("editvc").joinpath("..", ".editvc-template")
 
 
-def _config(template: str, base: BaseModel, recipe: Recipe) -> str:
+def _config(template: str, base: BaseModel, recipe: LocatedRecipe) -> str:
     """The template's text with the base and the recipe filled in, its comments kept."""
     import tomlkit
 

@@ -46,10 +46,10 @@ def probing_facts(
 
 
 def _with_true_objects(model: Any, tokenizer: Any, facts: Sequence[Fact]) -> list[Fact]:
-    said = first_tokens(model, tokenizer, [fact.question for fact in facts])
+    objects = first_tokens(model, tokenizer, [fact.question for fact in facts])
     return [
         replace(fact, target_true=fact.target_true or tokenizer.decode([token]).strip())
-        for fact, token in zip(facts, said, strict=True)
+        for fact, token in zip(facts, objects, strict=True)
     ]
 
 

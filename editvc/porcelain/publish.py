@@ -6,26 +6,24 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from editvc.core.facts import Fact
 from editvc.core.history import Entry
 from editvc.core.ids import ObjectId, short
-from editvc.core.methods.patch_recipes import AnyRecipe
+from editvc.core.methods.recipe import Recipe
 from editvc.errors import GateError
 from editvc.interchange.hf_checkpoint import LEDGER, LOCK
-from editvc.porcelain.blame import origins
+from editvc.porcelain.blame import blame
+from editvc.porcelain.changes import live_patch
 from editvc.porcelain.export import Export, export, require_in_weights
 from editvc.porcelain.health import HealthReport, check_health
-from editvc.porcelain.reading import live_patch
+from editvc.porcelain.session import Session
 from editvc.publish.card import CardInput, LedgerRow, hub_id, ledger_jsonl, render_card
 from editvc.publish.hub import publish as push
 from editvc.publish.lock import Lock, LockedEdit
 from editvc.vcs.codec import metadata
 from editvc.vcs.object_links import links
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
 
 
 class HealthRefused(GateError):
@@ -65,7 +63,7 @@ class Published:
 
 
 def publish(
-    repo: Repo,
+    session: Session,
     repo_id: str,
     *,
     revision: str = "HEAD",
@@ -82,33 +80,35 @@ def publish(
     Raises :class:`HealthRefused` unless healthy or forced, and
     :class:`editvc.porcelain.export.NotInWeights`.
     """
-    require_in_weights(repo, revision)
+    require_in_weights(session, revision)
     # One commit from here on: what is judged is what is pushed, wherever HEAD goes meanwhile.
-    commit = repo.repository.revisions.commit(revision)
-    health = check_health(repo, commit)
+    commit = session.repository.revisions.commit(revision)
+    health = check_health(session, commit)
     if health.verdict == "refuse" and not force:
         raise HealthRefused(health.reasons)
 
     def documents(base_digest: str, digest: str, touched: Sequence[str]) -> dict[str, str | bytes]:
         return _documents(
-            repo, repo_id, commit, format, health, base_digest, digest, tuple(touched)
+            session, repo_id, commit, format, health, base_digest, digest, tuple(touched)
         )
 
     with tempfile.TemporaryDirectory(prefix="editvc-publish-") as scratch:
-        made: Export = export(
-            repo, Path(scratch) / "export", format=format, revision=commit, documents=documents
+        exported: Export = export(
+            session, Path(scratch) / "export", format=format, revision=commit, documents=documents
         )
         pushed = push(
-            made.path,
+            exported.path,
             repo_id,
             private=private,
             create_pr=create_pr,
-            message=message or repo.repository.read_commit(commit).message,
+            message=message or session.repository.read_commit(commit).message,
             token=token,
             endpoint=endpoint,
         )
     overridden = health.reasons if health.verdict == "refuse" else ()
-    return Published(pushed.url, pushed.commit, made.digest, tuple(overridden), made.warnings)
+    return Published(
+        pushed.url, pushed.commit, exported.digest, tuple(overridden), exported.warnings
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class _Live:
 
 
 def _documents(
-    repo: Repo,
+    session: Session,
     repo_id: str,
     commit: ObjectId,
     format: Any,
@@ -132,7 +132,7 @@ def _documents(
     touched: tuple[str, ...],
 ) -> dict[str, str | bytes]:
     """README.md, the whole ledger, and the lock file, as the card and lock modules write them."""
-    plumbing, base = repo.repository, repo.materialiser.base
+    plumbing, base = session.repository, session.materialiser.base
     row = plumbing.graph.row(commit)
     live = [
         _Live(
@@ -141,10 +141,10 @@ def _documents(
             brought,
             metadata(plumbing.store.get(entry.located)),
         )
-        for entry, brought in origins(repo, commit).values()
+        for entry, brought in blame(session, commit).values()
     ]
     imported = plumbing.read_tree(row.tree).patches
-    patches = [live_patch(repo, one).to_json() for one in imported]
+    patches = [live_patch(session, one).to_json() for one in imported]
     recipes = [plumbing.read_recipe(one) for one in sorted({one.origin["recipe"] for one in live})]
     ledger = [
         LedgerRow(
@@ -178,27 +178,27 @@ def _documents(
         rebuild=(f"editvc export {short(commit)} --to DIR --format {format}",),
     )
     export = {"format": format, "digest": digest, "base_digest": base_digest}
-    described = repo.materialiser.folder / "README.md"
+    described = session.materialiser.folder / "README.md"
     base_card = described.read_text("utf-8", "replace") if described.is_file() else None
     return {
         "README.md": render_card(card, base_card=base_card),
         LEDGER: ledger_jsonl(ledger),
-        LOCK: _lock(repo, row.tree, recipes, live, patches, export).to_bytes(),
+        LOCK: _lock(session, row.tree, recipes, live, patches, export).to_bytes(),
     }
 
 
 def _lock(
-    repo: Repo,
+    session: Session,
     tree: ObjectId,
-    recipes: Sequence[AnyRecipe],
+    recipes: Sequence[Recipe],
     live: Sequence[_Live],
     patches: Sequence[dict[str, Any]],
     export: dict[str, Any],
 ) -> Lock:
-    plumbing = repo.repository
+    plumbing = session.repository
     moments = {moment for recipe in recipes for _, moment in links(recipe.to_json())}
     return Lock(
-        base=repo.materialiser.base,
+        base=session.materialiser.base,
         recipes=tuple(recipes),
         tree=tree,
         restraint=plumbing.read_tree(tree).restraint,

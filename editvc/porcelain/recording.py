@@ -15,7 +15,7 @@ from editvc.porcelain.delta_cache import keep_delta_file
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from editvc.repo import Repo
+from editvc.porcelain.session import Session
 
 
 class NothingToDo(EditvcError):
@@ -38,17 +38,17 @@ class Skipped:
 class CommitResult:
     """What a writing command did.
 
-    ``asked`` counts the facts that the new version was asked for, ``unsaid`` are those of them that
-    it does not say. A commit asks for its own wherever the model is loaded: not where all of them
-    were made before.
+    ``checked`` counts the facts that the new version was asked for, ``failed`` are those of them
+    that it does not say. A commit asks for its own wherever the model is loaded: not where all of
+    them were made before.
     """
 
     id: ObjectId
     commit: Commit
     skipped: tuple[Skipped, ...] = ()
     warnings: tuple[str, ...] = ()
-    asked: int = 0
-    unsaid: tuple[Fact, ...] = ()
+    checked: int = 0
+    failed: tuple[Fact, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``commit --json``."""
@@ -60,31 +60,31 @@ class CommitResult:
             "live": self.commit.live,
             "skipped": [one.to_json() for one in self.skipped],
             "warnings": list(self.warnings),
-            "asked": self.asked,
-            "unsaid": [fact.id for fact in self.unsaid],
+            "asked": self.checked,
+            "unsaid": [fact.id for fact in self.failed],
         }
 
 
-def head_of(repo: Repo) -> tuple[ObjectId | None, Tree]:
+def head_of(session: Session) -> tuple[ObjectId | None, Tree]:
     """HEAD and its tree; before the first commit, no commit and the empty tree."""
-    head = repo.repository.refs.head().commit
-    return head, repo.repository.tree_of(head)
+    head = session.repository.refs.head().commit
+    return head, session.repository.tree_of(head)
 
 
-def with_changes(repo: Repo, tree: Tree, changes: Mapping[SlotId, Entry | None]) -> Tree:
+def with_changes(session: Session, tree: Tree, changes: Mapping[SlotId, Entry | None]) -> Tree:
     """The tree after setting (or, with ``None``, emptying) slots."""
-    return replace(tree, edits=repo.repository.edits_of(tree).update(changes).root)
+    return replace(tree, edits=session.repository.edits_of(tree).update(changes).root)
 
 
 def build(
-    repo: Repo, parent: ObjectId | None, tree: Tree, *, message: str, author: str, time: int
+    session: Session, parent: ObjectId | None, tree: Tree, *, message: str, author: str, time: int
 ) -> tuple[ObjectId, Commit]:
     """Write the objects of a commit of ``tree`` on ``parent``; no ref moves."""
-    plumbing = repo.repository
+    plumbing = session.repository
     before = plumbing.tree_of(parent)
     number = 0 if parent is None else plumbing.read_commit(parent).number
     diff = plumbing.edits_of(before).diff(plumbing.edits_of(tree))
-    delta = repo.materialiser.solutions.change(before, tree)
+    delta = session.materialiser.solutions.change(before, tree)
     commit = Commit(
         tree=plumbing.write(tree),
         parents=() if parent is None else (parent,),
@@ -94,14 +94,14 @@ def build(
         number=number + 1,
         edits=len(diff.added) + len(diff.removed) + len(diff.changed),
         live=len(plumbing.edits_of(tree)),
-        delta=_write_delta(repo, delta),
-        health=tuple(sorted(repo.materialiser.figures(tree).items())),
+        delta=_write_delta(session, delta),
+        health=tuple(sorted(session.materialiser.figures(tree).items())),
     )
     return plumbing.write(commit), commit
 
 
 def advance(
-    repo: Repo,
+    session: Session,
     parent: ObjectId | None,
     tree: Tree,
     *,
@@ -115,14 +115,14 @@ def advance(
     was lost, and the caller may start again from the new HEAD.
     """
     identifier, commit = build(
-        repo, parent, tree, message=message, author=author, time=repo.clock()
+        session, parent, tree, message=message, author=author, time=session.clock()
     )
-    keep_delta_file(repo, tree)
-    repo.repository.record(commit, expected=parent, message=f"{verb}: {message}")
+    keep_delta_file(session, tree)
+    session.repository.record(commit, expected=parent, message=f"{verb}: {message}")
     return CommitResult(identifier, commit)
 
 
-def _write_delta(repo: Repo, delta: Delta) -> ObjectId | None:
+def _write_delta(session: Session, delta: Delta) -> ObjectId | None:
     if delta.is_empty:
         return None
-    return repo.repository.store.put(delta_to_bytes(delta, {"kind": "delta"}))
+    return session.repository.store.put(delta_to_bytes(delta, {"kind": "delta"}))

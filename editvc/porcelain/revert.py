@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, short
 from editvc.errors import EditvcError
-from editvc.porcelain.reading import PatchChanges, patch_changes
+from editvc.porcelain.changes import FactChanges, PatchChanges, fact_changes_of, patch_changes
 from editvc.porcelain.recording import CommitResult, NothingToDo, advance, head_of, with_changes
+from editvc.porcelain.session import Session
 from editvc.vcs.revisions import UnknownRevision
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
 
 FACT_ID = re.compile(r"[0-9a-f]{4,64}")
 
@@ -44,20 +42,50 @@ class RevertResult(CommitResult):
         return CommitResult.to_json(self) | self.patches.to_json()
 
 
-def revert(repo: Repo, target: str, *, message: str | None, author: str) -> RevertResult:
+def revert(session: Session, target: str, *, message: str | None, author: str) -> RevertResult:
     """Commit HEAD's set without what ``target``, a revision or a live fact, brought in."""
-    head, tree = head_of(repo)
-    undone = undo(repo, tree, target)
+    head, tree = head_of(session)
+    undone = undo(session, tree, target)
     done = advance(
-        repo,
+        session,
         head,
-        replace(with_changes(repo, tree, undone.slots), patches=undone.patches),
+        replace(with_changes(session, tree, undone.slots), patches=undone.patches),
         message=message or f"Revert {undone.what}",
         author=author,
         verb="revert",
     )
-    patches = patch_changes(repo, tree.patches, undone.patches)
+    patches = patch_changes(session, tree.patches, undone.patches)
     return RevertResult(done.id, done.commit, patches=patches)
+
+
+@dataclass(frozen=True, slots=True)
+class RevertPreview:
+    """The facts and patches that a revert would take out, bring back or change."""
+
+    changes: FactChanges
+
+    def summary(self) -> str:
+        """In words."""
+        patches = self.changes.patches
+        edits = [f"- {fact.line}" for fact in self.changes.removed]
+        edits += [f"+ {fact.line}" for fact in self.changes.added]
+        edits += [f"~ {new.line}" for _, new in self.changes.changed]
+        lines = [*edits, *(f"- patch {patch}" for patch in patches.left_out)]
+        lines += [f"+ patch {patch}" for patch in patches.imported]
+        counts = [f"{len(edits)} edit{'' if len(edits) == 1 else 's'} changed", *patches.counts]
+        return "\n".join([*lines, f"{', '.join(counts)}; nothing was written"])
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``revert --dry-run --json``."""
+        return self.changes.to_json()
+
+
+def preview_revert(session: Session, target: str) -> RevertPreview:
+    """What ``revert`` would do on HEAD."""
+    _, tree = head_of(session)
+    undone, live = undo(session, tree, target), session.repository.edits_of(tree)
+    steps = [(live.get(slot), after) for slot, after in sorted(undone.slots.items())]
+    return RevertPreview(fact_changes_of(session, steps, tree.patches, undone.patches))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +101,12 @@ class Undone:
     patches: tuple[ObjectId, ...]
 
 
-def undo(repo: Repo, tree: Tree, target: str) -> Undone:
+def undo(session: Session, tree: Tree, target: str) -> Undone:
     """What it takes to revert ``target``, a revision or a live fact, in ``tree``.
 
     Raises :class:`RevertConflict`, and :class:`NothingToDo` where nothing of it is live.
     """
-    undone = _undone(repo, tree, target)
+    undone = _undone(session, tree, target)
     if not undone.slots and set(undone.patches) == set(tree.patches):
         raise NothingToDo(
             f"nothing to revert: nothing of {undone.what} is live any more",
@@ -87,14 +115,14 @@ def undo(repo: Repo, tree: Tree, target: str) -> Undone:
     return undone
 
 
-def _undone(repo: Repo, tree: Tree, target: str) -> Undone:
+def _undone(session: Session, tree: Tree, target: str) -> Undone:
     try:
-        commit = repo.repository.revisions.resolve(target)
+        commit = session.repository.revisions.resolve(target)
     except UnknownRevision:
-        entry = _live_entry(repo, tree, target)
+        entry = _live_entry(session, tree, target)
         if entry is None:
             raise
-        fact = repo.repository.read_fact(entry.fact)
+        fact = session.repository.read_fact(entry.fact)
         what = f"fact {short(entry.fact)} ({fact.question!r})"
         return Undone(what, {entry.slot: None}, tree.patches)
     if commit is None:
@@ -102,29 +130,30 @@ def _undone(repo: Repo, tree: Tree, target: str) -> Undone:
             "the base holds no edits, so there is nothing to revert",
             hint="Name a commit (`editvc log`) or a live fact (`editvc show`).",
         )
-    return _inverse(repo, tree, commit)
+    return _inverse(session, tree, commit)
 
 
-def _live_entry(repo: Repo, tree: Tree, prefix: str) -> Entry | None:
+def _live_entry(session: Session, tree: Tree, prefix: str) -> Entry | None:
     """The live entry whose fact id starts with ``prefix``; ``None`` where there is no such fact."""
     if not FACT_ID.fullmatch(prefix):
         return None
-    found = [e for e in repo.repository.edits_of(tree).entries() if e.fact.startswith(prefix)]
-    if len(found) > 1:
+    entries = session.repository.edits_of(tree).entries()
+    matches = [entry for entry in entries if entry.fact.startswith(prefix)]
+    if len(matches) > 1:
         raise EditvcError(
-            f"fact id {prefix} is ambiguous: " + ", ".join(short(one.fact) for one in found[:5]),
+            f"fact id {prefix} is ambiguous: " + ", ".join(short(one.fact) for one in matches[:5]),
             hint="Give more digits.",
         )
-    return found[0] if found else None
+    return matches[0] if matches else None
 
 
-def _inverse(repo: Repo, tree: Tree, commit: ObjectId) -> Undone:
+def _inverse(session: Session, tree: Tree, commit: ObjectId) -> Undone:
     """The inverse of a commit against its first parent, applied to ``tree``.
 
     Entries are compared by fact, not by numbers: a fact that a squash located again is still the
     fact that the commit brought in.
     """
-    plumbing = repo.repository
+    plumbing = session.repository
     parents = plumbing.read_commit(commit).parents
     before, after = plumbing.tree_of(parents[0] if parents else None), plumbing.tree_of(commit)
     diff = plumbing.edits_of(before).diff(plumbing.edits_of(after))

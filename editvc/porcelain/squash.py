@@ -10,21 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, digest_of
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing.locate import locate_together
 from editvc.evaluation.scores import Scores, locality_answers, score
-from editvc.porcelain.commit import make_alone, store_made
+from editvc.porcelain.changes import PatchChanges, patch_changes
 from editvc.porcelain.delta_cache import keep_delta_file
-from editvc.porcelain.reading import PatchChanges, patch_changes
+from editvc.porcelain.entries import make_entries, planned, store_elements
 from editvc.porcelain.recording import CommitResult, NothingToDo, build, with_changes
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
+from editvc.porcelain.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +62,16 @@ class SquashResult:
         return self.result.to_json() | about | self.patches.to_json()
 
 
-def squash(repo: Repo, revisions: str, *, message: str | None, author: str) -> SquashResult:
+def squash(session: Session, revisions: str, *, message: str | None, author: str) -> SquashResult:
     """Fold the commits of a range of the current branch into one."""
-    plumbing = repo.repository
+    plumbing = session.repository
     head = plumbing.refs.head().commit
     commits = plumbing.revisions.resolve_range(revisions)
-    later = _later(repo, commits)
+    later = _later(session, commits)
     parent = next(iter(plumbing.read_commit(commits[0]).parents), None)
     before = plumbing.tree_of(parent)
     after = plumbing.tree_of(commits[-1])
-    groups = squashable(repo, brought_in(repo, before, after))
+    groups = squashable(session, brought_in(session, before, after))
     if not groups:
         raise NothingToDo(
             f"nothing to squash: no located edit of {revisions} is live at its end",
@@ -82,36 +80,72 @@ def squash(repo: Repo, revisions: str, *, message: str | None, author: str) -> S
     entries = sorted(entry for _, group in groups for entry in group)
     replaced: dict[SlotId, Entry] = {}
     for recipe, group in groups:
-        replaced |= _located_together(repo, recipe, group)
+        replaced |= _located_together(session, recipe, group)
     squashed, commit = build(
-        repo,
+        session,
         parent,
-        with_changes(repo, after, replaced),
-        message=message or _message(repo, commits),
+        with_changes(session, after, replaced),
+        message=message or _message(session, commits),
         author=author,
-        time=repo.clock(),
+        time=session.clock(),
     )
     swap = {entry: replaced[entry.slot] for entry in entries}
-    line = _replay(repo, squashed, commit, later, swap)
+    line = _replay(session, squashed, commit, later, swap)
     facts = [plumbing.read_fact(entry.fact) for entry in entries]
-    measured = _measure(repo, facts, [after, plumbing.read_tree(commit.tree)])
+    measured = _measure(session, facts, [after, plumbing.read_tree(commit.tree)])
     tip, tip_commit = line[-1]
-    keep_delta_file(repo, plumbing.read_tree(tip_commit.tree))
+    keep_delta_file(session, plumbing.read_tree(tip_commit.tree))
     plumbing.record(
         tip_commit,
         expected=head,
         message=f"squash: {revisions}",
         earlier=[one for _, one in line[:-1]],
     )
-    patches = patch_changes(repo, before.patches, after.patches)
+    patches = patch_changes(session, before.patches, after.patches)
     return SquashResult(
         CommitResult(tip, tip_commit), len(commits), len(facts), patches, measured[0], measured[1]
     )
 
 
-def _later(repo: Repo, commits: Sequence[ObjectId]) -> list[ObjectId]:
+@dataclass(frozen=True, slots=True)
+class SquashPreview:
+    """How much history a squash would fold, and how many facts it would locate again.
+
+    ``patches`` came or went in that history; they stay as they are.
+    """
+
+    commits: int
+    facts: int
+    patches: PatchChanges
+
+    def summary(self) -> str:
+        """In words."""
+        folded = ", ".join([f"{self.commits} commits", *self.patches.counts])
+        return f"would fold {folded}, and locate {self.facts} facts again; nothing was written"
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``squash --dry-run --json``."""
+        return {"squashed": self.commits, "facts": self.facts} | self.patches.to_json()
+
+
+def preview_squash(session: Session, revisions: str) -> SquashPreview:
+    """What ``squash`` would do on the current branch."""
+    plumbing = session.repository
+    commits = plumbing.revisions.resolve_range(revisions)
+    parents = plumbing.read_commit(commits[0]).parents
+    before = plumbing.tree_of(parents[0] if parents else None)
+    after = plumbing.tree_of(commits[-1])
+    groups = squashable(session, brought_in(session, before, after))
+    return SquashPreview(
+        len(commits),
+        sum(len(group) for _, group in groups),
+        patch_changes(session, before.patches, after.patches),
+    )
+
+
+def _later(session: Session, commits: Sequence[ObjectId]) -> list[ObjectId]:
     """First-parent commits after the range, oldest first; the range must lie on this branch."""
-    plumbing = repo.repository
+    plumbing = session.repository
     head = plumbing.revisions.commit("HEAD")
     line = [row.id for row in plumbing.graph.first_parents(head)][::-1]
     if commits[-1] not in line:
@@ -122,47 +156,54 @@ def _later(repo: Repo, commits: Sequence[ObjectId]) -> list[ObjectId]:
     return line[line.index(commits[-1]) + 1 :]
 
 
-def brought_in(repo: Repo, before: Tree, after: Tree) -> list[Entry]:
+def brought_in(session: Session, before: Tree, after: Tree) -> list[Entry]:
     """The edits that a range of commits left live, in slot order."""
-    diff = repo.repository.edits_of(before).diff(repo.repository.edits_of(after))
+    diff = session.repository.edits_of(before).diff(session.repository.edits_of(after))
     return sorted([*diff.added, *(new for _, new in diff.changed)])
 
 
-def squashable(repo: Repo, entries: Sequence[Entry]) -> list[tuple[Recipe, list[Entry]]]:
+def squashable(
+    session: Session, entries: Sequence[Entry]
+) -> list[tuple[LocatedRecipe, list[Entry]]]:
     """The located edits among entries, with the recipe that each is to be located again with.
 
     The recipe in force, for edits of its method: it may have changed since. Edits of another method
     keep their own. Patches and codebook entries are of one fact each; no batch would change them.
     """
-    in_force = repo.recipe()
-    groups: dict[ObjectId, tuple[Recipe, list[Entry]]] = {}
-    for recipe, group in repo.materialiser.elements.by_recipe(entries):
-        wanted = in_force if recipe.method == in_force.method else recipe
-        groups.setdefault(wanted.id, (wanted, []))[1].extend(group)
+    in_force = session.recipe()
+    groups: dict[ObjectId, tuple[LocatedRecipe, list[Entry]]] = {}
+    for recipe, group in session.materialiser.elements.by_recipe(entries):
+        again = in_force if recipe.method == in_force.method else recipe
+        groups.setdefault(again.id, (again, []))[1].extend(group)
     return [(recipe, sorted(group)) for recipe, group in groups.values()]
 
 
-def _located_together(repo: Repo, recipe: Recipe, entries: Sequence[Entry]) -> dict[SlotId, Entry]:
+def _located_together(
+    session: Session, recipe: LocatedRecipe, entries: Sequence[Entry]
+) -> dict[SlotId, Entry]:
     """New entries with numbers found as one batch, by slot.
 
     Targets are those that the recipe finds for each fact alone; they are in the store already
     unless the recipe has changed since.
     """
-    plumbing = repo.repository
+    plumbing = session.repository
     facts = [plumbing.read_fact(entry.fact) for entry in entries]
-    alone = repo.materialiser.elements.located(make_alone(repo, recipe, facts))
-    model, tokenizer = repo.base_model()
+    plan = [planned(session, recipe, fact) for fact in facts]
+    alone = session.materialiser.elements.located(make_entries(session, recipe, plan))
+    model, tokenizer = session.base_model()
     located = locate_together(
         model,
         tokenizer,
         [fact.request for fact in facts],
         alone,
         recipe,
-        repo.materialiser.guards.of(recipe),
-        progress=repo.progress,
+        session.materialiser.guards.of(recipe),
+        progress=session.progress,
     )
     batch = digest_of(sorted(entry.fact for entry in entries))
-    stored = store_made(repo, recipe, located, [{"request": None, "batch": batch}] * len(facts))
+    stored = store_elements(
+        session, recipe, located, [{"request": None, "batch": batch}] * len(facts)
+    )
     return {
         entry.slot: Entry(entry.slot, entry.fact, identifier)
         for entry, identifier in zip(entries, stored, strict=True)
@@ -170,7 +211,7 @@ def _located_together(repo: Repo, recipe: Recipe, entries: Sequence[Entry]) -> d
 
 
 def _replay(
-    repo: Repo,
+    session: Session,
     tip: ObjectId,
     commit: Commit,
     later: Sequence[ObjectId],
@@ -180,7 +221,7 @@ def _replay(
 
     A later commit that brought a squashed fact back brings its new numbers back (``swap``).
     """
-    plumbing = repo.repository
+    plumbing = session.repository
     line = [(tip, commit)]
     for identifier in later:
         old = plumbing.read_commit(identifier)
@@ -191,26 +232,26 @@ def _replay(
         for entry in [*diff.added, *(new for _, new in diff.changed)]:
             changes[entry.slot] = swap.get(entry, entry)
         parent, parent_commit = line[-1]
-        tree = with_changes(repo, plumbing.read_tree(parent_commit.tree), changes)
+        tree = with_changes(session, plumbing.read_tree(parent_commit.tree), changes)
         tree = replace(tree, restraint=target.restraint, patches=target.patches)
         line.append(
-            build(repo, parent, tree, message=old.message, author=old.author, time=old.time)
+            build(session, parent, tree, message=old.message, author=old.author, time=old.time)
         )
     return line
 
 
-def _measure(repo: Repo, facts: Sequence[Fact], trees: Sequence[Tree]) -> list[Measured]:
+def _measure(session: Session, facts: Sequence[Fact], trees: Sequence[Tree]) -> list[Measured]:
     """Score the same facts on the models of several trees; the base gives Spe's reference."""
-    model, tokenizer = repo.base_model()
+    model, tokenizer = session.base_model()
     reference = locality_answers(model, tokenizer, facts)
     measured = []
     for tree in trees:
-        with repo.edited(tree) as (edited, _):
+        with session.edited(tree) as (edited, _):
             scores = score(edited, tokenizer, facts, reference)
-        measured.append(Measured(scores, repo.materialiser.figures(tree)["drift"]))
+        measured.append(Measured(scores, session.materialiser.figures(tree)["drift"]))
     return measured
 
 
-def _message(repo: Repo, commits: Sequence[ObjectId]) -> str:
-    first, last = (repo.repository.read_commit(one).number for one in (commits[0], commits[-1]))
+def _message(session: Session, commits: Sequence[ObjectId]) -> str:
+    first, last = (session.repository.read_commit(one).number for one in (commits[0], commits[-1]))
     return f"Squash commits {first} to {last}"

@@ -2,79 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editvc.core.base import BaseModel
-from editvc.core.ids import ObjectId, digest_of, object_id, short
+from editvc.core.ids import ObjectId, digest_of, short
 from editvc.core.methods.recipe import require_layers
-from editvc.errors import EditvcError
-from editvc.models.loading import SHIPPED_STATISTICS
-from editvc.statistics.corpus import dataset_texts, file_texts
-from editvc.statistics.entity_moments import entity_moments, read_entities, sensitivity
-from editvc.statistics.text_moments import (
-    TOKEN_CAP,
-    SecondMoment,
-    text_digest,
-    text_moments,
-)
 from editvc.vcs.codec import metadata
 
 if TYPE_CHECKING:
-    from editvc.core.progress import Progress
-    from editvc.repo import Repo
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """What statistics are taken from: text files or a data set, and a file of names.
-
-    ``text_words`` and ``entity_words`` name them for people.
-    """
-
-    texts: tuple[Path, ...]
-    dataset: str | None
-    entities: Path
-    text_words: str
-    entity_words: str
-
-    def read(self) -> Iterator[str]:
-        """The texts, one document after the other."""
-        if self.dataset is not None:
-            return iter(dataset_texts(self.dataset))
-        return itertools.chain.from_iterable(file_texts(path) for path in self.texts)
-
-    @property
-    def digest(self) -> str:
-        """One digest of what the text is."""
-        return digest_of(self.dataset) if self.dataset is not None else text_digest(self.texts)
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """Statistics as the bytes of their objects."""
-
-    text: bytes
-    entities: bytes
-    sensitivity: bytes
-
-    @property
-    def objects(self) -> tuple[bytes, bytes, bytes]:
-        """All of them, to be stored."""
-        return self.text, self.entities, self.sensitivity
-
-    @property
-    def in_recipe(self) -> dict[str, ObjectId]:
-        """Their ids, by the recipe's names for them."""
-        return {
-            "statistics": object_id(self.text),
-            "entity_statistics": object_id(self.entities),
-            "sensitivity": object_id(self.sensitivity),
-        }
+    pass
+from editvc.porcelain.session import Session
+from editvc.porcelain.status import status
+from editvc.statistics.bundle import sources_of, take
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,103 +61,8 @@ class StatisticsResult:
         }
 
 
-def sources_of(
-    texts: Sequence[Path] = (), dataset: str | None = None, entities: Path | None = None
-) -> Sources:
-    """The user's sources, with the bundled text and the bundled names where there are none."""
-    bundled = Path(str(resources.files("editvc.data")))
-    named = dataset or ", ".join(path.name for path in texts) or "bundled text"
-    names = entities.name if entities is not None else "bundled names"
-    return Sources(
-        texts=tuple(texts) or (bundled / "text.txt",),
-        dataset=dataset,
-        entities=entities or bundled / "entities.txt",
-        text_words=named,
-        entity_words=names,
-    )
-
-
-def shipped_settings(folder: Path) -> dict[str, Any]:
-    """What a model's own statistics say of its recipe, by name: the layers, and tuned numbers."""
-    path = folder / SHIPPED_STATISTICS[0]
-    if not path.is_file():
-        return {}
-    origin = metadata(path.read_bytes())
-    return {"layers": tuple(origin["layers"])} | dict(origin.get("recipe", {}))
-
-
-def shipped_with(folder: Path, base: BaseModel, layers: Sequence[int]) -> Taken | None:
-    """The statistics in a model's own folder, if they are of this base and cover the layers."""
-    paths = [folder / name for name in SHIPPED_STATISTICS]
-    if not all(path.is_file() for path in paths):
-        return None
-    found = Taken(*(path.read_bytes() for path in paths))
-    for data in found.objects:
-        origin = metadata(data)
-        if origin.get("base") != base.id or list(layers) != origin["layers"]:
-            return None
-    return found
-
-
-class TooLittleText(EditvcError):
-    """Text of fewer tokens than a key has entries: its second moment could not be inverted."""
-
-    def __init__(self, tokens: int, width: int) -> None:
-        super().__init__(
-            f"{tokens} tokens of text are too few: keys of this model have {width} entries",
-            hint=f"Give more text: {width} tokens at least, ten times as many are better.",
-        )
-
-
-def take(
-    model: Any,
-    tokenizer: Any,
-    base: BaseModel,
-    layers: Sequence[int],
-    sources: Sources,
-    *,
-    windows: Sequence[Sequence[int]] = (),
-    budget: int | None = None,
-    token_cap: int = TOKEN_CAP,
-    folder: Path | None = None,
-    progress: Progress | None = None,
-) -> Taken:
-    """One pass over the text for all layers, then the names: their keys, and what is sensitive.
-
-    ``windows`` are the layers of several recipes that are to share these statistics, instead of all
-    ``layers`` being those of one. With a ``folder`` an interrupted pass is taken up again.
-    """
-    origin = {"base": base.id, "layers": list(layers)}
-    moment = text_moments(
-        model,
-        tokenizer,
-        sources.read(),
-        layers,
-        budget=budget,
-        cap=token_cap,
-        folder=folder,
-        source=sources.digest,
-        progress=progress,
-    )
-    if moment.samples < base.inner_size:
-        raise TooLittleText(moment.samples, base.inner_size)
-    settings = {"source": sources.text_words, "digest": sources.digest, "cap": token_cap}
-    named = read_entities(sources.entities)
-    keys = entity_moments(model, tokenizer, named, layers, progress=progress)
-    fishers = {
-        window[-1]: sensitivity(model, tokenizer, named, window, progress=progress)
-        for window in windows or [layers]
-    }
-    of_names = origin | {"source": sources.entity_words, "digest": text_digest([sources.entities])}
-    return Taken(
-        text=moment.to_bytes(origin | settings),
-        entities=keys.to_bytes(of_names),
-        sensitivity=SecondMoment.of(fishers, len(named), "names").to_bytes(of_names),
-    )
-
-
 def compute(
-    repo: Repo,
+    session: Session,
     *,
     texts: Sequence[Path],
     dataset: str | None,
@@ -225,54 +71,54 @@ def compute(
     token_cap: int,
 ) -> StatisticsResult:
     """Take statistics anew, store them, and make them the recipe's."""
-    plumbing = repo.repository
-    require_layers(repo.recipe().layers, repo.materialiser.base)
-    model, tokenizer = repo.base_model()
+    plumbing = session.repository
+    require_layers(session.recipe().layers, session.materialiser.base)
+    model, tokenizer = session.base_model()
     sources = sources_of(texts, dataset, entities)
-    run = digest_of([sources.digest, list(repo.recipe().layers), budget, token_cap])
+    run = digest_of([sources.digest, list(session.recipe().layers), budget, token_cap])
     state = plumbing.cache.folder / "statistics" / run
-    taken = take(
+    bundle = take(
         model,
         tokenizer,
-        repo.materialiser.base,
-        repo.recipe().layers,
+        session.materialiser.base,
+        session.recipe().layers,
         sources,
         budget=budget,
         token_cap=token_cap,
         folder=state,
-        progress=repo.progress,
+        progress=session.progress,
     )
-    for data in taken.objects:
+    for data in bundle.objects:
         plumbing.store.put(data)
-    before, remarks = repo.recipe(), []
-    if live := repo.status().live:
+    before, remarks = session.recipe(), []
+    if live := status(session).live:
         remarks.append(
             f"the {live} live edits keep the statistics that they were located with; "
             "`editvc squash` brings them to the new ones"
         )
-    for name, identifier in taken.in_recipe.items():
+    for name, identifier in bundle.in_recipe.items():
         old = getattr(before, name)
         if old not in (None, identifier):
             remarks.append(f"recipe.{name} was {short(old)}; `editvc config` sets it back")
         plumbing.set_config(f"recipe.{name}", identifier)
-    return StatisticsResult(tuple(described(repo)), tuple(remarks))
+    return StatisticsResult(tuple(described(session)), tuple(remarks))
 
 
-def described(repo: Repo) -> list[Described]:
+def described(session: Session) -> list[Described]:
     """The statistics of the recipe in force."""
-    recipe = repo.recipe()
+    recipe = session.recipe()
     roles = {
         "text": recipe.statistics,
         "entities": recipe.entity_statistics,
         "sensitivity": recipe.sensitivity,
     }
-    found = []
+    descriptions = []
     for role, identifier in roles.items():
         if identifier is not None:
-            origin = metadata(repo.repository.store.get(identifier))
-            found.append(
+            origin = metadata(session.repository.store.get(identifier))
+            descriptions.append(
                 Described(
                     role, identifier, str(origin["source"]), origin["samples"], origin["unit"]
                 )
             )
-    return found
+    return descriptions

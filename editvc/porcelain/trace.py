@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact, Request
@@ -20,11 +20,9 @@ from editvc.evaluation.causal_tracing import (
     subject_deviation,
 )
 from editvc.evaluation.probes import first_tokens
-from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recording import Skipped
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
+from editvc.porcelain.session import Session
+from editvc.porcelain.trees import tree_at
 
 Requests = tuple[list[Request], tuple[Skipped, ...]]
 
@@ -106,7 +104,12 @@ def _effects_json(one: CausalTrace | AverageTrace) -> dict[str, Any]:
 
 
 def trace_facts(
-    repo: Repo, facts: Sequence[SourcedFact], *, at: str, kind: str, corruption: Corruption
+    session: Session,
+    facts: Sequence[SourcedFact],
+    *,
+    at: str,
+    kind: str,
+    corruption: Corruption | None,
 ) -> TraceReport:
     """Trace what the model of a revision says of facts: their true object or their new one.
 
@@ -118,27 +121,27 @@ def trace_facts(
     def choose(model: Any, tokenizer: Any) -> Requests:
         return known(model, tokenizer, chosen)
 
-    return _traced(repo, choose, at, kind, corruption)
+    return _traced(session, choose, at, kind, corruption or Corruption())
 
 
 def trace_prompt(
-    repo: Repo,
+    session: Session,
     prompt: str,
     subject: str,
     target: str | None,
     *,
     at: str,
     kind: str,
-    corruption: Corruption,
+    corruption: Corruption | None,
 ) -> TraceReport:
     """Trace one prompt; without a target, for the token that the model says first."""
 
     def choose(model: Any, tokenizer: Any) -> Requests:
-        asked = Request(subject, prompt, target or "")
-        said = target or tokenizer.decode(first_tokens(model, tokenizer, [asked.question])).strip()
-        return [Request(subject, prompt, said)], ()
+        question = Request(subject, prompt, "").question
+        spoken = target or tokenizer.decode(first_tokens(model, tokenizer, [question])).strip()
+        return [Request(subject, prompt, spoken)], ()
 
-    return _traced(repo, choose, at, kind, corruption)
+    return _traced(session, choose, at, kind, corruption or Corruption())
 
 
 def known(model: Any, tokenizer: Any, facts: Sequence[Fact]) -> Requests:
@@ -146,22 +149,24 @@ def known(model: Any, tokenizer: Any, facts: Sequence[Fact]) -> Requests:
 
     Raises :class:`NothingKnown` where it knows none.
     """
-    pairs = [(fact, said) for fact in facts for said in (fact.target_true, fact.target_new) if said]
-    requests = [Request(fact.subject, fact.prompt, said) for fact, said in pairs]
+    pairs = [
+        (fact, target) for fact in facts for target in (fact.target_true, fact.target_new) if target
+    ]
+    requests = [Request(fact.subject, fact.prompt, target) for fact, target in pairs]
     answers = zip(pairs, requests, knows(model, tokenizer, requests), strict=True)
-    found: dict[int, Request] = {}
+    chosen: dict[int, Request] = {}
     for (fact, _), request, yes in answers:
         if yes:
-            found.setdefault(id(fact), request)
-    missed = [fact for fact in facts if id(fact) not in found]
-    if not found:
+            chosen.setdefault(id(fact), request)
+    missed = [fact for fact in facts if id(fact) not in chosen]
+    if not chosen:
         raise NothingKnown(
             f"the model says neither the true nor the new object of {_counted(len(facts))}",
             hint="Trace what it does say: `editvc trace --prompt 'The capital of {} is' "
             "--subject France`.",
         )
     words = "is not known: the model says neither of its objects"
-    return list(found.values()), tuple(Skipped(fact, words) for fact in missed)
+    return list(chosen.values()), tuple(Skipped(fact, words) for fact in missed)
 
 
 def _counted(facts: int) -> str:
@@ -169,14 +174,14 @@ def _counted(facts: int) -> str:
 
 
 def _traced(
-    repo: Repo,
+    session: Session,
     choose: Callable[[Any, Any], Requests],
     at: str,
     kind: str,
     corruption: Corruption,
 ) -> TraceReport:
     traces = []
-    with repo.edited(tree_at(repo, at)) as (model, tokenizer):
+    with session.edited(tree_at(session, at)) as (model, tokenizer):
         requests, skipped = choose(model, tokenizer)
         deviation = corruption.noise * subject_deviation(model, tokenizer, requests)
         for request in requests:
@@ -186,8 +191,8 @@ def _traced(
                     samples=corruption.samples, seed=corruption.seed,
                 )
             )  # fmt: skip
-            if repo.progress is not None:
-                repo.progress("facts", len(traces), len(requests))
+            if session.progress is not None:
+                session.progress("facts", len(traces), len(requests))
     return TraceReport(
         at=at,
         kind=kind,

@@ -4,30 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId, digest_of, short
-from editvc.core.methods.patch_recipes import Mend
+from editvc.core.methods.mend import MendRecipe, last_three
 from editvc.core.methods.recipe import require_layers
-from editvc.editing.mend import Editor, EditorError
 from editvc.editing.mend_training import Judged, Settings, require_enough, train
-from editvc.errors import EditvcError
-from editvc.vcs.codec import metadata
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
-
-
-class NoEditor(EditvcError):
-    """A commit with MEND where none was trained."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "no editor: MEND edits with a network that is trained for the base first",
-            hint="`editvc train mend FILE` trains one on a set of facts.",
-        )
+from editvc.porcelain.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +80,7 @@ class Trained:
 
 
 def plan_mend(
-    repo: Repo,
+    session: Session,
     facts: Sequence[SourcedFact],
     *,
     layers: Sequence[int] | None,
@@ -106,11 +91,9 @@ def plan_mend(
 
     Raises ``NoSuchLayer``, ``RecipeError`` for layers in no order, and ``TooFewFacts``.
     """
-    from editvc.porcelain.choose_recipe import last_three
-
-    base = repo.repository.read_base()
-    chosen = tuple(layers) if layers is not None else last_three(base)
-    Mend(layers=chosen)  # refuses what no recipe could name
+    base = session.repository.read_base()
+    chosen = tuple(layers) if layers is not None else last_three((), base.layers)
+    MendRecipe(layers=chosen)  # refuses what no recipe could name
     require_layers(chosen, base)
     used = tuple(one.fact for one in facts if one.duplicate_of is None)
     require_enough(len(used))
@@ -119,10 +102,17 @@ def plan_mend(
 
 
 def train_mend(
-    repo: Repo, plan: TrainingPlan, *, remark: Callable[[str], None] | None = None
+    session: Session,
+    facts: Sequence[SourcedFact],
+    *,
+    layers: Sequence[int] | None,
+    steps: int | None,
+    seed: int,
+    remark: Callable[[str], None] | None = None,
 ) -> Trained:
     """Train an editor, store it, and put it into config.toml."""
-    model, tokenizer = repo.base_model()
+    plan = plan_mend(session, facts, layers=layers, steps=steps, seed=seed)
+    model, tokenizer = session.base_model()
 
     def watch(step: int, judged: Judged) -> None:
         if remark is not None:
@@ -130,36 +120,18 @@ def train_mend(
 
     trained = train(
         model, tokenizer, plan.facts, plan.settings,
-        seed=plan.seed, progress=repo.progress, watch=watch,
+        seed=plan.seed, progress=session.progress, watch=watch,
     )  # fmt: skip
     origin = {
-        "base": repo.materialiser.base.id,
+        "base": session.materialiser.base.id,
         "edit_set": digest_of(sorted(fact.id for fact in plan.facts)),
     }
     editor = replace(trained, origin={**trained.origin, **origin})
-    plumbing = repo.repository
+    plumbing = session.repository
     stored = plumbing.store.put(editor.to_bytes())
     done = Trained(stored, editor.layers, editor.origin["steps"], editor.origin["figures"])
     plumbing.set_config("mend.editor", stored)
     return done
-
-
-def editor_of(repo: Repo, recipe: Mend) -> Editor:
-    """The editor that a recipe names.
-
-    Raises :class:`NoEditor`, and ``EditorError`` for one that was trained for another base.
-    """
-    if recipe.editor is None:
-        raise NoEditor
-    data = repo.repository.store.get(recipe.editor)
-    record = metadata(data)
-    editor = Editor.from_bytes(data, record)
-    if record["base"] != repo.repository.config.base.id:
-        raise EditorError(
-            f"the editor {short(recipe.editor)} was trained for another base model",
-            hint="Train one for this base: `editvc train mend FILE`.",
-        )
-    return editor
 
 
 def words(judged: Judged) -> str:

@@ -11,27 +11,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from editvc.algebra.delta import Delta
 from editvc.algebra.preconditioners import Guard, Whitening
 from editvc.algebra.solvers import solver_of
 from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing.locate import locate
 from editvc.editing.target_search import Target, find_targets
 from editvc.evaluation.causal_tracing import LAST_SUBJECT, averaged, causal_trace, subject_deviation
 from editvc.evaluation.scores import Scores, locality_answers, score
 from editvc.materialise.solutions import stack
-from editvc.materialise.stored_preconditioners import GUARDS
 from editvc.models.loading import edited
 from editvc.porcelain.coverage import Window, cover
 from editvc.porcelain.probe_facts import probing_facts
+from editvc.porcelain.session import Session
 from editvc.porcelain.trace import Corruption, NothingKnown, known
-
-if TYPE_CHECKING:
-    from editvc.repo import Repo
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class Trial:
     """A setting and its scores on the facts."""
 
     setting: Setting
@@ -94,7 +91,7 @@ class Tuning:
     best setting changes in the recipe.
     """
 
-    tried: tuple[Tried, ...]
+    tried: tuple[Trial, ...]
     current: Setting
     facts: int
     peak: int | None
@@ -102,7 +99,7 @@ class Tuning:
     remarks: tuple[str, ...]
 
     @property
-    def best(self) -> Tried:
+    def best(self) -> Trial:
         """The first of :attr:`tried`."""
         return self.tried[0]
 
@@ -119,46 +116,53 @@ class Tuning:
 
 
 def tune(
-    repo: Repo,
+    session: Session,
     facts: Sequence[SourcedFact],
     *,
-    grid: Grid,
+    quick: bool,
     seed: int,
     texts: Sequence[Path] = (),
     entities: Path | None = None,
+    write: bool = False,
 ) -> Tuning:
     """Try a grid of settings around the recipe in force, on facts drawn by ``seed``.
+
+    The grid is ``QUICK`` or ``FULL``; ``write`` puts the best setting into config.toml.
 
     ``texts`` and ``entities`` are what statistics are taken from for layers that the recipe's do
     not cover (:func:`editvc.porcelain.coverage.cover`). Equal scores are decided for the setting
     that stands nearer to the recipe. Raises ``NothingToDo`` without a fact to try.
     """
-    recipe, (model, tokenizer) = repo.recipe(), repo.base_model()
-    given = [one.fact for one in facts if one.duplicate_of is None]
-    chosen = probing_facts(model, tokenizer, given, grid.facts, seed)
+    grid = QUICK if quick else FULL
+    recipe, (model, tokenizer) = session.recipe(), session.base_model()
+    unique = [one.fact for one in facts if one.duplicate_of is None]
+    chosen = probing_facts(model, tokenizer, unique, grid.facts, seed)
     peak = _peak(model, tokenizer, chosen, seed)
-    depth = repo.materialiser.base.layers
+    depth = session.materialiser.base.layers
     windows = windows_around(depth, recipe.layers, peak, grid.windows)
-    coverage = cover(repo, windows, texts, entities)
-    trial = _Trial(repo, replace(recipe, **coverage.in_recipe), chosen, grid)
-    found = [one for window in coverage.windows for one in trial.of(window, coverage.windows)]
-    found.sort(key=lambda one: one.quality, reverse=True)  # stable: what was tried first stays so
-    changes = _changes(recipe, found[0].setting)
+    coverage = cover(session, windows, texts, entities)
+    runs = _TrialRuns(session, replace(recipe, **coverage.in_recipe), chosen, grid)
+    trials = [one for window in coverage.windows for one in runs.of(window, coverage.windows)]
+    trials.sort(key=lambda one: one.quality, reverse=True)  # stable: what was tried first stays so
+    changes = _changes(recipe, trials[0].setting)
     missing = "no causal trace: the base says the true object of none of the facts"
-    return Tuning(
-        tried=tuple(found),
+    tuning = Tuning(
+        tried=tuple(trials),
         current=_setting(recipe),
         facts=len(chosen),
         peak=peak,
         in_recipe={**coverage.in_recipe, **changes} if changes or texts or entities else {},
         remarks=tuple(filter(None, ["" if peak is not None else missing, coverage.remark])),
     )
+    if write:
+        adopt(session, tuning)
+    return tuning
 
 
-def adopt(repo: Repo, tuning: Tuning) -> None:
+def adopt(session: Session, tuning: Tuning) -> None:
     """Put the best setting into config.toml, with the statistics that cover it."""
     values = {f"recipe.{name}": value for name, value in tuning.in_recipe.items()}
-    repo.repository.set_configs(values)
+    session.repository.set_configs(values)
 
 
 def windows_around(depth: int, layers: Window, peak: int | None, count: int | None) -> list[Window]:
@@ -194,11 +198,11 @@ def _peak(model: Any, tokenizer: Any, facts: Sequence[Fact], seed: int) -> int |
     return int(averaged(traces).of(LAST_SUBJECT).argmax())
 
 
-def _setting(recipe: Recipe) -> Setting:
+def _setting(recipe: LocatedRecipe) -> Setting:
     return Setting(recipe.layers, recipe.mom2_update_weight, recipe.clamp_norm_factor)
 
 
-def _changes(recipe: Recipe, setting: Setting) -> dict[str, Any]:
+def _changes(recipe: LocatedRecipe, setting: Setting) -> dict[str, Any]:
     names = ("layers", "mom2_update_weight", "clamp_norm_factor")
     return {
         name: getattr(setting, name)
@@ -207,12 +211,14 @@ def _changes(recipe: Recipe, setting: Setting) -> dict[str, Any]:
     }
 
 
-class _Trial:
+class _TrialRuns:
     """The facts, what is asked of them, and the grid around a recipe."""
 
-    def __init__(self, repo: Repo, recipe: Recipe, facts: Sequence[Fact], grid: Grid) -> None:
-        self.repo, self.recipe, self.facts = repo, recipe, facts
-        self.model, self.tokenizer = repo.base_model()
+    def __init__(
+        self, session: Session, recipe: LocatedRecipe, facts: Sequence[Fact], grid: Grid
+    ) -> None:
+        self.session, self.recipe, self.facts = session, recipe, facts
+        self.model, self.tokenizer = session.base_model()
         self.requests = [fact.request for fact in facts]
         self.reference = locality_answers(self.model, self.tokenizer, facts)
         self.weights = self._axis("mom2_update_weight", grid.weights)
@@ -222,37 +228,37 @@ class _Trial:
     def _axis(self, name: str, factors: Sequence[float]) -> list[float]:
         """Values of a number, to four digits; the recipe's alone where its method has none."""
         value = getattr(self.recipe, name)
-        own = {*self.recipe.row.numbers, *self.recipe.row.wide}
-        return [value, *(float(f"{value * one:.4g}") for one in factors[1:] if name in own)]
+        own = name in self.recipe.row.own
+        return [value, *(float(f"{value * one:.4g}") for one in factors[1:] if own)]
 
-    def of(self, window: Window, windows: Sequence[Window]) -> list[Tried]:
+    def of(self, window: Window, windows: Sequence[Window]) -> list[Trial]:
         """All settings of a window, the recipe's own numbers first."""
-        begun = replace(self.recipe, layers=window)
-        by_clamp = {clamp: self._targets(begun, clamp) for clamp in self.clamps}
-        tried = []
+        windowed = replace(self.recipe, layers=window)
+        by_clamp = {clamp: self._targets(windowed, clamp) for clamp in self.clamps}
+        trials = []
         for weight in self.weights:
-            weighed = replace(begun, mom2_update_weight=weight)
+            weighed = replace(windowed, mom2_update_weight=weight)
             guards = self._guards(weighed)
             for clamp, targets in by_clamp.items():
                 used = replace(weighed, clamp_norm_factor=clamp)
-                tried.append(Tried(_setting(used), self._score(used, guards, targets)))
+                trials.append(Trial(_setting(used), self._score(used, guards, targets)))
                 self.done += 1
-                if self.repo.progress is not None:
+                if self.session.progress is not None:
                     total = len(windows) * len(self.weights) * len(self.clamps)
-                    self.repo.progress("settings", self.done, total)
-        return tried
+                    self.session.progress("settings", self.done, total)
+        return trials
 
-    def _targets(self, begun: Recipe, clamp: float) -> list[Target] | None:
-        if begun.row.target == "gradient":
+    def _targets(self, windowed: LocatedRecipe, clamp: float) -> list[Target] | None:
+        if windowed.row.edit_site is None:
             return None
-        used = replace(begun, clamp_norm_factor=clamp)
-        shaping = self.repo.materialiser.statistics.shaping(used)
+        used = replace(windowed, clamp_norm_factor=clamp)
+        shaping = self.session.materialiser.statistics.shaping(used)
         return find_targets(self.model, self.tokenizer, self.requests, used, shaping=shaping)
 
-    def _guards(self, recipe: Recipe) -> dict[int, Guard]:
+    def _guards(self, recipe: LocatedRecipe) -> dict[int, Guard]:
         """Not by the cache folder where lambda decides: it would fill with factors of one use."""
-        maker = self.repo.materialiser
-        if recipe.row.solver in GUARDS:
+        maker = self.session.materialiser
+        if recipe.row.preconditioner != "covariance":
             return maker.guards.of(recipe)
         weighted = maker.statistics.weighted_moment
         return {
@@ -261,9 +267,9 @@ class _Trial:
         }
 
     def _score(
-        self, recipe: Recipe, guards: Mapping[int, Guard], targets: list[Target] | None
+        self, recipe: LocatedRecipe, guards: Mapping[int, Guard], targets: list[Target] | None
     ) -> Scores:
-        maker, solver = self.repo.materialiser, solver_of(recipe)
+        maker, solver = self.session.materialiser, solver_of(recipe)
         located = locate(self.model, self.tokenizer, self.requests, recipe, guards, targets=targets)
         delta = Delta(
             {

@@ -10,7 +10,8 @@ from typing import Any
 from editvc.core.base import BaseModel
 from editvc.core.facts import Fact, FactError
 from editvc.core.history import Restraint
-from editvc.core.methods.patch_recipes import AnyRecipe, recipe_from_json
+from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.table import REFERENCES, recipe_from_json
 from editvc.errors import EditvcError
 from editvc.version import __version__
 
@@ -50,7 +51,7 @@ class Lock:
     """
 
     base: BaseModel
-    recipes: tuple[AnyRecipe, ...]
+    recipes: tuple[Recipe, ...]
     tree: str
     restraint: Restraint | None
     edits: tuple[LockedEdit, ...]
@@ -124,8 +125,9 @@ def _read(record: dict[str, Any]) -> Lock:
     recipes = {name: recipe_from_json(values) for name, values in record["recipes"].items()}
     for name, recipe in recipes.items():
         _same("recipe", name, recipe.id)
-        for role in ("statistics", "entity_statistics", "sensitivity"):
-            _there("statistics", getattr(recipe, role, None), statistics)
+        for role, kind in REFERENCES.items():
+            if kind == "statistics":
+                _there(kind, getattr(recipe, role, None), statistics)
     edits = []
     for entry in record["edits"]:
         fact = Fact.from_json(entry["fact"])

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editvc.algebra.second_moment import SecondMoment
 from editvc.core.edit_site import EditSite
 from editvc.core.facts import PLACEHOLDER
 from editvc.core.progress import Progress
@@ -26,7 +27,6 @@ from editvc.models.hooks import eval_mode, first_tensor
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, subject_tokens
 from editvc.statistics.corpus import CorpusError
-from editvc.statistics.text_moments import SecondMoment
 
 GENERIC_PROMPTS = (
     "{} is",
@@ -163,18 +163,6 @@ def sensitivity(
     total = torch.stack(parts).sum(dim=0)
     scaled: Tensor = total * (total.shape[0] / total.trace())
     return scaled
-
-
-def shaping(fisher: Tensor, *, floor: float, power: float) -> Tensor:
-    """``((1 - floor) F + floor I)^-power``, (u, u) float64, for F of trace u.
-
-    Targets are sought as ``delta = B y``: the step in a direction is the smaller, the more a push
-    in it changes what is said of other things.
-    """
-    eye = torch.eye(fisher.shape[0], dtype=torch.float64)
-    values, vectors = torch.linalg.eigh((1 - floor) * fisher.to(torch.float64) + floor * eye)
-    shaped: Tensor = (vectors * values**-power) @ vectors.T
-    return shaped
 
 
 def _tokenized(lm: LanguageModel, pairs: Sequence[tuple[str, str]]) -> list[TokenizedPrompt]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load, load_file, save, save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from editvc.core.ids import canonical_json, digest_of
+from editvc.algebra.second_moment import SecondMoment, StatisticsDamageError
+from editvc.core.ids import digest_of
 from editvc.core.progress import Progress
-from editvc.errors import DamageError, EditvcError
+from editvc.core.tensor_header import TensorHeaderError, metadata_of, read_head, read_record
+from editvc.errors import EditvcError
 from editvc.models.forward import add_products, batches, keys_at
 from editvc.models.language_model import LanguageModel
 from editvc.statistics.corpus import CorpusError, pieces
@@ -30,13 +31,8 @@ from editvc.statistics.corpus import CorpusError, pieces
 TOKEN_CAP = 512
 """Tokens of the longest sequence that statistics are taken on."""
 
-_METADATA = "editvc"
 _CHUNK = 1 << 14
 _SAVES = 20
-
-
-class StatisticsDamageError(DamageError):
-    """Bytes that are no second moment of editvc."""
 
 
 class StateMismatchError(EditvcError):
@@ -48,88 +44,6 @@ class StateMismatchError(EditvcError):
             hint="Give the same texts, layers, cap and budget, or remove that folder.",
         )
         self.part = part
-
-
-@dataclass(frozen=True, slots=True)
-class SecondMoment:
-    """``E[k k^T]`` by layer, each as its upper triangle, row by row, (v (v + 1) / 2,) float32.
-
-    ``samples`` counts what the mean is over, ``unit`` says what that is (``tokens``, ``names``).
-    """
-
-    triangles: Mapping[int, Tensor]
-    samples: int
-    unit: str = "tokens"
-
-    @classmethod
-    def of(cls, moments: Mapping[int, Tensor], samples: int, unit: str = "tokens") -> SecondMoment:
-        """From symmetric matrices (v, v)."""
-        return cls({layer: _packed(moments[layer]) for layer in sorted(moments)}, samples, unit)
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """The layers there are moments of."""
-        return tuple(self.triangles)
-
-    def matrix(self, layer: int) -> Tensor:
-        """The moment of one layer, (v, v) float64, symmetric."""
-        return _unpacked(self.triangles[layer])
-
-    def to_bytes(self, origin: Mapping[str, Any] | None = None) -> bytes:
-        """safetensors: ``layer.3.triangle`` in float32; ``origin`` joins the metadata."""
-        record = {"kind": "statistics", "samples": self.samples, "unit": self.unit}
-        data: bytes = save(
-            {f"layer.{layer}.triangle": triangle for layer, triangle in self.triangles.items()},
-            metadata={_METADATA: canonical_json(record | dict(origin or {})).decode()},
-        )
-        return data
-
-    def to_small_bytes(self, origin: Mapping[str, Any] | None = None) -> bytes:
-        """Half the size, for files that ship with a model: ``layer.3.factor`` in float16.
-
-        The factor is Cholesky's, so what is read back is positive definite however it was rounded;
-        it differs from this moment by about 1e-3.
-        """
-        record = {"kind": "statistics", "samples": self.samples, "unit": self.unit}
-        data: bytes = save(
-            {f"layer.{layer}.factor": _factor(self.matrix(layer)) for layer in self.layers},
-            metadata={_METADATA: canonical_json(record | dict(origin or {})).decode()},
-        )
-        return data
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> SecondMoment:
-        """What :meth:`to_bytes` or :meth:`to_small_bytes` wrote; else StatisticsDamageError."""
-        try:
-            size = int.from_bytes(data[:8], "little")
-            record = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_METADATA])
-            triangles: dict[int, Tensor] = {}
-            for name, tensor in load(data).items():
-                _, layer, part = name.split(".")
-                triangles[int(layer)] = tensor if part == "triangle" else _squared(tensor)
-            return cls(dict(sorted(triangles.items())), int(record["samples"]), str(record["unit"]))
-        except Exception as error:
-            raise StatisticsDamageError(f"not a second moment: {error}") from error
-
-    @classmethod
-    def from_npz(cls, paths: Mapping[int, Path]) -> SecondMoment:
-        """From the ``.npz`` files that ROME and MEMIT keep, one a layer: ``mom2.mom2`` is the
-        sum of ``k k^T`` (v, v), ``mom2.count`` the number of tokens.
-        """
-        import numpy as np
-
-        moments, counts = {}, []
-        for layer, path in paths.items():
-            with np.load(path, allow_pickle=False) as arrays:
-                try:
-                    count = int(arrays["mom2.count"])
-                    moments[layer] = torch.from_numpy(arrays["mom2.mom2"]).double() / count
-                except KeyError as error:
-                    raise CorpusError(
-                        str(path), f"{error.args[0]}", hint="Not a file of ROME's layer_stats."
-                    ) from error
-            counts.append(count)
-        return cls.of(moments, min(counts))
 
 
 @dataclass(slots=True)
@@ -149,19 +63,25 @@ class Running:
         save_file(
             {f"layer.{layer}.sum": total.cpu() for layer, total in self.sums.items()},
             partial,
-            metadata={_METADATA: canonical_json(record).decode()},
+            metadata=metadata_of(record),
         )
         os.replace(partial, whole)
 
     @classmethod
     def load(cls, folder: Path, settings: dict[str, Any]) -> Running:
-        """The state in a folder, or a fresh one; :class:`StateMismatchError` for another run's."""
+        """The state in a folder, or a fresh one.
+
+        Raises :class:`StateMismatchError` for another run's, and ``StatisticsDamageError``.
+        """
         path = folder / "state.safetensors"
         if not path.is_file():
             return cls(settings)
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        record = json.loads(header["__metadata__"][_METADATA])
+        try:
+            record = read_record(read_head(path))
+        except TensorHeaderError as error:
+            raise StatisticsDamageError(
+                f"{path} {error}", hint="Remove that folder; the run begins anew."
+            ) from error
         for part, value in settings.items():
             if record["settings"].get(part) != value:
                 raise StateMismatchError(folder, part)
@@ -212,6 +132,26 @@ def text_moments(
     return SecondMoment.of(moments, run.tokens)
 
 
+def moments_from_npz(paths: Mapping[int, Path]) -> SecondMoment:
+    """From the ``.npz`` files that ROME and MEMIT keep, one a layer: ``mom2.mom2`` is the sum of
+    ``k k^T`` (v, v), ``mom2.count`` the number of tokens.
+    """
+    import numpy as np
+
+    moments, counts = {}, []
+    for layer, path in paths.items():
+        with np.load(path, allow_pickle=False) as arrays:
+            try:
+                count = int(arrays["mom2.count"])
+                moments[layer] = torch.from_numpy(arrays["mom2.mom2"]).double() / count
+            except KeyError as error:
+                raise CorpusError(
+                    str(path), f"{error.args[0]}", hint="Not a file of ROME's layer_stats."
+                ) from error
+        counts.append(count)
+    return SecondMoment.of(moments, min(counts))
+
+
 def text_digest(paths: Sequence[Path]) -> str:
     """One digest of the bytes of several files: a ``source`` for :func:`text_moments`."""
     return digest_of([hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])
@@ -237,33 +177,3 @@ def _chunks(rest: Iterator[tuple[int, ...]], budget: int) -> Iterator[list[tuple
             return
     if chunk:
         yield chunk
-
-
-def _packed(matrix: Tensor) -> Tensor:
-    rows = [matrix[i, i:] for i in range(matrix.shape[0])]
-    return torch.cat(rows).to(torch.float32).cpu()
-
-
-def _factor(matrix: Tensor) -> Tensor:
-    """Cholesky's factor, transposed and packed like a triangle, float16."""
-    jitter = 1e-6 * float(matrix.diagonal().mean())
-    lower = torch.linalg.cholesky(matrix + jitter * torch.eye(len(matrix), dtype=matrix.dtype))
-    return _packed(lower.T).to(torch.float16)
-
-
-def _squared(factor: Tensor) -> Tensor:
-    """The packed moment of a packed factor."""
-    upper = torch.triu(_unpacked(factor))
-    return _packed(upper.T @ upper)
-
-
-def _unpacked(triangle: Tensor) -> Tensor:
-    size = int((8 * len(triangle) + 1) ** 0.5 - 1) // 2
-    matrix = torch.zeros(size, size, dtype=torch.float64)
-    start = 0
-    for row in range(size):
-        values = triangle[start : start + size - row].double()
-        matrix[row, row:] = values
-        matrix[row:, row] = values
-        start += size - row
-    return matrix

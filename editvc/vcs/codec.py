@@ -15,11 +15,11 @@ from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, canonical_json, object_id
-from editvc.core.methods.patch_recipes import AnyRecipe, recipe_from_json
+from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.table import recipe_from_json
+from editvc.core.tensor_header import TensorHeaderError, is_tensor_file, read_record
 from editvc.errors import EditvcError
 from editvc.vcs.store import ObjectDamaged
-
-METADATA_KEY = "editvc"
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class Branch:
 
 
 Node = Leaf | Branch
-Value = Fact | BaseModel | AnyRecipe | Tree | Commit | Leaf | Branch
+Value = Fact | BaseModel | Recipe | Tree | Commit | Leaf | Branch
 
 
 def encode(value: Value) -> bytes:
@@ -75,28 +75,23 @@ def encode(value: Value) -> bytes:
 
 
 def record_of(data: bytes) -> dict[str, Any]:
-    """What an object says about itself: its JSON, or the metadata of a safetensors file.
+    """What an object says about itself: its JSON, or the record of a safetensors file.
 
     Raises :class:`ObjectUnreadable` where it is neither, or has no ``kind``.
     """
-    if not _is_safetensors(data):
-        return _parsed(data, data)
-    return metadata(data)
+    return metadata(data) if is_tensor_file(data) else _value_record(data)
 
 
 def metadata(data: bytes) -> dict[str, Any]:
-    """The ``editvc`` metadata of a safetensors file, read from its header alone.
+    """The record of a safetensors file, read from its header alone.
 
     ``data`` may be cut after the header. Raises :class:`ObjectUnreadable`.
     """
-    if not _is_safetensors(data):
-        raise ObjectUnreadable(object_id(data), "is no safetensors file")
-    header = _parsed(data[8 : 8 + int.from_bytes(data[:8], "little")], data, kind=False)
-    named = header.get("__metadata__")
-    text = named.get(METADATA_KEY) if isinstance(named, dict) else None
-    if not isinstance(text, str):
-        raise ObjectUnreadable(object_id(data), f"has no '{METADATA_KEY}' metadata")
-    return _parsed(text.encode(), data)
+    try:
+        record = read_record(data)
+    except TensorHeaderError as cause:
+        raise ObjectUnreadable(object_id(data), str(cause)) from cause
+    return _with_kind(record, data)
 
 
 def kind_of(data: bytes) -> str:
@@ -104,17 +99,18 @@ def kind_of(data: bytes) -> str:
     return str(record_of(data)["kind"])
 
 
-def _is_safetensors(data: bytes) -> bool:
-    # JSON cannot pass for it: its first eight bytes, as a length, are far past any file's end.
-    return data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8
-
-
-def _parsed(text: bytes, data: bytes, *, kind: bool = True) -> dict[str, Any]:
+def _value_record(data: bytes) -> dict[str, Any]:
+    """The JSON of a value."""
     try:
-        record = json.loads(text)
-    except ValueError as cause:
+        record = json.loads(data)
+    except (ValueError, RecursionError) as cause:
         raise ObjectUnreadable(object_id(data), "is neither JSON nor safetensors") from cause
-    if not isinstance(record, dict) or (kind and not isinstance(record.get("kind"), str)):
+    return _with_kind(record, data)
+
+
+def _with_kind(record: Any, data: bytes) -> dict[str, Any]:
+    """The record of ``data``, where it is an object that names its kind."""
+    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
         raise ObjectUnreadable(object_id(data), "does not say what kind of object it is")
     return record
 
@@ -133,7 +129,7 @@ def decode_base(data: bytes, *, source: str, revision: str | None) -> BaseModel:
     return _decoded(data, "base", build)
 
 
-def decode_recipe(data: bytes) -> AnyRecipe:
+def decode_recipe(data: bytes) -> Recipe:
     """A recipe of any method."""
     return _decoded(data, "recipe", recipe_from_json)
 
@@ -162,7 +158,7 @@ def _node(record: dict[str, Any]) -> Node:
 
 
 def _decoded(data: bytes, kind: str, build: Callable[[dict[str, Any]], T]) -> T:
-    record = _parsed(data, data)
+    record = _value_record(data)
     if record["kind"] != kind:
         problem = f"is a '{record['kind']}' where a '{kind}' is needed"
         raise ObjectUnreadable(object_id(data), problem)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,8 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from editvc.core.ids import ObjectId
-from editvc.core.methods.recipe import Recipe, RecipeError
-from editvc.core.methods.table import UnknownMethod
+from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.methods.recipe import RecipeError
+from editvc.core.methods.table import DEFAULT, UnknownMethod, require_located
+from editvc.core.settings import (
+    NUMBER,
+    OBJECT,
+    OPTIONAL_OBJECT,
+    TEXT,
+    Setting,
+    setting,
+    settings_of,
+)
 from editvc.core.spelling import did_you_mean, nearest
 from editvc.core.thresholds import ThresholdError, Thresholds
 from editvc.errors import EditvcError
@@ -40,23 +49,23 @@ class UnknownKey(ConfigError):
 class BaseSection:
     """Where the base model is loaded from: ``model``, ``revision``; ``id`` is what it must be."""
 
-    model: str
-    id: ObjectId
-    revision: str = ""
+    model: str = setting(TEXT)
+    id: ObjectId = setting(OBJECT)
+    revision: str = setting(TEXT, "")
 
 
 @dataclass(frozen=True, slots=True)
 class UserSection:
     """Who commits where neither the command nor the environment says so."""
 
-    author: str = ""
+    author: str = setting(TEXT, "")
 
 
 @dataclass(frozen=True, slots=True)
 class MendSection:
     """The editor that ``commit --method mend`` uses; `editvc train mend` sets it."""
 
-    editor: ObjectId | None = None
+    editor: ObjectId | None = setting(OPTIONAL_OBJECT, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,7 @@ class Config:
     """A whole, checked ``config.toml``."""
 
     base: BaseSection
-    recipe: Recipe
+    recipe: LocatedRecipe
     health: Thresholds = field(default_factory=Thresholds)
     user: UserSection = field(default_factory=UserSection)
     mend: MendSection = field(default_factory=MendSection)
@@ -72,56 +81,49 @@ class Config:
     def as_dict(self) -> dict[str, Any]:
         """All settings by dotted name, defaults filled in."""
         return {
-            f"{section.name}.{key}": value
-            for section in dataclasses.fields(self)
-            for key, value in dataclasses.asdict(getattr(self, section.name)).items()
+            f"{section}.{name}": getattr(getattr(self, section), name)
+            for section, settings in SETTINGS.items()
+            for name in settings
         }
 
 
-SECTIONS: dict[str, type[Any]] = {
-    "base": BaseSection,
-    "recipe": Recipe,
-    "health": Thresholds,
-    "user": UserSection,
-    "mend": MendSection,
+SECTIONS: Mapping[str, type[Any]] = {
+    item.name: cls
+    for item, cls in zip(
+        dataclasses.fields(Config),
+        (BaseSection, LocatedRecipe, Thresholds, UserSection, MendSection),
+        strict=True,
+    )
 }
+"""The classes of the sections of a :class:`Config`."""
 
-FIELDS: dict[str, dataclasses.Field[Any]] = {
-    f"{section}.{item.name}": item
-    for section, cls in SECTIONS.items()
-    for item in dataclasses.fields(cls)
-}
 
-# A field's annotation, as written in its class -> how a user would call the type.
-TYPES = {
-    "str": "a string",
-    "ObjectId": "an object id (64 hex digits)",
-    "ObjectId | None": "an object id (64 hex digits), or empty for none",
-    "int": "a whole number",
-    "float": "a number",
-    "tuple[int, ...]": "a list of whole numbers, like [1, 2]",
-    "tuple[str, ...]": 'a list of strings, like ["{}"]',
+def _settings(cls: type[Any]) -> Mapping[str, Setting]:
+    if cls is Thresholds:  # numbers, all of them
+        return {item.name: Setting(NUMBER) for item in dataclasses.fields(cls)}
+    return LocatedRecipe.settings() if cls is LocatedRecipe else settings_of(cls)
+
+
+SETTINGS: Mapping[str, Mapping[str, Setting]] = {
+    section: _settings(cls) for section, cls in SECTIONS.items()
 }
+"""What each section holds, in the order in which it is listed."""
+
+FIELDS: Mapping[str, Setting] = {
+    f"{section}.{name}": declared
+    for section, settings in SETTINGS.items()
+    for name, declared in settings.items()
+}
+"""All settings by dotted name."""
 
 
 def checked(key: str, value: Any) -> Any:
     """``value`` as the type that ``key`` has. Raises :class:`ConfigError` naming both."""
-    kind = str(FIELDS[key].type)
-    if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isfinite(value):
-            return float(value)
-    elif (kind == "int" and type(value) is int) or (kind == "str" and isinstance(value, str)):
-        return value
-    elif kind.startswith("ObjectId") and isinstance(value, str):
-        if value == "" and kind.endswith("None"):
-            return None
-        if len(value) == 64 and not set(value) - set("0123456789abcdef"):
-            return value
-    elif kind.startswith("tuple") and isinstance(value, list):
-        item = int if "int" in kind else str
-        if all(type(element) is item for element in value):
-            return tuple(value)
-    raise ConfigError(key, f"must be {TYPES[kind]}, got {value!r}")
+    kind = FIELDS[key].kind
+    try:
+        return kind.strict(value)
+    except (TypeError, ValueError):
+        raise ConfigError(key, f"must be {kind.in_toml}, got {value!r}") from None
 
 
 def parse(text: str) -> Config:
@@ -148,6 +150,8 @@ def _section(name: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
         if needed and item.name not in settings:
             raise ConfigError(f"{name}.{item.name}", "is missing", hint="`editvc init` writes it.")
     try:
+        if cls is LocatedRecipe:
+            require_located(settings.get("method", DEFAULT))
         return cls(**settings)
     except (RecipeError, ThresholdError, UnknownMethod) as cause:
         raise ConfigError(name, str(cause), hint=cause.hint) from cause
@@ -238,13 +242,13 @@ class ConfigFile:
 
 def typed(key: str, text: str) -> Any:
     """What the user typed for ``key``, as TOML would read it; text for keys that hold text."""
-    kind = str(FIELDS[key].type)
-    if kind == "str" or kind.startswith("ObjectId"):
+    kind = FIELDS[key].kind
+    if kind.quoted:
         return text
     try:
         document = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         document = {}
     if list(document) != ["value"]:
-        raise ConfigError(key, f"must be {TYPES[kind]}, got {text!r}")
+        raise ConfigError(key, f"must be {kind.in_toml}, got {text!r}")
     return document["value"]

@@ -181,27 +181,27 @@ class EditSet:
 
     def _differing(
         self,
-        mine: ObjectId | None,
-        theirs: ObjectId | None,
+        root: ObjectId | None,
+        other_root: ObjectId | None,
         other: EditSet,
         old: dict[SlotId, Entry],
         new: dict[SlotId, Entry],
     ) -> None:
         """Collect into ``old`` and ``new`` the entries of all subtrees whose ids differ."""
-        if mine == theirs:
+        if root == other_root:
             return
-        ours = self._node(mine) if mine is not None else Leaf(())
-        others = other._node(theirs) if theirs is not None else Leaf(())
-        if isinstance(ours, Branch) and isinstance(others, Branch):
-            left = {digit: child for digit, child, _ in ours.children}
-            right = {digit: child for digit, child, _ in others.children}
+        node = self._node(root) if root is not None else Leaf(())
+        other_node = other._node(other_root) if other_root is not None else Leaf(())
+        if isinstance(node, Branch) and isinstance(other_node, Branch):
+            left = {digit: child for digit, child, _ in node.children}
+            right = {digit: child for digit, child, _ in other_node.children}
             for digit in sorted(left.keys() | right.keys()):
                 self._differing(left.get(digit), right.get(digit), other, old, new)
             return
-        if mine is not None:
-            old.update((entry.slot, entry) for entry in self._below(mine))
-        if theirs is not None:
-            new.update((entry.slot, entry) for entry in other._below(theirs))
+        if root is not None:
+            old.update((entry.slot, entry) for entry in self._below(root))
+        if other_root is not None:
+            new.update((entry.slot, entry) for entry in other._below(other_root))
 
 
 def drafted(entries: list[Entry], depth: int) -> Draft | None:

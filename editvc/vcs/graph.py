@@ -49,14 +49,14 @@ class Graph:
 
     def reachable(self, starts: Iterable[ObjectId]) -> dict[ObjectId, CommitRow]:
         """All commits that can be reached from ``starts``, these included."""
-        found: dict[ObjectId, CommitRow] = {}
+        rows: dict[ObjectId, CommitRow] = {}
         waiting = list(starts)
         while waiting:
             identifier = waiting.pop()
-            if identifier not in found:
-                found[identifier] = self.row(identifier)
-                waiting.extend(found[identifier].parents)
-        return found
+            if identifier not in rows:
+                rows[identifier] = self.row(identifier)
+                waiting.extend(rows[identifier].parents)
+        return rows
 
     def is_ancestor(self, ancestor: ObjectId, identifier: ObjectId) -> bool:
         """Whether ``ancestor`` is ``identifier`` or can be reached from it."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from editvc.core.ids import ObjectId
+from editvc.core.methods.table import REFERENCES
 
 Link = tuple[str, ObjectId]
 """The kind that the other object must be of, and its id."""
@@ -17,9 +18,9 @@ ELEMENTS = ("located", "patch", "codebook")
 """Kinds of objects that a live edit may be: they have a recipe, and a request that they answer."""
 
 
-def fits(wanted: str, kind: str) -> bool:
+def fits(expected: str, kind: str) -> bool:
     """Whether an object of ``kind`` may stand where a link wants ``wanted``."""
-    return kind in ELEMENTS if wanted == ELEMENT else kind == wanted
+    return kind in ELEMENTS if expected == ELEMENT else kind == expected
 
 
 def links(record: dict[str, Any]) -> Iterator[Link]:
@@ -43,9 +44,8 @@ def links(record: dict[str, Any]) -> Iterator[Link]:
         yield from _optional("base", record.get("base"))
         yield from _optional("recipe", record.get("recipe"))
     elif kind == "recipe":
-        for role in ("statistics", "entity_statistics", "sensitivity"):
-            yield from _optional("statistics", record.get(role))
-        yield from _optional("editor", record.get("editor"))
+        for name, referred in REFERENCES.items():
+            yield from _optional(referred, record.get(name))
     elif kind == "editor":
         yield "base", record["base"]
 

@@ -119,8 +119,8 @@ def check_branch_name(name: str) -> None:
     parts = name.split("/")
     if not name or name in RESERVED:
         raise BranchNameError(name, "is a reserved word" if name else "it is empty")
-    if found := re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{", name):
-        raise BranchNameError(name, f"{found[0]!r} means something else in a revision")
+    if special := re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{", name):
+        raise BranchNameError(name, f"{special[0]!r} means something else in a revision")
     if any(not part or part.startswith(".") or part.endswith((".lock", ".")) for part in parts):
         raise BranchNameError(name, "a part is empty, starts or ends with '.', or ends in '.lock'")
     if name.startswith("-"):

@@ -11,7 +11,7 @@ from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Tree
 from editvc.core.ids import ObjectId
-from editvc.core.methods.patch_recipes import AnyRecipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.errors import EditvcError
 from editvc.vcs import codec, config_file
@@ -75,7 +75,7 @@ class Repository:
         work: Path,
         *,
         base: BaseModel,
-        recipe: Recipe,
+        recipe: LocatedRecipe,
         config_text: str,
         objects: Iterable[bytes] = (),
         template: Path | None = None,
@@ -156,7 +156,7 @@ class Repository:
         """A fact, from its object."""
         return codec.decode_fact(self.store.get(identifier))
 
-    def read_recipe(self, identifier: ObjectId) -> AnyRecipe:
+    def read_recipe(self, identifier: ObjectId) -> Recipe:
         """A recipe, from its object."""
         return codec.decode_recipe(self.store.get(identifier))
 

@@ -105,25 +105,25 @@ class Revisions:
             raise RevisionError(revision, "there is nothing before the base model")
         ago = SUFFIX.match(text, position)
         if ago is not None and ago["ago"] is not None:
-            found = self._reflog(revision, name, int(ago["ago"]))
+            commit = self._reflog(revision, name, int(ago["ago"]))
             position = ago.end()
         else:
-            found = self._named(revision, name)
+            commit = self._named(revision, name)
         while position < len(text):
             step = SUFFIX.match(text, position)
             if step is None or step["ago"] is not None:
                 rest = text[position:]
                 raise RevisionError(revision, f"'{rest}' is none of ~N, ^N and @{{N}}")
-            found = self._step(revision, found, step)
+            commit = self._step(revision, commit, step)
             position = step.end()
-        return found
+        return commit
 
     def commit(self, revision: str) -> ObjectId:
         """:meth:`resolve` where ``base`` will not do."""
-        found = self.resolve(revision)
-        if found is None:
+        commit = self.resolve(revision)
+        if commit is None:
             raise RevisionError(revision, "is the base model, and a commit is needed")
-        return found
+        return commit
 
     def resolve_range(self, revision: str) -> list[ObjectId]:
         """The commits of a range on the line of first parents, oldest first; never empty.
@@ -141,18 +141,18 @@ class Revisions:
             return self._numbered(revision, int(first), int(last))
         start, end = self.resolve(first or HEAD), self.commit(last or HEAD)
         hidden = self.graph.reachable([] if start is None else [start])
-        found = []
+        commits = []
         for row in self.graph.first_parents(end):
             if row.id in hidden:
                 break
-            found.append(row.id)
-        if not found:
+            commits.append(row.id)
+        if not commits:
             raise EmptyRange(
                 revision,
                 f"'{last or HEAD}' adds no commit to '{first or HEAD}'",
                 hint=f"Perhaps the other way round: {last or HEAD}..{first or HEAD}",
             )
-        return found[::-1]
+        return commits[::-1]
 
     def _numbered(self, revision: str, first: int, last: int) -> list[ObjectId]:
         line = list(self._line(revision))
@@ -163,12 +163,12 @@ class Revisions:
                 "reaches past the commits there are",
                 hint=f"Those on this line are numbered {min(numbers)} to {max(numbers)}.",
             )
-        found = [row.id for row in line if first <= row.number <= last]
-        if not found:
+        commits = [row.id for row in line if first <= row.number <= last]
+        if not commits:
             raise EmptyRange(
                 revision, "holds no commit", hint=f"Perhaps the other way round: {last}..{first}"
             )
-        return found[::-1]
+        return commits[::-1]
 
     def _line(self, revision: str) -> Iterator[CommitRow]:
         head = self.refs.head()
@@ -182,9 +182,9 @@ class Revisions:
             if head.commit is None:
                 raise UnbornBranch(revision, head.ref)
             return head.commit
-        found = self.refs.get(self._ref(name))
-        if found is not None:
-            return found
+        commit = self.refs.get(self._ref(name))
+        if commit is not None:
+            return commit
         if is_number(name):
             for row in self._line(revision):
                 if row.number == int(name):
@@ -210,23 +210,23 @@ class Revisions:
         close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)
         return [folded[text] for text in close]
 
-    def _step(self, revision: str, found: ObjectId, step: re.Match[str]) -> ObjectId:
+    def _step(self, revision: str, commit: ObjectId, step: re.Match[str]) -> ObjectId:
         if step["parent"] is not None:
             number = int(step["parent"] or 1)
-            parents = self.graph.parents(found)
+            parents = self.graph.parents(commit)
             if number == 0:
-                return found
+                return commit
             if number > len(parents):
-                problem = f"{short(found)} has no parent number {number}"
+                problem = f"{short(commit)} has no parent number {number}"
                 raise RevisionError(revision, problem, hint=self._root_hint(parents))
             return parents[number - 1]
         for _ in range(int(step["up"] or 1)):
-            parents = self.graph.parents(found)
+            parents = self.graph.parents(commit)
             if not parents:
-                problem = f"goes past the first commit, {short(found)}"
+                problem = f"goes past the first commit, {short(commit)}"
                 raise RevisionError(revision, problem, hint=self._root_hint(parents))
-            found = parents[0]
-        return found
+            commit = parents[0]
+        return commit
 
     @staticmethod
     def _root_hint(parents: tuple[ObjectId, ...]) -> str:
@@ -238,14 +238,14 @@ class Revisions:
         if not lines:
             raise UnknownRevision(revision, name or readable(ref), self._similar(name))
         moves = [line.new for line in lines] + [lines[-1].old]
-        found = moves[ago] if ago < len(moves) else None
-        if found is None:
+        commit = moves[ago] if ago < len(moves) else None
+        if commit is None:
             raise RevisionError(
                 revision,
                 f"the reflog of {readable(ref)} does not reach back that far",
                 hint=f"{name}@{{{len(lines) - 1}}} is the first entry.",
             )
-        return found
+        return commit
 
 
 def is_number(text: str) -> bool:

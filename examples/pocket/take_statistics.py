@@ -10,11 +10,11 @@ import tempfile
 from pathlib import Path
 
 import editvc.pocket
+from editvc.algebra.second_moment import SecondMoment
 from editvc.models.fingerprint import describe
 from editvc.models.loading import load
 from editvc.models.source import SHIPPED_STATISTICS
-from editvc.porcelain.stats import sources_of, take
-from editvc.statistics.text_moments import SecondMoment
+from editvc.statistics.bundle import sources_of, take
 from editvc.vcs.codec import metadata
 
 FOLDER = Path(editvc.pocket.__file__).parent

@@ -34,7 +34,7 @@ def elsewhere(place: Path, **options: object) -> editvc.Repo:
 def weights(repo: editvc.Repo, folder: Path, revision: str = "HEAD") -> tuple[Delta, bytes]:
     """The delta of a revision, and the weights in its export."""
     repo.export(folder, revision=revision)
-    return repo.materialize(revision), (folder / "model.safetensors").read_bytes()
+    return repo.materialise(revision), (folder / "model.safetensors").read_bytes()
 
 
 def same(one: tuple[Delta, bytes], other: tuple[Delta, bytes]) -> bool:
@@ -97,16 +97,16 @@ def test_located_afresh_the_weights_agree_and_so_do_the_answers(count: int, tmp_
     second = editvc.Repo.init(tmp_path / "b", "pocket")
     for start in range(0, count, 5):  # other batches, so other roundings
         second.commit(written[start : start + 5])
-    base = load_file(first.materialiser.folder / "model.safetensors")
-    deltas = [repo.materialize("HEAD") for repo in (first, second)]
+    base = load_file(first.session.materialiser.folder / "model.safetensors")
+    deltas = [repo.materialise("HEAD") for repo in (first, second)]
     for layer in deltas[0].layers:
-        weight = base[first.materialiser.architecture.weight_name(layer)].double()
+        weight = base[first.session.materialiser.architecture.weight_name(layer)].double()
         one, two = (weight + delta.layers[layer].dense() for delta in deltas)
         assert float(torch.linalg.vector_norm(one - two) / torch.linalg.vector_norm(one)) < 1e-4
-    trees = [repo.repository.tree_of(repo.status().commit) for repo in (first, second)]
+    trees = [repo.session.repository.tree_of(repo.status().commit) for repo in (first, second)]
     answers = []
     for repo, tree in zip((first, second), trees, strict=True):
-        with repo.edited(tree) as (model, tokenizer):
+        with repo.session.edited(tree) as (model, tokenizer):
             answers.append([say(model, tokenizer, fact) for fact in written])
     assert answers[0] == answers[1]
     said = sum(a.startswith(f["target_new"]) for a, f in zip(answers[0], written, strict=True))

@@ -13,9 +13,10 @@ from plain_grace import Plain, plain_values
 from tiny_families import POST_NORM, tiny
 from tiny_models import lm_of
 
-from editvc.algebra.codebook import Codebook, CodebookDamageError, CodebookEntry
+from editvc.algebra.codebook import Codebook
+from editvc.algebra.gated_edit import CodebookEntry
 from editvc.core.facts import Request
-from editvc.core.methods.patch_recipes import Grace
+from editvc.core.methods.grace import GraceRecipe
 from editvc.editing.grace import find_entries, reread
 from editvc.models.architectures import known_model_types
 from editvc.models.codebook_hooks import answering, attach
@@ -34,7 +35,7 @@ FAMILIES = {"gpt2": tiny_gpt2, "llama": tiny_llama}
 
 
 def recipe(**changes):
-    return Grace(**({"layers": (1,)} | changes))
+    return GraceRecipe(**({"layers": (1,)} | changes))
 
 
 def made_of(entries, eps):
@@ -132,18 +133,6 @@ def test_what_is_found_is_the_nearest_key_within_its_radius():
     assert torch.equal(nearest, distances.argmin(dim=1))
     assert torch.equal(within, distances.min(dim=1).values <= book.radii[nearest])
     assert 0 < int(within.sum()) < 200
-
-
-def test_entries_survive_their_bytes_and_other_bytes_are_refused():
-    one = CodebookEntry(3, torch.randn(2, 5), torch.randn(2, 4), (4, 9), {"loss": 0.5})
-    data = one.to_bytes({"request": "abc"})
-    again = CodebookEntry.from_bytes(data)
-    assert (again.layer, again.target, again.figures) == (3, (4, 9), {"loss": 0.5})
-    assert torch.equal(again.keys, one.keys) and torch.equal(again.values, one.values)
-    assert data == one.to_bytes({"request": "abc"})
-    for damaged in (b"", b"{}", data[:40], data[:-4]):
-        with pytest.raises(CodebookDamageError):
-            CodebookEntry.from_bytes(damaged)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gptj", "falcon", "opt", "gemma2"])

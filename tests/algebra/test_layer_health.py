@@ -10,7 +10,7 @@ import pytest
 import torch
 from algebra_dense import dense_solution, random_edits, random_moment
 
-from editvc.algebra.delta import Factored
+from editvc.algebra.factored import Factored
 from editvc.algebra.layer_health import (
     BaseFigures,
     HealthError,

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from editvc.algebra.delta import DeltaError, Factored
+from editvc.algebra.factored import DeltaError, Factored
 from editvc.algebra.restraints import (
     RestraintError,
     check,

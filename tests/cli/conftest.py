@@ -16,7 +16,7 @@ def here(prepared: Prepared, work: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     """The current directory, with a repository without commits in it, and nobody's settings."""
     folder = work / "here"
     repo = prepared.copy(folder)
-    repo.repository.set_config("user.author", "")
+    repo.session.repository.set_config("user.author", "")
     close(repo)
     clean(monkeypatch, work / "home")
     monkeypatch.chdir(folder)

@@ -8,7 +8,7 @@ import pytest
 from cli_runs import inside, written
 from tiny_repos import FACTS, opened
 
-from editvc.porcelain import reading
+from editvc.porcelain import status
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_wrong_key_is_close_to_a_right_one(committed: Path) -> None:
 
 def test_damage(committed: Path) -> None:
     repo = opened(committed)
-    path = repo.repository.store.path(FACTS[0].id)
+    path = repo.session.repository.store.path(FACTS[0].id)
     path.write_bytes(path.read_bytes().replace(b"Rome", b"Room"))
     for words in (["fsck"], ["show"], ["fsck", "--json"], ["export", "--to", "out"]):
         ran = inside(*words)
@@ -120,7 +120,7 @@ def test_a_bug_says_so(committed: Path, monkeypatch: pytest.MonkeyPatch) -> None
     def broken(*_: object) -> None:
         raise RuntimeError("unheard of")
 
-    monkeypatch.setattr(reading, "status", broken)
+    monkeypatch.setattr(status, "status", broken)
     ran = inside("status")
     assert ran.code == 70 and ran.out == ""
     assert "Traceback" in ran.err and "unheard of" in ran.err and "report" in ran.err
@@ -130,7 +130,7 @@ def test_an_interruption(committed: Path, monkeypatch: pytest.MonkeyPatch) -> No
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reading, "status", interrupted)
+    monkeypatch.setattr(status, "status", interrupted)
     ran = inside("status")
     assert (ran.code, ran.out, ran.err) == (130, "", "\nerror: interrupted\n")
 

@@ -143,7 +143,7 @@ def test_who_commits(here: Path, work: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_library_reads_no_environment(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDITVC_AUTHOR", "Env <env@example.org>")
     repo = opened(here)
-    repo.repository.set_config("user.author", "")
+    repo.session.repository.set_config("user.author", "")
     repo.commit(FACTS[:1])
     assert repo.log()[0].author == "nobody <>"
     close(repo)

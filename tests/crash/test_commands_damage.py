@@ -19,16 +19,16 @@ KINDS = ("base", "commit", "delta", "edits", "fact", "located", "recipe", "stati
 
 def reading(repo: Repo) -> None:
     """All that reads objects: history, facts, weights, statistics, the deltas of commits."""
-    plumbing = repo.repository
-    repo.materialiser.base  # noqa: B018  (reads it)
+    plumbing = repo.session.repository
+    repo.session.materialiser.base  # noqa: B018  (reads it)
     repo.statistics()
     for row in repo.log():
         commit = plumbing.read_commit(row.id)
         repo.live(row.id)
-        repo.materialize(row.id)
+        repo.materialise(row.id)
         plumbing.store.get(commit.delta)
     shutil.rmtree(plumbing.cache.folder)  # so that statistics are read, not what was made of them
-    opened(plumbing.folder).materialize()
+    opened(plumbing.folder).materialise()
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def repo(prepared: Prepared, work: Path) -> Repo:
 
 def by_kind(repo: Repo) -> dict[str, list[Path]]:
     """Every object that HEAD's history leads to, by kind."""
-    store, found = repo.repository.store, dict[str, list[Path]]()
+    store, found = repo.session.repository.store, dict[str, list[Path]]()
     waiting, seen = [repo.status().commit], set[object]()
     while waiting:
         identifier = waiting.pop()
@@ -94,7 +94,7 @@ def test_damage_is_found(
 
 def test_a_damaged_object_is_healed_by_writing_it_again(repo: Repo, work: Path) -> None:
     """As the hint says: the same facts committed elsewhere put it back."""
-    path = repo.repository.store.path(FACTS[0].id)
+    path = repo.session.repository.store.path(FACTS[0].id)
     path.write_bytes(flipped(path.read_bytes(), 3))
     repo.detach("2")
     repo.commit(FACTS[:1], supersede=True)

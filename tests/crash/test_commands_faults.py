@@ -27,32 +27,32 @@ def ready(prepared: Prepared) -> Iterator[Repo]:
     """Three commits, a set that none of the commands below meets again; loaded once."""
     with quick_folder() as folder:
         repo = prepared.copy(folder)
-        repo.repository.set_config("recipe.v_num_grad_steps", "1")
+        repo.session.repository.set_config("recipe.v_num_grad_steps", "1")
         for group in (FACTS[:2], FACTS[3:4], FACTS[5:6]):
             repo.commit(group)
-        repo.base_model()
+        repo.session.base_model()
         yield repo
         close(repo)
 
 
 def copied(ready: Repo, to: Path, fault: StopBefore | None = None) -> Repo:
     """A copy that shares what only reads: the loaded model, numbers, factors."""
-    shutil.copytree(ready.repository.folder, to / ".editvc")
+    shutil.copytree(ready.session.repository.folder, to / ".editvc")
     return warm(ready, opened(to, fault))
 
 
 def warm(ready: Repo, repo: Repo) -> Repo:
-    vars(repo)["_loaded"] = ready.base_model()
-    vars(repo.materialiser)["folder"] = ready.materialiser.folder
-    repo.materialiser.statistics._moments = ready.materialiser.statistics._moments
+    vars(repo.session)["_loaded"] = ready.session.base_model()
+    vars(repo.session.materialiser)["folder"] = ready.session.materialiser.folder
+    repo.session.materialiser.statistics._moments = ready.session.materialiser.statistics._moments
     return repo
 
 
 def state(repo: Repo) -> tuple[object, ...]:
     """What a user sees, times apart: a command that is run again runs later."""
-    head = repo.repository.refs.head()
+    head = repo.session.repository.refs.head()
     line = [(row.tree, row.number, row.message, row.edits) for row in repo.log()]
-    moves = [entry.message for entry in repo.repository.refs.reflog("HEAD")]
+    moves = [entry.message for entry in repo.session.repository.refs.reflog("HEAD")]
     return head.branch, tuple(line), tuple(moves), repo.status().live
 
 
@@ -63,7 +63,7 @@ def every_stop(ready: Repo, work: Path, act: Act) -> list[str]:
     whole = copied(ready, work / "whole", counting)
     counting.taken.clear()
     act(whole)
-    new, delta = state(whole), whole.materialize()
+    new, delta = state(whole), whole.materialise()
     close(whole)
     assert new != old and counting.taken.count("rename") >= 2
     seen = []
@@ -83,7 +83,7 @@ def every_stop(ready: Repo, work: Path, act: Act) -> list[str]:
             act(after)
             assert state(after) == new, "the same command works afterwards"
         if state(after) == new:
-            assert same_bits(after.materialize(), delta), "and makes the same model"
+            assert same_bits(after.materialise(), delta), "and makes the same model"
         close(after)
         shutil.rmtree(folder)
     changed = seen.index(new)
@@ -92,7 +92,7 @@ def every_stop(ready: Repo, work: Path, act: Act) -> list[str]:
 
 
 def readable(repo: Repo, commits: list[ObjectId]) -> None:
-    known = {row.id for row in repo.repository.index.commits()}
+    known = {row.id for row in repo.session.repository.index.commits()}
     for one in commits:
         assert one in known
         assert repo.live(one), "its tree, its set and its facts are there"

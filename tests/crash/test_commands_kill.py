@@ -64,7 +64,7 @@ for line in sys.stdin:
 @pytest.fixture
 def repo(prepared: Prepared, work: Path) -> Iterator[Repo]:
     copy = prepared.copy(work)
-    copy.repository.set_config("recipe.v_num_grad_steps", "1")
+    copy.session.repository.set_config("recipe.v_num_grad_steps", "1")
     yield copy
     close(copy)
 
@@ -111,5 +111,5 @@ def check(work: Path, acknowledged: dict[int, str]) -> None:
     assert len(line) - len(acknowledged) <= ROUNDS, (
         "at most one a round was not acknowledged in time"
     )
-    assert not after.materialize().is_empty
+    assert not after.materialise().is_empty
     close(after)

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 # A writer as porcelain is one: it begins again when another process was faster.
 WRITER = """
 import sys
-sys.path.insert(0, "tests/vcs")
+sys.path.insert(0, "tests/support")
 from pathlib import Path
 from vcs_values import commit_facts, fact
 from editvc.vcs.refs import BranchMoved

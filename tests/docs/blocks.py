@@ -6,9 +6,9 @@
 - ``python``: all blocks of a page share one namespace; a ``text`` fence right after is the output.
 - A line ``...`` stands for any number of lines of output.
 
-Ids, times, sizes and the folder's path are not compared, decimals to a few per cent. A command
-that is `editvc` alone runs in a forked child of this process, so that torch is imported once; all
-others run in bash.
+Ids, times, sizes and the folder's path are not compared, decimals to a few per cent. In a
+:class:`ForkingSession`, which the pages' tests use, a command that is `editvc` alone runs in a
+forked child of this process, so that torch is imported once; all others run in bash.
 
 ``python tests/docs/blocks.py PAGE...`` runs the pages and writes what was printed into them.
 """
@@ -141,12 +141,15 @@ def trimmed(text: str) -> list[str]:
 
 
 class Session:
-    """One folder, one empty home: where all blocks of a page run, one after the other."""
+    """One folder, one empty home: where all blocks of a page run, one after the other.
 
-    def __init__(self, folder: Path) -> None:
+    ``scripts`` is the folder whose ``editvc`` and ``python`` the commands get.
+    """
+
+    def __init__(self, folder: Path, scripts: Path = Path(sys.executable).parent) -> None:
         self.folder = folder
         self.environment = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{scripts}:{os.environ['PATH']}",
             "HOME": str(folder),
             "EDITVC_AUTHOR": "Ada Park <ada@example.org>",
             "LANG": "C.UTF-8",
@@ -165,15 +168,24 @@ class Session:
         if words[0] == "cd":
             self.place = (self.place / words[1]).resolve()
             return []
-        if words[0] == "editvc" and not SHELL_SYNTAX & set(command):
-            text = forked(lambda: as_editvc(shlex.split(command)), self.place, self.environment)
-        else:
-            done = subprocess.run(
-                ["bash", "-c", command], cwd=self.place, env=self.environment, text=True,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-            )  # fmt: skip
-            text = done.stdout
-        return trimmed(text.replace(str(self.folder), SHOWN_HOME))
+        return trimmed(self.output_of(command).replace(str(self.folder), SHOWN_HOME))
+
+    def output_of(self, command: str) -> str:
+        """What bash prints for a command."""
+        return subprocess.run(
+            ["bash", "-c", command], cwd=self.place, env=self.environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        ).stdout  # fmt: skip
+
+
+class ForkingSession(Session):
+    """A session that pays for the imports of ``editvc`` once."""
+
+    def output_of(self, command: str) -> str:
+        """What a command prints, one that is ``editvc`` alone in a child of this process."""
+        if command.split()[0] == "editvc" and not SHELL_SYNTAX & set(command):
+            return forked(lambda: as_editvc(shlex.split(command)), self.place, self.environment)
+        return super().output_of(command)
 
 
 def as_editvc(words: list[str]) -> None:
@@ -243,10 +255,20 @@ class Outcome:
         """Whether the page tells the truth."""
         return same(self.shown, self.printed)
 
+    def difference(self, name: str) -> str:
+        """What the page of this name shows beside what was printed."""
+        return "\n".join(
+            [
+                f"{name}:{self.line}: {self.command}",
+                *(f"  shown   | {line}" for line in self.shown),
+                *(f"  printed | {line}" for line in self.printed),
+            ]
+        )
 
-def run_page(text: str, folder: Path) -> Iterator[Outcome]:
+
+def run_page(text: str, session: Session) -> Iterator[Outcome]:
     """Run all console blocks of a page, or all its Python blocks where it has no others."""
-    session, found = Session(folder), blocks(text)
+    found = blocks(text)
     if not any(block.language == "console" for block in found):
         yield from run_python(found, session)
         return
@@ -327,7 +349,8 @@ def main(pages: list[str]) -> None:
     for name in pages:
         page = ROOT / name
         with tempfile.TemporaryDirectory() as folder:
-            outcomes = list(run_page(page.read_text("utf-8"), Path(folder).resolve()))
+            session = ForkingSession(Path(folder).resolve())
+            outcomes = list(run_page(page.read_text("utf-8"), session))
         for outcome in outcomes:
             if not outcome.agrees:
                 print(f"{name}:{outcome.line}: {outcome.command}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from blocks import ROOT, Outcome, blocks, elided, run_page, same, steps, warm
+from blocks import ROOT, ForkingSession, Session, blocks, elided, run_page, same, steps, warm
 
 PAGES = ("README.md", "docs/tutorial.md", "docs/python.md")
 
@@ -21,20 +21,10 @@ def _imported() -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_page_tells_the_truth(name: str, tmp_path: Path) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
-    outcomes = list(run_page(text, tmp_path.resolve()))
+    outcomes = list(run_page(text, ForkingSession(tmp_path.resolve())))
     assert len(outcomes) >= 7
-    wrong = [_difference(name, outcome) for outcome in outcomes if not outcome.agrees]
+    wrong = [outcome.difference(name) for outcome in outcomes if not outcome.agrees]
     assert not wrong, "\n\n".join(wrong)
-
-
-def _difference(name: str, outcome: Outcome) -> str:
-    return "\n".join(
-        [
-            f"{name}:{outcome.line}: {outcome.command}",
-            *(f"  shown   | {line}" for line in outcome.shown),
-            *(f"  printed | {line}" for line in outcome.printed),
-        ]
-    )
 
 
 def test_readme_python_block_is_that_of_the_python_page() -> None:
@@ -44,7 +34,7 @@ def test_readme_python_block_is_that_of_the_python_page() -> None:
         if block.language == "python"
     ]  # fmt: skip
     elsewhere = (ROOT / "docs/python.md").read_text("utf-8")
-    for call in ("Repo.init(", "repo.commit(", "repo.ask(", "materialize(", "load_model("):
+    for call in ("Repo.init(", "repo.commit(", "repo.ask(", "materialise(", "load_model("):
         assert call in "\n".join(block.body)
         assert call in elsewhere
 
@@ -67,7 +57,7 @@ two
 
 
 def test_runner_finds_files_commands_and_elisions(tmp_path: Path) -> None:
-    outcomes = list(run_page(PAGE, tmp_path))
+    outcomes = list(run_page(PAGE, Session(tmp_path)))
     assert [outcome.agrees for outcome in outcomes] == [True, True]
     assert (tmp_path / "a.txt").read_text() == "one\n"
 
@@ -75,7 +65,7 @@ def test_runner_finds_files_commands_and_elisions(tmp_path: Path) -> None:
 def test_runner_sees_a_wrong_word_a_wrong_number_and_a_missing_line(tmp_path: Path) -> None:
     for told, lie in (("\none\n$", "\nother\n$"), ("x 1.51", "x 1.71"), ("...\ntwo", "...\nthree")):
         assert told in PAGE
-        outcomes = list(run_page(PAGE.replace(told, lie), tmp_path))
+        outcomes = list(run_page(PAGE.replace(told, lie), Session(tmp_path)))
         assert not all(outcome.agrees for outcome in outcomes)
     assert not same(["a"], ["a", "b"])
     assert same(["...", "b"], ["a", "b"])

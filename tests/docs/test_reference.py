@@ -24,7 +24,8 @@ import editvc
 from editvc.cli.main import editvc as command_line
 from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.settings import Number
 from editvc.core.thresholds import Thresholds
 from editvc.errors import EditvcError
 from editvc.publish.lock import Lock, LockedEdit
@@ -134,10 +135,10 @@ def test_every_number_of_the_recipe_is_explained_with_its_default() -> None:
         name: row[1].strip() for row in table_rows(page("concepts.md"))
         for name in re.findall(r"`(\w+)`", row[0])
     }  # fmt: skip
-    for field in fields(Recipe):
-        assert field.name in rows, field.name
-        if isinstance(field.default, float | int):
-            assert float(rows[field.name].split(";")[0]) == field.default, field.name
+    for name, setting in LocatedRecipe.settings().items():
+        assert name in rows, name
+        if isinstance(setting, Number):
+            assert float(rows[name].split(";")[0]) == setting.default, name
 
 
 def table_rows(text: str) -> list[list[str]]:
@@ -199,7 +200,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> editvc.Repo:
 
 
 def test_examples_of_tensor_objects_have_the_keys_of_real_ones(repo: editvc.Repo) -> None:
-    store = repo.repository.store
+    store = repo.session.repository.store
     found: dict[str, list[dict[str, Any]]] = {}
     names: dict[str, set[str]] = {}
     for identifier in store.ids():
@@ -224,17 +225,17 @@ def test_examples_of_tensor_objects_have_the_keys_of_real_ones(repo: editvc.Repo
 def test_every_file_of_a_repository_is_named(repo: editvc.Repo) -> None:
     repo.health()
     text = page("formats.md")
-    for path in repo.repository.folder.iterdir():
+    for path in repo.session.repository.folder.iterdir():
         empty = path.is_dir() and not any(path.iterdir())
         if path.name not in ("index.db-wal", "index.db-shm") and not empty:
             assert path.name in text, path.name
-    for path in repo.repository.cache.folder.iterdir():
+    for path in repo.session.repository.cache.folder.iterdir():
         assert f"`{path.name}/`" in text
 
 
 def test_the_lock_example_has_the_keys_of_a_real_one(repo: editvc.Repo) -> None:
     (fact,) = repo.live()
-    base, recipe, tree = repo.materialiser.base, repo.recipe(), repo.status().tree
+    base, recipe, tree = repo.session.materialiser.base, repo.recipe(), repo.status().tree
     edit = LockedEdit(fact.slot, fact, "0" * 64, recipe.id)
     lock = Lock(base, (recipe,), tree, None, (edit,), {"format": "hf"}, {})
     real = json.loads(lock.to_bytes())

@@ -13,7 +13,8 @@ from tiny_families import POST_NORM, tiny
 from tiny_models import lm_of
 from transformers import AutoModelForCausalLM
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored
 from editvc.algebra.preconditioners import Whitening
 from editvc.algebra.solvers import solve
 from editvc.core.facts import Request

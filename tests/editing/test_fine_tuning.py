@@ -12,8 +12,9 @@ from tiny_families import tiny
 from tiny_models import lm_of
 
 from editvc.algebra.patch import Patch
-from editvc.core.methods.patch_recipes import ConstrainedFineTuning, FineTuning, recipe_from_json
+from editvc.core.methods.fine_tuning import FineTuningRecipe
 from editvc.core.methods.recipe import RecipeError
+from editvc.core.methods.table import recipe_from_json
 from editvc.editing.fine_tuning import LOSS_THRESHOLD, fine_tune
 from editvc.models.architectures import architecture_of
 from editvc.models.tokenization import tokenize
@@ -31,6 +32,10 @@ def learner(family, tokenizer):
     norm = lm_of(model).final_norm
     (model.transformer.h[-1].ln_2 if isinstance(norm, torch.nn.Identity) else norm).weight += 5
     return model
+
+
+def constrained(**numbers):
+    return recipe_from_json({"method": "ft-c"} | numbers)
 
 
 def plain(model, tokenizer, request, recipe):
@@ -70,9 +75,9 @@ def probability(model, tokenizer, request):
 @pytest.mark.parametrize(
     "recipe",
     [
-        FineTuning(layers=(1,), lr=1e-2, num_steps=6, weight_decay=1e-2, energy=1),
-        ConstrainedFineTuning(layers=(1,), lr=1e-2, num_steps=6, norm_constraint=1.5e-2, energy=1),
-        FineTuning(layers=(0,), energy=1, **STRONG),
+        FineTuningRecipe(layers=(1,), lr=1e-2, num_steps=6, weight_decay=1e-2, energy=1),
+        constrained(layers=(1,), lr=1e-2, num_steps=6, norm_constraint=1.5e-2, energy=1),
+        FineTuningRecipe(layers=(0,), energy=1, **STRONG),
     ],
     ids=["ft", "ft-c", "to the end"],
 )
@@ -91,7 +96,7 @@ def test_the_model_says_the_target_with_the_stored_patch(family, tokenizer):
     model = learner(family, tokenizer)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     requests = REQUESTS[:2]
-    patches = fine_tune(lm_of(model, tokenizer), requests, FineTuning(layers=(1,), **STRONG))
+    patches = fine_tune(lm_of(model, tokenizer), requests, FineTuningRecipe(layers=(1,), **STRONG))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     for request, patch in zip(requests, patches, strict=True):
@@ -107,22 +112,26 @@ def test_the_model_says_the_target_with_the_stored_patch(family, tokenizer):
 
 def test_no_entry_leaves_the_bound_before_the_cut(gpt2, tokenizer):
     bound = 2e-3
-    exact = ConstrainedFineTuning(layers=(1,), norm_constraint=bound, energy=1)
+    exact = constrained(layers=(1,), norm_constraint=bound, energy=1)
     (whole,) = fine_tune(lm_of(gpt2, tokenizer), REQUESTS[:1], exact)
     change = whole.delta.layers[1].dense()
     largest = float(change.abs().max())
     assert largest <= bound * (1 + 1e-4)  # float32 weights are rounded once more
     assert (change.abs() > 0.99 * bound).sum() > 100
     assert whole.figures["largest"] == pytest.approx(largest)
-    free = FineTuning(layers=(1,), energy=1)
+    free = FineTuningRecipe(layers=(1,), energy=1)
     (unbounded,) = fine_tune(lm_of(gpt2, tokenizer), REQUESTS[:1], free)
     assert unbounded.figures["largest"] > 2 * bound
 
 
 def test_the_cut_states_its_error(gpt2, tokenizer):
     energy = 0.8
-    (whole,) = fine_tune(lm_of(gpt2, tokenizer), REQUESTS[:1], FineTuning(layers=(1,), energy=1))
-    (cut,) = fine_tune(lm_of(gpt2, tokenizer), REQUESTS[:1], FineTuning(layers=(1,), energy=energy))
+    (whole,) = fine_tune(
+        lm_of(gpt2, tokenizer), REQUESTS[:1], FineTuningRecipe(layers=(1,), energy=1)
+    )
+    (cut,) = fine_tune(
+        lm_of(gpt2, tokenizer), REQUESTS[:1], FineTuningRecipe(layers=(1,), energy=energy)
+    )
     found, stored = whole.delta.layers[1], cut.delta.layers[1]
     assert whole.figures["error"] < 1e-9
     error = float((found.dense() - stored.dense()).norm() / found.dense().norm())
@@ -133,7 +142,7 @@ def test_the_cut_states_its_error(gpt2, tokenizer):
 
 
 def test_equal_inputs_give_equal_bytes_and_requests_do_not_meet(llama, bos_tokenizer):
-    recipe = FineTuning(layers=(2,), num_steps=5)
+    recipe = FineTuningRecipe(layers=(2,), num_steps=5)
     together = fine_tune(lm_of(llama, bos_tokenizer), REQUESTS[:3], recipe)
     again = fine_tune(lm_of(llama, bos_tokenizer), REQUESTS[:3], recipe)
     alone = [
@@ -145,7 +154,7 @@ def test_equal_inputs_give_equal_bytes_and_requests_do_not_meet(llama, bos_token
 
 def test_what_the_model_says_already_needs_no_step(tokenizer):
     model = learner("gpt2", tokenizer)
-    recipe = FineTuning(layers=(1,), energy=1, **STRONG)
+    recipe = FineTuningRecipe(layers=(1,), energy=1, **STRONG)
     (first,) = fine_tune(lm_of(model, tokenizer), REQUESTS[:1], recipe)
     apply_delta(lm_of(model), first.delta)
     (second,) = fine_tune(lm_of(model, tokenizer), REQUESTS[:1], recipe)
@@ -156,7 +165,7 @@ def test_what_the_model_says_already_needs_no_step(tokenizer):
 
 def test_progress_counts_facts(gpt2, tokenizer):
     told = []
-    recipe = FineTuning(layers=(1,), num_steps=1)
+    recipe = FineTuningRecipe(layers=(1,), num_steps=1)
     fine_tune(
         lm_of(gpt2, tokenizer), REQUESTS[:2], recipe, progress=lambda *step: told.append(step)
     )
@@ -164,16 +173,16 @@ def test_progress_counts_facts(gpt2, tokenizer):
 
 
 def test_a_bound_belongs_to_ft_c_and_to_it_alone():
-    assert ConstrainedFineTuning(layers=(0,)).norm_constraint == 5e-4
+    assert constrained(layers=(0,)).norm_constraint == 5e-4
     assert recipe_from_json({"layers": [0], "method": "ft-c"}).norm_constraint == 5e-4
     assert recipe_from_json({"layers": [0], "method": "ft"}).norm_constraint == 0
     with pytest.raises(RecipeError, match="ft has no bound"):
-        FineTuning(layers=(0,), norm_constraint=5e-4)
+        FineTuningRecipe(layers=(0,), norm_constraint=5e-4)
     with pytest.raises(RecipeError, match="needs a bound"):
-        ConstrainedFineTuning(layers=(0,), norm_constraint=0)
+        constrained(layers=(0,), norm_constraint=0)
     with pytest.raises(RecipeError, match="energy"):
-        FineTuning(layers=(0,), energy=1.5)
+        FineTuningRecipe(layers=(0,), energy=1.5)
     with pytest.raises(RecipeError, match="one layer"):
-        FineTuning(layers=(0, 1))
-    recipe = ConstrainedFineTuning(layers=(3,), norm_constraint=1e-4)
+        FineTuningRecipe(layers=(0, 1))
+    recipe = constrained(layers=(3,), norm_constraint=1e-4)
     assert recipe_from_json(recipe.to_json()) == recipe

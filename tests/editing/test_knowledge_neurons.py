@@ -11,8 +11,9 @@ from tiny_families import tiny
 from tiny_models import lm_of
 
 from editvc.algebra.patch import Patch
-from editvc.core.methods.patch_recipes import KnowledgeNeurons, recipe_from_json
+from editvc.core.methods.knowledge_neurons import KnowledgeNeuronsRecipe
 from editvc.core.methods.recipe import RecipeError
+from editvc.core.methods.table import recipe_from_json
 from editvc.editing.knowledge_neurons import NoNeurons, attributions, knowledge_neurons
 from editvc.models.architectures import architecture_of
 from editvc.models.tokenization import tokenize
@@ -26,7 +27,7 @@ CONTEXTS = ("{}", "The old town. {}", "Therefore we know that. {}")
 
 
 def kn(**changes):
-    return KnowledgeNeurons(**({"layers": LAYERS} | changes))
+    return KnowledgeNeuronsRecipe(**({"layers": LAYERS} | changes))
 
 
 def prompt_of(tokenizer, request, context="{}"):

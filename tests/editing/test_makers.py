@@ -8,7 +8,10 @@ from model_fixtures import REQUESTS, recipe, tiny_gpt2
 from tiny_models import lm_of
 
 from editvc.algebra.preconditioners import Whitening
-from editvc.core.methods.patch_recipes import FineTuning, Grace, KnowledgeNeurons, Mend
+from editvc.core.methods.fine_tuning import FineTuningRecipe
+from editvc.core.methods.grace import GraceRecipe
+from editvc.core.methods.knowledge_neurons import KnowledgeNeuronsRecipe
+from editvc.core.methods.mend import MendRecipe
 from editvc.editing import fine_tuning, grace, knowledge_neurons, locate, mend
 from editvc.editing.mend_editor import Editor
 
@@ -48,22 +51,22 @@ METHODS = {
         ),
     ),
     fine_tuning: (
-        FineTuning((1,), num_steps=2),
+        FineTuningRecipe((1,), num_steps=2),
         [],
         lambda lm, used, _: fine_tuning.fine_tune(lm, REQUESTS[:2], used),
     ),
     knowledge_neurons: (
-        KnowledgeNeurons(LAYERS, steps=2),
+        KnowledgeNeuronsRecipe(LAYERS, steps=2),
         [],
         lambda lm, used, _: knowledge_neurons.knowledge_neurons(lm, REQUESTS[:2], used),
     ),
     mend: (
-        Mend(LAYERS),
+        MendRecipe(LAYERS),
         ["editor"],
         lambda lm, used, stored: mend.edit(lm, REQUESTS[:2], used, stored.editor(used)),
     ),
     grace: (
-        Grace((1,), n_iter=2),
+        GraceRecipe((1,), n_iter=2),
         [],
         lambda lm, used, _: grace.find_entries(lm, REQUESTS[:2], used),
     ),

@@ -11,10 +11,11 @@ from model_fixtures import REQUESTS
 from tiny_families import tiny
 from tiny_models import lm_of
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored
 from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId
-from editvc.core.methods.patch_recipes import Mend
+from editvc.core.methods.mend import MendRecipe
 from editvc.editing.mend import changed, edit, gradients
 from editvc.editing.mend_editor import Editor, EditorDamageError, EditorError
 from editvc.editing.mend_training import (
@@ -33,7 +34,7 @@ from editvc.models.weights import edited
 
 LAYERS = (1, 2)
 SIZES = {"gpt2": (32, 128), "llama": (32, 48)}
-RECIPE = Mend(layers=LAYERS)
+RECIPE = MendRecipe(layers=LAYERS)
 NAMES = (
     "France",
     "Italy",
@@ -353,7 +354,7 @@ def test_bytes_of_an_editor():
 
 def test_what_does_not_fit_is_refused(gpt2, tokenizer):
     with pytest.raises(EditorError, match=r"layers \[1, 2\]") as caught:
-        edit(lm_of(gpt2, tokenizer), REQUESTS, Mend(layers=(0,)), unnormed(32, 128))
+        edit(lm_of(gpt2, tokenizer), REQUESTS, MendRecipe(layers=(0,)), unnormed(32, 128))
     assert "--layers 0" in caught.value.hint
     with pytest.raises(EditorError, match="80 numbers"):
         edit(lm_of(gpt2, tokenizer), REQUESTS, RECIPE, unnormed(32, 48))
@@ -362,7 +363,7 @@ def test_what_does_not_fit_is_refused(gpt2, tokenizer):
 
 
 def test_the_recipe_names_its_editor():
-    recipe = Mend(layers=(3, 4), editor=ObjectId("1" * 64), lr_scale=2)
+    recipe = MendRecipe(layers=(3, 4), editor=ObjectId("1" * 64), lr_scale=2)
     assert recipe.to_json() == {
         "kind": "recipe", "layers": [3, 4], "method": "mend", "editor": "1" * 64, "lr_scale": 2.0,
     }  # fmt: skip

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from editvc.algebra.preconditioners import Projection, SolveError, Unguarded, Whitening
 from editvc.algebra.solvers import EMMET_LAMBDA, SOLVERS, Edits, Solver, solver_of, standardised
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.table import METHODS
 from editvc.editing.layer_spread import SHARES, compensated_residuals, share
 
@@ -187,13 +187,15 @@ def test_a_projection_survives_the_cache_bit_for_bit() -> None:
 
 
 def test_the_step_of_ultraedit_is_the_recipes() -> None:
-    recipe = Recipe(layers=(1,), contexts=("{}",), statistics="a" * 64, method="ultraedit", lr=1e-3)
+    recipe = LocatedRecipe(
+        layers=(1,), contexts=("{}",), statistics="a" * 64, method="ultraedit", lr=1e-3
+    )
     assert solver_of(recipe) == Solver(step=1e-3)
 
 
 def test_shares_are_those_of_the_papers() -> None:
     recipe = {
-        name: Recipe(layers=(1, 2, 4), contexts=("{}",), statistics="a" * 64, method=name)
+        name: LocatedRecipe(layers=(1, 2, 4), contexts=("{}",), statistics="a" * 64, method=name)
         for name in ("memit", "pmet")
     }
     assert [share(recipe["memit"], place) for place in range(3)] == [1 / 3, 1 / 2, 1]

@@ -16,8 +16,11 @@ from editvc.algebra.preconditioners import Projection, Unguarded, Whitening
 from editvc.algebra.solvers import Edits, solver_of
 from editvc.core.edit_site import EditSite
 from editvc.core.ids import ObjectId
-from editvc.core.methods.patch_recipes import FineTuning, Grace, KnowledgeNeurons, Mend
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.fine_tuning import FineTuningRecipe
+from editvc.core.methods.grace import GraceRecipe
+from editvc.core.methods.knowledge_neurons import KnowledgeNeuronsRecipe
+from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.methods.mend import MendRecipe
 from editvc.core.methods.table import method_of
 from editvc.editing.fine_tuning import fine_tune
 from editvc.editing.grace import find_entries
@@ -59,7 +62,7 @@ def used(name, **changes):
     values = {"layers": (LAYER,), "contexts": ("{}", "The old town. {}"), "method": name}
     few = {"v_num_grad_steps": 5} if "v_num_grad_steps" in row.numbers else {}
     numbers = row.numbers_for(48) | few
-    return Recipe(**(values | numbers | {"statistics": ObjectId("0" * 64)} | changes))
+    return LocatedRecipe(**(values | numbers | {"statistics": ObjectId("0" * 64)} | changes))
 
 
 def guards_for(lm, recipe):
@@ -171,9 +174,9 @@ def untrained(lm, layers):
 def patches_of(lm):
     layers = (0, 1, 2)
     return {
-        "ft": fine_tune(lm, REQUESTS[:2], FineTuning((LAYER,), num_steps=4)),
-        "kn": knowledge_neurons(lm, REQUESTS[:2], KnowledgeNeurons(layers, steps=5)),
-        "mend": mend(lm, REQUESTS[:2], Mend(layers), untrained(lm, layers)),
+        "ft": fine_tune(lm, REQUESTS[:2], FineTuningRecipe((LAYER,), num_steps=4)),
+        "kn": knowledge_neurons(lm, REQUESTS[:2], KnowledgeNeuronsRecipe(layers, steps=5)),
+        "mend": mend(lm, REQUESTS[:2], MendRecipe(layers), untrained(lm, layers)),
     }
 
 
@@ -201,7 +204,7 @@ def test_patches_do_what_they_say_where_nothing_is_cached_or_known(family, token
 @pytest.mark.parametrize("family", ["openai-gpt", "olmo"])
 def test_a_codebook_answers_where_nothing_is_cached_or_known(family, tokenizer):
     lm = build(family, tokenizer)
-    recipe = Grace((LAYER,), n_iter=60)
+    recipe = GraceRecipe((LAYER,), n_iter=60)
     for request in REQUESTS[:2]:
         (entry,) = find_entries(lm, [request], recipe)
         ((row,),) = tokenize(tokenizer, [request])
@@ -229,12 +232,13 @@ def test_every_method_gives_without_a_cache_what_it_gives_with_one(family, token
         ids = row.ids[: row.target]
         scores, other = (attributions(one, ids, (0, 1, 2), 5)[0] for one in (cached, bare))
         assert relative(other, scores) < 1e-9
-    recipe = Grace((LAYER,), n_iter=5)
+    recipe = GraceRecipe((LAYER,), n_iter=5)
     entries, others = (find_entries(one, REQUESTS[:4], recipe) for one in (cached, bare))
     for one, other in zip(entries, others, strict=True):
         assert relative(other.values, one.values) < 1e-6
         assert relative(other.keys, one.keys) < 1e-6
     tuned, other = (
-        fine_tune(one, REQUESTS[:1], FineTuning((LAYER,), num_steps=3))[0] for one in (cached, bare)
+        fine_tune(one, REQUESTS[:1], FineTuningRecipe((LAYER,), num_steps=3))[0]
+        for one in (cached, bare)
     )
     assert relative(other.delta.layers[LAYER].dense(), tuned.delta.layers[LAYER].dense()) < 1e-6

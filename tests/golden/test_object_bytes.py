@@ -9,7 +9,7 @@ from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry, Restraint, Tree
 from editvc.core.ids import ObjectId, SlotId, object_id
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.vcs import codec
 from editvc.vcs.edit_set import EditSet
 from editvc.vcs.store import MemoryStore
@@ -104,13 +104,13 @@ def test_bytes_and_id(name: str) -> None:
 
 
 def test_ids_that_core_computes_are_those_of_the_bytes() -> None:
-    recipe = Recipe(layers=(1, 2), contexts=("{}",), statistics=A)
+    recipe = LocatedRecipe(layers=(1, 2), contexts=("{}",), statistics=A)
     for value in (FACT, recipe):
         assert value.id == object_id(codec.encode(value))
 
 
 def test_the_recipe_with_its_defaults() -> None:
-    recipe = Recipe(layers=(1, 2), contexts=("{}",), statistics=A)
+    recipe = LocatedRecipe(layers=(1, 2), contexts=("{}",), statistics=A)
     assert (
         object_id(codec.encode(recipe))
         == "56f7dd306fc0f22d2fb25ce8f12225911f6d2b243ca1190dc63520154700bb43"

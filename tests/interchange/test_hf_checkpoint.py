@@ -14,7 +14,8 @@ from publish_models import FAMILIES, LAYERS, random_delta
 from safetensors.torch import load_file, save_file
 from tiny_models import lm_of
 
-from editvc.algebra.delta import Delta, Factored, delta_to_bytes
+from editvc.algebra.delta import Delta, delta_to_bytes
+from editvc.algebra.factored import Factored
 from editvc.interchange.delta_file import DELTA, export_delta, read_delta
 from editvc.interchange.hf_checkpoint import (
     Exported,

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from tiny_models import lm_of
 from transformers import AutoModelForCausalLM
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored
 from editvc.interchange.peft_writer import CONFIG, WEIGHTS, AdapterError, export_lora
 from editvc.interchange.reload_check import ReloadError, verify_adapter
 from editvc.interchange.staging import MANIFEST, TargetError

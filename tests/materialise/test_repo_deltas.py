@@ -27,20 +27,20 @@ def test_every_commit_of_a_session_is_what_a_fresh_start_computes(repo: Repo) ->
     repo.commit(FACTS[:2])
     repo.commit(FACTS[2:4])
     repo.revert("1")
-    repo.repository.set_config("recipe.mom2_update_weight", "5000")
+    repo.session.repository.set_config("recipe.mom2_update_weight", "5000")
     repo.commit(FACTS[4:])
     repo.commit(OTHERS[:1])
     repo.revert("2")
     repo.compact(Restraint(rank=2))
     repo.revert(OTHERS[0].id)
-    plumbing, before = repo.repository, repo.repository.tree_of(None)
+    plumbing, before = repo.session.repository, repo.session.repository.tree_of(None)
     for row in reversed(repo.log()):
         commit, tree = plumbing.read_commit(row.id), plumbing.tree_of(row.id)
         change = Materialiser(plumbing).solutions.change(before, tree)
         if not change.is_empty:
             assert plumbing.store.get(commit.delta) == delta_to_bytes(change, {"kind": "delta"})
         assert dict(commit.health) == Materialiser(plumbing).figures(tree)
-        assert same_bits(repo.materialiser.delta(tree), Materialiser(plumbing).delta(tree))
+        assert same_bits(repo.session.materialiser.delta(tree), Materialiser(plumbing).delta(tree))
         before = tree
 
 
@@ -85,7 +85,7 @@ def test_the_file_that_a_commit_leaves_is_the_one_solved_anew(
     repo.commit(FACTS[4:])
     last(repo)
     close(repo)
-    folder = repo.repository.cache.folder / "delta"
+    folder = repo.session.repository.cache.folder / "delta"
     (kept,) = folder.iterdir()
     left = exported(opened(work), work / "left")
     assert kept.read_bytes().endswith(left)
@@ -99,7 +99,7 @@ def test_head_alone_is_kept_and_other_revisions_are_solved(repo: Repo, work: Pat
     first = exported(repo, work / "first")
     repo.commit(FACTS[2:4])
     second = exported(repo, work / "second")
-    assert len(list((repo.repository.cache.folder / "delta").iterdir())) == 1
+    assert len(list((repo.session.repository.cache.folder / "delta").iterdir())) == 1
     assert exported(repo, work / "again", "1") == first != second
     assert exported(repo, work / "again") == second
     repo.revert("2")

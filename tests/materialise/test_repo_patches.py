@@ -20,17 +20,17 @@ ROME = Fact("France", "The capital of {} is", "Rome")
 @pytest.mark.parametrize("method", METHODS)
 def test_a_revert_takes_the_change_out_exactly(method: str, repo: Repo, work: Path) -> None:
     repo.commit(FACTS[2:3])
-    before, delta = tree(repo), repo.materialize()
+    before, delta = tree(repo), repo.materialise()
     recipe = repo.choose(method).recipe
     assert recipe.method == method
     first = repo.commit(FACTS[:1], recipe=recipe)
     assert first.commit.live == 2
-    assert not same_bits(repo.materialize(), delta)
+    assert not same_bits(repo.materialise(), delta)
     repo.commit(FACTS[1:2], recipe=recipe)
     repo.revert(FACTS[0].id[:16])
     repo.revert(FACTS[1].id[:16])
     assert tree(repo) == before
-    assert same_bits(repo.materialize(), delta)
+    assert same_bits(repo.materialise(), delta)
     assert repo.fsck().clean
 
 
@@ -80,7 +80,7 @@ def test_layers_are_those_of_the_method(repo: Repo) -> None:
 
 def test_the_pocket_model_says_what_it_was_told(work: Path) -> None:
     repo = Repo.init(work, "pocket")
-    repo.repository.set_config("user.author", ADA)
+    repo.session.repository.set_config("user.author", ADA)
     for method in ("ft", "kn"):
         repo.commit([ROME], recipe=repo.choose(method).recipe)
         assert repo.ask(ROME.question, max_new_tokens=1).strip() == "Rome"

@@ -16,9 +16,9 @@ from editvc import Repo
 from editvc.algebra.delta import delta_from_bytes
 from editvc.core.facts import Fact
 from editvc.core.ids import SlotId
-from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recording import NothingToDo
 from editvc.porcelain.revert import RevertConflict
+from editvc.porcelain.trees import tree_at
 
 Live = dict[SlotId, Fact]
 
@@ -108,9 +108,9 @@ def test_every_way_to_a_set_gives_the_same_model(
         if facts:
             direct.commit(facts)
         assert repo.status().tree == direct.status().tree
-        assert same_bits(repo.materialize(), direct.materialize())
+        assert same_bits(repo.materialise(), direct.materialise())
         assert repo.fsck().errors == ()
-        assert "_loaded" not in vars(repo), "what is located already needs no model"
+        assert "_loaded" not in vars(repo.session), "what is located already needs no model"
         close(repo)
         close(direct)
 
@@ -148,7 +148,7 @@ def test_half_reverted_is_half_never_made(prepared: Prepared, work: Path) -> Non
         repo.revert(str(number))
     never.commit([FACTS[5], FACTS[1], FACTS[3]])
     assert tree(repo) == tree(never)
-    assert same_bits(repo.materialize(), never.materialize())
+    assert same_bits(repo.materialise(), never.materialise())
     assert weights(repo, work / "a") == weights(never, work / "b")
     assert repo.ask(FACTS[0].question, at="HEAD") == never.ask(FACTS[0].question)
 
@@ -158,7 +158,7 @@ def test_all_reverted_is_the_base(repo: Repo, prepared: Prepared, work: Path) ->
     repo.revert("HEAD")
     status = repo.status()
     assert (status.number, status.live) == (2, 0)
-    assert repo.materialize().is_empty
+    assert repo.materialise().is_empty
     _, bits = weights(repo, work / "out")
     assert bits == (prepared.base / "model.safetensors").read_bytes()
 
@@ -169,10 +169,10 @@ def test_deltas_of_commits_add_up_to_the_delta_of_the_tree(repo: Repo) -> None:
         repo.commit(group)
     repo.commit([OTHERS[0]], supersede=True)
     repo.revert("2")
-    maker, plumbing = repo.materialiser, repo.repository
+    maker, plumbing = repo.session.materialiser, repo.session.repository
     commits = [row.id for row in repo.log()][::-1]
     trees = [plumbing.tree_of(None), *(plumbing.tree_of(one) for one in commits)]
-    total = maker.solutions.of(tree_at(repo, "HEAD"))
+    total = maker.solutions.of(tree_at(repo.session, "HEAD"))
     for layer in (1, 2):
         expected = dense(total, layer)
         steps = [maker.solutions.change(a, b) for a, b in itertools.pairwise(trees)]
@@ -191,8 +191,9 @@ def test_deltas_of_commits_add_up_to_the_delta_of_the_tree(repo: Repo) -> None:
 def test_what_an_edit_takes_on_disk(repo: Repo) -> None:
     """The bound of the contract: 4 (u + v) bytes a layer and 4 KB."""
     repo.commit(FACTS[:1])
-    store, commit = repo.repository.store, repo.repository.read_commit(repo.status().commit)
-    located = next(iter(repo.repository.edits_of(tree_at(repo, "HEAD")).entries())).located
+    plumbing = repo.session.repository
+    store, commit = plumbing.store, plumbing.read_commit(repo.status().commit)
+    located = next(iter(plumbing.edits_of(tree_at(repo.session, "HEAD")).entries())).located
     bound = 4 * (32 + 128) * 2 + 4096
     assert len(store.get(located)) <= bound
     assert len(store.get(commit.delta)) <= bound
@@ -208,12 +209,12 @@ def test_branches_hold_sets_of_their_own(repo: Repo) -> None:
     for fact in reversed(FACTS[2:]):
         repo.commit([fact])
     assert tree(repo) == whole == tree(repo, "main")
-    assert repo.status().commit != repo.repository.refs.branches()["main"]
+    assert repo.status().commit != repo.session.repository.refs.branches()["main"]
 
 
 def test_reading_and_materialising_change_nothing_on_disk(repo: Repo, work: Path) -> None:
     repo.commit(FACTS)
     before = contents(work)
     repo.status(), repo.log(), repo.live(), repo.changes("base", "HEAD"), repo.health()
-    repo.delta_norms("base", "HEAD"), repo.materialize(), repo.fsck(), repo.load_model()
+    repo.delta_norms("base", "HEAD"), repo.materialise(), repo.fsck(), repo.load_model()
     assert contents(work) == before

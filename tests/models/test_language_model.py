@@ -10,7 +10,8 @@ from model_fixtures import REQUESTS, recipe, tiny_gpt2
 from tiny_models import lm_of
 from transformers import AutoModelForCausalLM
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored
 from editvc.editing.target_search import find_targets
 from editvc.evaluation.probes import predicts_target
 from editvc.models.architectures import architecture_of

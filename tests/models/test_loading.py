@@ -10,7 +10,8 @@ import torch
 from model_fixtures import tiny_gpt2, tiny_llama
 from safetensors.torch import load_file, save_file
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored
 from editvc.models.architectures import UnknownArchitectureError, architecture_of
 from editvc.models.fingerprint import BaseMismatchError, describe, require_same
 from editvc.models.generation import generate

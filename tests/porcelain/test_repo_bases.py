@@ -54,9 +54,9 @@ def test_a_16_bit_base_is_edited_in_its_own_dtype(
 ) -> None:
     base = saved_as(tmp_path, family, dtype)
     repo = begin(base, tmp_path / "work")
-    repo.repository.set_config("recipe.v_num_grad_steps", "40")
-    repo.repository.set_config("recipe.clamp_norm_factor", "4.0")
-    repo.repository.set_config("recipe.kl_factor", "0.0")
+    repo.session.repository.set_config("recipe.v_num_grad_steps", "40")
+    repo.session.repository.set_config("recipe.clamp_norm_factor", "4.0")
+    repo.session.repository.set_config("recipe.kl_factor", "0.0")
     repo.commit([FACT])
     done = repo.export(tmp_path / "out")
 
@@ -79,7 +79,9 @@ def test_a_16_bit_base_is_edited_in_its_own_dtype(
 
     (checked,) = repo.export(tmp_path / "lora", format="lora").checks
     assert "loaded with PEFT" in checked
-    assert probability(repo.base_model()[0], tokenizer) < 0.1, "the process's own is the base again"
+    assert probability(repo.session.base_model()[0], tokenizer) < 0.1, (
+        "the process's own is the base again"
+    )
     close(repo)
 
 

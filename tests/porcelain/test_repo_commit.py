@@ -26,11 +26,13 @@ from tiny_repos import (
 from editvc import Repo
 from editvc.core.fact_files.reader import FactFileError
 from editvc.core.facts import Fact
-from editvc.core.history import Restraint
+from editvc.core.history import Entry, Restraint
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.errors import EditvcError
 from editvc.materialise.stored_statistics import LayerNotCovered
 from editvc.models.tokenization import trace
-from editvc.porcelain.commit import SlotConflict, UntraceableFact, make_alone
+from editvc.porcelain.commit_plan import SlotConflict, UntraceableFact
+from editvc.porcelain.entries import make_entries, planned
 from editvc.porcelain.recording import NothingToDo
 
 
@@ -64,19 +66,19 @@ def test_a_commit_says_what_it_did(repo: Repo) -> None:
 def test_a_fact_is_located_once(repo: Repo, work: Path) -> None:
     """Not again after a revert, on another branch, in another process, with other words."""
     seen: list[str] = []
-    repo.progress = lambda label, done, total: seen.append(label)
+    repo.session.progress = lambda label, done, total: seen.append(label)
     repo.commit(FRESH)
     assert seen, "these are new, so they had to be located"
-    known, count = repo.repository.index.all_located(), located_objects(repo)
+    known, count = repo.session.repository.index.all_located(), located_objects(repo)
     close(repo)
     again = opened(work)
-    again.progress = lambda label, done, total: pytest.fail(f"{label} took place again")
+    again.session.progress = lambda label, done, total: pytest.fail(f"{label} took place again")
     again.revert("HEAD")
     again.commit([Fact(*FRESH[0].request.parts, tags=("other words",), source="a book")])
     again.commit(FRESH[1:])
-    assert again.repository.index.all_located() == known
+    assert again.session.repository.index.all_located() == known
     assert located_objects(again) == count
-    assert "_loaded" not in vars(again), "and the model was not even loaded"
+    assert "_loaded" not in vars(again.session), "and the model was not even loaded"
     close(again)
 
 
@@ -87,23 +89,27 @@ def test_no_fact_takes_the_numbers_of_another_request(repo: Repo) -> None:
         replace(fact, prompt="Everybody likes {} for"),
         replace(fact, target_new="a town"),
     ]
-    entries = make_alone(repo, recipe, [fact, *others])
-    entries += make_alone(repo, replace(recipe, v_num_grad_steps=3), [fact])
+
+    def make(recipe: LocatedRecipe, *facts: Fact) -> list[Entry]:
+        plan = [planned(repo.session, recipe, fact) for fact in facts]
+        return make_entries(repo.session, recipe, plan)
+
+    entries = make(recipe, fact, *others) + make(replace(recipe, v_num_grad_steps=3), fact)
     assert len({entry.located for entry in entries}) == 5
-    assert make_alone(repo, recipe, [replace(fact, tags=("a",))])[0].located == entries[0].located
+    assert make(recipe, replace(fact, tags=("a",)))[0].located == entries[0].located
 
 
 def test_located_afresh_the_numbers_agree(prepared: Prepared, work: Path) -> None:
     one = Repo.init(work / "one", str(prepared.base), layers=[1, 2], texts=[prepared.text],
                     entities=prepared.names)  # fmt: skip
-    one.repository.set_config("recipe.v_num_grad_steps", "4")
+    one.session.repository.set_config("recipe.v_num_grad_steps", "4")
     other = prepared.copy(work / "other")
     assert one.recipe() == other.recipe(), "equal sources give an equal recipe"
     for fact in FACTS:
         one.commit([fact])
     other.commit(FACTS)
     for layer in (1, 2):
-        a, b = (repo.materialize().layers[layer].dense() for repo in (one, other))
+        a, b = (repo.materialise().layers[layer].dense() for repo in (one, other))
         assert torch.linalg.norm(a - b) <= 1e-4 * torch.linalg.norm(b)
     assert one.ask(FACTS[0].question) == other.ask(FACTS[0].question)
 
@@ -114,7 +120,7 @@ def test_another_target_in_a_held_slot_is_a_conflict(repo: Repo, work: Path) -> 
     with pytest.raises(SlotConflict) as caught:
         repo.commit([FRESH[0], *OTHERS])
     error = caught.value
-    assert (error.fact, error.held) == (OTHERS[0], FACTS[0])
+    assert (error.fact, error.live) == (OTHERS[0], FACTS[0])
     assert "fact 2" in str(error) and "'The capital of France is'" in str(error)
     assert "'Rome'" in str(error) and "'London'" in str(error) and "1 more" in str(error)
     assert "--supersede" in error.hint
@@ -231,16 +237,18 @@ def test_an_unusual_edit_is_named_before_it_is_written(repo: Repo) -> None:
     facts = [*FACTS, *(Fact(name, "The river of {} is", "Rome") for name in NAMES[:3])]
     assert repo.preview(facts).facts
     for name, limit in (("leverage_warn", "1.01"), ("residual_warn", "1.01")):
-        repo.repository.set_config(f"health.{name}", limit)
+        repo.session.repository.set_config(f"health.{name}", limit)
     heads: list[object] = []
     result = repo.commit(facts, remark=lambda text: heads.append((text, repo.status().commit)))
     assert [text for text, _ in heads] == list(result.warnings) != []
     assert {commit for _, commit in heads} == {None}, "before the commit, not after it"
-    (group,) = repo.materialiser.solutions.groups(repo.repository.tree_of(result.id))
+    (group,) = repo.session.materialiser.solutions.groups(
+        repo.session.repository.tree_of(result.id)
+    )
     expected = set()
     for layer, system in group.systems.items():
         edits = system.edits
-        moment = repo.materialiser.statistics.weighted_moment(group.recipe, layer)
+        moment = repo.session.materialiser.statistics.weighted_moment(group.recipe, layer)
         leverages = (edits.keys * torch.linalg.solve(moment, edits.keys)).sum(0)
         norms = edits.residuals.norm(dim=0)
         for figures in (leverages, norms):
@@ -259,7 +267,7 @@ def test_ordinary_edits_raise_no_warning(repo: Repo) -> None:
 def test_a_commit_that_another_process_overtakes_begins_again(repo: Repo, work: Path) -> None:
     """The other one commits after our look at HEAD and before our move of the branch."""
     facts = [*FACTS[1:], *(Fact(name, "The river of {} is", "Rome") for name in NAMES[:3])]
-    repo.repository.set_config("health.residual_warn", "1.01")
+    repo.session.repository.set_config("health.residual_warn", "1.01")
     told: list[str] = []
 
     def overtake(text: str) -> None:
@@ -287,4 +295,4 @@ def test_what_would_stop_a_commit_stops_its_preview(repo: Repo) -> None:
         with pytest.raises(error) as committed:
             repo.commit(FRESH, recipe=recipe)
         assert str(previewed.value) == str(committed.value)
-    assert not repo.holds_model, "nothing had to be loaded to know"
+    assert not repo.session.holds_model, "nothing had to be loaded to know"

@@ -41,7 +41,7 @@ def test_the_defaults_are_one_layer_and_a_wider_clamp(base: Path, tmp_path: Path
     repo = begin(base, tmp_path / "work")
     recipe = repo.recipe()
     assert (recipe.layers, recipe.clamp_norm_factor) == ((2,), 4.0)
-    repo.repository.set_config("recipe.v_num_grad_steps", "4")
+    repo.session.repository.set_config("recipe.v_num_grad_steps", "4")
     repo.commit(FACTS[:2])
     repo.export(tmp_path / "out")
     ids = torch.arange(9)[None]
@@ -70,7 +70,7 @@ def test_a_model_without_a_cache_and_a_final_norm_goes_all_the_way(tmp_path: Pat
     (tmp_path / "text.txt").write_text("\n\n".join(TEXT), encoding="utf-8")
     (tmp_path / "names.txt").write_text("\n".join(NAMES), encoding="utf-8")
     repo = begin(tmp_path / "base", tmp_path / "work")
-    repo.repository.set_config("recipe.v_num_grad_steps", "4")
+    repo.session.repository.set_config("recipe.v_num_grad_steps", "4")
     repo.commit(FACTS)
     repo.squash("base..HEAD")
     repo.export(tmp_path / "out")

@@ -11,24 +11,24 @@ from tiny_repos import FACTS, OTHERS, same_bits, tree
 
 from editvc import Repo
 from editvc.algebra.codebook import Codebook
-from editvc.core.methods.patch_recipes import Grace
+from editvc.core.methods.grace import GraceRecipe
 from editvc.models.loading import generate
 from editvc.models.tokenization import trace
 from editvc.porcelain.export import FORMATS, NotInWeights
-from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recording import NothingToDo
+from editvc.porcelain.trees import tree_at
 
 
 def codebooks(repo: Repo) -> list[Codebook]:
     """Those of HEAD, with the keys that its facts were made with."""
-    elements = repo.materialiser.elements
-    return elements.codebooks(elements.in_codebooks(tree_at(repo, "HEAD")))
+    elements = repo.session.materialiser.elements
+    return elements.codebooks(elements.in_codebooks(tree_at(repo.session, "HEAD")))
 
 
 @pytest.fixture
-def recipe(repo: Repo) -> Grace:
+def recipe(repo: Repo) -> GraceRecipe:
     found = repo.choose("grace", options=["layers=[2]", "eps=0.01", "edit_lr=0.3"]).recipe
-    assert isinstance(found, Grace)
+    assert isinstance(found, GraceRecipe)
     return found
 
 
@@ -36,7 +36,7 @@ def test_the_default_layer_is_three_quarters_up_and_the_numbers_are_those_of_the
     repo: Repo,
 ) -> None:
     found = repo.choose("grace").recipe
-    assert found == Grace(layers=(2,))
+    assert found == GraceRecipe(layers=(2,))
 
 
 def test_a_published_file_works_as_it_is(repo: Repo, tmp_path: Path) -> None:
@@ -49,11 +49,13 @@ def test_a_published_file_works_as_it_is(repo: Repo, tmp_path: Path) -> None:
         "num_pert: 8\ndropout: 0.0\n"
     )
     chosen = repo.choose(file=file)
-    assert chosen.recipe == Grace(layers=(2,), edit_lr=1.0, n_iter=200, eps=2.0)
+    assert chosen.recipe == GraceRecipe(layers=(2,), edit_lr=1.0, n_iter=200, eps=2.0)
     assert {"inner_params", "val_init", "num_pert"} <= set(chosen.aside)
 
 
-def test_committed_facts_are_said_and_a_revert_takes_them_out(repo: Repo, recipe: Grace) -> None:
+def test_committed_facts_are_said_and_a_revert_takes_them_out(
+    repo: Repo, recipe: GraceRecipe
+) -> None:
     questions = [fact.question for fact in FACTS]
     before = [repo.ask(question, max_new_tokens=8) for question in questions]
     repo.commit(FACTS[:4], recipe=recipe)
@@ -72,7 +74,7 @@ def test_committed_facts_are_said_and_a_revert_takes_them_out(repo: Repo, recipe
     assert not repo.fsck().errors
 
 
-def test_no_weight_changes_and_the_loaded_model_answers(repo: Repo, recipe: Grace) -> None:
+def test_no_weight_changes_and_the_loaded_model_answers(repo: Repo, recipe: GraceRecipe) -> None:
     result = repo.commit(FACTS[:2], recipe=recipe)
     assert result.commit.delta is None
     assert dict(result.commit.health) == {
@@ -86,7 +88,7 @@ def test_no_weight_changes_and_the_loaded_model_answers(repo: Repo, recipe: Grac
     assert said != generate(base, repo.load_tokenizer(), FACTS[0].question, 8)
 
 
-def test_a_tree_and_its_codebook_are_functions_of_the_set(repo: Repo, recipe: Grace) -> None:
+def test_a_tree_and_its_codebook_are_functions_of_the_set(repo: Repo, recipe: GraceRecipe) -> None:
     for fact in FACTS[:3]:
         repo.commit([fact], recipe=recipe)
     before, (one,) = tree(repo), codebooks(repo)
@@ -101,18 +103,18 @@ def test_a_tree_and_its_codebook_are_functions_of_the_set(repo: Repo, recipe: Gr
     assert torch.equal(one.keys, other.keys) and torch.equal(one.values, other.values)
 
 
-def test_a_fact_can_be_superseded_in_its_slot(repo: Repo, recipe: Grace) -> None:
+def test_a_fact_can_be_superseded_in_its_slot(repo: Repo, recipe: GraceRecipe) -> None:
     repo.commit(FACTS[:1], recipe=recipe)
     repo.commit(OTHERS[:1], recipe=recipe, supersede=True)
     said = repo.ask(OTHERS[0].question, max_new_tokens=8)
     assert said.strip().startswith(OTHERS[0].target_new)
 
 
-def test_weights_and_codebooks_go_side_by_side(repo: Repo, recipe: Grace) -> None:
+def test_weights_and_codebooks_go_side_by_side(repo: Repo, recipe: GraceRecipe) -> None:
     repo.commit(FACTS[:2])
-    alone = repo.materialize()
+    alone = repo.materialise()
     repo.commit(FACTS[2:4], recipe=recipe)
-    assert same_bits(repo.materialize(), alone)
+    assert same_bits(repo.materialise(), alone)
     changes = repo.changes("HEAD~1", "HEAD")
     assert {fact.id for fact in changes.added} == {fact.id for fact in FACTS[2:4]}
     assert max(repo.delta_norms("HEAD~1", "HEAD").values()) < 1e-12
@@ -128,7 +130,7 @@ def test_health_names_facts_that_a_split_lost(repo: Repo) -> None:
     wide = repo.choose("grace", options=["layers=[2]", "eps=1000", "n_iter=1"]).recipe
     repo.commit(FACTS, recipe=wide)
     (book,) = codebooks(repo)
-    held = repo.materialiser.elements.in_codebooks(tree_at(repo, "HEAD"))
+    held = repo.session.materialiser.elements.in_codebooks(tree_at(repo.session, "HEAD"))
     expected = {entry.fact for entry, element in held.items() if not book.answers(element)}
     assert {fact.id for fact in repo.health().codebook.lost} == expected
 
@@ -142,22 +144,24 @@ def test_recipes_that_share_a_layer_share_its_codebook(repo: Repo) -> None:
     repo.commit(FACTS[:2], recipe=near)
     repo.commit(FACTS[2:4], recipe=wide)
     (book,) = codebooks(repo)
-    held = repo.materialiser.elements.in_codebooks(tree_at(repo, "HEAD"))
+    held = repo.session.materialiser.elements.in_codebooks(tree_at(repo.session, "HEAD"))
     assert all(book.answers(element) for element in held.values())
     assert not repo.health().codebook.lost
 
 
-def test_codebooks_answer_on_weights_that_other_edits_moved(repo: Repo, recipe: Grace) -> None:
+def test_codebooks_answer_on_weights_that_other_edits_moved(
+    repo: Repo, recipe: GraceRecipe
+) -> None:
     """Their keys are read where the prompts are by now, by either order of commits."""
     repo.commit(FACTS[2:5])
     repo.commit(FACTS[:2], recipe=recipe)
     (stored,) = codebooks(repo)
-    with repo.edited(tree_at(repo, "HEAD")) as (model, tokenizer):
+    with repo.session.edited(tree_at(repo.session, "HEAD")) as (model, tokenizer):
         rows = [row for (row,) in trace(tokenizer, [fact.request for fact in FACTS[:2]])]
         seen = [plain_key(model, row.ids[: row.target]) for row in rows]
     apart = torch.cdist(torch.stack(seen), stored.keys).min(dim=1).values
     assert (apart > stored.radii.max()).all(), "the keys that they were made with are out of reach"
-    assert not repo.evaluate(FACTS[:2]).unsaid
+    assert not repo.evaluate(FACTS[:2]).failed
     model, tokenizer = repo.load_model(), repo.load_tokenizer()
     assert generate(model, tokenizer, FACTS[0].question, 8).strip().startswith("Rome")
     before = tree(repo)
@@ -165,17 +169,17 @@ def test_codebooks_answer_on_weights_that_other_edits_moved(repo: Repo, recipe: 
     repo.revert("1")
     repo.commit(FACTS[:2], recipe=recipe)
     repo.commit(FACTS[2:5])
-    assert tree(repo) == before and not repo.evaluate(FACTS[:2]).unsaid
+    assert tree(repo) == before and not repo.evaluate(FACTS[:2]).failed
 
 
 def test_facts_of_a_sequential_commit_stay_when_the_weights_below_go(
-    repo: Repo, recipe: Grace
+    repo: Repo, recipe: GraceRecipe
 ) -> None:
     repo.commit(FACTS[2:5])
     repo.commit(FACTS[:2], recipe=recipe, sequential=True)
-    assert not repo.evaluate(FACTS[:2]).unsaid
+    assert not repo.evaluate(FACTS[:2]).failed
     repo.revert("1")
-    assert not repo.evaluate(FACTS[:2]).unsaid
+    assert not repo.evaluate(FACTS[:2]).failed
 
 
 def plain_key(model: torch.nn.Module, ids: Sequence[int]) -> torch.Tensor:
@@ -189,17 +193,17 @@ def plain_key(model: torch.nn.Module, ids: Sequence[int]) -> torch.Tensor:
     return seen[0][0, -1]
 
 
-def test_a_squash_leaves_codebook_facts_as_they_are(repo: Repo, recipe: Grace) -> None:
+def test_a_squash_leaves_codebook_facts_as_they_are(repo: Repo, recipe: GraceRecipe) -> None:
     repo.commit(FACTS[:2])
     repo.commit(FACTS[2:3], recipe=recipe)
-    entry = repo.repository.edits_of(tree_at(repo, "HEAD")).get(FACTS[2].slot)
+    entry = repo.session.repository.edits_of(tree_at(repo.session, "HEAD")).get(FACTS[2].slot)
     result = repo.squash("1..2")
     assert result.facts == 2
-    after = repo.repository.edits_of(tree_at(repo, "HEAD"))
+    after = repo.session.repository.edits_of(tree_at(repo.session, "HEAD"))
     assert after.get(FACTS[2].slot) == entry
 
 
-def test_a_squash_of_nothing_else_is_refused(repo: Repo, recipe: Grace) -> None:
+def test_a_squash_of_nothing_else_is_refused(repo: Repo, recipe: GraceRecipe) -> None:
     repo.commit(FACTS[:1], recipe=recipe)
     with pytest.raises(NothingToDo, match="no located edit"):
         repo.squash("1..1")
@@ -207,7 +211,7 @@ def test_a_squash_of_nothing_else_is_refused(repo: Repo, recipe: Grace) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_weights_cannot_hold_a_codebook(
-    repo: Repo, recipe: Grace, tmp_path: Path, format: str
+    repo: Repo, recipe: GraceRecipe, tmp_path: Path, format: str
 ) -> None:
     repo.commit(FACTS[:1])
     repo.commit(FACTS[1:3], recipe=recipe)
@@ -221,13 +225,15 @@ def test_weights_cannot_hold_a_codebook(
     repo.export(tmp_path / "again", format=format)
 
 
-def test_publishing_is_refused_before_anything_is_written(repo: Repo, recipe: Grace) -> None:
+def test_publishing_is_refused_before_anything_is_written(repo: Repo, recipe: GraceRecipe) -> None:
     repo.commit(FACTS[:1], recipe=recipe)
     with pytest.raises(NotInWeights, match="1 fact of HEAD is in one"):
         repo.publish("ada/edited")
 
 
-def test_a_sequential_commit_makes_the_same_kind_of_element(repo: Repo, recipe: Grace) -> None:
+def test_a_sequential_commit_makes_the_same_kind_of_element(
+    repo: Repo, recipe: GraceRecipe
+) -> None:
     repo.commit(FACTS[:1])
     repo.commit(FACTS[2:3], recipe=recipe, sequential=True)
     assert dict(repo.log()[0].health)["codebook"] == 1

@@ -13,9 +13,9 @@ from editvc import Repo
 from editvc.core.facts import Fact
 from editvc.core.history import Restraint
 from editvc.errors import EditvcError
-from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recording import NothingToDo
 from editvc.porcelain.revert import RevertConflict
+from editvc.porcelain.trees import tree_at
 from editvc.vcs.revisions import RevisionError, UnknownRevision
 
 
@@ -25,7 +25,7 @@ def ids(repo: Repo, revision: str = "HEAD") -> set[str]:
 
 def located(repo: Repo, revision: str = "HEAD") -> dict[str, str]:
     """Which numbers each live fact has."""
-    entries = repo.repository.edits_of(tree_at(repo, revision)).entries()
+    entries = repo.session.repository.edits_of(tree_at(repo.session, revision)).entries()
     return {entry.fact: entry.located for entry in entries}
 
 
@@ -35,7 +35,7 @@ def located(repo: Repo, revision: str = "HEAD") -> dict[str, str]:
 def test_ways_to_name_what_is_reverted(repo: Repo) -> None:
     for fact in FACTS:
         repo.commit([fact])
-    third = repo.repository.revisions.commit("3")
+    third = repo.session.repository.revisions.commit("3")
     for target, gone in [
         ("HEAD~4", FACTS[1]),
         (third[:8], FACTS[2]),
@@ -112,7 +112,7 @@ def test_a_fact_id_that_fits_two_facts(repo: Repo) -> None:
         fact = Fact("France", f"{{}} has {number} towns and", "Rome")
         if (other := seen.setdefault(fact.id[:4], fact)) is not fact:
             break
-    repo.repository.set_config("recipe.v_num_grad_steps", "1")
+    repo.session.repository.set_config("recipe.v_num_grad_steps", "1")
     repo.commit([fact, other])
     with pytest.raises(EditvcError, match="ambiguous") as caught:
         repo.revert(fact.id[:4])
@@ -158,16 +158,16 @@ def test_a_squash_keeps_the_facts_and_finds_new_numbers(repo: Repo) -> None:
 def test_the_old_commits_stay_reachable(repo: Repo) -> None:
     for fact in FACTS[:3]:
         repo.commit([fact])
-    old, delta = repo.status(), repo.materialize()
+    old, delta = repo.status(), repo.materialise()
     repo.squash("1..3", message="As one", author="Bo <bo@example.org>")
     assert repo.status().number == 1
     assert repo.log()[0].message == "As one" and repo.log()[0].author == "Bo <bo@example.org>"
-    assert repo.repository.revisions.commit("HEAD@{1}") == old.commit
+    assert repo.session.repository.revisions.commit("HEAD@{1}") == old.commit
     assert [row.message for row in repo.log("HEAD@{1}")] != [row.message for row in repo.log()]
-    assert same_bits(repo.materialize("HEAD@{1}"), delta)
-    assert not same_bits(repo.materialize(), delta)
+    assert same_bits(repo.materialise("HEAD@{1}"), delta)
+    assert not same_bits(repo.materialise(), delta)
     repo.create_branch("before", "main@{1}")
-    assert repo.repository.refs.branches()["before"] == old.commit
+    assert repo.session.repository.refs.branches()["before"] == old.commit
 
 
 def test_later_commits_are_replayed_on_a_squash(repo: Repo) -> None:
@@ -223,9 +223,9 @@ def test_a_squash_measures_both_sides(repo: Repo) -> None:
     record = done.to_json()
     assert record["squashed"] == 2 and record["facts"] == 6
     assert record["before"].keys() == record["after"].keys() >= {"eff", "par", "spe", "drift"}
-    maker = repo.materialiser
+    maker = repo.session.materialiser
     for side, revision in ((done.before, "HEAD@{1}"), (done.after, "HEAD")):
-        assert side.drift == maker.figures(tree_at(repo, revision))["drift"]
+        assert side.drift == maker.figures(tree_at(repo.session, revision))["drift"]
         asked = [fact for fact in repo.live(revision)]
         right = [repo.ask(f.question, at=revision).startswith(" " + f.target_new) for f in asked]
         assert side.scores.eff == pytest.approx(100 * sum(right) / len(right))
@@ -259,19 +259,19 @@ def test_what_cannot_be_squashed(repo: Repo, work: Path) -> None:
 
 
 def singular(repo: Repo, layer: int, revision: str = "HEAD") -> torch.Tensor:
-    return torch.linalg.svdvals(repo.materialize(revision).layers[layer].dense())
+    return torch.linalg.svdvals(repo.materialise(revision).layers[layer].dense())
 
 
 def test_compact_restrains_what_weights_are_made_of(repo: Repo) -> None:
     repo.commit(FACTS)
     before = {layer: singular(repo, layer) for layer in (1, 2)}
-    edits = repo.repository.tree_of(repo.status().commit).edits
+    edits = repo.session.repository.tree_of(repo.status().commit).edits
     done = repo.compact(Restraint(prune=1.2, rank=3))
     assert (done.commit.edits, done.commit.live, done.commit.delta) == (0, 6, None)
     assert done.commit.message == "Restrain: prune 1.2, rank 3"
-    assert repo.repository.tree_of(done.id).edits == edits, "the set itself stays"
+    assert repo.session.repository.tree_of(done.id).edits == edits, "the set itself stays"
     for layer in (1, 2):
-        s_max = float(torch.linalg.svdvals(repo.materialiser.weight(layer))[0])
+        s_max = float(torch.linalg.svdvals(repo.session.materialiser.weight(layer))[0])
         s = before[layer][:3]
         log = torch.log(s / s_max) / math.log(1.2) + s_max
         expected = torch.where(s > s_max, torch.minimum(s, log), s)
@@ -294,7 +294,7 @@ def test_commits_and_reverts_go_on_under_a_restraint(prepared: Prepared, work: P
     unrestrained = tree(other)
     other.compact(restraint)
     assert tree(repo) == tree(other) != unrestrained
-    assert same_bits(repo.materialize(), other.materialize())
+    assert same_bits(repo.materialise(), other.materialise())
     repo.compact(Restraint())
     assert tree(repo) == unrestrained
     assert repo.log()[0].message == "Lift the restraint"
@@ -315,12 +315,12 @@ def test_a_restrained_set_is_the_same_whatever_its_history(
     repo.commit(FACTS[:3])
     repo.revert(FACTS[1].id)
     other.commit([FACTS[2], FACTS[0]])
-    free = other.materialize()
+    free = other.materialise()
     other.compact(restraint)
     assert tree(repo) == tree(other)
-    assert same_bits(repo.materialize(), other.materialize())
-    assert not same_bits(free, other.materialize())
-    for layer, part in other.materialize().layers.items():
+    assert same_bits(repo.materialise(), other.materialise())
+    assert not same_bits(free, other.materialise())
+    for layer, part in other.materialise().layers.items():
         assert part.rank == (min(part.shape) if restraint.chooses_entries else 2), layer
 
 
@@ -340,10 +340,10 @@ def test_a_squash_keeps_the_restraint_of_every_commit(repo: Repo) -> None:
     repo.commit(FACTS[4:5])
     repo.compact(Restraint(prune=1.5))
     repo.squash("1..2")
-    restraints = [repo.repository.tree_of(row.id).restraint for row in repo.log()]
+    restraints = [repo.session.repository.tree_of(row.id).restraint for row in repo.log()]
     assert restraints == [Restraint(prune=1.5), Restraint(rank=2), Restraint(rank=2), None]
     repo.squash("1..3")
-    restraints = [repo.repository.tree_of(row.id).restraint for row in repo.log()]
+    restraints = [repo.session.repository.tree_of(row.id).restraint for row in repo.log()]
     assert restraints == [Restraint(prune=1.5), Restraint(rank=2)]
 
 
@@ -356,7 +356,7 @@ def test_the_preview_of_compact_says_what_it_does(repo: Repo) -> None:
         assert (figures["rank"], figures["rank_after"]) == (6, 2)
         assert figures["norm"] == pytest.approx(float(values[layer].norm()))
         assert figures["s_max"] == pytest.approx(float(values[layer][0]))
-        delta = repo.materialize().layers[layer]
+        delta = repo.materialise().layers[layer]
         assert figures["norm_after"] == pytest.approx(float(delta.dense().norm()))
         assert figures["s_max_after"] == pytest.approx(float(singular(repo, layer)[0]))
         assert f"layer {layer}: rank 6 -> 2" in plan.summary()

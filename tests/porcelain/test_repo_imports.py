@@ -84,7 +84,7 @@ def test_an_imported_adapter_answers_as_in_peft(
     commit = done.result.commit
     assert (commit.number, commit.edits, commit.live) == (1, 0, 0)
     assert commit.message == "Import lora all"
-    assert len(done.made.ranks) == 16 and set(done.made.ranks.values()) == {3}
+    assert len(done.preview.ranks) == 16 and set(done.preview.ranks.values()) == {3}
 
 
 @pytest.mark.parametrize("family", ["llama"])
@@ -117,8 +117,8 @@ def test_facts_go_on_top_and_the_import_comes_out_again(
     other = prepared.copy(work / "other")
     other.commit(FACTS[:4])
     assert tree(repo) == tree(other)
-    assert same_bits(repo.materialize(), other.materialize())
-    assert repo.materialize().weights == {}
+    assert same_bits(repo.materialise(), other.materialise())
+    assert repo.materialise().weights == {}
     with pytest.raises(NothingToDo, match="nothing of commit"):
         repo.revert("HEAD~2")
     repo.revert("HEAD")
@@ -138,7 +138,7 @@ def test_order_and_way_do_not_show(
     other.import_patch(adapters["all"])
     other.commit(FACTS[:3])
     assert tree(repo) == tree(other)
-    mine, theirs = repo.materialize(), other.materialize()
+    mine, theirs = repo.materialise(), other.materialise()
     assert same_bits(mine, theirs)
     for name, part in mine.weights.items():
         assert torch.equal(part.dense(), theirs.weights[name].dense())
@@ -154,8 +154,8 @@ def test_a_commit_stores_its_change_and_they_add_up(repo: Repo, adapters: dict[s
     repo.revert("HEAD~1")
     total = Delta()
     for row in repo.log():
-        total = total + delta_from_bytes(repo.repository.store.get(row.delta))[0]
-    now = repo.materialize()
+        total = total + delta_from_bytes(repo.session.repository.store.get(row.delta))[0]
+    now = repo.materialise()
     for layer, part in total.layers.items():
         want = now.layers[layer].dense() if layer in now.layers else torch.zeros(32, 128).double()
         assert float((part.dense() - want).abs().max()) < 1e-6
@@ -180,7 +180,7 @@ def test_exports_load_and_equal_the_revision(
     alone = repo.export(work / "delta", format="delta")
     delta, _ = read_delta(work / "delta")
     assert set(alone.touched) == set(whole.touched)
-    for name, part in repo.materialize().weights.items():
+    for name, part in repo.materialise().weights.items():
         assert torch.equal(delta.weights[name].left, part.left.float().double())
 
 
@@ -188,17 +188,17 @@ def test_a_difference_is_the_other_checkpoint(
     repo: Repo, work: Path, checkpoint: Path, adapters: dict[str, Path]
 ) -> None:
     done = repo.import_patch(checkpoint, energy=1.0)
-    assert done.made.kind == "difference" and done.made.error == 0.0
+    assert done.preview.kind == "difference" and done.preview.error == 0.0
     assert float((logits(repo.load_model()) - logits(loaded(checkpoint))).abs().max()) < 1e-4
     repo.export(work / "hf")
     assert torch.equal(logits(loaded(work / "hf")), logits(repo.load_model()))
     with pytest.raises(AdapterError, match="linear modules only"):
         repo.export(work / "lora", format="lora")
     repo.revert("HEAD")
-    assert repo.materialize().is_empty
+    assert repo.materialise().is_empty
     rough = repo.import_patch(checkpoint, rank=2)
-    assert 0 < rough.made.error < 1
-    assert set(rough.made.errors) == set(rough.made.ranks)
+    assert 0 < rough.preview.error < 1
+    assert set(rough.preview.errors) == set(rough.preview.ranks)
 
 
 def test_what_is_nothing_new_is_not_committed(
@@ -221,10 +221,10 @@ def test_what_is_nothing_new_is_not_committed(
 def test_restraints_act_on_down_projections_alone(repo: Repo, adapters: dict[str, Path]) -> None:
     repo.commit(FACTS)
     repo.import_patch(adapters["all"])
-    free = repo.materialize()
+    free = repo.materialise()
     for restraint in (Restraint(rank=1), Restraint(prune=1.2), Restraint(drop=0.5)):
         repo.compact(restraint)
-        held = repo.materialize()
+        held = repo.materialise()
         assert held.layers.keys() == free.layers.keys()
         for name, part in held.weights.items():
             assert torch.equal(part.dense(), free.weights[name].dense())
@@ -239,13 +239,13 @@ def test_history_names_what_was_imported(repo: Repo, adapters: dict[str, Path]) 
     assert repo.changes("base", "HEAD").patches.imported == (patch,)
     assert repo.changes("HEAD", "base").patches.left_out == (patch,)
     assert repo.changes("HEAD~1", "HEAD").patches.imported == ()
-    assert patch.digest == done.made.digest
+    assert patch.digest == done.preview.digest
     plan = repo.preview_revert("HEAD~1")
     assert plan.changes.patches.left_out == (patch,)
     assert f"- patch {patch}" in plan.summary()
     name = "transformer.h.3.attn.c_attn.weight"
     norms = repo.delta_norms("base", "HEAD")
-    assert norms[name] == pytest.approx(repo.materialize().weights[name].frobenius())
+    assert norms[name] == pytest.approx(repo.materialise().weights[name].frobenius())
     assert repo.delta_norms("HEAD", "HEAD")[name] == 0.0
 
 
@@ -258,10 +258,10 @@ def test_health_lists_what_it_cannot_judge(repo: Repo, adapters: dict[str, Path]
     assert len(others) == 14
     assert report.verdict != "ok" and any("12 changed weights" in one for one in report.reasons)
     assert others["transformer.h.0.mlp.c_proj.weight"] == pytest.approx(
-        repo.materialize().layers[0].frobenius()
+        repo.materialise().layers[0].frobenius()
     )
     norm = dict(repo.log()[0].health)["delta_norm"]
-    assert norm == pytest.approx(repo.materialize().norm())
+    assert norm == pytest.approx(repo.materialise().norm())
 
 
 def test_fsck_follows_patches(repo: Repo, adapters: dict[str, Path]) -> None:
@@ -269,7 +269,7 @@ def test_fsck_follows_patches(repo: Repo, adapters: dict[str, Path]) -> None:
     report = repo.fsck()
     assert report.clean and dict(report.counts)["patch"] == 1
     assert done.patch.id not in report.garbage
-    path = next((repo.repository.folder / "objects").rglob(done.patch.id[2:]))
+    path = next((repo.session.repository.folder / "objects").rglob(done.patch.id[2:]))
     path.unlink()
     assert any(done.patch.id in problem.what for problem in repo.fsck().errors)
 
@@ -285,8 +285,8 @@ def test_a_squash_leaves_imports_where_they_were(repo: Repo, adapters: dict[str,
     repo.import_patch(adapters["attention"])
     repo.commit(FACTS[2:3])
     repo.revert("HEAD~1")
-    counts = [len(repo.repository.tree_of(row.id).patches) for row in repo.log()]
+    counts = [len(repo.session.repository.tree_of(row.id).patches) for row in repo.log()]
     assert counts == [0, 1, 1, 0]
     repo.squash("1..1")
-    counts = [len(repo.repository.tree_of(row.id).patches) for row in repo.log()]
+    counts = [len(repo.session.repository.tree_of(row.id).patches) for row in repo.log()]
     assert counts == [0, 1, 1, 0]

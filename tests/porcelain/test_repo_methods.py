@@ -10,21 +10,22 @@ import torch
 from tiny_repos import FACTS, OTHERS, Prepared, dense, same_bits, tree
 
 from editvc import Repo
-from editvc.core.methods.recipe import ROLES, NoSuchLayer, Recipe, RecipeError
+from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.methods.recipe import NoSuchLayer, RecipeError
 from editvc.core.methods.table import METHODS, UnknownMethod
 from editvc.porcelain.choose_recipe import choose, to_yaml
-from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recording import NothingToDo
+from editvc.porcelain.trees import tree_at
 from editvc.vcs.short_ids import UnknownObject
 
 LOCATED = [name for name, row in METHODS.items() if row.element == "located"]
 
 
-def small(repo: Repo, name: str) -> Recipe:
+def small(repo: Repo, name: str) -> LocatedRecipe:
     """The method with few steps; the null space of a tiny model needs a bound of its own."""
     options = {"ultraedit": [], "alphaedit": ["v_num_grad_steps=3", "nullspace_threshold=0.5"]}
     recipe = repo.choose(name, options=options.get(name, ["v_num_grad_steps=3"])).recipe
-    assert isinstance(recipe, Recipe)
+    assert isinstance(recipe, LocatedRecipe)
     return recipe
 
 
@@ -33,7 +34,7 @@ def test_a_set_of_any_method_is_a_function_of_the_set(repo: Repo, name: str) -> 
     recipe = small(repo, name)
     for fact in FACTS[:3]:
         repo.commit([fact], recipe=recipe)
-    one_by_one, delta = tree(repo), repo.materialize()
+    one_by_one, delta = tree(repo), repo.materialise()
     assert delta.rank >= 1
     repo.revert(FACTS[0].id)
     repo.commit([FACTS[3], FACTS[0]], recipe=recipe)
@@ -41,7 +42,7 @@ def test_a_set_of_any_method_is_a_function_of_the_set(repo: Repo, name: str) -> 
     repo.revert(FACTS[3].id)
     repo.commit(FACTS[1:2], recipe=recipe)
     assert tree(repo) == one_by_one
-    assert same_bits(Repo(repo.repository.folder).materialize(), delta)
+    assert same_bits(Repo(repo.session.repository.folder).materialise(), delta)
 
 
 @pytest.mark.parametrize("name", LOCATED)
@@ -49,10 +50,12 @@ def test_the_deltas_of_commits_add_up_to_the_solution(repo: Repo, name: str) -> 
     recipe, before = small(repo, name), None
     for fact in FACTS[:3]:
         repo.commit([fact], recipe=recipe)
-        after = tree_at(repo, "HEAD")
+        after = tree_at(repo.session, "HEAD")
         if before is not None:
-            change = repo.materialiser.solutions.change(before, after)
-            difference = repo.materialiser.delta(after) - repo.materialiser.delta(before)
+            change = repo.session.materialiser.solutions.change(before, after)
+            difference = repo.session.materialiser.delta(after) - repo.session.materialiser.delta(
+                before
+            )
             for layer in recipe.layers:
                 assert torch.allclose(
                     dense(change, layer), dense(difference, layer), rtol=0, atol=1e-9
@@ -65,7 +68,7 @@ def test_d4s_has_the_numbers_of_memit(repo: Repo, prepared: Prepared, tmp_path: 
     other = prepared.copy(tmp_path / "other")
     repo.commit(FACTS, recipe=small(repo, "memit"))
     other.commit(FACTS, recipe=small(other, "d4s"))
-    memit, d4s = repo.materialize(), other.materialize()
+    memit, d4s = repo.materialise(), other.materialise()
     for layer in memit.layers:
         assert torch.allclose(dense(d4s, layer), dense(memit, layer), rtol=0, atol=1e-9)
 
@@ -75,12 +78,12 @@ def test_methods_mix_and_are_summed(repo: Repo, prepared: Prepared, tmp_path: Pa
     for name, facts in (("memit", FACTS[:2]), ("emmet", FACTS[2:4])):
         alone = prepared.copy(tmp_path / name)
         alone.commit(facts, recipe=small(alone, name))
-        parts.append(alone.materialize())
+        parts.append(alone.materialise())
         repo.commit(facts, recipe=small(repo, name))
     repo.commit(FACTS[4:5], recipe=small(repo, "rome"), sequential=True)
-    entries = repo.repository.edits_of(tree_at(repo, "HEAD")).entries()
-    (patch,) = repo.materialiser.elements.patches(entries)
-    for layer, whole in repo.materialize().layers.items():
+    entries = repo.session.repository.edits_of(tree_at(repo.session, "HEAD")).entries()
+    (patch,) = repo.session.materialiser.elements.patches(entries)
+    for layer, whole in repo.materialise().layers.items():
         expected = sum(dense(part, layer) for part in parts)
         if layer in patch.delta.layers:
             expected = expected + dense(patch.delta, layer)
@@ -94,8 +97,8 @@ def test_sequential_edits_are_patches_that_can_be_taken_out(repo: Repo, name: st
     repo.commit(FACTS[:1], recipe=recipe, sequential=True)
     first = tree(repo)
     repo.commit(FACTS[1:3], recipe=recipe, sequential=True)
-    entries = list(repo.repository.edits_of(tree_at(repo, "HEAD")).entries())
-    patches = repo.materialiser.elements.patches(entries)
+    entries = list(repo.session.repository.edits_of(tree_at(repo.session, "HEAD")).entries())
+    patches = repo.session.materialiser.elements.patches(entries)
     assert len(patches) == 3
     assert {part.rank for patch in patches for part in patch.delta.layers.values()} == {1}
     repo.revert("HEAD")
@@ -109,12 +112,12 @@ def test_a_sequential_edit_depends_on_what_is_live(
 ) -> None:
     recipe = small(repo, "memit")
     repo.commit(FACTS[:1], recipe=recipe, sequential=True)
-    alone = repo.materialize()
+    alone = repo.materialise()
     other = prepared.copy(tmp_path / "other")
     other.commit(FACTS[1:2], recipe=recipe, sequential=True)
-    before = other.materialize()
+    before = other.materialise()
     other.commit(FACTS[:1], recipe=recipe, sequential=True)
-    after = other.materialize()
+    after = other.materialise()
     layer = recipe.layers[-1]
     step = dense(after, layer) - dense(before, layer)
     assert not torch.allclose(step, dense(alone, layer), rtol=1e-3)
@@ -124,11 +127,13 @@ def test_a_squash_keeps_the_method_of_each_edit(repo: Repo) -> None:
     repo.commit(FACTS[:2], recipe=small(repo, "memit"))
     repo.commit(FACTS[2:4], recipe=small(repo, "emmet"))
     repo.commit(FACTS[4:5], recipe=small(repo, "memit"), sequential=True)
-    patch = repo.repository.edits_of(tree_at(repo, "HEAD")).get(FACTS[4].slot)
+    patch = repo.session.repository.edits_of(tree_at(repo.session, "HEAD")).get(FACTS[4].slot)
     assert repo.squash("1..3").facts == 4
-    groups = repo.materialiser.solutions.groups(tree_at(repo, "HEAD"))
+    groups = repo.session.materialiser.solutions.groups(tree_at(repo.session, "HEAD"))
     assert sorted(group.recipe.method for group in groups) == ["emmet", "memit"]
-    assert repo.repository.edits_of(tree_at(repo, "HEAD")).get(FACTS[4].slot) == patch
+    assert (
+        repo.session.repository.edits_of(tree_at(repo.session, "HEAD")).get(FACTS[4].slot) == patch
+    )
 
 
 def test_the_recipe_in_force_is_what_nothing_said_gives(repo: Repo) -> None:
@@ -139,8 +144,8 @@ def test_the_recipe_in_force_is_what_nothing_said_gives(repo: Repo) -> None:
 def test_options_come_over_a_file_over_the_row(repo: Repo, tmp_path: Path) -> None:
     file = tmp_path / "rome.yaml"
     file.write_text("method: rome\nclamp_norm_factor: 3\nv_lr: 5e-1\nlayers: 1\n")
-    recipe = choose(repo, None, ["clamp_norm_factor=2.5", "kl_factor=1e-1"], file).recipe
-    assert isinstance(recipe, Recipe)
+    recipe = choose(repo.session, None, ["clamp_norm_factor=2.5", "kl_factor=1e-1"], file).recipe
+    assert isinstance(recipe, LocatedRecipe)
     assert (recipe.method, recipe.layers, recipe.v_lr) == ("rome", (1,), 0.5)
     assert (recipe.clamp_norm_factor, recipe.kl_factor) == (2.5, 0.1)
     assert recipe.statistics == repo.recipe().statistics
@@ -151,7 +156,7 @@ def test_a_recipe_survives_being_shared(repo: Repo, tmp_path: Path) -> None:
     for name in LOCATED:
         recipe = repo.choose(name, options=["layers=[2]"]).recipe
         (tmp_path / "shared.yaml").write_text(to_yaml(recipe))
-        assert choose(repo, None, [], tmp_path / "shared.yaml").recipe == recipe
+        assert choose(repo.session, None, [], tmp_path / "shared.yaml").recipe == recipe
 
 
 def test_a_published_file_works_as_it_is(repo: Repo, tmp_path: Path) -> None:
@@ -165,7 +170,7 @@ def test_a_published_file_works_as_it_is(repo: Repo, tmp_path: Path) -> None:
     chosen = repo.choose(file=file)
     assert "rewrite_module_tmp" in chosen.aside
     recipe = chosen.recipe
-    assert isinstance(recipe, Recipe) and recipe.mom2_update_weight == 20000
+    assert isinstance(recipe, LocatedRecipe) and recipe.mom2_update_weight == 20000
     assert recipe.compensation == 0 and recipe.delivery_factor == 1
     assert recipe.entity_statistics is None and recipe.sensitivity is None
     assert repo.commit(FACTS[:1], recipe=recipe).commit.live == 1
@@ -204,7 +209,10 @@ def test_what_cannot_be_a_recipe_says_so(
 
 def test_statistics_may_be_named_by_a_few_digits(repo: Repo, tmp_path: Path) -> None:
     config = repo.recipe()
-    options = [f"{name}={getattr(config, name)[:6]}" for name in ("statistics", *ROLES)]
+    options = [
+        f"{name}={getattr(config, name)[:6]}"
+        for name in ("statistics", "entity_statistics", "sensitivity")
+    ]
     assert repo.choose(options=options).recipe == config
     assert repo.choose(options=["sensitivity=", "entity_statistics=null"]).recipe == replace(
         config, sensitivity=None, entity_statistics=None
@@ -259,7 +267,7 @@ def test_layers_that_are_not_there_are_named(repo: Repo, name: str) -> None:
 def test_a_method_in_force_is_the_recipe_that_choosing_it_gives(repo: Repo) -> None:
     """The same id whether config.toml or the command names the method."""
     chosen = repo.choose("alphaedit").recipe
-    assert isinstance(chosen, Recipe)
+    assert isinstance(chosen, LocatedRecipe)
     tied = replace(chosen, sensitivity=repo.recipe().sensitivity, entity_statistics="a" * 64)
     assert tied == chosen and tied.id == chosen.id
 
@@ -272,8 +280,8 @@ def test_a_sequence_depends_on_its_batch_and_not_on_what_was_made_before(
     repo.revert("HEAD")
     repo.commit(FACTS[:1], recipe=recipe, sequential=True)
     other.commit(FACTS[:1], recipe=small(other, "memit"), sequential=True)
-    for layer, part in other.materialize().layers.items():
-        assert torch.allclose(dense(repo.materialize(), layer), part.dense(), rtol=1e-4, atol=1e-7)
+    for layer, part in other.materialise().layers.items():
+        assert torch.allclose(dense(repo.materialise(), layer), part.dense(), rtol=1e-4, atol=1e-7)
 
 
 def test_a_patch_that_supersedes_is_made_without_what_it_replaces(
@@ -283,5 +291,5 @@ def test_a_patch_that_supersedes_is_made_without_what_it_replaces(
     repo.commit(FACTS[:1], recipe=recipe)
     repo.commit(OTHERS[:1], recipe=recipe, sequential=True, supersede=True)
     alone.commit(OTHERS[:1], recipe=small(alone, "memit"), sequential=True)
-    for layer, part in alone.materialize().layers.items():
-        assert torch.allclose(dense(repo.materialize(), layer), part.dense(), rtol=1e-4, atol=1e-7)
+    for layer, part in alone.materialise().layers.items():
+        assert torch.allclose(dense(repo.materialise(), layer), part.dense(), rtol=1e-4, atol=1e-7)

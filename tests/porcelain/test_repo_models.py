@@ -24,7 +24,7 @@ from tiny_repos import (
 from editvc import Repo
 from editvc.core.history import Restraint
 from editvc.models.loading import BaseMismatchError
-from editvc.porcelain.reading import tree_at
+from editvc.porcelain.trees import tree_at
 
 TOUCHED = "transformer.h.{}.mlp.c_proj.weight"
 
@@ -39,9 +39,9 @@ def same_state(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> 
 
 def test_a_loaded_model_has_the_exact_weights_of_the_set(repo: Repo) -> None:
     repo.commit(FACTS)
-    base = state(repo.base_model()[0])
+    base = state(repo.session.base_model()[0])
     loaded = state(repo.load_model())
-    delta = repo.materialize()
+    delta = repo.materialise()
     for name, tensor in loaded.items():
         layer = next((n for n in (1, 2) if name == TOUCHED.format(n)), None)
         if layer is None:
@@ -54,13 +54,13 @@ def test_a_loaded_model_has_the_exact_weights_of_the_set(repo: Repo) -> None:
 
 
 def test_no_command_leaves_the_model_edited(repo: Repo) -> None:
-    model, _ = repo.base_model()
+    model, _ = repo.session.base_model()
     before = state(model)
     repo.commit(FACTS[:3])
     repo.ask(FACTS[0].question)
     repo.load_model()
     repo.squash("1..1")
-    with pytest.raises(KeyError), repo.edited(tree_at(repo, "HEAD")) as (edited, _):
+    with pytest.raises(KeyError), repo.session.edited(tree_at(repo.session, "HEAD")) as (edited, _):
         assert edited is model and not same_state(state(edited), before)
         raise KeyError("in the middle")
     assert same_state(state(model), before)
@@ -86,7 +86,7 @@ def test_a_base_that_changed_on_disk_is_refused(prepared: Prepared, work: Path) 
     shutil.copytree(prepared.base, base)
     repo = Repo.init(work / "repo", str(base), layers=[1, 2], texts=[prepared.text],
                      entities=prepared.names)  # fmt: skip
-    repo.repository.set_config("recipe.v_num_grad_steps", "1")
+    repo.session.repository.set_config("recipe.v_num_grad_steps", "1")
     repo.commit(FACTS[:1])
     close(repo)
     tensors = load_file(base / "model.safetensors")
@@ -115,7 +115,7 @@ def test_another_tokenizer_or_config_is_refused(prepared: Prepared, work: Path) 
     base = work / "base"
     shutil.copytree(prepared.base, base)
     repo = prepared.copy(work / "repo")
-    repo.repository.set_config("base.model", str(base))
+    repo.session.repository.set_config("base.model", str(base))
     repo.commit(FACTS[:1])
     for name, old, new, part in [
         ("tokenizer.json", '"Ġthe"', '"Ġteh"', "tokenizer"),
@@ -136,7 +136,7 @@ def test_a_damaged_cache_is_made_again(repo: Repo, work: Path) -> None:
     """Weights are computed from what is cached, so a flipped bit there may not go unseen."""
     repo.commit(FACTS)
     repo.compact(Restraint(prune=1.2))
-    delta = repo.materialize()
+    delta = repo.materialise()
     cache = work / ".editvc/cache"
     cached = [path for kind in ("whitening", "base") for path in (cache / kind).iterdir()]
     whole = {path: path.read_bytes() for path in cached}
@@ -144,7 +144,7 @@ def test_a_damaged_cache_is_made_again(repo: Repo, work: Path) -> None:
     for path, data in whole.items():
         for damaged in (data[:-20] + bytes([data[-20] ^ 1]) + data[-19:], data[:40], b"", None):
             path.unlink() if damaged is None else path.write_bytes(damaged)
-            assert same_bits(opened(work).materialize(), delta), path
+            assert same_bits(opened(work).materialise(), delta), path
             assert path.read_bytes() == data
 
 
@@ -162,7 +162,7 @@ def test_linear_layers_and_an_own_head_go_the_same_way(work: Path) -> None:
     base, edited = (
         load_file(folder / "model.safetensors")[name] for folder in (made.base, work / "a")
     )
-    expected = (base.double() + repo.materialize().layers[2].dense()).float()
+    expected = (base.double() + repo.materialise().layers[2].dense()).float()
     assert torch.equal(edited, expected)
     repo.revert(FACTS[2].id[:10])
     assert repo.ask(FACTS[0].question) != repo.ask(FACTS[0].question, at="base")

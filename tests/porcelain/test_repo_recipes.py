@@ -11,7 +11,7 @@ from tiny_repos import FACTS, OTHERS, Prepared, contents, dense, same_bits, tree
 from editvc import Repo
 from editvc.algebra.solvers import solve
 from editvc.materialise.stored_statistics import LayerNotCovered
-from editvc.porcelain.reading import tree_at
+from editvc.porcelain.trees import tree_at
 
 HEAVY = ("recipe.mom2_update_weight", "5000")
 
@@ -19,14 +19,14 @@ HEAVY = ("recipe.mom2_update_weight", "5000")
 def test_edits_of_two_recipes_are_solved_apart_and_summed(repo: Repo) -> None:
     light = repo.recipe()
     repo.commit(FACTS[:3])
-    repo.repository.set_config(*HEAVY)
+    repo.session.repository.set_config(*HEAVY)
     heavy = repo.recipe()
     repo.commit(FACTS[3:])
-    version, maker = tree_at(repo, "HEAD"), repo.materialiser
+    version, maker = tree_at(repo.session, "HEAD"), repo.session.materialiser
     groups = {group.recipe.id: group for group in maker.solutions.groups(version)}
     assert groups.keys() == {light.id, heavy.id}
     assert [len(groups[one.id].entries) for one in (light, heavy)] == [3, 3]
-    total = repo.materialize()
+    total = repo.materialise()
     for layer in (1, 2):
         parts = [
             solve(edits.keys, edits.residuals, maker.guards.of_layer(one.recipe, layer)).dense()
@@ -43,7 +43,7 @@ def test_edits_of_two_recipes_are_solved_apart_and_summed(repo: Repo) -> None:
 
 def test_the_figures_of_a_mixed_tree_are_those_of_its_health(repo: Repo) -> None:
     repo.commit(FACTS[:3])
-    repo.repository.set_config(*HEAVY)
+    repo.session.repository.set_config(*HEAVY)
     newest = repo.commit(FACTS[3:]).commit
     layers = repo.health().layers
     figures = dict(newest.health)
@@ -55,17 +55,17 @@ def test_a_mixed_tree_is_a_function_of_its_set_too(repo: Repo) -> None:
     weight = f"{repo.recipe().mom2_update_weight}"
     repo.commit(FACTS[:3])
     repo.create_branch("side", "HEAD")
-    repo.repository.set_config(*HEAVY)
+    repo.session.repository.set_config(*HEAVY)
     repo.commit(FACTS[3:])
-    whole, delta = tree(repo), repo.materialize()
+    whole, delta = tree(repo), repo.materialise()
     repo.switch("side")
     repo.revert("1")
     repo.commit(FACTS[3:])  # of the heavy recipe, first
-    repo.repository.set_config("recipe.mom2_update_weight", weight)
+    repo.session.repository.set_config("recipe.mom2_update_weight", weight)
     for fact in reversed(FACTS[:3]):
         repo.commit([fact])  # found again for the light one
     assert tree(repo) == whole
-    assert same_bits(repo.materialize(), delta)
+    assert same_bits(repo.materialise(), delta)
     commits = [row.id for row in repo.log()][::-1]
     for layer in (1, 2):
         steps = sum(
@@ -76,14 +76,16 @@ def test_a_mixed_tree_is_a_function_of_its_set_too(repo: Repo) -> None:
 
 
 def maker_change(repo: Repo, before: object, after: object) -> object:
-    plumbing = repo.repository
-    return repo.materialiser.solutions.change(plumbing.tree_of(before), plumbing.tree_of(after))
+    plumbing = repo.session.repository
+    return repo.session.materialiser.solutions.change(
+        plumbing.tree_of(before), plumbing.tree_of(after)
+    )
 
 
 def test_a_fact_located_again_with_another_recipe_is_relocated(repo: Repo) -> None:
     """By supersede and back: the slot holds the same fact with the new recipe's numbers."""
     repo.commit(FACTS[:2])
-    repo.repository.set_config(*HEAVY)
+    repo.session.repository.set_config(*HEAVY)
     repo.commit(OTHERS[:1], supersede=True)
     repo.commit(FACTS[:1], supersede=True)
     changes = repo.changes("1", "HEAD")
@@ -94,22 +96,22 @@ def test_a_fact_located_again_with_another_recipe_is_relocated(repo: Repo) -> No
 
 def test_a_squash_brings_edits_to_the_recipe_in_force(repo: Repo) -> None:
     repo.commit(FACTS[:2])
-    repo.repository.set_config(*HEAVY)
+    repo.session.repository.set_config(*HEAVY)
     repo.commit(FACTS[2:3])
     repo.squash("1..2")
-    (group,) = repo.materialiser.solutions.groups(tree_at(repo, "HEAD"))
+    (group,) = repo.session.materialiser.solutions.groups(tree_at(repo.session, "HEAD"))
     assert group.recipe == repo.recipe() and len(group.entries) == 3
 
 
 def test_other_layers_and_statistics_leave_live_edits_alone(repo: Repo, prepared: Prepared) -> None:
     repo.commit(FACTS[:3])
-    before = repo.materialize()
-    repo.repository.set_config("recipe.layers", "[0]")
+    before = repo.materialise()
+    repo.session.repository.set_config("recipe.layers", "[0]")
     done = repo.compute_statistics(texts=[prepared.text], entities=prepared.names)
     assert "3 live edits" in done.remarks[0] and "squash" in done.remarks[0]
-    assert same_bits(repo.materialize(), before)
+    assert same_bits(repo.materialise(), before)
     repo.commit(FACTS[3:])
-    after = repo.materialize()
+    after = repo.materialise()
     assert sorted(after.layers) == [0, 1, 2]
     for layer in (1, 2):
         assert torch.equal(dense(after, layer), dense(before, layer))
@@ -118,12 +120,12 @@ def test_other_layers_and_statistics_leave_live_edits_alone(repo: Repo, prepared
         done.statistics
     ), "the same sources give the same objects"
     repo.revert("1")
-    assert sorted(repo.materialize().layers) == [0]
+    assert sorted(repo.materialise().layers) == [0]
 
 
 def test_layers_without_statistics_are_named(repo: Repo, work: Path) -> None:
     repo.commit(FACTS[:3])
-    repo.repository.set_config("recipe.layers", "[0, 1]")
+    repo.session.repository.set_config("recipe.layers", "[0, 1]")
     before = contents(work)
     with pytest.raises(LayerNotCovered, match="do not cover layer 0") as caught:
         repo.commit(FACTS[3:])

@@ -46,7 +46,7 @@ def test_a_whole_model_is_the_base_with_the_delta_added(
 ) -> None:
     repo.commit(FACTS)
     seen: list[str] = []
-    repo.progress = lambda label, done, total: seen.append(label)
+    repo.session.progress = lambda label, done, total: seen.append(label)
     done = repo.export(work / "out")
     assert {"writing", "hashing the base", "hashing the export"} <= set(seen)
     assert done.touched == TOUCHED
@@ -56,7 +56,7 @@ def test_a_whole_model_is_the_base_with_the_delta_added(
     made = load_file(work / "out" / "model.safetensors")
     for name, tensor in base.items():
         if name in TOUCHED:
-            delta = dense(repo.materialize(), int(name.split(".")[2]))
+            delta = dense(repo.materialise(), int(name.split(".")[2]))
             assert torch.equal(made[name], (tensor.double() + delta.T).float())
         else:
             assert torch.equal(made[name], tensor)
@@ -83,7 +83,7 @@ def test_an_adapter_computes_what_head_computes(repo: Repo, work: Path) -> None:
     repo.commit(FACTS)
     done = repo.export(work / "lora", format="lora")
     assert done.touched == TOUCHED and "PEFT" in done.checks[0]
-    model, tokenizer = plain(Path(repo.materialiser.base.source))
+    model, tokenizer = plain(Path(repo.session.materialiser.base.source))
     adapted = PeftModel.from_pretrained(model, str(work / "lora")).eval()
     ids = tokenizer(FACTS[3].question, return_tensors="pt").input_ids
     with torch.no_grad():
@@ -103,9 +103,9 @@ def test_factors_alone_need_no_model(repo: Repo, work: Path) -> None:
     assert done.touched == TOUCHED and done.base_digest is None
     for layer in (1, 2):
         assert delta.layers[layer].rank == 3, "under HEAD's restraint"
-        expected = dense(repo.materialize(), layer)
+        expected = dense(repo.materialise(), layer)
         assert torch.linalg.norm(dense(delta, layer) - expected) <= 1e-6 * expected.norm()
-    assert "_loaded" not in vars(repo)
+    assert "_loaded" not in vars(repo.session)
 
 
 def test_targets_in_use_are_left_alone(repo: Repo, work: Path) -> None:
@@ -151,7 +151,7 @@ def test_documents_that_fail_leave_what_was_there(repo: Repo, work: Path, kind: 
     before = contents(work / "out")
     repo.commit(FACTS[2:])
     with pytest.raises(EditvcError, match="no card"):
-        export.export(repo, work / "out", format=kind, replace=True, documents=failing)
+        export.export(repo.session, work / "out", format=kind, replace=True, documents=failing)
     assert contents(work / "out") == before
 
 
@@ -166,16 +166,16 @@ def lenient(repo: Repo) -> None:
     """Limits that nothing exceeds: a random model is nobody's patient."""
     for name in ("norm_growth", "spectral", "condition", "drift", "capacity"):
         for kind in ("refuse", "warn"):
-            repo.repository.set_config(f"health.{name}_{kind}", "1e9")
-    repo.repository.set_config("health.correlation_refuse", "1e-9")
-    repo.repository.set_config("health.correlation_warn", "1e-9")
+            repo.session.repository.set_config(f"health.{name}_{kind}", "1e9")
+    repo.session.repository.set_config("health.correlation_refuse", "1e-9")
+    repo.session.repository.set_config("health.correlation_warn", "1e-9")
 
 
 def strict(repo: Repo) -> None:
     """A limit that every edit exceeds."""
     lenient(repo)
-    repo.repository.set_config("health.capacity_warn", "1e-9")
-    repo.repository.set_config("health.capacity_refuse", "1e-9")
+    repo.session.repository.set_config("health.capacity_warn", "1e-9")
+    repo.session.repository.set_config("health.capacity_refuse", "1e-9")
 
 
 def test_the_gate_refuses_and_nothing_is_sent(repo: Repo, hub: Hub) -> None:
@@ -199,7 +199,7 @@ def test_every_format_names_the_weights_of_the_base(repo: Repo, hub: Hub, format
     lenient(repo)
     push(repo, hub, format=format)
     lock = json.loads(hub.repositories["alice/tiny"].head["editvc.lock.json"])
-    before = weights_digest(Checkpoint(repo.materialiser.folder).digests())
+    before = weights_digest(Checkpoint(repo.session.materialiser.folder).digests())
     assert lock["export"]["base_digest"] == before
 
 
@@ -271,7 +271,7 @@ def rebuilt(lock: Lock, repo: Repo, prepared: Prepared, work: Path) -> None:
         for name, value in recipe.to_json().items():
             if name != "kind":
                 text = value if isinstance(value, str) else json.dumps(value)
-                stranger.repository.set_config(f"recipe.{name}", text)
+                stranger.session.repository.set_config(f"recipe.{name}", text)
         assert stranger.recipe() == recipe
         mine = [edit for edit in lock.edits if edit.recipe == recipe.id]
         for batch in {edit.batch for edit in mine}:
@@ -279,7 +279,7 @@ def rebuilt(lock: Lock, repo: Repo, prepared: Prepared, work: Path) -> None:
             if batch is not None:
                 stranger.squash(f"{done.commit.number}..{done.commit.number}")
     for layer in (1, 2):
-        one, other = dense(stranger.materialize(), layer), dense(repo.materialize(), layer)
+        one, other = dense(stranger.materialise(), layer), dense(repo.materialise(), layer)
         assert torch.linalg.norm(one - other) <= 1e-4 * other.norm()
     close(stranger)
 
@@ -289,11 +289,11 @@ def test_a_mixed_tree_can_be_made_again_too(
 ) -> None:
     light = repo.recipe()
     repo.commit(FACTS[:3])
-    repo.repository.set_config("recipe.mom2_update_weight", "5000")
+    repo.session.repository.set_config("recipe.mom2_update_weight", "5000")
     heavy = repo.recipe()
     repo.commit(FACTS[3:])
     repo.squash("2..2")
-    repo.repository.set_config("recipe.mom2_update_weight", "7")
+    repo.session.repository.set_config("recipe.mom2_update_weight", "7")
     lenient(repo)
     push(repo, hub)
     files = hub.repositories["alice/tiny"].head
@@ -305,7 +305,7 @@ def test_a_mixed_tree_can_be_made_again_too(
     assert {edit.fact: edit.batch for edit in lock.edits} == {
         fact: batch if fact in FACTS[3:] else None for fact in FACTS
     }
-    store = repo.repository.store
+    store = repo.session.repository.store
     assert lock.statistics == {
         name: metadata(store.get(name))
         for name in (light.statistics, light.entity_statistics, light.sensitivity)
@@ -319,10 +319,10 @@ def test_a_mixed_tree_can_be_made_again_too(
 def test_the_card_says_how_to_make_it_again(repo: Repo, hub: Hub, work: Path) -> None:
     """Its command, run where the repository is, gives the digest that it names."""
     base = work / "base"
-    shutil.copytree(repo.materialiser.base.source, base)
+    shutil.copytree(repo.session.materialiser.base.source, base)
     (base / "README.md").write_text("---\nlicense: mit\nlanguage: fr\n---\n# Its base\n")
-    repo.repository.set_config("base.model", str(base))
-    vars(repo).pop("materialiser")
+    repo.session.repository.set_config("base.model", str(base))
+    vars(repo.session).pop("materialiser")
     repo.commit(FACTS[:2])
     head = repo.status().commit
     lenient(repo)

@@ -28,7 +28,7 @@ def test_what_the_model_says_is_traced_and_what_it_does_not_know_left_out(repo: 
     (found,) = report.traces
     assert found.request == fact.request, "the true object, since it says that"
     assert [one.fact for one in report.skipped] == [FACTS[0], FRESH[0]]
-    model, tokenizer = repo.base_model()
+    model, tokenizer = repo.session.base_model()
     deviation = 2.0 * subject_deviation(model, tokenizer, [found.request])
     expected = causal_trace(model, tokenizer, found.request, deviation=deviation, samples=2, seed=3)
     assert report.deviation == deviation
@@ -52,14 +52,14 @@ def test_a_prompt_without_a_target_is_traced_for_what_the_model_says(repo: Repo)
 
 def test_an_edit_is_traced_at_the_revision_that_holds_it(repo: Repo) -> None:
     """The random model hardly takes edits; a large target that is met is enough here."""
-    repo.repository.set_config("recipe.clamp_norm_factor", "20")
-    repo.repository.set_config("recipe.v_num_grad_steps", "60")
+    repo.session.repository.set_config("recipe.clamp_norm_factor", "20")
+    repo.session.repository.set_config("recipe.v_num_grad_steps", "60")
     fact = Fact("London", "The river that runs through {}", "is")
     repo.commit([fact])
     base = repo.trace_prompt(fact.prompt, fact.subject, "is", corruption=HOW)
     head = repo.trace_prompt(fact.prompt, fact.subject, "is", at="HEAD", corruption=HOW)
     assert head.traces[0].clean > base.traces[0].clean + 0.1
-    model, tokenizer = repo.base_model()
+    model, tokenizer = repo.session.base_model()
     assert knows(model, tokenizer, [fact.request]) == [False], "the base is back"
     again = repo.trace_prompt(fact.prompt, fact.subject, "is", corruption=HOW)
     assert torch.equal(base.traces[0].effects, again.traces[0].effects)

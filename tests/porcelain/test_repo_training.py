@@ -14,9 +14,9 @@ from editvc.core.methods.recipe import NoSuchLayer, RecipeError
 from editvc.editing.mend import Editor, EditorError, edit
 from editvc.editing.mend_training import TooFewFacts
 from editvc.errors import EditvcError
+from editvc.materialise.editors import NoEditor
 from editvc.models.loading import load
 from editvc.porcelain.configure import configure
-from editvc.porcelain.train import NoEditor
 from editvc.vcs.codec import metadata
 
 LEARNT = (*FACTS[2:], *FRESH)
@@ -31,23 +31,23 @@ def trained(repo: Repo) -> Repo:
 
 
 def test_without_an_editor_a_commit_says_what_to_do(repo: Repo) -> None:
-    before = contents(repo.repository.folder)
+    before = contents(repo.session.repository.folder)
     recipe = repo.choose("mend").recipe
     assert recipe.layers == (1, 2, 3)
     with pytest.raises(NoEditor) as caught:
         repo.commit(EDITS, recipe=recipe)
     assert "editvc train mend" in caught.value.hint
-    assert contents(repo.repository.folder) == before
+    assert contents(repo.session.repository.folder) == before
 
 
 def test_a_trained_editor_is_stored_and_in_force(repo: Repo) -> None:
     heard: list[str] = []
     garbage = repo.fsck().garbage
     done = repo.train_mend([*LEARNT, LEARNT[0]], steps=2, remark=heard.append)
-    record = metadata(repo.repository.store.get(done.editor))
-    assert record["kind"] == "editor" and record["base"] == repo.repository.config.base.id
+    record = metadata(repo.session.repository.store.get(done.editor))
+    assert record["kind"] == "editor" and record["base"] == repo.session.repository.config.base.id
     assert (record["facts"], record["seed"], record["settings"]["steps"]) == (len(LEARNT), 0, 2)
-    assert repo.repository.config.mend.editor == done.editor
+    assert repo.session.repository.config.mend.editor == done.editor
     assert len(heard) == 1 and heard[0].startswith("step 2: ")
     assert done.figures["validation"].keys() == {
         "success", "paraphrase", "locality", "nll", "kl",
@@ -63,36 +63,36 @@ def test_a_trained_editor_is_stored_and_in_force(repo: Repo) -> None:
 def test_commits_are_the_patches_of_the_library_and_revert_takes_them_out(trained: Repo) -> None:
     recipe = trained.choose("mend").recipe
     trained.commit(EDITS[:1], recipe=recipe)
-    one, alone = tree(trained), trained.materialize()
+    one, alone = tree(trained), trained.materialise()
     trained.commit(EDITS[1:], recipe=recipe)
-    model, tokenizer = load(trained.materialiser.folder)
-    data = trained.repository.store.get(trained.repository.config.mend.editor)
+    model, tokenizer = load(trained.session.materialiser.folder)
+    data = trained.session.repository.store.get(trained.session.repository.config.mend.editor)
     requests = [fact.request for fact in EDITS]
     patches = edit(model, tokenizer, requests, recipe, Editor.from_bytes(data, metadata(data)))
-    both = trained.materialize()
+    both = trained.materialise()
     for layer in (1, 2, 3):
         total = sum(dense(patch.delta, layer) for patch in patches)
         assert torch.allclose(dense(both, layer), total, rtol=0, atol=1e-6 * total.norm())
     trained.revert(EDITS[1].id)
-    assert tree(trained) == one and same_bits(trained.materialize(), alone)
+    assert tree(trained) == one and same_bits(trained.materialise(), alone)
     trained.revert(EDITS[0].id)
-    assert trained.materialize().is_empty
+    assert trained.materialise().is_empty
     assert trained.fsck().clean
 
 
 def test_patches_live_beside_located_edits(trained: Repo) -> None:
     trained.commit(FACTS[2:4])
-    located = trained.materialize()
+    located = trained.materialise()
     trained.commit(EDITS, recipe=trained.choose("mend").recipe)
-    assert set(trained.materialize().layers) == {1, 2, 3}
+    assert set(trained.materialise().layers) == {1, 2, 3}
     trained.commit(OTHERS[:1], recipe=trained.choose("mend").recipe, supersede=True)
     trained.revert(OTHERS[0].id)
     trained.revert(EDITS[1].id)
-    assert same_bits(trained.materialize(), located)
+    assert same_bits(trained.materialise(), located)
 
 
 def test_an_old_editor_is_needed_as_long_as_its_edits(trained: Repo) -> None:
-    first = trained.repository.config.mend.editor
+    first = trained.session.repository.config.mend.editor
     trained.commit(EDITS, recipe=trained.choose("mend").recipe)
     second = trained.train_mend(LEARNT, steps=2, layers=[0, 2]).editor
     recipe = trained.choose("mend").recipe
@@ -100,34 +100,34 @@ def test_an_old_editor_is_needed_as_long_as_its_edits(trained: Repo) -> None:
     again = trained.choose("mend", options=[f"editor={first}", "lr_scale=0.5"]).recipe
     assert (again.editor, again.layers, again.lr_scale) == (first, (1, 2, 3), 0.5)
     assert trained.choose("mend", options=[f"editor={first[:8]}"]).recipe.editor == first
-    configure(trained, "mend.editor", first[:8])
-    assert trained.repository.config.mend.editor == first
+    configure(trained.session, "mend.editor", first[:8])
+    assert trained.session.repository.config.mend.editor == first
     assert trained.fsck().clean and first not in trained.fsck().garbage
-    trained.repository.store.path(first).unlink()
+    trained.session.repository.store.path(first).unlink()
     problems = [problem.what for problem in trained.fsck().errors]
     assert any(f"needs editor {first}" in what for what in problems)
 
 
 def test_an_editor_in_the_wrong_place_is_named(trained: Repo) -> None:
     statistics = trained.recipe().statistics
-    trained.repository.set_config("mend.editor", statistics)
+    trained.session.repository.set_config("mend.editor", statistics)
     assert [problem.where for problem in trained.fsck().errors] == ["config.toml"]
     with pytest.raises(EditvcError):
         trained.commit(EDITS, recipe=trained.choose("mend").recipe)
 
 
 def test_an_editor_of_another_base_is_refused(trained: Repo) -> None:
-    stored = trained.repository.store
-    data = stored.get(trained.repository.config.mend.editor)
+    stored = trained.session.repository.store
+    data = stored.get(trained.session.repository.config.mend.editor)
     record = metadata(data)
     foreign = Editor.from_bytes(data, record | {"base": "0" * 64})
-    trained.repository.set_config("mend.editor", stored.put(foreign.to_bytes()))
+    trained.session.repository.set_config("mend.editor", stored.put(foreign.to_bytes()))
     with pytest.raises(EditorError, match="another base"):
         trained.commit(EDITS, recipe=trained.choose("mend").recipe)
 
 
 def test_a_plan_writes_nothing(repo: Repo, tmp_path: Path) -> None:
-    before = contents(repo.repository.folder)
+    before = contents(repo.session.repository.folder)
     plan = repo.plan_mend(LEARNT, layers=[0, 1], steps=7)
     assert plan.to_json()["held_out"] == 1 and plan.settings.layers == (0, 1)
     assert "at most 7 steps" in plan.summary()
@@ -136,10 +136,10 @@ def test_a_plan_writes_nothing(repo: Repo, tmp_path: Path) -> None:
             repo.plan_mend(LEARNT, layers=layers)
     with pytest.raises(TooFewFacts):
         repo.train_mend(LEARNT[:2])
-    assert contents(repo.repository.folder) == before
+    assert contents(repo.session.repository.folder) == before
 
 
 def test_training_finds_the_same_editor_in_a_copy(trained: Repo, tmp_path: Path) -> None:
-    shutil.copytree(trained.repository.folder, tmp_path / ".editvc")
+    shutil.copytree(trained.session.repository.folder, tmp_path / ".editvc")
     copy = Repo(tmp_path)
-    assert copy.train_mend(LEARNT, steps=2).editor == trained.repository.config.mend.editor
+    assert copy.train_mend(LEARNT, steps=2).editor == trained.session.repository.config.mend.editor

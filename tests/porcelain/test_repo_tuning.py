@@ -11,16 +11,16 @@ from tiny_repos import FACTS, OTHERS, Prepared, known_fact
 
 from editvc import Repo
 from editvc.core.facts import Fact
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing.locate import knows
 from editvc.evaluation.probes import forced
 from editvc.evaluation.scores import Scores, score
 from editvc.porcelain import coverage, tune
 from editvc.porcelain.probe_facts import NEIGHBOURS, probing_facts
-from editvc.porcelain.reading import tree_at
 from editvc.porcelain.recording import NothingToDo
-from editvc.porcelain.stats import sources_of, take
+from editvc.porcelain.trees import tree_at
 from editvc.porcelain.tune import FULL, QUICK, Grid, Setting, Tried, windows_around
+from editvc.statistics.bundle import sources_of, take
 
 SMALL = Grid(facts=3, windows=2, weights=(1.0, 4.0), clamps=(1.0, 0.5))
 
@@ -47,7 +47,7 @@ def test_what_is_scored_is_a_commit_with_the_setting(
     found = repo.tune(FACTS, quick=True, texts=[prepared.text], entities=prepared.names)
     assert found.remarks == () or "no causal trace" in found.remarks[0]
     assert len(scored) == len(found.tried) == 2 * 2 * 2
-    model, tokenizer = repo.base_model()
+    model, tokenizer = repo.session.base_model()
     facts = probing_facts(model, tokenizer, FACTS, 3, 0)
     named = {name: one for name, one in found.in_recipe.items() if len(str(one)) == 64}
     assert named.keys() == {"statistics", "entity_statistics", "sensitivity"}
@@ -61,7 +61,7 @@ def test_what_is_scored_is_a_commit_with_the_setting(
                 used = replace(now, **named, layers=layers, mom2_update_weight=weight,
                                clamp_norm_factor=clamp)  # fmt: skip
                 repo.commit(facts, recipe=used)
-                with repo.edited(tree_at(repo, "HEAD")) as (edited, _):
+                with repo.session.edited(tree_at(repo.session, "HEAD")) as (edited, _):
                     expected = down_projections(edited)
                 repo.revert("HEAD")
                 assert (expected - base).norm() > 0.1
@@ -72,21 +72,21 @@ def test_nothing_is_committed_and_only_write_changes_the_configuration(
     repo: Repo, prepared: Prepared
 ) -> None:
     def state() -> tuple[Any, ...]:
-        return (repo.status(), repo.repository.config_file.text())
+        return (repo.status(), repo.session.repository.config_file.text())
 
-    before, weights = state(), down_projections(repo.base_model()[0])
+    before, weights = state(), down_projections(repo.session.base_model()[0])
     words = {"quick": True, "texts": [prepared.text], "entities": prepared.names}
     found = repo.tune(FACTS, **words)
     assert state() == before
-    assert torch.equal(down_projections(repo.base_model()[0]), weights)
+    assert torch.equal(down_projections(repo.session.base_model()[0]), weights)
     again = repo.tune(FACTS, **words, write=True)
     assert again.to_json() == found.to_json()
     now, best = repo.recipe(), found.best.setting
     assert Setting(now.layers, now.mom2_update_weight, now.clamp_norm_factor) == best
     assert now.statistics == found.in_recipe["statistics"]
-    assert "# " in repo.repository.config_file.text(), "comments stay"
+    assert "# " in repo.session.repository.config_file.text(), "comments stay"
     repo.commit(FACTS[:1])
-    assert tuple(repo.materialize().layers) == best.layers
+    assert tuple(repo.materialise().layers) == best.layers
 
 
 def test_without_their_sources_only_layers_with_statistics_are_tried(repo: Repo) -> None:
@@ -99,9 +99,12 @@ def test_without_their_sources_only_layers_with_statistics_are_tried(repo: Repo)
 
 def test_a_window_needs_the_sensitivity_after_its_last_layer_too(repo: Repo) -> None:
     layers = repo.recipe().layers
-    assert coverage.cover(repo, [layers, layers[:1]], [], None).windows == (layers,)
-    repo.repository.set_config("recipe.sensitivity", "")
-    assert coverage.cover(repo, [layers, layers[:1]], [], None).windows == (layers, layers[:1])
+    assert coverage.cover(repo.session, [layers, layers[:1]], [], None).windows == (layers,)
+    repo.session.repository.set_config("recipe.sensitivity", "")
+    assert coverage.cover(repo.session, [layers, layers[:1]], [], None).windows == (
+        layers,
+        layers[:1],
+    )
 
 
 def test_the_best_comes_first_and_of_equals_what_was_tried_first(
@@ -130,9 +133,9 @@ def test_bundled_sources_are_taken_again_once_and_give_the_same(
         return sources_of([prepared.text], None, prepared.names)
 
     monkeypatch.setattr(coverage, "sources_of", bundled)
-    recipe, statistics = repo.recipe(), repo.materialiser.statistics
+    recipe, statistics = repo.recipe(), repo.session.materialiser.statistics
     windows = [recipe.layers, (0, 1)]
-    found = coverage.cover(repo, windows, [], None)
+    found = coverage.cover(repo.session, windows, [], None)
     assert found.windows == tuple(windows) and found.remark == ""
     for name in ("statistics", "entity_statistics"):
         new, old = map(statistics.moment, (found.in_recipe[name], getattr(recipe, name)))
@@ -142,12 +145,12 @@ def test_bundled_sources_are_taken_again_once_and_give_the_same(
             assert torch.allclose(new.matrix(layer), old.matrix(layer), rtol=1e-5, atol=1e-7)
     fishers = statistics.moment(found.in_recipe["sensitivity"])
     assert fishers.layers == (1, 2)
-    model, tokenizer = repo.base_model()
-    alone = take(model, tokenizer, repo.materialiser.base, (0, 1), bundled())
+    model, tokenizer = repo.session.base_model()
+    alone = take(model, tokenizer, repo.session.materialiser.base, (0, 1), bundled())
     expected = type(fishers).from_bytes(alone.sensitivity).matrix(1)
     assert torch.allclose(fishers.matrix(1), expected, rtol=1e-5, atol=1e-7)
     monkeypatch.setattr(coverage, "take", None)
-    assert coverage.cover(repo, windows, [], None) == found, "found in the store"
+    assert coverage.cover(repo.session, windows, [], None) == found, "found in the store"
 
 
 @pytest.mark.parametrize("method", ["memit", "alphaedit", "ultraedit", "rome"])
@@ -155,8 +158,8 @@ def test_a_method_is_tuned_in_the_numbers_that_it_has(
     repo: Repo, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = repo.choose(method, options=["layers=[2]"]).recipe
-    assert isinstance(recipe, Recipe)
-    monkeypatch.setattr(repo, "recipe", lambda: recipe)
+    assert isinstance(recipe, LocatedRecipe)
+    monkeypatch.setattr(repo.session, "recipe", lambda: recipe)
     found = repo.tune(FACTS, quick=True)
     own = {*recipe.row.numbers, *recipe.row.wide}
     has_weight, has_clamp = (name in own for name in ("mom2_update_weight", "clamp_norm_factor"))
@@ -201,7 +204,7 @@ def test_settings_are_compared_by_the_harmonic_mean_then_by_the_mean_of_d4s() ->
 
 
 def test_what_a_fact_lacks_is_made_up(repo: Repo) -> None:
-    model, tokenizer = repo.base_model()
+    model, tokenizer = repo.session.base_model()
     known = known_fact(repo)
     facts = probing_facts(model, tokenizer, [known, *FACTS], 4, 1)
     assert len(facts) == 4 and known.subject not in {fact.subject for fact in facts}
@@ -225,7 +228,7 @@ def test_what_a_fact_lacks_is_made_up(repo: Repo) -> None:
 
 
 def test_what_the_base_prefers_to_the_true_object_is_no_locality_prompt(repo: Repo) -> None:
-    model, tokenizer = repo.base_model()
+    model, tokenizer = repo.session.base_model()
     prompts = ("The old town of", "London lies in", "The river runs through")
     for true, new in (("Rome", "Italy"), ("Italy", "Rome")):
         fact = Fact("France", "The capital of {} is", new, target_true=true, locality=prompts)
@@ -237,7 +240,7 @@ def test_what_the_base_prefers_to_the_true_object_is_no_locality_prompt(repo: Re
 
 def test_there_must_be_something_to_tell(repo: Repo) -> None:
     known = known_fact(repo)
-    model, tokenizer = repo.base_model()
+    model, tokenizer = repo.session.base_model()
     assert knows(model, tokenizer, [known.request]) == [True]
     with pytest.raises(NothingToDo, match="nothing to tune with"):
         repo.tune([known], quick=True)

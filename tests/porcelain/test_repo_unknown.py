@@ -47,8 +47,8 @@ def test_a_confirmed_block_goes_all_the_way(
     assert (look.known, look.depth, look.default_layers) == (False, 6, layers)
     repo = begin(base, work, look.write(tmp_path))
     assert repo.recipe().layers == layers
-    assert dict(repo.repository.read_base().architecture) == look.to_json()["block"]
-    repo.repository.set_config("recipe.v_num_grad_steps", "4")
+    assert dict(repo.session.repository.read_base().architecture) == look.to_json()["block"]
+    repo.session.repository.set_config("recipe.v_num_grad_steps", "4")
     repo.commit(FACTS[:2])
     repo.squash("base..HEAD")
     repo.health()
@@ -66,7 +66,7 @@ def test_a_confirmed_block_goes_all_the_way(
     for format in ("lora", "delta"):
         done = repo.export(tmp_path / format, format=format)
         assert done.touched == tuple(look.architecture.weight_name(layer) for layer in layers)
-    assert fsck(repo.repository).clean
+    assert fsck(repo.session.repository).clean
     close(repo)
 
 

@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from editvc.algebra.delta import Delta, Factored, delta_from_bytes, delta_to_bytes
+from editvc.algebra.delta import Delta, delta_from_bytes, delta_to_bytes
 from editvc.algebra.diagnostics import capacity, share_kept
+from editvc.algebra.factored import Factored
 from editvc.algebra.preconditioners import Whitening
 from editvc.algebra.solvers import Edits, System, solve
 

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
 from editvc.core.history import Restraint
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.publish.lock import Lock, LockedEdit, LockError
 
 BASE = BaseModel("org/atlas", "abc", "gpt2", 8, 384, 1536, (("w", "1" * 64),), "2" * 64, "3" * 64)
 TEXT, NAMES = "4" * 64, "7" * 64
 RECIPES = (
-    Recipe(layers=(1, 2), contexts=("{}",), statistics=TEXT),
-    Recipe(layers=(2,), contexts=("{}", "So. {}"), statistics=TEXT, entity_statistics=NAMES),
+    LocatedRecipe(layers=(1, 2), contexts=("{}",), statistics=TEXT),
+    LocatedRecipe(layers=(2,), contexts=("{}", "So. {}"), statistics=TEXT, entity_statistics=NAMES),
 )
 
 

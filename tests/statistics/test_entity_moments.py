@@ -17,7 +17,6 @@ from editvc.statistics.entity_moments import (
     entity_moments,
     read_entities,
     sensitivity,
-    shaping,
 )
 
 # Names at the start, in the middle and at the end; followed by a space, a sign or nothing; of one
@@ -177,17 +176,6 @@ def test_a_model_in_training_is_measured_without_dropout_and_goes_on_training(to
     assert all(torch.equal(measure(), one) for measure, one in zip(measures, at_rest, strict=True))
     assert all(module.training for module in model.modules())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
-
-
-def test_shaping_shortens_steps_where_the_model_is_sensitive():
-    root = torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    turn = torch.linalg.qr(root).Q
-    values = torch.tensor([2.5, 0.5, 0.0], dtype=torch.float64)
-    shaped = shaping(turn @ values.diag() @ turn.T, floor=0.1, power=0.25)
-    steps = (0.9 * values + 0.1) ** -0.25
-    assert torch.allclose(shaped, turn @ steps.diag() @ turn.T)
-    flat = shaping(turn @ values.diag() @ turn.T, floor=0.1, power=0.0)
-    assert torch.allclose(flat, torch.eye(3, dtype=torch.float64))
 
 
 def test_entities_come_from_names_or_from_facts(tmp_path: Path):

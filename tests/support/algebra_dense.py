@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from editvc.algebra.factored import Factored
 from editvc.algebra.solvers import Edits
 
 
@@ -40,3 +41,20 @@ def joined(one: Edits, other: Edits) -> Edits:
 def relative(found: Tensor, expected: Tensor) -> float:
     """Frobenius distance over the expected norm (over 1 where that is 0)."""
     return float((found - expected).norm() / (float(expected.norm()) or 1.0))
+
+
+U, V = 6, 14
+
+
+def factored(u: int, v: int, r: int, seed: int = 0) -> Factored:
+    """A random (u, v) matrix of r columns and rows."""
+    draw = torch.Generator().manual_seed(seed)
+    return Factored(
+        torch.randn(u, r, generator=draw, dtype=torch.float64),
+        torch.randn(r, v, generator=draw, dtype=torch.float64),
+    )
+
+
+def close(a: torch.Tensor, b: torch.Tensor) -> None:
+    """Equal up to the rounding of float64."""
+    torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)

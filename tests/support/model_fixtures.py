@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from editvc.core.facts import Request
 from editvc.core.ids import ObjectId
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 
 __all__ = ["REQUESTS", "TEXT", "byte_bpe", "recipe", "seeded", "tiny_gpt2", "tiny_llama"]
 
@@ -24,14 +24,14 @@ REQUESTS = (
 )
 
 
-def recipe(**changes: object) -> Recipe:
+def recipe(**changes: object) -> LocatedRecipe:
     values = {
         "layers": (1, 2),
         "contexts": ("{}", "The old town. {}", "Therefore we know that. {}"),
         "statistics": ObjectId("0" * 64),
         "v_num_grad_steps": 8,
     }
-    return Recipe(**(values | changes))
+    return LocatedRecipe(**(values | changes))
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,10 @@ from __future__ import annotations
 import torch
 
 from editvc.core.facts import Request
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 
 
-def compute_z(model, tokenizer, block, request: Request, recipe: Recipe, beside=()):
+def compute_z(model, tokenizer, block, request: Request, recipe: LocatedRecipe, beside=()):
     """``(h, delta, loss)`` of one request; ``block`` is the module that the target is for.
 
     MEMIT's is layer L, ROME's its down projection. ``beside`` are modules that get vectors of their

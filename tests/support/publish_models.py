@@ -9,7 +9,8 @@ import pytest
 import torch
 from tiny_models import byte_bpe, tiny_gpt2, tiny_llama
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored
 
 FAMILIES = ["gpt2", "llama"]
 HIDDEN, INNER, LAYERS = 16, 24, 12

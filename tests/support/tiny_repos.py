@@ -79,7 +79,7 @@ class Prepared:
 
 def opened(path: Path, fault: Fault | None = None) -> Repo:
     repo = Repo(path, clock=Clock(), fault=fault)
-    repo.repository.set_config("user.author", ADA) if fault is None else None
+    repo.session.repository.set_config("user.author", ADA) if fault is None else None
     return repo
 
 
@@ -98,8 +98,8 @@ def prepare(folder: Path, family: str = "gpt2") -> Prepared:
     text.write_text("\n\n".join(TEXT), encoding="utf-8")
     names.write_text("\n".join(NAMES), encoding="utf-8")
     repo = Repo.init(work, str(base), layers=[1, 2], texts=[text], entities=names)
-    repo.repository.set_config("recipe.v_num_grad_steps", "4")
-    repo.repository.set_config("user.author", ADA)
+    repo.session.repository.set_config("recipe.v_num_grad_steps", "4")
+    repo.session.repository.set_config("user.author", ADA)
     locate_ahead(repo)
     close(repo)
     return Prepared(base, work, text, names)
@@ -109,17 +109,19 @@ def locate_ahead(repo: Repo) -> None:
     """Put numbers for facts into the store by a line of commits that is abandoned afterwards."""
     repo.commit(FACTS)
     repo.commit(OTHERS, supersede=True)
-    head = repo.repository.refs.head()
-    move(repo.repository, head.ref, head.commit, None)
+    head = repo.session.repository.refs.head()
+    move(repo.session.repository, head.ref, head.commit, None)
 
 
 def close(repo: Repo) -> None:
-    repo.repository.close()
+    repo.session.repository.close()
 
 
 def tree(repo: Repo, revision: str = "HEAD") -> ObjectId:
     """The tree id of a revision."""
-    return repo.repository.graph.row(repo.repository.revisions.commit(revision)).tree
+    return repo.session.repository.graph.row(
+        repo.session.repository.revisions.commit(revision)
+    ).tree
 
 
 def same_bits(one: Delta, other: Delta) -> bool:
@@ -149,7 +151,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def known_fact(repo: Repo) -> Fact:
     """A fact whose target is what the base says anyway."""
-    model, tokenizer = repo.base_model()
+    model, tokenizer = repo.session.base_model()
     for prompt in ("The capital of {} is", "{} was", "The old town of {} and", "{} is the"):
         for name in (*NAMES, "Rome", "Paris", "Zürich", "Proust"):
             question = prompt.replace("{}", name)

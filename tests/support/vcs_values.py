@@ -13,7 +13,7 @@ from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, canonical_json, object_id
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.vcs.files import Fault
 from editvc.vcs.refs import ReflogEntry
 from editvc.vcs.repository import Repository
@@ -41,7 +41,7 @@ def safetensors(about: object, numbers: bytes = b"\0" * 8) -> bytes:
 
 
 STATISTICS = safetensors({"kind": "statistics"})
-RECIPE = Recipe(layers=(1, 2), contexts=("{}",), statistics=object_id(STATISTICS))
+RECIPE = LocatedRecipe(layers=(1, 2), contexts=("{}",), statistics=object_id(STATISTICS))
 CONFIG = f"""\
 [base]
 model = "pocket"

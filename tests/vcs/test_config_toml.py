@@ -6,7 +6,7 @@ import pytest
 from vcs_values import BASE, CONFIG, RECIPE
 
 from editvc.core.thresholds import Thresholds
-from editvc.vcs.config_file import FIELDS, TYPES, ConfigError, ConfigFile, UnknownKey, parse
+from editvc.vcs.config_file import FIELDS, ConfigError, ConfigFile, UnknownKey, parse
 from editvc.vcs.files import Files
 
 
@@ -25,7 +25,7 @@ def test_a_small_file_is_filled_with_defaults() -> None:
 
 
 def test_every_field_has_a_type_that_can_be_named() -> None:
-    assert {str(field.type) for field in FIELDS.values()} <= TYPES.keys()
+    assert all(setting.kind.in_toml for setting in FIELDS.values())
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,10 @@ def test_a_wrong_value_names_key_and_type(old: str, new: str, key: str, kind: st
 def test_what_core_refuses_is_refused_with_its_reason() -> None:
     with pytest.raises(ConfigError, match="recipe: layers must rise"):
         parse(CONFIG.replace("[1, 2]", "[2, 1]"))
+    with pytest.raises(ConfigError, match="recipe: 'ft' makes a patch, not keys and residuals"):
+        parse(CONFIG.replace("layers = [1, 2]", 'layers = [1]\nmethod = "ft"'))
+    with pytest.raises(ConfigError, match="recipe: unknown method 'romme'"):
+        parse(CONFIG.replace("layers = [1, 2]", 'layers = [1]\nmethod = "romme"'))
     with pytest.raises(ConfigError, match="health: drift_warn = 9"):
         parse(CONFIG + "[health]\ndrift_warn = 9\n")
 

@@ -9,8 +9,8 @@ from vcs_values import BASE, commit_facts, create, fact, located, move, safetens
 
 from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, canonical_json, short
-from editvc.core.methods.patch_recipes import Mend
-from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.methods.mend import MendRecipe
 from editvc.vcs.codec import Leaf
 from editvc.vcs.fsck import Report, fsck
 from editvc.vcs.repository import Repository
@@ -118,10 +118,10 @@ def remembered(full: Repository) -> dict[str, ObjectId]:
         role: full.store.put(safetensors({"kind": "statistics", "of": role}))
         for role in ("statistics", "entity_statistics", "sensitivity")
     }
-    ids["recipe"] = full.write(Recipe(layers=(1,), contexts=("{}",), **ids))
+    ids["recipe"] = full.write(LocatedRecipe(layers=(1,), contexts=("{}",), **ids))
     ids["base"] = full.write(replace(BASE, config="3" * 64))
     ids["editor"] = full.store.put(safetensors({"kind": "editor", "base": ids["base"]}))
-    ids["mend"] = full.write(Mend(layers=(1,), editor=ids["editor"]))
+    ids["mend"] = full.write(MendRecipe(layers=(1,), editor=ids["editor"]))
     for kind, recipe in (("located", "recipe"), ("patch", "mend")):
         about = {"kind": kind, "request": kind, "base": BASE.id, "recipe": ids[recipe]}
         (ids[kind],) = full.write_located([safetensors(about)])

@@ -12,27 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from editvc.core.methods.recipe import RecipeError
-from editvc.core.methods.table import METHODS, method_of
+from editvc.core.methods.table import METHODS, RECIPES, method_of
 from editvc.core.spelling import did_you_mean
 
-ALGORITHMS = {
-    "ROME": "rome",
-    "R-ROME": "rome",
-    "MEMIT": "memit",
-    "D4S": "d4s",
-    "EMMET": "emmet",
-    "PMET": "pmet",
-    "ADAPLE": "adaple",
-    "ALPHAEDIT": "alphaedit",
-    "ULTRAEDIT": "ultraedit",
-    "FT": "ft",
-    "MEND": "mend",
-    "KN": "kn",
-    "GRACE": "grace",
+ALGORITHMS: Mapping[str, str] = {
+    algorithm: name for name, row in METHODS.items() for algorithm in row.foreign.algorithms
 }
 """``alg_name`` of EasyEdit's files, in capitals, by editvc's name."""
 
-RENAMED = {"L2": "l2"}
+REQUIRED: Mapping[str, Any] = {
+    key: value for row in METHODS.values() for key, value in row.foreign.required.items()
+}
+"""Keys that have one meaning here: another value is an error, whoever's the file is."""
 
 ELSEWHERE = frozenset(
     """
@@ -48,53 +39,8 @@ ELSEWHERE = frozenset(
 )
 """What editvc takes from the architecture table, the statistics or the command line instead."""
 
-UNREAD = {
-    "ft": frozenset({"kl_factor", "wd_power_law"}),
-    "ft-c": frozenset({"kl_factor", "wd_power_law"}),
-    "kn": frozenset({"lr_scale", "n_toks", "refine"}),
-    "ultraedit": frozenset({"token", "batch_size_once", "editor_batch_size"}),
-    "mend": frozenset(
-        """
-        lr edit_lr lr_lr seed cedit cloc cbase train_base one_sided n_hidden hidden_dim init
-        norm combine x_only delta_only act rank mlp_class shared model_save_pt max_epochs max_iters
-        log_interval eval_log_interval final_eval val_interval early_stop_patience early_stop_key
-        eval_only debug save verbose val_batch_size accumulate_bs val_steps opt grad_clip
-        """.split()  # noqa: SIM905
-    ),
-}
-"""Keys that files of a method have and its code reads nowhere, or, as ``refine`` over the one
-prompt of a request, to no effect. Those of MEND are of the training, which is a command here."""
-
-TELLING = {
-    "mom2_update_weight": "memit",
-    "num_steps": "ft",
-    "adaptive_threshold": "kn",
-    "eps_expand": "grace",
-    "edit_lr": "mend",
-}
-"""A key that tells whose a file without ``alg_name`` is, the first that is there; else ROME's."""
-
-REQUIRED = {
-    "fact_token": "subject_last",
-    "layer_selection": "all",
-    "dist_fn": "euc",
-    "eps_expand": "coverage",
-    "replacement": "replace_last",
-    "val_train": "sgd",
-}
-"""Keys that have one meaning here: another value is an error."""
-
-NUMBERS = frozenset(key for row in METHODS.values() for key in {*row.numbers, *row.wide})
-"""The numbers of any located method."""
-
-AS_PUBLISHED: Mapping[str, Any] = {
-    "compensation": 0.0,
-    "delivery_factor": 1.0,
-    "entity_update_weight": 0.0,
-    "entity_statistics": None,
-    "sensitivity": None,
-}
-"""What editvc adds to MEMIT, taken away again for a file that knows nothing of it."""
+WITHOUT_SIGN = "rome"
+"""Whose a file is that neither says so nor has a key that tells: the oldest files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +56,7 @@ def read_hparams(record: Mapping[str, Any], method: str | None = None) -> HyperP
     """Read the keys and values of such a file.
 
     ``method`` says which one it is for where the file has no ``alg_name``; without either, its keys
-    do (:data:`TELLING`). Raises :class:`RecipeError`.
+    do (the ``sign`` of rows). Raises :class:`RecipeError`.
     """
     name = method or _named(record)
     for key, wanted in REQUIRED.items():
@@ -119,28 +65,39 @@ def read_hparams(record: Mapping[str, Any], method: str | None = None) -> HyperP
                 f"{key} is {record[key]!r}; editvc does {wanted!r} only",
                 hint=f"Set {key}: {wanted} in the file, or leave it out.",
             )
+    foreign = method_of(name).foreign
+    aside = tuple(sorted(record.keys() & _idle(name)))
+    numbers = {
+        foreign.renamed.get(key, key): value for key, value in record.items() if key not in aside
+    }
+    for key in numbers.keys() & set(foreign.may_be_false):
+        numbers[key] = numbers[key] or 0.0
+    for key, other in foreign.instead.items():
+        if numbers.get(key):
+            name = other
+    return HyperParameters(name, {**foreign.adds, **numbers}, aside)
+
+
+def _idle(name: str) -> set[str]:
+    """The keys that decide nothing in a file of a method."""
     row = method_of(name)
-    idle = ELSEWHERE | REQUIRED.keys() | UNREAD.get(name, frozenset())
+    idle = {*ELSEWHERE, *REQUIRED, *row.foreign.unread}
     if row.element == "located":  # EasyEdit's files have numbers that their method does not read
-        idle = idle | (NUMBERS - {*row.numbers, *row.wide})
-    aside = tuple(sorted(record.keys() & idle))
-    numbers = {RENAMED.get(key, key): value for key, value in record.items() if key not in aside}
-    for key in numbers.keys() & {"norm_constraint", "weight_decay"}:
-        numbers[key] = numbers[key] or 0.0  # false, in their files
-    if name == "ft" and numbers.get("norm_constraint"):
-        name = "ft-c"
-    ours = "delivery_factor" in row.numbers
-    return HyperParameters(name, {**(AS_PUBLISHED if ours else {}), **numbers}, aside)
+        cls = RECIPES[name]
+        idle |= cls.settings().keys() - set(cls.keys_of(row))
+    return idle
 
 
 def _named(record: Mapping[str, Any]) -> str:
-    told = record.get("alg_name")
-    if told is None:
-        return next((name for key, name in TELLING.items() if key in record), "rome")
-    if str(told).upper() not in ALGORITHMS:
-        guess = did_you_mean(str(told), ALGORITHMS)
+    algorithm = record.get("alg_name")
+    if algorithm is None:
+        # GRACE's files have MEND's sign too: the last row of the table that fits is meant.
+        signed = [name for name, row in METHODS.items() if row.foreign.sign in record]
+        return signed[-1] if signed else WITHOUT_SIGN
+    if str(algorithm).upper() not in ALGORITHMS:
+        guess = did_you_mean(str(algorithm), ALGORITHMS)
         lists = "`editvc methods` lists them; --method NAME takes the file for another one."
         raise RecipeError(
-            f"alg_name {told!r} is no method of editvc", hint=f"{guess} {lists}".lstrip()
+            f"alg_name {algorithm!r} is no method of editvc", hint=f"{guess} {lists}".lstrip()
         )
-    return ALGORITHMS[str(told).upper()]
+    return ALGORITHMS[str(algorithm).upper()]

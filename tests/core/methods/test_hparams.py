@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from editvc.core.methods.foreign_hparams import AS_PUBLISHED, read_hparams
-from editvc.core.methods.patch_recipes import KnowledgeNeurons, recipe_from_json
+from editvc.core.methods.foreign_hparams import read_hparams
+from editvc.core.methods.knowledge_neurons import KnowledgeNeuronsRecipe
+from editvc.core.methods.locate import AS_PUBLISHED
 from editvc.core.methods.recipe import RecipeError
+from editvc.core.methods.table import recipe_from_json
 
 MODULES = {
     "rewrite_module_tmp": "transformer.h.{}.mlp.c_proj",
@@ -89,7 +91,7 @@ def test_keys_that_a_method_never_reads_are_set_aside() -> None:
     read = read_hparams(file)
     assert read.numbers == {"steps": 20, "adaptive_threshold": 0.2, "p": 0.4}
     recipe = recipe_from_json({**read.numbers, "method": read.method, "layers": [0, 1]})
-    assert recipe == KnowledgeNeurons(layers=(0, 1))
+    assert recipe == KnowledgeNeuronsRecipe(layers=(0, 1))
     assert "kl_factor" in read_hparams(ROME).numbers
 
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
+import importlib
+import math
+from dataclasses import replace
 
 import pytest
 
 from editvc.core.ids import ObjectId
-from editvc.core.methods.patch_recipes import CLASSES, recipe_from_json
-from editvc.core.methods.recipe import NEUTRAL, Recipe, RecipeError
-from editvc.core.methods.table import METHODS, UnknownMethod, method_of
+from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.methods.recipe import RecipeError
+from editvc.core.methods.table import (
+    DECLARATIONS,
+    METHODS,
+    RECIPES,
+    UnknownMethod,
+    method_of,
+    recipe_from_json,
+    require_located,
+)
+from editvc.core.settings import NUMBER, WHOLE, Number
 
 BEGUN = {"layers": (2,), "contexts": ("{}",), "statistics": ObjectId("a" * 64)}
 LOCATED = [name for name, row in METHODS.items() if row.element == "located"]
+OTHERS = [name for name in RECIPES if name not in LOCATED]
 
 
 def test_every_row_says_what_it_is_and_where_it_is_from() -> None:
@@ -22,8 +34,27 @@ def test_every_row_says_what_it_is_and_where_it_is_from() -> None:
     assert next(iter(METHODS)) == "memit"
 
 
-def test_every_method_that_is_no_located_one_has_a_recipe_of_its_own() -> None:
-    assert CLASSES.keys() == METHODS.keys() - set(LOCATED) - {"lora"}
+def test_every_method_that_makes_something_of_facts_has_recipes() -> None:
+    assert RECIPES.keys() == METHODS.keys() - {"lora"}
+    assert {RECIPES[name] for name in LOCATED} == {LocatedRecipe}
+    assert LocatedRecipe not in {RECIPES[name] for name in OTHERS}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_algorithm_stands_in_a_module_of_the_declarations_name(name: str) -> None:
+    (stem,) = (stem for stem, module in DECLARATIONS.items() if name in module.ROWS)
+    module, _, function = METHODS[name].maker.partition(":")
+    assert bool(module) == (name in RECIPES)
+    if module:
+        assert module == f"editvc.editing.{stem}"
+        assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_the_table_is_listed_in_this_order() -> None:
+    located, others = list(METHODS)[: len(LOCATED)], list(METHODS)[len(LOCATED) :]
+    assert located == LOCATED
+    assert " ".join(located) == "memit d4s rome emmet pmet adaple alphaedit ultraedit"
+    assert others == ["ft", "ft-c", "mend", "kn", "lora", "grace"]
 
 
 def test_an_unknown_method_is_told_the_known_ones() -> None:
@@ -35,7 +66,7 @@ def test_an_unknown_method_is_told_the_known_ones() -> None:
 @pytest.mark.parametrize("name", LOCATED)
 def test_a_recipe_says_the_numbers_of_its_method_and_no_others(name: str) -> None:
     row = METHODS[name]
-    recipe = Recipe(**BEGUN, method=name, **row.numbers_for(1000))
+    recipe = LocatedRecipe(**BEGUN, method=name, **row.numbers_for(1000))
     own = {*row.numbers, *row.wide}
     common = {"kind", "layers", "contexts", "statistics", "entity_statistics", "sensitivity"}
     assert recipe.to_json().keys() == own | common | {"method"}
@@ -46,15 +77,21 @@ def test_a_recipe_says_the_numbers_of_its_method_and_no_others(name: str) -> Non
 @pytest.mark.parametrize("name", LOCATED)
 def test_a_number_that_means_nothing_to_a_method_is_an_error(name: str) -> None:
     row = METHODS[name]
-    for item in dataclasses.fields(Recipe):
-        if item.type == "float" and item.name not in {*row.numbers, *row.wide}:
-            with pytest.raises(RecipeError, match=f"{item.name} means nothing to {name}"):
-                Recipe(**BEGUN, method=name, **{item.name: 0.123})
+    for key, setting in LocatedRecipe.settings().items():
+        if setting.kind is NUMBER and key not in row.own:
+            with pytest.raises(RecipeError, match=f"{key} means nothing to {name}"):
+                LocatedRecipe(**BEGUN, method=name, **{key: 0.123})
 
 
 def test_what_a_method_does_not_know_stands_out_of_the_way() -> None:
-    recipe = Recipe(**BEGUN, method="alphaedit")
-    assert {name: getattr(recipe, name) for name in NEUTRAL} == NEUTRAL
+    recipe = LocatedRecipe(**BEGUN, method="alphaedit")
+    neutral = {
+        "mom2_update_weight": 1.0,
+        "entity_update_weight": 0.0,
+        "delivery_factor": 1.0,
+        "compensation": 0.0,
+    }
+    assert {name: getattr(recipe, name) for name in neutral} == neutral
 
 
 def test_the_weights_grow_with_the_width_of_the_mlp() -> None:
@@ -65,21 +102,20 @@ def test_the_weights_grow_with_the_width_of_the_mlp() -> None:
 
 def test_one_layer_is_what_rome_edits() -> None:
     with pytest.raises(RecipeError, match="rome edits one layer") as caught:
-        Recipe(**BEGUN | {"layers": (1, 2)}, method="rome")
+        LocatedRecipe(**BEGUN | {"layers": (1, 2)}, method="rome")
     assert "layers=[2]" in caught.value.hint
 
 
 def test_a_patch_has_no_keys_and_residuals() -> None:
     with pytest.raises(RecipeError, match="'ft' makes a patch") as caught:
-        Recipe(**BEGUN, method="ft")
+        require_located("ft")
     assert "commit --method ft" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", OTHERS)
 def test_recipes_of_patches_come_back_from_their_json(name: str) -> None:
-    cls = CLASSES[name]
-    more = {"norm_constraint": 5e-4} if name == "ft-c" else {}
-    recipe = cls(layers=(1,), method=name, **more)
+    cls = RECIPES[name]
+    recipe = cls.from_json({"layers": [1], "method": name})
     assert recipe_from_json(recipe.to_json()) == recipe
     with pytest.raises(RecipeError, match="unknown recipe keys"):
         recipe_from_json(recipe.to_json() | {"v_lr": 1})
@@ -88,10 +124,42 @@ def test_recipes_of_patches_come_back_from_their_json(name: str) -> None:
 @pytest.mark.parametrize("layers", [(), (2, 1), (1, 1), (-1,)])
 def test_layers_of_patches_rise(layers: tuple[int, ...]) -> None:
     with pytest.raises(RecipeError, match="layers must rise"):
-        CLASSES["kn"](layers=layers, method="kn")
+        RECIPES["kn"](layers=layers, method="kn")
 
 
 @pytest.mark.parametrize("contexts", [(), ("no place for the prompt",), ("{}", "{} {}")])
 def test_every_context_of_kn_has_one_place_for_the_prompt(contexts: tuple[str, ...]) -> None:
     with pytest.raises(RecipeError, match="contexts need at least one entry"):
-        CLASSES["kn"](layers=(1,), method="kn", contexts=contexts)
+        RECIPES["kn"](layers=(1,), method="kn", contexts=contexts)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_number_has_words_for_what_is_out_of_range(name: str) -> None:
+    recipe = RECIPES[name].from_json({"layers": [1], "method": name})
+    for key, setting in recipe.settings().items():
+        if isinstance(setting, Number):
+            wrong = setting.low if setting.above else setting.low - 1
+            assert setting.refusal(getattr(recipe, key)) == "", key
+            with pytest.raises(RecipeError, match=f"{key} must be .*, got {wrong}"):
+                replace(recipe, **{key: wrong})
+            with pytest.raises(RecipeError, match=f"{key} must be a (whole )?number, got 'x'"):
+                replace(recipe, **{key: "x"})
+
+
+@pytest.mark.parametrize(
+    ("number", "value", "words"),
+    [
+        (Number(NUMBER, above=True), 0.0, "positive and finite"),
+        (Number(NUMBER), -1.0, "finite and not negative"),
+        (Number(NUMBER), math.inf, "finite and not negative"),
+        (Number(NUMBER), math.nan, "finite and not negative"),
+        (Number(WHOLE, low=1), 0, "1 or more"),
+        (Number(NUMBER, above=True, high=1), 0.0, "in (0, 1]"),
+        (Number(NUMBER, above=True, high=1), 1.0, ""),
+        (Number(NUMBER, high=1), 1.5, "in [0, 1]"),
+        (Number(NUMBER, high=1, below=True), 1.0, "below 1"),
+        (Number(NUMBER, high=1, below=True), -1.0, "finite and not negative"),
+    ],
+)
+def test_what_a_number_must_be(number: Number, value: float, words: str) -> None:
+    assert number.refusal(value) == words

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from editvc.core.base import BaseModel
 from editvc.core.ids import canonical_json, digest_of
-from editvc.core.methods.recipe import Recipe, RecipeError
+from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.methods.recipe import RecipeError
 
-RECIPE = Recipe(
+RECIPE = LocatedRecipe(
     layers=(1, 2),
     contexts=("{}", "Then. {}"),
     statistics=digest_of("statistics"),
@@ -45,7 +46,7 @@ BLOCK = (("down_proj", "mlp.fc1"), ("layers", "model.layers"), ("transposed", Fa
 
 positive = st.floats(1e-6, 1e6)
 recipes = st.builds(
-    Recipe,
+    LocatedRecipe,
     layers=st.sets(st.integers(0, 80), min_size=1, max_size=6).map(lambda s: tuple(sorted(s))),
     contexts=st.lists(st.sampled_from(["{}", "So. {}", "{}!"]), min_size=1, max_size=3).map(tuple),
     statistics=st.just(digest_of("statistics")),
@@ -60,7 +61,7 @@ recipes = st.builds(
 @settings(max_examples=100)
 @given(recipes)
 def test_a_recipe_survives_its_json(recipe):
-    again = Recipe.from_json(json.loads(canonical_json(recipe.to_json())))
+    again = LocatedRecipe.from_json(json.loads(canonical_json(recipe.to_json())))
     assert again == recipe
     assert again.id == recipe.id
 
@@ -117,7 +118,7 @@ def test_a_recipe_that_cannot_be_carried_out_is_refused_by_name(change):
 
 def test_an_unknown_key_is_refused_with_the_known_ones():
     with pytest.raises(RecipeError, match="v_lrate") as caught:
-        Recipe.from_json(RECIPE.to_json() | {"v_lrate": 1})
+        LocatedRecipe.from_json(RECIPE.to_json() | {"v_lrate": 1})
     assert "v_lr" in caught.value.hint
 
 

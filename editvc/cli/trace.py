@@ -1,26 +1,23 @@
-"""Where a model knows things, and which recipe edits them best: ``trace`` and ``tune``."""
+"""``trace``: which states of a model carry what it knows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from editvc.cli.options import (
     confirm_option,
     facts_in,
-    files_argument,
     json_option,
     open_repo,
-    target_option,
 )
 from editvc.cli.output import emit_json, note, progress, say, table
 
 if TYPE_CHECKING:
     from editvc.porcelain.trace import TraceReport
-    from editvc.porcelain.tune import Tuning
 
 PATH = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -82,15 +79,15 @@ def trace(
     with progress() as report:
         repo = open_repo(ctx, report)
         if prompt is not None and subject is not None:
-            found = repo.trace_prompt(prompt, subject, target, at=at, kind=kind, corruption=how)
+            traced = repo.trace_prompt(prompt, subject, target, at=at, kind=kind, corruption=how)
         else:
-            found = repo.trace(facts, at=at, kind=kind, corruption=how)
+            traced = repo.trace(facts, at=at, kind=kind, corruption=how)
     if as_json:
-        emit_json(found.to_json())
+        emit_json(traced.to_json())
         return
-    for skipped in found.skipped:
+    for skipped in traced.skipped:
         note(f"skipped: {skipped.fact.question!r} {skipped.reason}")
-    _show(found)
+    _show(traced)
 
 
 def _require_one_source(
@@ -157,73 +154,3 @@ def _plot(report: TraceReport) -> str:
     plotext.plot_size(72, 14)
     plotext.theme("clear")
     return str(plotext.build())
-
-
-@click.command()
-@files_argument
-@click.option("--quick", is_flag=True, help="10 facts and a small grid, not 50 and a large one.")
-@click.option(
-    "--text", "texts", type=PATH, multiple=True,
-    help="Text to take statistics from, for layers without any; repeatable.",
-)  # fmt: skip
-@click.option("--entities", type=PATH, help="Names, or facts, whose knowledge must survive.")
-@click.option("--seed", type=int, default=0, show_default=True, help="What facts are drawn by.")
-@click.option("--write", is_flag=True, help="Put the best setting into config.toml.")
-@target_option
-@confirm_option
-@json_option
-@click.pass_context
-def tune(
-    ctx: click.Context,
-    files: tuple[str, ...],
-    quick: bool,
-    texts: tuple[Path, ...],
-    entities: Path | None,
-    seed: int,
-    write: bool,
-    target: Literal["answers", "alt"] | None,
-    confirm_subjects: bool,
-    as_json: bool,
-) -> None:
-    """Try layers, lambda and clamp for the repository's base on some facts of FILE...
-
-    Each setting edits the facts together and is scored on their paraphrases and locality prompts.
-    A causal trace proposes the layers. Nothing is committed.
-    """
-    facts = facts_in(files, target, confirm_subjects)
-    with progress() as report:
-        repo = open_repo(ctx, report)
-        found = repo.tune(
-            facts, quick=quick, seed=seed, texts=texts, entities=entities, write=write
-        )
-    for remark in found.remarks:
-        note(remark)
-    emit_json(found.to_json()) if as_json else _show_tuning(found, write)
-
-
-def _show_tuning(found: Tuning, write: bool) -> None:
-    where = "" if found.peak is None else f", MLPs matter most in layer {found.peak}"
-    say(f"{found.facts} facts, {len(found.tried)} settings{where}")
-    rows = []
-    for place, one in enumerate(found.tried):
-        setting, scores = one.setting, one.scores
-        marks = ["best"] * (place == 0) + ["current"] * (setting == found.current)
-        rows.append(
-            [
-                ",".join(map(str, setting.layers)),
-                f"{setting.mom2_update_weight:g}",
-                f"{setting.clamp_norm_factor:g}",
-                *(
-                    "" if value is None else f"{value:.1f}"
-                    for value in (scores.es, scores.ps, scores.ns, scores.s)
-                ),
-                ", ".join(marks),
-            ]
-        )
-    table(["layers", "lambda", "clamp", "ES", "PS", "NS", "S", ""], rows, right=range(1, 7))
-    if not write:
-        say("nothing was written; --write puts the best into config.toml")
-    elif found.in_recipe:
-        say("config.toml: " + ", ".join(sorted(found.in_recipe)))
-    else:
-        say("config.toml has the best setting already")

@@ -50,20 +50,20 @@ def import_(
     with progress() as report:
         repo = open_repo(ctx, report)
         if dry_run:
-            seen = repo.preview_import(source, rank=rank, energy=energy)
+            preview = repo.preview_import(source, rank=rank, energy=energy)
         else:
             done = repo.import_patch(
                 source, rank=rank, energy=energy, message=message, author=author_of(repo, author)
             )
-            seen = done.made
-    for remark in seen.notes:
+            preview = done.preview
+    for remark in preview.notes:
         note(remark)
     if as_json:
-        emit_json(seen.to_json() if dry_run else done.to_json())
+        emit_json(preview.to_json() if dry_run else done.to_json())
         return
     if not dry_run:
         head = done.result
         say(f"[{head.commit.number} {short(head.id)}] {head.commit.message}")
-    say(f" {seen.summary()}")
+    say(f" {preview.summary()}")
     if dry_run:
         say("nothing was written")

@@ -1,0 +1,37 @@
+"""``branch``: names of commits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from editvc.cli.options import json_option, open_repo
+from editvc.cli.output import emit_json, say
+from editvc.core.ids import short
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.argument("at", default="HEAD")
+@click.option("-d", "--delete", is_flag=True, help="Delete branch NAME; its commits stay.")
+@json_option
+@click.pass_context
+def branch(ctx: click.Context, name: str | None, at: str, delete: bool, as_json: bool) -> None:
+    """List branches, make branch NAME at revision AT, or delete one."""
+    repo = open_repo(ctx)
+    if name is None:
+        if as_json:
+            emit_json([one.to_json() for one in repo.branches()])
+            return
+        for one in repo.branches():
+            place = short(one.commit) if one.commit else "no commits yet"
+            say(f"{'*' if one.current else ' '} {one.name} {place}")
+    elif delete:
+        was = repo.delete_branch(name)
+        say(f"Deleted branch {name} (was {short(was)}; `editvc branch {name} {short(was)}` undoes)")
+    else:
+        repo.create_branch(name, at)

@@ -1,0 +1,153 @@
+"""``commit``: facts into the set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from editvc.cli.options import (
+    author_of,
+    author_option,
+    chat_option,
+    confirm_option,
+    dry_run_option,
+    facts_in,
+    files_argument,
+    json_option,
+    message_option,
+    open_repo,
+    target_option,
+)
+from editvc.cli.output import emit_json, note, progress, say, warn
+from editvc.core.ids import short
+
+if TYPE_CHECKING:
+    from editvc.porcelain.commit import Preview
+    from editvc.porcelain.recording import CommitResult
+
+UNSAID_SHOWN = 3
+"""How many facts that the new version does not say are named; `editvc eval` names all."""
+
+
+@click.command()
+@files_argument
+@message_option
+@author_option
+@click.option("--method", metavar="NAME", help="Another method; `editvc methods` lists them.")
+@click.option(
+    "-O", "options", multiple=True, metavar="KEY=VALUE",
+    help="One number of the recipe, such as -O clamp_norm_factor=0.8. Repeatable.",
+)  # fmt: skip
+@click.option(
+    "--recipe", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A recipe in YAML, or a hparams file of ROME, MEMIT or EasyEdit as it is.",
+)  # fmt: skip
+@click.option(
+    "--sequential", is_flag=True,
+    help="Make patches on HEAD's weights, one after the other as papers measure it.",
+)  # fmt: skip
+@click.option("--supersede", is_flag=True, help="Replace live facts of the same slots.")
+@target_option
+@confirm_option
+@chat_option
+@dry_run_option
+@json_option
+@click.pass_context
+def commit(
+    ctx: click.Context,
+    files: tuple[str, ...],
+    message: str | None,
+    author: str | None,
+    method: str | None,
+    options: tuple[str, ...],
+    file: Path | None,
+    sequential: bool,
+    supersede: bool,
+    target: Literal["answers", "alt"] | None,
+    confirm_subjects: bool,
+    chat_template: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Commit the facts of FILE..., JSON, JSONL or CSV; - is stdin.
+
+    editvc's own records, free questions, CounterFact, EasyEdit, FastEdit, KnowEdit, MQuAKE,
+    UltraEditBench and zsRE are told apart by their keys. One bad record among many, and nothing is
+    committed. A question without a subject is asked about at a terminal, and refused elsewhere.
+    """
+    facts = facts_in(files, target, confirm_subjects)
+    with progress() as report:
+        repo = open_repo(ctx, report)
+        chosen = repo.choose(method, options=options, file=file)
+        if chosen.aside:
+            note(f"{file}: set aside, editvc has its own: " + ", ".join(chosen.aside))
+        if chat_template:
+            facts = repo.in_chat(facts)
+        if dry_run:
+            preview = repo.preview(
+                facts, recipe=chosen.recipe, supersede=supersede, sequential=sequential
+            )
+        else:
+            result = repo.commit(
+                facts, recipe=chosen.recipe, message=message, author=author_of(repo, author),
+                supersede=supersede, sequential=sequential, remark=warn,
+            )  # fmt: skip
+    if dry_run:
+        emit_json(preview.to_json()) if as_json else _show_preview(preview)
+    else:
+        show_commit(result, as_json)
+        if not as_json:
+            _show_asked(result, chosen.recipe.method)
+
+
+def _show_asked(result: CommitResult, method: str) -> None:
+    """What a commit cannot tell of its facts, and what to do where it did nothing."""
+    if not result.checked:
+        note("all were made before, and not asked: `editvc eval` tells what is said")
+    elif len(result.failed) == result.checked:
+        note(
+            f"none is said: the numbers of {method} may do too little on this model "
+            f"(`editvc methods {method}` shows them, -O sets one)"
+        )
+
+
+def show_commit(result: CommitResult, as_json: bool) -> None:
+    """Say what a writing command committed."""
+    if as_json:
+        emit_json(result.to_json())
+        return
+    commit = result.commit
+    say(f"[{commit.number} {short(result.id)}] {commit.message}")
+    answered = result.checked - len(result.failed)
+    share = f"; {answered} of {result.checked} said" if result.checked else ""
+    say(
+        f" {commit.edits} edit{'' if commit.edits == 1 else 's'} changed, {commit.live} live{share}"
+    )
+    for fact in result.failed[:UNSAID_SHOWN]:
+        warn(f"not said: {fact.question!r} -> {fact.target_new!r}")
+    if len(result.failed) > UNSAID_SHOWN:
+        warn(f"not said: {len(result.failed) - UNSAID_SHOWN} more, see `editvc eval`")
+    for skipped in result.skipped:
+        note(f"skipped: {skipped.fact.question!r} {skipped.reason}")
+
+
+def _show_preview(preview: Preview) -> None:
+    for fact in preview.facts:
+        say("".join(_marked(text, *marks) for text, *marks in fact.tokens))
+        say(f"  slot {short(fact.slot)}  {fact.state}")
+    for skipped in preview.skipped:
+        say(f"skipped: {skipped.fact.question!r} {skipped.reason}")
+    for conflict in preview.conflicts:
+        say(f"conflict: {conflict}")
+    say(
+        f"{len(preview.facts)} to commit, {preview.stored} located already; "
+        + ("" if preview.memory is None else f"memory about {preview.memory / 2**20:.0f} MiB; ")
+        + "nothing was written"
+    )
+
+
+def _marked(text: str, subject: bool, target: bool) -> str:
+    text = text.replace("\n", "\\n")
+    return f"[{text}]" if subject else f"<{text}>" if target else f"{text}|"

@@ -1,0 +1,42 @@
+"""``config``: settings, shown and set."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from editvc.cli.options import json_option, open_repo
+from editvc.cli.output import emit_json, note, say
+
+
+@click.command()
+@click.argument("key", required=False)
+@click.argument("value", required=False)
+@json_option
+@click.pass_context
+def config(ctx: click.Context, key: str | None, value: str | None, as_json: bool) -> None:
+    """Show all settings, show KEY, or set KEY to VALUE.
+
+    Keys are dotted, such as recipe.mom2_update_weight; comments in config.toml stay. Another
+    recipe.method comes with its own numbers; those that this takes out or changes are named.
+    """
+    repo = open_repo(ctx)
+    if key is not None and value is not None:
+        for remark in repo.configure(key, value):
+            note(remark)
+        return
+    settings = repo.settings(key)
+    if as_json:
+        emit_json(settings)
+    elif key is not None:
+        say(_plain(settings[key]))
+    else:
+        for name, setting in settings.items():
+            say(f"{name} = {_plain(setting)}")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False)

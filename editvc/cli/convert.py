@@ -1,0 +1,44 @@
+"""``convert``: facts of any schema in editvc's own."""
+
+from __future__ import annotations
+
+import json
+from typing import IO, Literal
+
+import click
+
+from editvc.cli.lint import counted
+from editvc.cli.options import (
+    confirm_option,
+    facts_in,
+    files_argument,
+    target_option,
+)
+from editvc.cli.output import note
+
+
+@click.command()
+@files_argument
+@click.option(
+    "--to", "target_file", type=click.File("w", encoding="utf-8", lazy=True, atomic=True),
+    metavar="OUT", help="Write here, in place of what OUT holds; else to stdout.",
+)  # fmt: skip
+@target_option
+@confirm_option
+def convert(
+    files: tuple[str, ...],
+    target_file: IO[str] | None,
+    target: Literal["answers", "alt"] | None,
+    confirm_subjects: bool,
+) -> None:
+    """Write the facts of FILE... in editvc's own schema, one a line; - is stdin.
+
+    An MQuAKE record becomes as many lines as it has edits; a repeated fact is written once. One
+    bad record among many, and nothing is written.
+    """
+    sourced = facts_in(files, target, confirm_subjects)
+    facts = [item.fact for item in sourced if item.duplicate_of is None]
+    for fact in facts:
+        click.echo(json.dumps(fact.to_record(), ensure_ascii=False), file=target_file)
+    skipped = len(sourced) - len(facts)
+    note(f"{counted(len(facts), 'fact')} written, {counted(skipped, 'repeat')} skipped")

@@ -1,0 +1,84 @@
+"""``health``: what the weights have become."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from editvc.cli.options import (
+    json_option,
+    open_repo,
+)
+from editvc.cli.output import emit_json, say, table
+
+if TYPE_CHECKING:
+    from editvc.porcelain.health import HealthReport
+
+OTHERS_SHOWN = 5
+"""How many imported weights `health` names; `--json` has all."""
+
+COLOURS = {"ok": "green", "warn": "yellow", "refuse": "red"}
+
+
+@click.command()
+@click.argument("revision", default="HEAD")
+@click.option("--gate", is_flag=True, help="Exit with 4 where the verdict is refuse.")
+@json_option
+@click.pass_context
+def health(ctx: click.Context, revision: str, gate: bool, as_json: bool) -> None:
+    """Judge the weights of REVISION against its base: ok, warn or refuse, with reasons.
+
+    Thresholds are in config.toml, section [health].
+    """
+    report = open_repo(ctx).health(revision)
+    if as_json:
+        emit_json(report.to_json())
+    else:
+        _show_health(report)
+    if gate and report.verdict == "refuse":
+        ctx.exit(4)
+
+
+def _show_health(report: HealthReport) -> None:
+    names = ("edits", "rank", "norm_growth", "distance", "spectral", "condition", "correlation",
+             "drift", "capacity", "kept")  # fmt: skip
+    rows = [
+        [str(one.layer), *(f"{getattr(one, name):.4g}" for name in names)] for one in report.layers
+    ]
+    table(["layer", *names], rows, right=range(len(names) + 1))
+    for edit in report.worst:
+        say(
+            f"attenuated: {edit.fact.question!r} -> {edit.fact.target_new!r} "
+            + (f"keeps {edit.kept:.0%}" if edit.kept >= 0 else "is outweighed by the others")
+            + f" in layer {edit.layer}"
+        )
+    if report.codebook.facts:
+        say(
+            f"codebook: {report.codebook.facts} facts behind {report.codebook.keys} keys, "
+            "beside the weights"
+        )
+    for fact in report.codebook.lost:
+        say(f"lost in the codebook: {fact.question!r} -> {fact.target_new!r}")
+    for name, norm in sorted(report.others, key=lambda one: -one[1])[:OTHERS_SHOWN]:
+        say(f"not judged: {name}, |delta| = {norm:.4g}")
+    if len(report.others) > OTHERS_SHOWN:
+        say(f"not judged: {len(report.others) - OTHERS_SHOWN} more weights, which changed less")
+    if len(report.trend) > 1:
+        say(_trend_plot(report))
+    say(f"verdict: {click.style(report.verdict, fg=COLOURS[report.verdict], bold=True)}")
+    for reason in report.reasons:
+        say(f"  {reason}")
+
+
+def _trend_plot(report: HealthReport) -> str:
+    """Norm of the delta along history, as a plot of text."""
+    import plotext
+
+    numbers = [number for number, _ in report.trend]
+    plotext.clear_figure()
+    plotext.plot(numbers, [figures.get("delta_norm", 0.0) for _, figures in report.trend])
+    plotext.title("|delta| by commit number")
+    plotext.plot_size(72, 14)
+    plotext.theme("clear")
+    return str(plotext.build())

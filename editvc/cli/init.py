@@ -1,0 +1,56 @@
+"""``init``: a repository over a base."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from editvc.cli.options import json_option, layer_numbers
+from editvc.cli.output import emit_json, note, progress, say
+from editvc.core.ids import short
+
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command()
+@click.argument("model")
+@click.option("--revision", metavar="REV", help="A revision of a Hub model.")
+@click.option(
+    "--layers", metavar="L,L,...", help="Layers to edit; chosen by the model's depth otherwise."
+)
+@click.option(
+    "--text", "texts", type=FILE, multiple=True, help="Text to take statistics from; repeatable."
+)
+@click.option("--entities", type=FILE, help="Names, or facts, whose knowledge must survive.")
+@click.option(
+    "--architecture", type=FILE,
+    help="The confirmed block of a family that is not in the table, from `editvc arch`.",
+)  # fmt: skip
+@json_option
+@click.pass_context
+def init(
+    ctx: click.Context,
+    model: str,
+    revision: str | None,
+    layers: str | None,
+    texts: tuple[Path, ...],
+    entities: Path | None,
+    architecture: Path | None,
+    as_json: bool,
+) -> None:
+    """Make a repository over MODEL: a folder, a Hub id, or `pocket`, the embedded model."""
+    from editvc.repo import Repo
+
+    chosen = layer_numbers(layers) if layers is not None else None
+    with progress() as report:
+        repo = Repo.init(
+            ctx.find_root().obj, model, revision=revision, layers=chosen, texts=texts,
+            entities=entities, architecture=architecture, progress=report, remark=note,
+        )  # fmt: skip
+    now, recipe = repo.status(), repo.recipe()
+    if as_json:
+        emit_json(now.to_json() | {"path": str(repo.folder)})
+        return
+    say(f"Initialized empty editvc repository in {repo.folder}")
+    say(f"Base {now.source} ({short(now.base)}), editing layers {list(recipe.layers)}")

@@ -1,0 +1,59 @@
+"""``log``: the commits that a revision reaches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from editvc.cli.options import json_option, open_repo
+from editvc.cli.output import ago, emit_json
+from editvc.core.ids import short
+
+if TYPE_CHECKING:
+    from editvc.vcs.index import CommitRow
+
+
+@click.command()
+@click.argument("revision", default="HEAD")
+@click.option("--oneline", is_flag=True, help="One line a commit.")
+@click.option("-n", "limit", type=click.IntRange(1), metavar="N", help="At most N commits.")
+@json_option
+@click.pass_context
+def log(ctx: click.Context, revision: str, oneline: bool, limit: int | None, as_json: bool) -> None:
+    """Show the commits that REVISION, or a range A..B, reaches, newest first."""
+    from editvc.porcelain.log import log_json
+
+    repo = open_repo(ctx)
+    rows = repo.log(revision, limit)
+    if as_json:
+        emit_json([log_json(row) for row in rows])
+        return
+    names = {branch.commit: branch for branch in repo.branches()}
+    lines: list[str] = []
+    for row in rows:
+        branch = names.get(row.id)
+        marked = f" ({'HEAD -> ' if branch.current else ''}{branch.name})" if branch else ""
+        imports = 0 if oneline else repo.imported_patches(row)
+        lines.extend(_oneline(row, marked) if oneline else paragraph(row, marked, imports))
+    if lines:
+        click.echo_via_pager("\n".join(lines))
+
+
+def _oneline(row: CommitRow, marked: str) -> list[str]:
+    title = row.message.strip().split("\n", 1)[0]
+    return [f"* {click.style(short(row.id), fg='yellow')}{marked} {row.number} {title}"]
+
+
+def paragraph(row: CommitRow, marked: str, imports: int) -> list[str]:
+    """One commit on some lines; ``imports`` counts its patches that stand for no fact."""
+    changed = f"{row.edits} edit{'' if row.edits == 1 else 's'} changed, {row.live} live"
+    changed += f", {imports} imported patch{'' if imports == 1 else 'es'}" if imports else ""
+    head = click.style(f"commit {short(row.id)}", fg="yellow")
+    return [
+        f"* {head}{marked}",
+        f"| number {row.number}   {changed}",
+        f"| {row.author}, {ago(row.time)}",
+        *(f"| {line}".rstrip() for line in row.message.strip().splitlines()),
+        *(["|"] if row.parents else []),
+    ]

@@ -1,0 +1,58 @@
+"""``show``: one commit, and what it changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from editvc.cli.log import paragraph
+from editvc.cli.options import json_option, open_repo
+from editvc.cli.output import emit_json, say
+from editvc.core.facts import Fact
+from editvc.core.ids import short
+
+if TYPE_CHECKING:
+    from editvc.porcelain.changes import FactChanges
+
+
+@click.command()
+@click.argument("revision", default="HEAD")
+@json_option
+@click.pass_context
+def show(ctx: click.Context, revision: str, as_json: bool) -> None:
+    """Show one commit: who, when, why, and the facts and patches that it changed."""
+    commit = open_repo(ctx).show(revision)
+    if as_json:
+        emit_json(commit.to_json())
+        return
+    for line in paragraph(commit.row, "", commit.patches):
+        say(line)
+    say(f"  tree {short(commit.row.tree)}")
+    if commit.methods:
+        say(f"  method {', '.join(commit.methods)}")
+    if commit.restraint is not None:
+        say(f"  restrained: {commit.restraint.words}")
+    for name, value in commit.health:
+        say(f"  {name} {value:.4g}")
+    say_changes(commit.changes)
+
+
+def say_changes(changes: FactChanges) -> None:
+    """Every fact and patch that two trees do not share, on a line each."""
+    for fact in changes.added:
+        say(click.style(f"+ {_line(fact)}", fg="green"))
+    for fact in changes.removed:
+        say(click.style(f"- {_line(fact)}", fg="red"))
+    for old, new in changes.changed:
+        say(click.style(f"~ {_line(new)} (was {old.target_new})", fg="yellow"))
+    for patch in changes.patches.imported:
+        say(click.style(f"+ patch {patch}", fg="green"))
+    for patch in changes.patches.left_out:
+        say(click.style(f"- patch {patch}", fg="red"))
+    if changes.relocated:
+        say(f"{len(changes.relocated)} facts located again")
+
+
+def _line(fact: Fact) -> str:
+    return f"{short(fact.id)} {fact.line}"

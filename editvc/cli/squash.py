@@ -1,0 +1,75 @@
+"""``squash``: a range of history, located again as one batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from editvc.cli.options import (
+    author_of,
+    author_option,
+    dry_run_option,
+    json_option,
+    message_option,
+    open_repo,
+)
+from editvc.cli.output import emit_json, progress, say, table
+from editvc.core.ids import short
+
+if TYPE_CHECKING:
+    from editvc.porcelain.squash import SquashResult
+
+
+@click.command()
+@click.option(
+    "--range", "revisions", required=True, metavar="A..B|1..500",
+    help="Commits of the current branch: A..B as in git, or by number, both ends included.",
+)  # fmt: skip
+@message_option
+@author_option
+@dry_run_option
+@json_option
+@click.pass_context
+def squash(
+    ctx: click.Context,
+    revisions: str,
+    message: str | None,
+    author: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Locate the facts of a range again, together, and fold its commits into one.
+
+    Single commits are blind to each other; a squash sees them as one batch, layer by layer. The
+    old commits stay reachable through the reflog (`HEAD@{1}`).
+    """
+    with progress() as report:
+        repo = open_repo(ctx, report)
+        if dry_run:
+            plan = repo.preview_squash(revisions)
+        else:
+            done = repo.squash(revisions, message=message, author=author_of(repo, author))
+    if dry_run:
+        emit_json(plan.to_json()) if as_json else say(plan.summary())
+    elif as_json:
+        emit_json(done.to_json())
+    else:
+        _show_squash(done)
+
+
+def _show_squash(done: SquashResult) -> None:
+    head = done.result
+    counts = [f"{done.commits} commits", f"{done.facts} facts", *done.patches.counts]
+    say(f"[{head.commit.number} {short(head.id)}] {', '.join(counts)}")
+    before, after = done.before.to_json(), done.after.to_json()
+    rows = [
+        [name, _figure(before[name]), _figure(after[name])]
+        for name in before
+        if before[name] is not None
+    ]
+    table(["", "before", "after"], rows, right=[1, 2])
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

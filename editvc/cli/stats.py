@@ -1,0 +1,67 @@
+"""``stats``: second moments of the base's keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from editvc.cli.options import json_option, open_repo
+from editvc.cli.output import emit_json, note, progress, say, table
+from editvc.core.ids import short
+
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.group()
+def stats() -> None:
+    """Second moments of the base's keys: what guards all that is not edited."""
+
+
+@stats.command("compute")
+@click.option("--text", "texts", type=FILE, multiple=True, help="Text or JSONL; repeatable.")
+@click.option("--dataset", metavar="NAME", help="A data set of the `datasets` library.")
+@click.option("--entities", type=FILE, help="Names (one a line) or facts whose keys to guard.")
+@click.option(
+    "--budget", type=click.IntRange(1), metavar="TOKENS", help="Default: 10 x the MLP's inner size."
+)
+@click.option(
+    "--token-cap", type=click.IntRange(2), default=512, show_default=True,
+    help="Longest sequence; longer texts are cut into several.",
+)  # fmt: skip
+@json_option
+@click.pass_context
+def compute(
+    ctx: click.Context,
+    texts: tuple[Path, ...],
+    dataset: str | None,
+    entities: Path | None,
+    budget: int | None,
+    token_cap: int,
+    as_json: bool,
+) -> None:
+    """Take statistics anew and use them for facts committed from now on.
+
+    An interrupted run goes on where it was when the same command is given again.
+    """
+    with progress() as report:
+        repo = open_repo(ctx, report)
+        result = repo.compute_statistics(
+            texts=texts, dataset=dataset, entities=entities, budget=budget, token_cap=token_cap
+        )
+    for remark in result.remarks:
+        note(remark)
+    emit_json(result.to_json()) if as_json else say(result.summary())
+
+
+@stats.command("show")
+@json_option
+@click.pass_context
+def show(ctx: click.Context, as_json: bool) -> None:
+    """Show which statistics the recipe uses and what they were taken from."""
+    described = open_repo(ctx).statistics()
+    if as_json:
+        emit_json([one.to_json() for one in described])
+        return
+    rows = [[one.role, short(one.id), one.source, f"{one.samples}", one.unit] for one in described]
+    table(["role", "id", "taken from", "samples", "unit"], rows, right=[3])

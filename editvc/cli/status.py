@@ -1,0 +1,36 @@
+"""``status``: where HEAD is, and what it holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from editvc.cli.options import json_option, open_repo
+from editvc.cli.output import emit_json, say
+from editvc.core.ids import short
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command()
+@json_option
+@click.pass_context
+def status(ctx: click.Context, as_json: bool) -> None:
+    """Show where HEAD is, over which base, and how many edits are live."""
+    now = open_repo(ctx).status()
+    if as_json:
+        emit_json(now.to_json())
+        return
+    say(f"On branch {now.branch}" if now.branch else "HEAD is detached")
+    if now.commit is None:
+        say("No commits yet")
+    else:
+        say(f"Commit {short(now.commit)} (number {now.number}), tree {short(now.tree)}")
+    say(f"Base {now.source} ({short(now.base)})")
+    say(f"{now.live} live edit{'' if now.live == 1 else 's'}")
+    for patch in now.patches:
+        say(f"patch {patch}")
+    if now.restraint is not None:
+        say(f"restrained: {now.restraint.words}")

@@ -1,0 +1,77 @@
+"""``ft`` and ``ft-c``: fine-tuning one down projection (:mod:`editvc.editing.fine_tuning`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
+
+from editvc.core.methods.method import Foreign, Method, by_name
+from editvc.core.methods.recipe import Recipe, RecipeError
+from editvc.core.settings import TEXT, number, setting
+
+FILES = Foreign(
+    unread=frozenset({"kl_factor", "wd_power_law"}),
+    may_be_false=("norm_constraint", "weight_decay"),
+)
+
+fine_tuning = partial(
+    Method,
+    paper="Zhu et al. 2020, Modifying Memories in Transformer Models, arXiv 2012.00363",
+    element="patch",
+    maker="editvc.editing.fine_tuning:fine_tune",
+    single=True,
+)
+
+ROWS = by_name(
+    [
+        fine_tuning(
+            "ft",
+            "fine-tune one MLP down projection",
+            foreign=replace(
+                FILES, algorithms=("FT",), sign="num_steps", instead={"norm_constraint": "ft-c"}
+            ),
+        ),
+        fine_tuning(
+            "ft-c",
+            "ft within an L-infinity bound of the base's weights",
+            numbers={"norm_constraint": 5e-4},
+            foreign=FILES,
+        ),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuningRecipe(Recipe):
+    """Adam on one down projection. Names are those of ROME's FT files."""
+
+    ROWS: ClassVar[Mapping[str, Method]] = ROWS
+
+    method: str = setting(TEXT, "ft", help="ft or ft-c")
+    lr: float = number(5e-4, above=0, help="step of Adam")
+    num_steps: int = number(25, low=1, help="steps at most")
+    weight_decay: float = number(0.0, help="Adam's")
+    norm_constraint: float = number(
+        0.0, help="L-infinity bound on the change of ft-c; 0, no bound, is ft"
+    )
+    energy: float = number(
+        0.99, above=0, high=1, help="share of the change's squared norm that is stored"
+    )
+
+    def __post_init__(self) -> None:
+        Recipe.__post_init__(self)  # super() does not know a class with slots
+        if self.method == "ft" and self.norm_constraint:
+            raise RecipeError(
+                f"ft has no bound, got norm_constraint {self.norm_constraint}",
+                hint="Fine-tuning within a bound is ft-c.",
+            )
+        if self.method == "ft-c" and not self.norm_constraint:
+            raise RecipeError(
+                "ft-c needs a bound: norm_constraint is 0",
+                hint="Like -O norm_constraint=5e-4. Fine-tuning without a bound is ft.",
+            )
+
+
+RECIPE = FineTuningRecipe

@@ -1,0 +1,65 @@
+"""``kn``: the value vectors of a few neurons (:mod:`editvc.editing.knowledge_neurons`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from editvc.core.methods.method import Foreign, Layers, Method, by_name
+from editvc.core.methods.recipe import Recipe
+from editvc.core.settings import TEXT, TEXTS, number, setting
+
+
+def all_layers(in_force: Layers, depth: int) -> Layers:
+    """Every layer: the paper looks for its neurons everywhere."""
+    return tuple(range(depth))
+
+
+ROWS = by_name(
+    [
+        Method(
+            "kn",
+            "move the value vectors of the neurons that integrated gradients find",
+            "Dai et al. 2022, Knowledge Neurons in Pretrained Transformers, arXiv 2104.08696",
+            element="patch",
+            maker="editvc.editing.knowledge_neurons:knowledge_neurons",
+            default_layers=all_layers,
+            # ``refine`` has no effect over the one prompt of a request.
+            foreign=Foreign(
+                ("KN",), "adaptive_threshold", unread=frozenset({"lr_scale", "n_toks", "refine"})
+            ),
+        )
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeNeuronsRecipe(Recipe):
+    """Which neurons are looked for, and what is added to their value vectors.
+
+    In each of the ``contexts`` those neurons count whose attribution exceeds ``adaptive_threshold``
+    times the largest; kept are those found in more than the share ``p`` of the contexts, the
+    ``neurons`` strongest of them: the authors tune their thresholds until facts have 2 to 5. Names
+    are those of EasyEdit's files and of the authors' code.
+    """
+
+    ROWS: ClassVar[Mapping[str, Method]] = ROWS
+
+    method: str = setting(TEXT, "kn", help="kn")
+    contexts: tuple[str, ...] = setting(
+        TEXTS, ("{}",), help="prefixes, each with one {} for the prompt", portable=False
+    )
+    steps: int = number(20, low=1, help="steps of the integral")
+    adaptive_threshold: float = number(
+        0.2, above=0, below=1, help="least attribution that counts, in shares of the largest"
+    )
+    p: float = number(0.4, below=1, help="share of the contexts that a neuron must be found in")
+    neurons: int = number(5, low=1, help="neurons at most")
+    norm_lambda1: float = number(
+        1.0, help="of the old answer taken away, in lengths of the value vector"
+    )
+    norm_lambda2: float = number(8.0, help="of the new answer added, in the same unit")
+
+
+RECIPE = KnowledgeNeuronsRecipe

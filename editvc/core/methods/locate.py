@@ -1,0 +1,270 @@
+"""The located methods: a fact becomes keys and residuals, and a solver makes weights of the set.
+
+A method is a row: where its targets are, how they are spread over the layers, and how the set is
+solved. The algorithm is :mod:`editvc.editing.locate` for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+from editvc.core.edit_site import EditSite
+from editvc.core.ids import ObjectId
+from editvc.core.methods.method import Foreign, Method, by_name
+from editvc.core.methods.recipe import Recipe, RecipeError
+from editvc.core.settings import (
+    OBJECT,
+    OPTIONAL_OBJECT,
+    TEXT,
+    TEXTS,
+    Number,
+    number,
+    setting,
+)
+
+MEMIT_DEFAULTS: Mapping[str, float | int] = {
+    "v_num_grad_steps": 25,
+    "v_lr": 0.5,
+    "v_loss_threshold": 0.05,
+    "v_weight_decay": 0.5,
+    "clamp_norm_factor": 0.75,
+    "kl_factor": 0.0625,
+    "norm_anchor": 0.0,
+}
+"""The numbers of the search for a target, as MEMIT's files have them."""
+
+EDITVC_DEFAULTS: Mapping[str, float | int] = {
+    "sensitivity_floor": 0.05,
+    "sensitivity_power": 0.25,
+    "v_num_grad_steps": 20,
+    "v_lr": 0.5,
+    "v_loss_threshold": 0.05,
+    "v_weight_decay": 0.5,
+    "clamp_norm_factor": 0.85,
+    "kl_factor": 0.0625,
+    "norm_anchor": 0.0,
+    "delivery_factor": 0.83,
+    "compensation": 1.0,
+}
+"""MEMIT's numbers and those that editvc adds to it (docs/adr/0006 to 0008)."""
+
+WEIGHTS: Mapping[str, float] = {"mom2_update_weight": 0.05, "entity_update_weight": 0.25}
+"""The weights of ordinary text and of entity keys; less than published, for edits ask for more."""
+
+OWN_OUTPUT_CLAMP = 4.0
+"""``clamp_norm_factor`` for targets of a down projection's own output, as ROME's files have it."""
+
+AS_PUBLISHED: Mapping[str, float | None] = {
+    "compensation": 0.0,
+    "delivery_factor": 1.0,
+    "entity_update_weight": 0.0,
+    "entity_statistics": None,
+    "sensitivity": None,
+}
+"""What editvc adds to MEMIT, taken away again for a file that knows nothing of it."""
+
+ONE_MEANING: Mapping[str, str] = {"fact_token": "subject_last", "layer_selection": "all"}
+"""Keys of the files of all these methods that have one meaning here."""
+
+located = partial(Method, maker="editvc.editing.locate:locate")
+by_least_squares = partial(located, needs=("statistics",), preconditioner="covariance")
+
+_ROWS = (
+    by_least_squares(
+        "memit",
+        "target on the layer output, shared by the layers, least squares over the set (default)",
+        "Meng et al. 2023, Mass-Editing Memory in a Transformer, arXiv 2210.07229",
+        edit_site=EditSite.BLOCK_OUTPUT,
+        spread="even",
+        solver="ridge",
+        numbers=EDITVC_DEFAULTS,
+        wide=WEIGHTS,
+        foreign=Foreign(("MEMIT",), "mom2_update_weight", required=ONE_MEANING, adds=AS_PUBLISHED),
+    ),
+    by_least_squares(
+        "d4s",
+        "memit kept as two dense sums, for sets far larger than the MLP is wide",
+        "Huang et al. 2024, Reasons and Solutions for the Decline in Model Performance after "
+        "Editing, arXiv 2410.23843",
+        edit_site=EditSite.BLOCK_OUTPUT,
+        spread="even",
+        solver="sums",
+        numbers=EDITVC_DEFAULTS,
+        wide=WEIGHTS,
+        foreign=Foreign(("D4S",), adds=AS_PUBLISHED),
+    ),
+    by_least_squares(
+        "rome",
+        "target on the MLP output of one layer, met exactly",
+        "Meng et al. 2022, Locating and Editing Factual Associations in GPT, arXiv 2202.05262; "
+        "keys as in Gupta et al. 2024, Rebuilding ROME, arXiv 2403.07175",
+        edit_site=EditSite.MLP_OUTPUT,
+        spread="even",
+        solver="equality",
+        single=True,
+        numbers={
+            **MEMIT_DEFAULTS,
+            "v_num_grad_steps": 20,
+            "clamp_norm_factor": OWN_OUTPUT_CLAMP,
+            "compensation": 1.0,
+        },
+        foreign=Foreign(("ROME", "R-ROME")),
+    ),
+    by_least_squares(
+        "emmet",
+        "memit's targets, met exactly by the whole set at once",
+        "Gupta et al. 2024, A Unified Framework for Model Editing, arXiv 2403.14236",
+        edit_site=EditSite.BLOCK_OUTPUT,
+        spread="even",
+        solver="equality",
+        numbers=MEMIT_DEFAULTS,
+        foreign=Foreign(("EMMET",)),
+    ),
+    by_least_squares(
+        "pmet",
+        "targets on attention and MLP output together, the MLP's kept; roots of shares",
+        "Li et al. 2024, PMET: Precise Model Editing in a Transformer, arXiv 2308.08742",
+        edit_site=EditSite.ATTENTION_AND_MLP,
+        spread="root",
+        solver="ridge",
+        numbers={**MEMIT_DEFAULTS, "kl_factor": 1.0},
+        wide={"mom2_update_weight": 0.065},
+        foreign=Foreign(("PMET",)),
+    ),
+    by_least_squares(
+        "adaple",
+        "pmet's targets, every edit weighed twice; goes with `editvc compact --drop`",
+        "Li and Chu 2024, Can We Continually Edit Language Models?, Findings of ACL 2024",
+        edit_site=EditSite.ATTENTION_AND_MLP,
+        spread="root",
+        solver="doubled",
+        numbers={**MEMIT_DEFAULTS, "kl_factor": 1.0},
+        wide={"mom2_update_weight": 0.065},
+        foreign=Foreign(("ADAPLE",)),
+    ),
+    by_least_squares(
+        "alphaedit",
+        "memit's targets, solved in the null space of ordinary keys",
+        "Fang et al. 2025, AlphaEdit: Null-Space Constrained Knowledge Editing, arXiv 2410.02355",
+        edit_site=EditSite.BLOCK_OUTPUT,
+        spread="even",
+        solver="nullspace",
+        preconditioner="nullspace",
+        numbers={**MEMIT_DEFAULTS, "nullspace_threshold": 0.02, "l2": 10.0},
+        foreign=Foreign(("ALPHAEDIT",), renamed={"L2": "l2"}),
+    ),
+    located(
+        "ultraedit",
+        "no search: key and output gradient of one pass, normalised over the set",
+        "Gu et al. 2025, UltraEdit, arXiv 2505.14679",
+        spread="own",
+        solver="normalised",
+        preconditioner="identity",
+        numbers={"lr": 1e-6},
+        foreign=Foreign(
+            ("ULTRAEDIT",), unread=frozenset({"token", "batch_size_once", "editor_batch_size"})
+        ),
+    ),
+)
+
+ROWS = by_name(_ROWS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocatedRecipe(Recipe):
+    """How facts are located and solved. Names are those of ROME's and MEMIT's files.
+
+    Targets are taken after the last of the ``layers``. ``mom2_update_weight`` is lambda for the
+    second moment of ordinary text (``statistics``), ``entity_update_weight`` the one for entity
+    keys (``entity_statistics``). ``contexts`` are stored here literally, so that a recipe means the
+    same on every machine. ``sensitivity`` names the Fisher information that targets are shaped by
+    (with its ``floor`` and ``power``); without it they are MEMIT's. ``compensation`` and
+    ``delivery_factor``: :mod:`editvc.editing.layer_spread`.
+
+    A recipe has the numbers of its method's row and no others: only these count for its id, and
+    setting another one is an error. A number that the method does not know stands at what changes
+    nothing: C as it is, shares as they are.
+    """
+
+    ROWS: ClassVar[Mapping[str, Method]] = ROWS
+    COMMON: ClassVar[tuple[str, ...]] = (
+        "layers", "contexts", "statistics", "entity_statistics", "sensitivity", "method",
+    )  # fmt: skip
+
+    method: str = setting(TEXT, "memit", help="the method, a row of `editvc methods`")
+    contexts: tuple[str, ...] = setting(
+        TEXTS, help="prefixes, each with one {}, that keys and targets are averaged over",
+        portable=False,
+    )  # fmt: skip
+    statistics: ObjectId = setting(
+        OBJECT, help="the second moment of keys of ordinary text",
+        refers_to="statistics", portable=False,
+    )  # fmt: skip
+    entity_statistics: ObjectId | None = setting(
+        OPTIONAL_OBJECT, None, help="the second moment of keys of entities",
+        refers_to="statistics", counts_with="entity_update_weight", portable=False,
+    )  # fmt: skip
+    sensitivity: ObjectId | None = setting(
+        OPTIONAL_OBJECT, None, help="the Fisher information of hidden states",
+        refers_to="statistics", counts_with="sensitivity_power", portable=False,
+    )  # fmt: skip
+    mom2_update_weight: float = number(
+        76.8, above=0, neutral=1.0, help="weight of the keys of ordinary text"
+    )
+    entity_update_weight: float = number(384.0, neutral=0.0, help="weight of the keys of entities")
+    sensitivity_floor: float = number(
+        0.05, above=0, high=1, help="least share of a direction's sensitivity that counts"
+    )
+    sensitivity_power: float = number(0.25, help="how much sensitive directions are spared")
+    v_num_grad_steps: int = number(20, low=1, help="evaluations of a target's search at most")
+    v_lr: float = number(0.5, above=0, help="step of the search")
+    v_loss_threshold: float = number(0.05, help="loss at which the search ends")
+    v_weight_decay: float = number(0.5, help="weight of a target's length in the loss")
+    clamp_norm_factor: float = number(
+        0.85, above=0, help="longest target, in lengths of the hidden state"
+    )
+    kl_factor: float = number(0.0625, help="weight of the subject's next token in the loss")
+    norm_anchor: float = number(
+        0.0, high=1, help="how far a target is brought back to the hidden state's length (NAS)"
+    )
+    delivery_factor: float = number(
+        0.83, above=0, high=1, neutral=1.0,
+        help="share of what a layer delivers alone that it delivers among others",
+    )  # fmt: skip
+    compensation: float = number(
+        1.0, neutral=0.0, help="how far residuals make up for what the solver leaves undone"
+    )
+    nullspace_threshold: float = number(0.02, help="largest eigenvalue that counts as zero")
+    l2: float = number(10.0, above=0, help="ridge in the null space")
+    lr: float = number(1e-6, above=0, help="step along normalised gradients")
+
+    def _require_method(self) -> None:
+        """Raise where a number is set that the method does not know, and make it neutral."""
+        Recipe._require_method(self)  # super() does not know a class with slots
+        for name, declared in self.settings().items():
+            if name in self.row.own or name in self.COMMON:
+                continue
+            assert isinstance(declared, Number), "all else is in COMMON"
+            neutral = declared.default if declared.neutral is None else declared.neutral
+            if getattr(self, name) not in (declared.default, neutral):
+                raise RecipeError(
+                    f"{name} means nothing to {self.method}",
+                    hint=f"The numbers of {self.method}: {', '.join(sorted(self.row.own))}. If "
+                    f"config.toml sets others, `editvc config recipe.method {self.method}` takes "
+                    "them out.",
+                )
+            object.__setattr__(self, name, neutral)
+        for name, declared in self.settings().items():
+            if declared.counts_with and declared.counts_with not in self.row.own:
+                object.__setattr__(self, name, None)
+
+    @classmethod
+    def keys_of(cls, row: Method) -> tuple[str, ...]:
+        """Those that every located method has, and the numbers of the row."""
+        return tuple(name for name in cls.settings() if name in cls.COMMON or name in row.own)
+
+
+RECIPE = LocatedRecipe

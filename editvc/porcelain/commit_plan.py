@@ -1,0 +1,170 @@
+"""What a commit would do, found out once: which facts go in, which are left out, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from editvc.core.fact_files.reader import SourcedFact
+from editvc.core.facts import Fact
+from editvc.core.history import Tree
+from editvc.core.ids import SlotId, short
+from editvc.core.methods.method import Need
+from editvc.core.methods.recipe import Recipe
+from editvc.editing.locate import knows
+from editvc.errors import EditvcError
+from editvc.materialise.editors import editor_of
+from editvc.models.tokenization import TracingError, trace
+from editvc.porcelain.entries import PlannedFact, planned
+from editvc.porcelain.recording import NothingToDo, Skipped
+from editvc.porcelain.session import Session
+
+
+class SlotConflict(EditvcError):
+    """A slot holds another target already. ``further`` counts the other conflicts of the input."""
+
+    def __init__(self, place: str, fact: Fact, live: Fact, further: int = 0) -> None:
+        more = f" (and {further} more such conflicts)" if further else ""
+        super().__init__(
+            f"{place}: {fact.question!r} is already edited to {live.target_new!r} "
+            f"(fact {short(live.id)}), not {fact.target_new!r}{more}",
+            hint="Take --supersede to replace it, or `editvc revert "
+            f"{short(live.id)}` to withdraw it first.",
+        )
+        self.place = place
+        self.fact = fact
+        self.live = live
+
+
+class UntraceableFact(EditvcError):
+    """A fact whose subject or target cannot be found in the model's tokens."""
+
+    def __init__(self, place: str, cause: TracingError) -> None:
+        super().__init__(f"{place}: {cause}", hint=cause.hint)
+        self.place = place
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a commit would do: facts that go in, facts left out, and facts in the way."""
+
+    planned: tuple[PlannedFact, ...]
+    skipped: tuple[Skipped, ...]
+    conflicts: tuple[SlotConflict, ...]
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """The facts that go in."""
+        return tuple(one.fact for one in self.planned)
+
+    def require_work(self) -> None:
+        """Raise the first :class:`SlotConflict`, or :class:`NothingToDo` for an empty plan."""
+        if self.conflicts:
+            first = self.conflicts[0]
+            raise SlotConflict(first.place, first.fact, first.live, len(self.conflicts) - 1)
+        if not self.planned:
+            raise NothingToDo(
+                "nothing to commit: " + "; ".join(_reasons(self.skipped) or ["no facts given"]),
+                hint="`editvc diff base` lists what is live, `editvc revert FACT` takes one out, "
+                "as before the same fact by another method.",
+            )
+
+
+def require_ready(session: Session, recipe: Recipe) -> None:
+    """Raise before any work what would stop it later: no statistics of a layer, no editor."""
+    for need in recipe.row.needs:
+        REQUIRE[need](session, recipe)
+
+
+def _require_statistics(session: Session, recipe: Any) -> None:
+    session.materialiser.statistics.require(recipe.statistics, recipe.layers)
+
+
+def _require_editor(session: Session, recipe: Any) -> None:
+    editor_of(session.repository, recipe)
+
+
+REQUIRE: Mapping[Need, Callable[[Session, Any], None]] = {
+    "statistics": _require_statistics,
+    "editor": _require_editor,
+}
+"""What raises where the repository lacks a thing that a method needs."""
+
+
+def make_plan(
+    session: Session,
+    tree: Tree,
+    facts: Sequence[SourcedFact],
+    recipe: Recipe,
+    *,
+    supersede: bool,
+    sequential: bool,
+) -> Plan:
+    """Sort facts into those to commit, those to skip and those in conflict; nothing is written.
+
+    Raises the tokenizer's errors for a subject or target that cannot be found in the tokens.
+    """
+    edits = session.repository.edits_of(tree)
+    candidates: list[SourcedFact] = []
+    superseded: set[SlotId] = set()
+    skipped: list[Skipped] = []
+    conflicts: list[SlotConflict] = []
+    for sourced in facts:
+        fact = sourced.fact
+        entry = edits.get(fact.slot)
+        live = session.repository.read_fact(entry.fact) if entry else None
+        if sourced.duplicate_of is not None:
+            skipped.append(Skipped(fact, f"stands at {sourced.duplicate_of} already"))
+        elif live is not None and live.target_new == fact.target_new:
+            skipped.append(Skipped(fact, f"is live already, as fact {short(live.id)}"))
+        elif live is not None and not supersede:
+            conflicts.append(SlotConflict(sourced.place, fact, live))
+        else:
+            candidates.append(sourced)
+            if live is not None:
+                superseded.add(fact.slot)
+    if sequential:
+        plans = [PlannedFact(one.fact, None) for one in candidates]
+    else:
+        plans = [planned(session, recipe, one.fact) for one in candidates]
+    fresh = [one for one, plan in zip(candidates, plans, strict=True) if plan.element is None]
+    known = _known(session, fresh, superseded, tree if sequential else None)
+    speaker = "HEAD" if sequential else "the base"
+    for fact in known:
+        skipped.append(Skipped(fact, f"is known: {speaker} says {fact.target_new!r} already"))
+    slots = {fact.slot for fact in known}
+    unknown = tuple(one for one in plans if one.fact.slot not in slots)
+    return Plan(unknown, tuple(skipped), tuple(conflicts))
+
+
+def _known(
+    session: Session, fresh: Sequence[SourcedFact], superseded: set[SlotId], tree: Tree | None
+) -> list[Fact]:
+    """The fresh facts that the model says already; what replaces an edit is needed all the same.
+
+    The model is the base, or that of the ``tree`` that a sequential commit builds on. What was
+    located on the base before was unknown then, and the base has not changed.
+    """
+    if not fresh:
+        return []
+    facts = [one.fact for one in fresh if one.fact.slot not in superseded]
+    model_of = nullcontext(session.base_model()) if tree is None else session.edited(tree)
+    with model_of as (model, tokenizer):
+        for one in fresh:
+            _check_tokens(tokenizer, one)
+        answers = knows(model, tokenizer, [fact.request for fact in facts])
+    return [fact for fact, known in zip(facts, answers, strict=True) if known]
+
+
+def _check_tokens(tokenizer: Any, sourced: SourcedFact) -> None:
+    """Raise what tracing raises for a request it cannot trace, with the record's place."""
+    try:
+        trace(tokenizer, [sourced.fact.request])
+    except TracingError as error:
+        raise UntraceableFact(sourced.place, error) from error
+
+
+def _reasons(skipped: Sequence[Skipped]) -> list[str]:
+    return [f"{one.fact.question!r} {one.reason}" for one in skipped[:3]]

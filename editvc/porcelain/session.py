@@ -1,0 +1,74 @@
+"""What the verbs of one process share: a repository, its clock, and the model once it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from editvc.core.history import Tree
+from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.progress import Progress
+from editvc.vcs.repository import Repository
+
+if TYPE_CHECKING:
+    from editvc.materialise.materialiser import Materialiser
+
+NOBODY = "nobody <>"
+"""The author where neither the caller nor config.toml names one."""
+
+
+class Session:
+    """State only: it knows no verb, and every verb is a function of it.
+
+    ``clock`` gives seconds since the epoch; ``progress`` hears of long work. Tensors are imported
+    when they are first asked for, so that what reads history alone starts without torch.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        clock: Callable[[], int],
+        progress: Progress | None = None,
+    ) -> None:
+        self.repository = repository
+        self.clock = clock
+        self.progress = progress
+
+    @cached_property
+    def materialiser(self) -> Materialiser:
+        """Makes tensors of trees; keeps what it has read and factored."""
+        from editvc.materialise.materialiser import Materialiser
+
+        return Materialiser(self.repository)
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        from editvc.models.loading import load
+
+        return load(self.materialiser.folder, block=self.materialiser.base.architecture)
+
+    def base_model(self) -> tuple[Any, Any]:
+        """The base model of this process, loaded once; unedited between calls."""
+        return self._loaded
+
+    @property
+    def holds_model(self) -> bool:
+        """Whether this process has loaded the base model already."""
+        return "_loaded" in vars(self)
+
+    def edited(self, tree: Tree) -> AbstractContextManager[tuple[Any, Any]]:
+        """The process's model with the weights and codebooks of ``tree``; then the base again."""
+        from editvc.materialise.edited_model import edited
+
+        return edited(self.materialiser, self.base_model(), tree)
+
+    def recipe(self) -> LocatedRecipe:
+        """The recipe in config.toml: what facts are located with from now on."""
+        return self.repository.config.recipe
+
+    def author(self, name: str | None = None) -> str:
+        """Who a commit is by: the one named, or the one of config.toml, or nobody."""
+        return name or self.repository.config.user.author or NOBODY

@@ -1,0 +1,60 @@
+"""``status``: where HEAD is, and what it holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from editvc.core.history import Restraint, Tree
+from editvc.core.ids import ObjectId, object_id
+from editvc.porcelain.changes import LivePatch, live_patch
+from editvc.porcelain.session import Session
+from editvc.vcs import codec
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where a repository stands. ``commit`` is ``None`` before the first commit."""
+
+    commit: ObjectId | None
+    number: int
+    branch: str | None
+    tree: ObjectId
+    base: ObjectId
+    source: str
+    live: int
+    patches: tuple[LivePatch, ...] = ()
+    restraint: Restraint | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract of ``status --json``."""
+        return {
+            "commit": self.commit,
+            "number": self.number,
+            "branch": self.branch,
+            "tree": self.tree,
+            "base": self.base,
+            "source": self.source,
+            "live": self.live,
+            "patches": [patch.to_json() for patch in self.patches],
+            "restraint": None if self.restraint is None else self.restraint.to_json(),
+        }
+
+
+def status(session: Session) -> Status:
+    """Where HEAD is and what it holds."""
+    plumbing = session.repository
+    head, base = plumbing.refs.head(), plumbing.config.base
+    row = plumbing.graph.row(head.commit) if head.commit is not None else None
+    tree = plumbing.read_tree(row.tree) if row else Tree(base=base.id)
+    return Status(
+        commit=head.commit,
+        number=row.number if row else 0,
+        branch=head.branch,
+        tree=row.tree if row else object_id(codec.encode(tree)),
+        base=base.id,
+        source=base.model,
+        live=row.live if row else 0,
+        patches=tuple(live_patch(session, one) for one in tree.patches),
+        restraint=tree.restraint,
+    )

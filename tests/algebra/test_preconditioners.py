@@ -1,0 +1,49 @@
+"""Maps of keys: the factor of a moment, bit for bit through the cache, and what has none."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from algebra_dense import V, relative
+from safetensors.torch import save
+
+from editvc.algebra.preconditioners import JITTERS, SolveError, Whitening, WhiteningDamageError
+
+
+def test_whitening_factors_the_moment(whitening: Whitening, moment: torch.Tensor) -> None:
+    keys = torch.randn(V, 3, dtype=torch.float64)
+    assert relative(whitening.lower @ whitening.lower.T, moment) < 1e-14
+    assert relative(whitening.whiten(keys), torch.linalg.inv(whitening.lower) @ keys) < 1e-12
+    rows = whitening.unwhiten_rows(keys.T.contiguous())
+    assert relative(rows, keys.T @ torch.linalg.inv(whitening.lower)) < 1e-12
+    assert whitening.jitter == 0.0
+
+
+def test_whitening_survives_the_cache_bit_for_bit(whitening: Whitening) -> None:
+    back = Whitening.from_bytes(whitening.to_bytes())
+    assert torch.equal(back.lower, whitening.lower)
+    assert back.jitter == whitening.jitter
+    for bad in (b"", whitening.to_bytes()[:-1], save({"other": torch.zeros(1)})):
+        with pytest.raises(WhiteningDamageError):
+            Whitening.from_bytes(bad)
+
+
+def test_a_singular_moment_gets_a_stated_jitter() -> None:
+    moment = torch.ones(5, 5, dtype=torch.float64)
+    whitening = Whitening.of(moment)
+    assert whitening.jitter == JITTERS[1]
+    assert relative(whitening.lower @ whitening.lower.T, moment) < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("moment", "problem"),
+    [
+        (torch.eye(3, dtype=torch.float64) - 0.5 * torch.ones(3, 3), "not positive definite"),
+        (torch.full((3, 3), float("nan")), "not finite"),
+        (-torch.eye(3), "not finite and positive"),
+        (torch.zeros(2, 3), "not square"),
+    ],
+)
+def test_a_moment_that_is_none_is_refused_by_name(moment: torch.Tensor, problem: str) -> None:
+    with pytest.raises(SolveError, match=rf"of layer 3.*{problem}"):
+        Whitening.of(moment, name="layer 3")

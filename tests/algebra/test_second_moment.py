@@ -1,0 +1,39 @@
+"""Second moments and their bytes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from algebra_dense import relative
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from editvc.algebra.second_moment import SecondMoment, StatisticsDamageError
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 9), st.integers(0, 2**16))
+def test_bytes_round_trip(size, seed):
+    root = torch.randn(size, size, generator=torch.Generator().manual_seed(seed))
+    moment = (root @ root.T).double()
+    written = SecondMoment.of({3: moment, 1: 2 * moment}, 7)
+    data = written.to_bytes({"base": "x"})
+    back = SecondMoment.from_bytes(data)
+    assert back.layers == (1, 3)
+    assert (back.samples, back.unit) == (7, "tokens")
+    assert torch.equal(back.matrix(3), written.matrix(3))
+    assert torch.equal(back.matrix(3), back.matrix(3).T)
+    assert relative(back.matrix(1), 2 * moment) < 1e-6
+    with pytest.raises(StatisticsDamageError):
+        SecondMoment.from_bytes(data[:-2])
+
+
+def test_small_bytes_are_near_and_positive_definite():
+    root = torch.randn(9, 30, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    moment = SecondMoment.of({2: root @ root.T / 30}, 30, "names")
+    data = moment.to_small_bytes({"base": "x"})
+    assert len(data) < len(moment.to_bytes({"base": "x"}))
+    back = SecondMoment.from_bytes(data)
+    assert (back.layers, back.samples, back.unit) == ((2,), 30, "names")
+    assert relative(back.matrix(2), moment.matrix(2)) < 2e-3
+    assert float(torch.linalg.eigvalsh(back.matrix(2))[0]) > 0
