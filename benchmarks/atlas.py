@@ -17,6 +17,7 @@ from editvc.core.fact_files.reader import read_facts
 from editvc.core.facts import Fact
 from editvc.evaluation.probes import forced, perplexity
 from editvc.evaluation.scores import score
+from editvc.models.language_model import LanguageModel
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 MODEL = SHARED / "models" / "atlas-gpt2"
@@ -85,18 +86,18 @@ def _question(fact: dict[str, Any], patterns: dict[str, Any]) -> str:
 
 
 def measure(
-    model: Any, tokenizer: Any, facts: Sequence[Fact], reference: Sequence[int], trial: Trial
+    lm: LanguageModel, facts: Sequence[Fact], reference: Sequence[int], trial: Trial
 ) -> dict[str, float]:
     """One row of the table for a model: edits, ordinary text, tasks, recall of the unedited.
 
     ``reference`` are the base's answers (``locality_answers``) for these ``facts``.
     """
-    scores = score(model, tokenizer, facts, reference).to_json()
+    scores = score(lm, facts, reference).to_json()
     row = {name: float(scores[name.lower()] or 0.0) for name in COLUMNS[:8]}
     text = (DATA / "wiki-test.txt").read_text(encoding="utf-8")
-    row["ppl"] = perplexity(model, tokenizer, text, blocks=PERPLEXITY_BLOCKS)
-    row |= task_accuracies(model, tokenizer)
-    answers = forced(model, tokenizer, trial.recall)
+    row["ppl"] = perplexity(lm, text, blocks=PERPLEXITY_BLOCKS)
+    row |= task_accuracies(lm)
+    answers = forced(lm, trial.recall)
     row["recall"] = 100 * sum(one.all_argmax for one in answers) / len(answers)
     return row
 
@@ -107,12 +108,12 @@ def sample(facts: Sequence[Fact]) -> list[Fact]:
     return [replace(fact, locality=fact.locality[:NEIGHBOURS]) for fact in facts[::step]]
 
 
-def task_accuracies(model: Any, tokenizer: Any) -> dict[str, float]:
+def task_accuracies(lm: LanguageModel) -> dict[str, float]:
     """Sentiment and subjectivity: share of items on which the right choice is the likelier one."""
     items = [json.loads(line) for line in (DATA / "tasks.jsonl").read_text("utf-8").splitlines()]
     items = items[::TASK_STEP]
     pairs = [(item["prompt"], choice) for item in items for choice in item["choices"]]
-    values = iter(forced(model, tokenizer, pairs))
+    values = iter(forced(lm, pairs))
     right: dict[str, list[bool]] = {}
     for item in items:
         chances = {choice: next(values).log_probability for choice in item["choices"]}

@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from atlas import MODEL, TEXT, Trial, measure, sample, table, trial
@@ -30,6 +29,7 @@ from editvc.algebra.second_moment import SecondMoment
 from editvc.core.history import Restraint, Tree
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.evaluation.scores import locality_answers
+from editvc.models.language_model import LanguageModel
 from editvc.models.loading import load
 
 Row = tuple[str, dict[str, float]]
@@ -68,7 +68,7 @@ class Bench:
         self.what = what
         entities = what.write_entities(scratch / "entities.jsonl")
         self.repo = editvc.Repo.init(scratch, str(MODEL), texts=[TEXT], entities=entities)
-        self.untouched, self.tokenizer = load(MODEL)
+        self.untouched = load(MODEL)
         self.references: dict[int, list[int]] = {}
 
     def rows(self, sizes: list[int], singles: bool) -> Iterator[Row]:
@@ -103,14 +103,14 @@ class Bench:
         """Naive sequential MEMIT with the same contexts, layers and text."""
         recipe = memit(self.repo.recipe())
         statistics = self.repo.repository.store.get(recipe.statistics)
-        model, tokenizer = load(MODEL)
+        lm = load(MODEL)
         edits = edit_one_by_one(
-            model, tokenizer, self.what.facts[: max(sizes, default=0)], recipe,
+            lm, self.what.facts[: max(sizes, default=0)], recipe,
             SecondMoment.from_bytes(statistics),
         )  # fmt: skip
         for done in edits:
             if done in sizes:
-                yield f"naive MEMIT, {done} sequential", self.score(model, done)
+                yield f"naive MEMIT, {done} sequential", self.score(lm, done)
 
     def tree(self) -> Tree:
         """HEAD's tree."""
@@ -119,16 +119,16 @@ class Bench:
 
     def at(self, tree: Tree, size: int) -> dict[str, float]:
         """A row for the model of a tree."""
-        with self.repo.edited(tree) as (model, _):
-            return self.score(model, size)
+        with self.repo.edited(tree) as lm:
+            return self.score(lm, size)
 
-    def score(self, model: Any, size: int) -> dict[str, float]:
+    def score(self, lm: LanguageModel, size: int) -> dict[str, float]:
         """A row for a model, over the first ``size`` facts."""
         facts = sample(self.what.facts[:size])
         if size not in self.references:
-            self.references[size] = locality_answers(self.untouched, self.tokenizer, facts)
+            self.references[size] = locality_answers(self.untouched, facts)
         with torch.no_grad():
-            return measure(model, self.tokenizer, facts, self.references[size], self.what)
+            return measure(lm, facts, self.references[size], self.what)
 
 
 def memit(recipe: LocatedRecipe) -> LocatedRecipe:

@@ -2,7 +2,7 @@
 
     python benchmarks/locating.py [--edits 48] [--threads 2] [--model DIR] [--records FILE]
 
-Both ways search the same targets in the same run: the plain one (tests/editing/plain_memit.py)
+Both ways search the same targets in the same run: the plain one (tests/support/plain_memit.py)
 takes one edit at a time and runs the whole model over every padded token of every prompt at every
 step, with logits at every position. Prints the ratio of times, how far the targets lie apart, and
 where the batched way spends its time. CPU seconds are the measure on a machine that others use,
@@ -27,14 +27,14 @@ from editvc.core.facts import Request
 from editvc.core.ids import ObjectId
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing import target_search
+from editvc.editing.edit_batches import MEMORY
 from editvc.editing.target_search import find_targets
-from editvc.models.architectures import architecture_of
 from editvc.models.context_prefixes import sample_contexts
 from editvc.models.loading import load
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
-sys.path.insert(0, str(ROOT / "tests" / "editing"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from plain_memit import compute_z  # noqa: E402
 
@@ -79,9 +79,9 @@ class Clock:
 def broken_down(clock: Clock) -> Iterator[None]:
     """Times the parts of the batched way; each is put back as it was."""
     places = [
-        (target_search, "trace_edits", "tokens"),
-        (target_search, "run_tails", "base, once"),
-        (target_search.Tails, "replay", "blocks, forward"),
+        (target_search, "tokenize_edits", "tokens"),
+        (target_search, "prepare_replay", "base, once"),
+        (target_search.SuffixReplay, "replay", "blocks, forward"),
         (target_search._Batch, "_head", "head, forward"),
         (torch.autograd, "grad", "backward"),
         (target_search._Batch, "_drop", "dropping rows"),
@@ -100,37 +100,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--edits", type=int, default=48)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--memory", type=int, default=target_search.MEMORY)
+    parser.add_argument("--memory", type=int, default=MEMORY)
     parser.add_argument("--model", type=Path, default=SHARED / "models" / "atlas-gpt2")
     parser.add_argument("--records", type=Path, default=SHARED / "data" / "records-dev.jsonl")
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
 
-    model, tokenizer = load(given.model)
-    requests = requests_of(given.records, given.edits)
+    lm = load(options.model)
+    requests = requests_of(options.records, options.edits)
     recipe = LocatedRecipe(
         layers=(0, 1, 2, 3),
-        contexts=sample_contexts(model, tokenizer, 0),
+        contexts=sample_contexts(lm, 0),
         statistics=ObjectId("0" * 64),
     )
-    block = architecture_of(model.config.model_type).block(model, recipe.layers[-1])
-    find_targets(model, tokenizer, requests[:2], recipe)
+    block = lm.block(recipe.layers[-1])
+    find_targets(lm, requests[:2], recipe)
 
     clock = Clock()
     with broken_down(clock), clock.running("batched"):
-        found = find_targets(model, tokenizer, requests, recipe, memory=given.memory)
+        targets = find_targets(lm, requests, recipe, memory=options.memory)
     with clock.running("plain"):
-        plain = [compute_z(model, tokenizer, block, one, recipe) for one in requests]
+        plain = [compute_z(lm.model, lm.tokenizer, block, one, recipe) for one in requests]
 
     apart = torch.tensor(
         [
             float((target.z - hidden - delta).norm() / (hidden + delta).norm())
-            for target, (hidden, delta, _) in zip(found, plain, strict=True)
+            for target, (hidden, delta, _) in zip(targets, plain, strict=True)
         ]
     )
-    steps = sum(target.figures["steps"] for target in found) / len(found)
+    steps = sum(target.figures["steps"] for target in targets) / len(targets)
     print(
-        f"{len(requests)} edits, {len(recipe.contexts)} contexts, {given.threads} threads, float32"
+        f"{len(requests)} edits, {len(recipe.contexts)} contexts, {options.threads} threads, "
+        "float32"
     )
     print(f"steps taken per edit: {steps:.1f} of {recipe.v_num_grad_steps - 1}")
     for name in ("plain", "batched"):

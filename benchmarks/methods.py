@@ -36,10 +36,11 @@ from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.core.methods.table import METHODS
 from editvc.evaluation.probes import forced, perplexity
-from editvc.evaluation.scores import answers, locality_answers, says, score
+from editvc.evaluation.scores import answers, answers_correctly, locality_answers, score
 from editvc.materialise.make_elements import make_in_sequence
-from editvc.models.architectures import architecture_in
-from editvc.models.loading import apply_delta, load
+from editvc.models.language_model import LanguageModel
+from editvc.models.loading import load
+from editvc.models.weights import apply_delta
 
 SIZES = (1, 10, 100, 500, 1000)
 SCORED = 100
@@ -100,7 +101,7 @@ class Bench:
 
     def __init__(self, kept: Path, scratch: Path, what: Trial) -> None:
         self.scratch, self.what = scratch, what
-        self.untouched, self.tokenizer = load(MODEL)
+        self.untouched = load(MODEL)
         self.empty = kept / "empty"
         if not self.empty.exists():
             entities = what.write_entities(scratch / "entities.jsonl")
@@ -180,17 +181,16 @@ class Bench:
     def _sequential(
         self, repo: editvc.Repo, label: str, recipe: Recipe, sizes: list[int]
     ) -> Iterator[dict[str, Any]]:
-        model, _ = load(MODEL)
-        architecture, spent, stored = architecture_in(model), 0.0, 0
+        lm, spent, stored = load(MODEL), 0.0, 0
         for done, fact in enumerate(self.what.facts[: max(sizes)], 1):
             began = time.perf_counter()
             request = fact.request
-            (patch,) = make_in_sequence(repo, model, self.tokenizer, [request], recipe)
-            apply_delta(model, architecture, patch.delta)
+            (patch,) = make_in_sequence(repo, lm, [request], recipe)
+            apply_delta(lm, patch.delta)
             spent += time.perf_counter() - began
             stored += len(patch.to_bytes())
             if done in sizes:
-                yield self._row(label, "sequential", done, model, spent / done, stored / done)
+                yield self._row(label, "sequential", done, lm, spent / done, stored / done)
 
     def _repo(self) -> editvc.Repo:
         folder = Path(tempfile.mkdtemp(dir=self.scratch)) / "repo"
@@ -204,8 +204,8 @@ class Bench:
         tree = plumbing.tree_of(plumbing.refs.head().commit)
         entries = list(plumbing.edits_of(tree).entries())
         stored = sum(len(plumbing.store.get(one.located)) for one in entries) / len(entries)
-        with repo.session.edited(tree) as (model, _):
-            return self._row(label, way, size, model, seconds, stored)
+        with repo.session.edited(tree) as lm:
+            return self._row(label, way, size, lm, seconds, stored)
 
     @property
     def base_perplexity(self) -> float:
@@ -214,29 +214,29 @@ class Bench:
             self._base_perplexity = self._perplexity(self.untouched)
         return self._base_perplexity
 
-    def _perplexity(self, model: Any) -> float:
+    def _perplexity(self, lm: LanguageModel) -> float:
         text = (MODEL.parents[1] / "data" / "wiki-test.txt").read_text(encoding="utf-8")
-        return perplexity(model, self.tokenizer, text, blocks=BLOCKS)
+        return perplexity(lm, text, blocks=BLOCKS)
 
     @torch.no_grad()
     def _row(
-        self, label: str, way: str, size: int, model: Any, seconds: float, stored: float
+        self, label: str, way: str, size: int, lm: LanguageModel, seconds: float, stored: float
     ) -> dict[str, Any]:
         edited = self.what.facts[: size or 100]
         facts = edited[:: max(1, len(edited) // SCORED)]
         facts = [replace(fact, locality=fact.locality[:NEIGHBOURS]) for fact in facts]
-        reference = locality_answers(self.untouched, self.tokenizer, facts)
-        scores = score(model, self.tokenizer, facts, reference).to_json()
-        asked = facts[:: max(1, len(facts) // GENERATED)]
-        told = answers(model, self.tokenizer, asked, max_new_tokens=6)
-        said = [says(text, fact) for text, fact in zip(told, asked, strict=True)]
-        recall = forced(model, self.tokenizer, self.what.recall[:RECALLED])
+        reference = locality_answers(self.untouched, facts)
+        scores = score(lm, facts, reference).to_json()
+        some = facts[:: max(1, len(facts) // GENERATED)]
+        texts = answers(lm, some, max_new_tokens=6)
+        correct = [answers_correctly(text, fact) for text, fact in zip(texts, some, strict=True)]
+        recall = forced(lm, self.what.recall[:RECALLED])
         return {
             "method": label, "way": way, "edits": size,
             **{name: round(value or 0.0, 1) for name, value in scores.items()},
-            "gen": round(100 * sum(said) / len(said), 1),
-            "ppl": round(min(self._perplexity(model), 1e6), 1),
-            **{name: round(v, 1) for name, v in task_accuracies(model, self.tokenizer).items()},
+            "gen": round(100 * sum(correct) / len(correct), 1),
+            "ppl": round(min(self._perplexity(lm), 1e6), 1),
+            **{name: round(v, 1) for name, v in task_accuracies(lm).items()},
             "recall": round(100 * sum(one.all_argmax for one in recall) / len(recall), 1),
             "seconds": round(seconds, 2),
             "kilobytes": round(stored / 1024, 1),

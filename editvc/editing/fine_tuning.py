@@ -19,7 +19,6 @@ rest of the layer's block and the blocks above it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,23 +27,34 @@ from torch.func import functional_call
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored, rank_for
 from editvc.algebra.patch import Patch
+from editvc.core.edit_site import EditSite
 from editvc.core.facts import Request
 from editvc.core.methods.fine_tuning import FineTuningRecipe
 from editvc.core.progress import Progress
-from editvc.models.architectures import Architecture, architecture_in
-from editvc.models.head import logits_of
-from editvc.models.hooks import undisturbed
-from editvc.models.prefix_cache import Row
-from editvc.models.replay import run_tails
-from editvc.models.tokenization import Traced, trace
+from editvc.editing.resources import Resources
+from editvc.models.hooks import eval_mode
+from editvc.models.language_model import LanguageModel
+from editvc.models.prefix_cache import SplitTokens
+from editvc.models.replay import prepare_replay
+from editvc.models.tokenization import TokenizedPrompt, tokenize
 
 LOSS_THRESHOLD = 1e-2
 """Below it a fact counts as learnt, as in ROME's and EasyEdit's code."""
 
 
+def make_elements(
+    lm: LanguageModel,
+    requests: Sequence[Request],
+    recipe: FineTuningRecipe,
+    _resources: Resources,
+    progress: Progress | None,
+) -> list[Patch]:
+    """:func:`fine_tune`, which needs nothing of the repository."""
+    return fine_tune(lm, requests, recipe, progress=progress)
+
+
 def fine_tune(
-    model: Any,
-    tokenizer: Any,
+    lm: LanguageModel,
     requests: Sequence[Request],
     recipe: FineTuningRecipe,
     *,
@@ -62,12 +72,11 @@ def fine_tune(
     Raises the errors of :mod:`editvc.models.tokenization` and
     :class:`editvc.models.replay.ReplayError`.
     """
-    architecture = architecture_in(model)
-    rows = [traced for (traced,) in trace(tokenizer, requests)]
+    rows = [row for (row,) in tokenize(lm.tokenizer, requests)]
     patches: list[Patch] = []
-    with undisturbed(model):
+    with eval_mode(lm):
         for row in rows:
-            patches.append(_tuned(_Rest(model, architecture, row, recipe.layers[0]), recipe))
+            patches.append(_tuned(_Rest(lm, row, recipe.layers[0]), recipe))
             if progress is not None:
                 progress("fine-tuning", len(patches), len(rows))
     return patches
@@ -79,27 +88,28 @@ class _Rest:
     ``weight`` is the layer's, as the module holds it, in float32 at least.
     """
 
-    def __init__(self, model: Any, architecture: Architecture, row: Traced, layer: int) -> None:
-        tails = run_tails(model, architecture, [Row(row.ids[:-1], 0)], layer, "rome")
-        assert tails.within is not None
-        self.model, self.architecture, self.layer = model, architecture, layer
-        self.module = architecture.module(model, layer)
-        self.block, self.later = tails.within.call, tails.calls
-        self.keys = self.block.given(self.module)
-        own = self.module.weight.detach()
+    def __init__(self, lm: LanguageModel, row: TokenizedPrompt, layer: int) -> None:
+        rows = [SplitTokens(row.ids[:-1], 0)]
+        suffixes = prepare_replay(lm, rows, layer, EditSite.MLP_OUTPUT)
+        assert suffixes.within is not None
+        self.lm, self.layer = lm, layer
+        self.module = lm.down_proj(layer)
+        self.block, self.later = suffixes.within.call, suffixes.calls
+        self.keys = self.block.input_of(self.module)  # (..., v)
+        own = lm.weight(layer).detach()
         self.weight = own.to(torch.promote_types(own.dtype, torch.float32))
         self.first = row.target - 1
         self.target = torch.tensor(row.ids[row.target :], device=own.device)
 
     def loss(self, weight: Tensor) -> Tensor:
         """Mean negative log likelihood of the target's tokens under another weight."""
-        held = weight.to(self.module.weight.dtype)
-        output = functional_call(self.module, {"weight": held}, (self.keys,))
-        hidden = self.block.behind(self.module, output)
+        rounded = weight.to(self.lm.weight(self.layer).dtype)
+        output = functional_call(self.module, {"weight": rounded}, (self.keys,))  # (..., u)
+        hidden = self.block.with_output_of(self.module, output)  # (1, columns, u)
         for call in self.later:
-            hidden = call.run(hidden)
-        normed = self.architecture.norm(self.model)(hidden[0, self.first :])
-        return torch.nn.functional.cross_entropy(logits_of(self.model, normed), self.target)
+            hidden = call.run(hidden)  # (1, columns, u)
+        normed = self.lm.final_norm(hidden[0, self.first :])  # (target tokens, u)
+        return torch.nn.functional.cross_entropy(self.lm.logits(normed), self.target)
 
 
 def _tuned(rest: _Rest, recipe: FineTuningRecipe) -> Patch:
@@ -119,12 +129,13 @@ def _tuned(rest: _Rest, recipe: FineTuningRecipe) -> Patch:
             if bound := recipe.norm_constraint:
                 with torch.no_grad():
                     free.clamp_(rest.weight - bound, rest.weight + bound)
-    found = (free.detach() - rest.weight).double()
-    stored, error = _cut(found.T if rest.architecture.transposed else found, recipe.energy)
+    transposed = rest.lm.architecture.transposed
+    change = (free.detach() - rest.weight).double()
+    stored, error = _cut(change.T if transposed else change, recipe.energy)
     with torch.no_grad():
         dense = stored.dense()
-        change = (dense.T if rest.architecture.transposed else dense).to(rest.weight)
-        after = float(rest.loss(rest.weight + change))
+        rounded = (dense.T if transposed else dense).to(rest.weight)
+        after = float(rest.loss(rest.weight + rounded))
     figures = {
         "loss": losses[-1],
         "steps": float(steps),

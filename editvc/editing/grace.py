@@ -26,22 +26,33 @@ import torch
 from torch import Tensor
 
 from editvc.algebra.gated_edit import CodebookEntry
+from editvc.core.edit_site import EditSite
 from editvc.core.facts import Request
 from editvc.core.methods.grace import GraceRecipe
 from editvc.core.progress import Progress
-from editvc.editing.target_search import Wanted
-from editvc.models.architectures import Architecture, architecture_in
+from editvc.editing.resources import Resources
+from editvc.editing.target_tokens import TargetTokens
 from editvc.models.forward import batches, keys_at
-from editvc.models.head import logits_of
-from editvc.models.hooks import first_tensor, undisturbed
-from editvc.models.prefix_cache import Row
-from editvc.models.replay import run_tails
-from editvc.models.tokenization import Traced, trace
+from editvc.models.hooks import eval_mode, first_tensor
+from editvc.models.language_model import LanguageModel
+from editvc.models.prefix_cache import SplitTokens
+from editvc.models.replay import prepare_replay
+from editvc.models.tokenization import TokenizedPrompt, tokenize
+
+
+def make_elements(
+    lm: LanguageModel,
+    requests: Sequence[Request],
+    recipe: GraceRecipe,
+    _resources: Resources,
+    progress: Progress | None,
+) -> list[CodebookEntry]:
+    """:func:`find_entries`, which needs nothing of the repository."""
+    return find_entries(lm, requests, recipe, progress=progress)
 
 
 def find_entries(
-    model: Any,
-    tokenizer: Any,
+    lm: LanguageModel,
     requests: Sequence[Request],
     recipe: GraceRecipe,
     *,
@@ -52,38 +63,37 @@ def find_entries(
     The model is left untouched. Raises the errors of :mod:`editvc.models.tokenization` and
     :class:`editvc.models.replay.ReplayError`.
     """
-    architecture = architecture_in(model)
-    rows = [_from_the_end(traced) for (traced,) in trace(tokenizer, requests)]
+    rows = [_from_the_end(row) for (row,) in tokenize(lm.tokenizer, requests)]
     order = sorted(range(len(rows)), key=lambda i: (len(rows[i].ids), i))
-    found: dict[int, CodebookEntry] = {}
-    with undisturbed(model):
+    entries: dict[int, CodebookEntry] = {}
+    with eval_mode(lm):
         for batch in batches(order, lambda i: len(rows[i].ids)):
-            entries = _Search(model, architecture, [rows[i] for i in batch], recipe).run()
-            found.update(zip(batch, entries, strict=True))
+            searched = _Search(lm, [rows[i] for i in batch], recipe).run()
+            entries.update(zip(batch, searched, strict=True))
             if progress is not None:
-                progress("values", len(found), len(rows))
-    return [found[index] for index in range(len(rows))]
+                progress("values", len(entries), len(rows))
+    return [entries[index] for index in range(len(rows))]
 
 
 def reread(
-    model: Any, tokenizer: Any, requests: Sequence[Request], entries: Sequence[CodebookEntry]
+    lm: LanguageModel, requests: Sequence[Request], entries: Sequence[CodebookEntry]
 ) -> list[CodebookEntry]:
-    """The entries of requests, with the keys that ``model`` sees as its weights are now.
+    """The entries of requests, with the keys that the model sees as its weights are now.
 
     The model is left untouched.
     """
-    rows = [traced for (traced,) in trace(tokenizer, requests)]
+    rows = [row for (row,) in tokenize(lm.tokenizer, requests)]
     order = sorted(range(len(rows)), key=lambda i: (len(rows[i].ids), i))
     layers = sorted({entry.layer for entry in entries})
-    found: dict[int, CodebookEntry] = {}
+    moved: dict[int, CodebookEntry] = {}
     for batch in batches(order, lambda i: len(rows[i].ids)):
         places = [range(rows[i].target - 1, len(rows[i].ids) - 1) for i in batch]
-        seen = keys_at(model, [rows[i].ids[:-1] for i in batch], places, layers)
+        seen = keys_at(lm, [rows[i].ids[:-1] for i in batch], places, layers)
         each = {layer: _apart(keys.float().cpu(), places) for layer, keys in seen.items()}
         for i in batch:
             keys = {layer: next(parts) for layer, parts in each.items()}
-            found[i] = replace(entries[i], keys=keys[entries[i].layer])
-    return [found[index] for index in range(len(rows))]
+            moved[i] = replace(entries[i], keys=keys[entries[i].layer])
+    return [moved[index] for index in range(len(rows))]
 
 
 def _apart(keys: Tensor, places: Sequence[range]) -> Iterator[Tensor]:
@@ -92,44 +102,45 @@ def _apart(keys: Tensor, places: Sequence[range]) -> Iterator[Tensor]:
     return (part.clone() for part in parts)
 
 
-def _from_the_end(row: Traced) -> Traced:
+def _from_the_end(row: TokenizedPrompt) -> TokenizedPrompt:
     """The row with the prompt's last token in the place of the subject's: where it is edited."""
-    return Traced(row.ids, row.target - 1, row.target)
+    return TokenizedPrompt(row.ids, row.target - 1, row.target)
 
 
 class _Search:
     """Values that are searched for together. ``live`` are the rows whose search goes on."""
 
     def __init__(
-        self, model: Any, architecture: Architecture, rows: Sequence[Traced], recipe: GraceRecipe
+        self, lm: LanguageModel, rows: Sequence[TokenizedPrompt], recipe: GraceRecipe
     ) -> None:
-        self.model, self.architecture, self.recipe, self.rows = model, architecture, recipe, rows
+        self.lm, self.recipe, self.rows = lm, recipe, rows
         (self.layer,) = recipe.layers
-        cut = [Row(row.ids[:-1], row.subject) for row in rows]
-        self.tails = run_tails(model, architecture, cut, self.layer, "rome")
-        self.wanted = Wanted.of(rows, self.tails.hidden.device)
-        self.live = torch.arange(len(rows), device=self.tails.hidden.device)
+        split = [SplitTokens(row.ids[:-1], row.subject) for row in rows]
+        self.suffixes = prepare_replay(lm, split, self.layer, EditSite.MLP_OUTPUT)
+        device = self.suffixes.hidden.device
+        self.target_tokens = TargetTokens.of(rows, device)
+        self.live = torch.arange(len(rows), device=device)  # (live,)
 
     def run(self) -> list[CodebookEntry]:
         """Search to the end of the last row."""
         recipe = self.recipe
         with torch.no_grad():
-            keys, given, _ = self._replayed(None)
-        given = given.to(torch.promote_types(given.dtype, torch.float32))
-        free = torch.zeros_like(given, requires_grad=True)  # (n, columns, u)
+            keys, own, _ = self._replayed(None)  # (n, columns, v), (n, columns, u)
+        own = own.to(torch.promote_types(own.dtype, torch.float32))
+        free = torch.zeros_like(own, requires_grad=True)  # (n, columns, u)
         adam = torch.optim.Adam([free], lr=recipe.edit_lr)
-        best = given.clone()
-        lowest = torch.full((len(best),), torch.inf, dtype=best.dtype, device=best.device)
-        first = lowest.clone()
-        steps = torch.zeros_like(self.live)
+        best = own.clone()  # (n, columns, u)
+        lowest = torch.full((len(best),), torch.inf, dtype=best.dtype, device=best.device)  # (n,)
+        first = lowest.clone()  # (n,)
+        steps = torch.zeros_like(self.live)  # (n,)
         for step in range(recipe.n_iter):
-            losses = self._losses(free)
+            losses = self._losses(free)  # (live,)
             seen = losses.detach().to(best.dtype)
             if step == 0:
                 first = seen
             better = self.live[seen < lowest[self.live]]
             lowest[self.live] = torch.minimum(lowest[self.live], seen)
-            best[better] = (given + free.detach())[better]
+            best[better] = (own + free.detach())[better]
             steps[better] = step
             self._drop(lowest[self.live] >= recipe.v_loss_threshold)
             if not len(self.live):
@@ -139,9 +150,9 @@ class _Search:
         return [
             CodebookEntry(
                 self.layer,
-                keys[index, : len(told)].float().cpu().clone(),
-                best[index, : len(told)].float().cpu().clone(),
-                told,
+                keys[index, : len(answer)].float().cpu().clone(),
+                best[index, : len(answer)].float().cpu().clone(),
+                answer,
                 {
                     "loss": float(lowest[index]),
                     "steps": float(steps[index]),
@@ -150,54 +161,52 @@ class _Search:
                     "probability": float(torch.exp(-lowest[index])),
                 },
             )
-            for index, told in enumerate(row.ids[row.target :] for row in self.rows)
+            for index, answer in enumerate(row.ids[row.target :] for row in self.rows)
         ]
 
     def _replayed(self, free: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """The layer's input (rows, columns, v) and own output, and the last block's output.
 
-        All in the tails' columns; ``free`` (rows, columns, u) is added to what the layer gives
+        All in the suffixes' columns; ``free`` (rows, columns, u) is added to what the layer gives
         there.
         """
-        tails = self.tails
-        assert tails.within is not None, "values are within a block"
-        call, columns = tails.within.call, tails.hidden.shape[:2]
+        suffixes = self.suffixes
+        assert suffixes.within is not None, "values are within a block"
+        call, columns = suffixes.within.call, suffixes.hidden.shape[:2]
         seen: list[Tensor] = []
 
         def hook(_module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
             # Some MLPs are handed all tokens in one dimension, and Falcon adds to what it gives.
             whole = (one.detach().clone().view(*columns, -1) for one in (args[0], output))
-            seen.extend(one[:, tails.start :] for one in whole)
+            seen.extend(one[:, suffixes.start :] for one in whole)
             if free is None:
                 return None
-            added = torch.nn.functional.pad(free.to(output.dtype), (0, 0, tails.start, 0))
+            padding = (0, 0, suffixes.start, 0)
+            added = torch.nn.functional.pad(free.to(output.dtype), padding)  # (rows, columns, u)
             return output + added.view(output.shape)
 
-        module = self.architecture.module(self.model, self.layer)
-        handle = module.register_forward_hook(hook)
+        handle = self.lm.down_proj(self.layer).register_forward_hook(hook)
         try:
             out = call.block(*call.args, **call.kwargs)
         finally:
             handle.remove()
-        hidden = first_tensor(out)
-        for later in tails.calls:
+        hidden = first_tensor(out)  # (rows, columns, u)
+        for later in suffixes.calls:
             hidden = later.run(hidden)
-        return seen[0], seen[1], hidden[:, tails.start :]
+        return seen[0], seen[1], hidden[:, suffixes.start :]
 
     def _losses(self, free: Tensor) -> Tensor:
         """Negative log likelihood of the target of every live row, mean over its tokens."""
-        wanted = self.wanted
-        _, _, hidden = self._replayed(free[self.live])
-        normed = self.architecture.norm(self.model)(hidden[wanted.row, wanted.column])
-        logits = logits_of(self.model, normed)
-        each = torch.nn.functional.cross_entropy(logits, wanted.token, reduction="none")
-        by_row = torch.zeros(len(self.live), dtype=each.dtype, device=each.device)
-        return by_row.index_add(0, wanted.row, each * wanted.weight.to(each.dtype))
+        tokens = self.target_tokens
+        _, _, hidden = self._replayed(free[self.live])  # (live, columns, u)
+        normed = self.lm.final_norm(hidden[tokens.row, tokens.column])  # (tokens, u)
+        return tokens.losses(self.lm.logits(normed), len(self.live))
 
     def _drop(self, kept: Tensor) -> None:
         """Go on with these of the live rows only."""
         if kept.all():
             return
         rows, index = len(self.live), kept.nonzero()[:, 0]
-        self.wanted, self.tails = self.wanted.pick(index, rows), self.tails.pick(index)
+        self.target_tokens = self.target_tokens.pick(index, rows)
+        self.suffixes = self.suffixes.pick(index)
         self.live = self.live[index]

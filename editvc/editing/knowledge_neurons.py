@@ -27,7 +27,6 @@ integrates from j = 0, and in Llama's family it scales the gate in place of the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,18 +34,18 @@ from torch import Tensor
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
 from editvc.algebra.patch import Patch
+from editvc.core.edit_site import EditSite
 from editvc.core.facts import Request
 from editvc.core.methods.knowledge_neurons import KnowledgeNeuronsRecipe
 from editvc.core.progress import Progress
-from editvc.editing.layer_spread import adding
+from editvc.editing.resources import Resources
 from editvc.errors import EditvcError
-from editvc.models.architectures import architecture_in
-from editvc.models.devices import device_of
-from editvc.models.head import logits_of
-from editvc.models.hooks import undisturbed
-from editvc.models.prefix_cache import Row
-from editvc.models.replay import run_tails
-from editvc.models.tokenization import Traced, trace
+from editvc.models.hooks import eval_mode
+from editvc.models.language_model import LanguageModel
+from editvc.models.prefix_cache import SplitTokens
+from editvc.models.replay import prepare_replay
+from editvc.models.tokenization import TokenizedPrompt, tokenize
+from editvc.models.weights import delta_hook
 
 
 class NoNeurons(EditvcError):
@@ -61,9 +60,19 @@ class NoNeurons(EditvcError):
         self.request = request
 
 
+def make_elements(
+    lm: LanguageModel,
+    requests: Sequence[Request],
+    recipe: KnowledgeNeuronsRecipe,
+    _resources: Resources,
+    progress: Progress | None,
+) -> list[Patch]:
+    """:func:`knowledge_neurons`, which needs nothing of the repository."""
+    return knowledge_neurons(lm, requests, recipe, progress=progress)
+
+
 def knowledge_neurons(
-    model: Any,
-    tokenizer: Any,
+    lm: LanguageModel,
     requests: Sequence[Request],
     recipe: KnowledgeNeuronsRecipe,
     *,
@@ -79,70 +88,77 @@ def knowledge_neurons(
     Raises :class:`NoNeurons`, the errors of :mod:`editvc.models.tokenization` and
     :class:`editvc.models.replay.ReplayError`.
     """
-    rows = trace(tokenizer, requests, recipe.contexts)
+    rows = tokenize(lm.tokenizer, requests, recipe.contexts)
     patches: list[Patch] = []
-    with undisturbed(model):
+    with eval_mode(lm):
         for request, contexts in zip(requests, rows, strict=True):
-            patches.append(_patch(model, request, contexts, recipe))
+            patches.append(_patch(lm, request, contexts, recipe))
             if progress is not None:
                 progress("neurons", len(patches), len(rows))
     return patches
 
 
 def attributions(
-    model: Any, ids: Sequence[int], layers: Sequence[int], steps: int, answer: int | None = None
+    lm: LanguageModel,
+    ids: Sequence[int],
+    layers: Sequence[int],
+    steps: int,
+    answer: int | None = None,
 ) -> tuple[Tensor, Tensor, int]:
     """Attributions and keys (layers, v) at the last of some tokens, and the answer they are for.
 
     ``answer`` is a token; without one, the model's own greedy next. The tokens before the last run
     once. Each layer's ``steps`` scaled keys are one batch, from that layer on.
     """
-    architecture = architecture_in(model)
-    norm, lowest = architecture.norm(model), layers[0]
-    row = Row(tuple(ids), len(ids) - 1)
-    tails = run_tails(model, architecture, [row], lowest, "rome", layers)
-    assert tails.within is not None
+    norm, lowest = lm.final_norm, layers[0]
+    row = SplitTokens(tuple(ids), len(ids) - 1)
+    suffix = prepare_replay(lm, [row], lowest, EditSite.MLP_OUTPUT, layers)
+    assert suffix.within is not None
     if answer is None:
         with torch.no_grad():
-            last = tails.replay(torch.zeros_like(tails.aimed))[:, 0]
-            answer = int(logits_of(model, norm(last))[0].argmax())
-    repeated = torch.zeros(steps, dtype=torch.long, device=tails.hidden.device)
-    calls = [call.pick(repeated, 1) for call in (tails.within.call, *tails.calls)]
+            last = suffix.replay(torch.zeros_like(suffix.unedited))[:, 0]  # (1, u)
+            answer = int(lm.logits(norm(last))[0].argmax())
+    repeated = torch.zeros(steps, dtype=torch.long, device=suffix.hidden.device)
+    calls = [call.pick(repeated, 1) for call in (suffix.within.call, *suffix.calls)]
     counted = torch.arange(1, steps + 1, dtype=torch.float64, device=repeated.device)
-    shares = counted[:, None] / steps
-    found: list[Tensor] = []
+    shares = counted[:, None] / steps  # (steps, 1)
+    scores: list[Tensor] = []
     for layer in layers:
-        key = tails.keys[layer]
-        module = architecture.module(model, layer)
+        key = suffix.keys[layer]  # (1, v)
+        module = lm.down_proj(layer)
         first, *later = calls[layer - lowest :]
         with torch.enable_grad():
-            scaled = (shares * key).to(key.dtype).requires_grad_()
-            hidden = first.behind(module, module(scaled))
+            scaled = (shares * key).to(key.dtype).requires_grad_()  # (steps, v)
+            hidden = first.with_output_of(module, module(scaled))  # (steps, columns, u)
             for call in later:
                 hidden = call.run(hidden)
-            probability = logits_of(model, norm(hidden[:, tails.start])).softmax(dim=-1)[:, answer]
-            (gradient,) = torch.autograd.grad(probability.sum(), scaled)
-        found.append(key[0].double() * gradient.double().mean(dim=0))
-    keys = torch.stack([tails.keys[layer][0] for layer in layers])
-    return torch.stack(found), keys, answer
+            logits = lm.logits(norm(hidden[:, suffix.start]))  # (steps, vocabulary)
+            probability = logits.softmax(dim=-1)[:, answer]  # (steps,)
+            (gradient,) = torch.autograd.grad(probability.sum(), scaled)  # (steps, v)
+        scores.append(key[0].double() * gradient.double().mean(dim=0))  # (v,)
+    keys = torch.stack([suffix.keys[layer][0] for layer in layers])  # (layers, v)
+    return torch.stack(scores), keys, answer
 
 
 def _patch(
-    model: Any, request: Request, rows: Sequence[Traced], recipe: KnowledgeNeuronsRecipe
+    lm: LanguageModel,
+    request: Request,
+    rows: Sequence[TokenizedPrompt],
+    recipe: KnowledgeNeuronsRecipe,
 ) -> Patch:
     row, *others = rows
     layers, steps = recipe.layers, recipe.steps
-    scores, keys, answer = attributions(model, row.ids[: row.target], layers, steps)
+    scores, keys, answer = attributions(lm, row.ids[: row.target], layers, steps)
     each = [scores] + [
-        attributions(model, other.ids[: other.target], layers, steps, answer)[0] for other in others
+        attributions(lm, other.ids[: other.target], layers, steps, answer)[0] for other in others
     ]
     chosen = _shared(torch.stack(each), recipe)
     if not chosen.any():
         raise NoNeurons(request)
-    change = _change(model, answer, row.ids[row.target], recipe)
+    change = _change(lm, answer, row.ids[row.target], recipe)
     delta = Delta(
         {
-            layer: Factored(change[:, None], _lengths(model, layer, keys[place], chosen[place]))
+            layer: Factored(change[:, None], _lengths(lm, layer, keys[place], chosen[place]))
             for place, layer in enumerate(recipe.layers)
             if chosen[place].any()
         }
@@ -151,8 +167,8 @@ def _patch(
     figures = {
         "neurons": float(chosen.sum()),
         "attribution": float(positive[:, chosen].sum() / positive.sum()),
-        "base_probability": _probability(model, row, Delta()),
-        "probability": _probability(model, row, delta),
+        "base_probability": _probability(lm, row, Delta()),
+        "probability": _probability(lm, row, delta),
         "error": 0.0,
     }
     return Patch(delta, figures)
@@ -169,32 +185,29 @@ def _shared(scores: Tensor, recipe: KnowledgeNeuronsRecipe) -> Tensor:
     return strongest.view_as(shared) & shared
 
 
-def _change(model: Any, old: int, new: int, recipe: KnowledgeNeuronsRecipe) -> Tensor:
+def _change(lm: LanguageModel, old: int, new: int, recipe: KnowledgeNeuronsRecipe) -> Tensor:
     """(u,): what is added to a value vector of length 1, float64 on the CPU."""
-    embeddings = model.get_output_embeddings().weight[[old, new]].detach().cpu().double()
+    embeddings = lm.model.get_output_embeddings().weight[[old, new]].detach().cpu().double()
     before, after = torch.nn.functional.normalize(embeddings, dim=1)
     change: Tensor = recipe.norm_lambda2 * after - recipe.norm_lambda1 * before
     return change
 
 
-def _lengths(model: Any, layer: int, key: Tensor, chosen: Tensor) -> Tensor:
+def _lengths(lm: LanguageModel, layer: int, key: Tensor, chosen: Tensor) -> Tensor:
     """(1, v): the lengths of the chosen neurons' value vectors, with the signs of their keys."""
-    architecture = architecture_in(model)
-    weight: Tensor = architecture.module(model, layer).weight.detach().double()
-    lengths = torch.linalg.vector_norm(weight, dim=1 if architecture.transposed else 0)
+    weight = lm.weight(layer).detach().double()
+    lengths = torch.linalg.vector_norm(weight, dim=1 if lm.architecture.transposed else 0)  # (v,)
     signed: Tensor = lengths * key.double().sign() * chosen
     return signed[None].cpu()
 
 
-def _probability(model: Any, row: Traced, delta: Delta) -> float:
+def _probability(lm: LanguageModel, row: TokenizedPrompt, delta: Delta) -> float:
     """Of the target's tokens (geometric mean), under a change of the weights."""
-    architecture = architecture_in(model)
-    ids = torch.tensor([row.ids], device=device_of(model))
-    with undisturbed(model) as handles, torch.no_grad():
+    ids = torch.tensor([row.ids], device=lm.device)  # (1, columns)
+    with eval_mode(lm) as handles, torch.no_grad():
         for layer, part in delta.layers.items():
-            module = architecture.module(model, layer)
-            handles.append(module.register_forward_hook(adding(part, model)))
-        hidden = model.base_model(input_ids=ids[:, :-1], use_cache=False)[0]
-        logits = logits_of(model, hidden[0, row.target - 1 :])
+            handles.append(lm.down_proj(layer).register_forward_hook(delta_hook(part, lm)))
+        hidden = lm.body(input_ids=ids[:, :-1], use_cache=False)[0]  # (1, columns - 1, u)
+        logits = lm.logits(hidden[0, row.target - 1 :])  # (target tokens, vocabulary)
     nll = torch.nn.functional.cross_entropy(logits, ids[0, row.target :])
     return float(torch.exp(-nll))

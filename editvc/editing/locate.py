@@ -8,7 +8,6 @@ already edited: what ``squash`` does. Both leave the model as they found it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,36 +20,50 @@ from editvc.algebra.solvers import Edits, solver_of
 from editvc.core.facts import Request
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
+from editvc.editing.edit_batches import MEMORY, spread_batches
 from editvc.editing.layer_spread import (
-    adding,
-    asked,
-    in_parts,
+    compensated_residuals,
     share,
-    share_of,
-    spread_alone,
-    subject_states,
+    spread_single_edits,
+    uncompensate,
     whitened,
 )
 from editvc.editing.output_gradients import locate_by_gradient
-from editvc.editing.target_search import (
-    MEMORY,
-    Target,
-    edit_bytes,
-    find_targets,
-    over_contexts,
-    trace_edits,
+from editvc.editing.resources import Resources
+from editvc.editing.subject_states import (
+    as_columns,
+    average_over_contexts,
+    edit_site,
+    subject_states,
 )
-from editvc.models.architectures import architecture_in, inner_size
-from editvc.models.devices import device_of
-from editvc.models.forward import padded_right
-from editvc.models.head import logits_of
-from editvc.models.hooks import undisturbed
-from editvc.models.tokenization import Traced, trace
+from editvc.editing.target_search import Target, find_targets
+from editvc.models.language_model import LanguageModel
+from editvc.models.tokenization import TokenizedPrompt, tokenize
+from editvc.models.weights import delta_hook
+
+
+def make_elements(
+    lm: LanguageModel,
+    requests: Sequence[Request],
+    recipe: LocatedRecipe,
+    resources: Resources,
+    progress: Progress | None,
+) -> list[Located]:
+    """:func:`locate`, with what it needs taken from ``resources``."""
+    if progress is not None:
+        progress("targets", 0, len(requests))  # the first batch may take a minute
+    return locate(
+        lm,
+        requests,
+        recipe,
+        resources.preconditioners(recipe),
+        shaping=resources.shaping(recipe),
+        progress=progress,
+    )
 
 
 def locate(
-    model: Any,
-    tokenizer: Any,
+    lm: LanguageModel,
     requests: Sequence[Request],
     recipe: LocatedRecipe,
     guards: Mapping[int, Guard],
@@ -60,37 +73,35 @@ def locate(
     memory: int = MEMORY,
     progress: Progress | None = None,
 ) -> list[Located]:
-    """Locate every request on the base, each as if it were the only edit (:mod:`.spread`).
+    """Locate every request on the base, each as if it were the only edit (:mod:`.layer_spread`).
 
     ``shaping`` (u, u) is the recipe's sensitivity made ready for targets. ``targets`` are those of
     the requests where they are known: no weight of the guarded keys decides on them. Raises what
     :func:`editvc.editing.target_search.find_targets` raises, and :class:`SolveError` for a request
     that a layer cannot answer, its key being zero or not finite.
     """
-    if recipe.row.target == "gradient":
-        return locate_by_gradient(model, tokenizer, requests, recipe, progress=progress)
+    if recipe.row.edit_site is None:
+        return locate_by_gradient(lm, requests, recipe, progress=progress)
     if targets is None:
         targets = find_targets(
-            model, tokenizer, requests, recipe, shaping=shaping, memory=memory, progress=progress
+            lm, requests, recipe, shaping=shaping, memory=memory, progress=progress
         )
-    rows = trace(tokenizer, requests, recipe.contexts)
-    z = torch.stack([target.z for target in targets]) if targets else torch.zeros(0, 0)
+    rows = tokenize(lm.tokenizer, requests, recipe.contexts)
+    z = torch.stack([target.z for target in targets]) if targets else torch.zeros(0, 0)  # (n, u)
     spread: dict[int, tuple[dict[int, Tensor], dict[int, Tensor]]] = {}
-    for part in in_parts(rows, model, memory):
-        mine = [rows[place] for place in part]
-        found = spread_alone(model, mine, z[part], recipe, guards)
-        for place, (keys, residuals) in zip(part, found, strict=True):
+    for batch in spread_batches(rows, lm, memory):
+        edits = spread_single_edits(lm, [rows[place] for place in batch], z[batch], recipe, guards)
+        for place, (keys, residuals) in zip(batch, edits, strict=True):
             for layer in recipe.layers:
                 _require_finite(requests[place], layer, keys[layer], residuals[layer])
-        spread.update(zip(part, found, strict=True))
+        spread.update(zip(batch, edits, strict=True))
         if progress is not None:
             progress("keys", len(spread), len(rows))
     return [_located(target, *spread[place]) for place, target in enumerate(targets)]
 
 
 def locate_together(
-    model: Any,
-    tokenizer: Any,
+    lm: LanguageModel,
     requests: Sequence[Request],
     alone: Sequence[Located],
     recipe: LocatedRecipe,
@@ -107,25 +118,25 @@ def locate_together(
     (UltraEdit) are of one pass whatever the batch: they stay. Raises :class:`SolveError` as
     :func:`locate` does.
     """
-    if not requests or recipe.row.target == "gradient":
+    if not requests or recipe.row.edit_site is None:
         return list(alone)
-    rows = trace(tokenizer, requests, recipe.contexts)
-    deltas = _deltas(alone, recipe, guards).to(device_of(model))
+    rows = tokenize(lm.tokenizer, requests, recipe.contexts)
+    deltas = _deltas(alone, recipe, guards).to(lm.device)  # (n, u)
     solver = solver_of(recipe)
-    gain = architecture_in(model).gain(model.config, recipe.row.target)
+    gain = lm.gain(edit_site(recipe))
     keys: dict[int, Tensor] = {}
     residuals: dict[int, Tensor] = {}
     solved: dict[int, Factored] = {}
     for place, layer in enumerate(recipe.layers):
-        keys[layer], hidden = _seen(model, rows, recipe, layer, solved, memory)
+        keys[layer], hidden = _states(lm, rows, recipe, layer, solved, memory)  # (n, v), (n, u)
         if not solved:
-            z = hidden + deltas * gain
-        shares = (z - hidden) * (share(recipe, place) / gain)
-        levers = leverage(whitened(keys[layer], guards[layer]))
-        residuals[layer] = asked(shares, solver.alone(levers), recipe.compensation)
+            z = hidden + deltas * gain  # (n, u)
+        shares = (z - hidden) * (share(recipe, place) / gain)  # (n, u)
+        self_response = solver.alone(leverage(whitened(keys[layer], guards[layer])))  # (n,)
+        residuals[layer] = compensated_residuals(shares, self_response, recipe.compensation)
         for request, key, residual in zip(requests, keys[layer], residuals[layer], strict=True):
             _require_finite(request, layer, key, residual)
-        edits = Edits(keys[layer].T.double().cpu(), residuals[layer].T.double().cpu())
+        edits = Edits(as_columns(keys[layer]), as_columns(residuals[layer]))  # (v, n), (u, n)
         solved[layer] = solver.system(edits, guards[layer]).solution
         if progress is not None:
             progress("layers", place + 1, len(recipe.layers))
@@ -142,54 +153,10 @@ def locate_together(
 def _deltas(alone: Sequence[Located], recipe: LocatedRecipe, guards: Mapping[int, Guard]) -> Tensor:
     """``z - h`` (n, u), over the gain, of edits located alone: from the lowest layer's share."""
     lowest = recipe.layers[0]
-    residuals = torch.stack([one.residuals[lowest] for one in alone])
-    keys = torch.stack([one.keys[lowest] for one in alone])
-    parts = solver_of(recipe).alone(leverage(whitened(keys, guards[lowest])))
-    return share_of(residuals, parts, recipe.compensation) / share(recipe, 0)
-
-
-def knows(
-    model: Any, tokenizer: Any, requests: Sequence[Request], *, batch: int = 32
-) -> list[bool]:
-    """Whether greedy generation after each question already begins with the target's tokens.
-
-    One forward pass: the generation begins with the target exactly when every target token is the
-    most likely one after those before it.
-    """
-    rows = [traced for (traced,) in trace(tokenizer, requests)]
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
-    known: dict[int, bool] = {}
-    with undisturbed(model), torch.no_grad():
-        for start in range(0, len(order), batch):
-            chosen = order[start : start + batch]
-            ids, mask = padded_right([rows[i].ids[:-1] for i in chosen], device_of(model))
-            hidden = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)[0]
-            for place, index in enumerate(chosen):
-                row = rows[index]
-                said = logits_of(model, hidden[place, row.target - 1 : len(row.ids) - 1]).argmax(-1)
-                known[index] = said.tolist() == list(row.ids[row.target :])
-    return [known[index] for index in range(len(rows))]
-
-
-def estimate_memory(
-    config: Any,
-    tokenizer: Any,
-    requests: Sequence[Request],
-    recipe: LocatedRecipe,
-    memory: int = MEMORY,
-) -> int:
-    """Bytes that locating takes at most beside the model: one batch, and what is handed back."""
-    edits = trace_edits(tokenizer, requests, recipe)
-    if not edits:
-        return 0
-    sizes = sorted((edit_bytes(edit, config) for edit in edits), reverse=True)
-    largest = max(sizes[0], min(sum(sizes), memory))
-    return largest + len(edits) * located_bytes(config, len(recipe.layers))
-
-
-def located_bytes(config: Any, layers: int) -> int:
-    """Upper bound of a stored located edit: 4 (u + v) bytes a layer, and 4 KB."""
-    return 4 * (int(config.hidden_size) + inner_size(config)) * layers + 4096
+    residuals = torch.stack([one.residuals[lowest] for one in alone])  # (n, u)
+    keys = torch.stack([one.keys[lowest] for one in alone])  # (n, v)
+    self_response = solver_of(recipe).alone(leverage(whitened(keys, guards[lowest])))  # (n,)
+    return uncompensate(residuals, self_response, recipe.compensation) / share(recipe, 0)
 
 
 def _require_finite(request: Request, layer: int, key: Tensor, residual: Tensor) -> None:
@@ -215,9 +182,9 @@ def _stored(vectors: dict[int, Tensor]) -> dict[int, Tensor]:
     return {layer: vector.float().cpu().clone() for layer, vector in vectors.items()}
 
 
-def _seen(
-    model: Any,
-    rows: Sequence[Sequence[Traced]],
+def _states(
+    lm: LanguageModel,
+    rows: Sequence[Sequence[TokenizedPrompt]],
     recipe: LocatedRecipe,
     layer: int,
     solved: Mapping[int, Factored],
@@ -225,13 +192,13 @@ def _seen(
 ) -> tuple[Tensor, Tensor]:
     """Keys (n, v) of one layer, and h^L (n, u) in the first context, under the layers solved."""
     contexts = len(rows[0])
-    acting = {below: adding(factored, model) for below, factored in solved.items()}
+    hooks = {below: delta_hook(factored, lm) for below, factored in solved.items()}
     keys: dict[int, Tensor] = {}
     hidden: dict[int, Tensor] = {}
-    for part in in_parts(rows, model, memory):
-        flat = [row for place in part for row in rows[place]]
-        k, h = subject_states(model, flat, recipe, layer, acting)
-        keys.update(zip(part, over_contexts(k, contexts), strict=True))
-        hidden.update(zip(part, h[::contexts], strict=True))
+    for batch in spread_batches(rows, lm, memory):
+        flat = [row for place in batch for row in rows[place]]
+        k, h = subject_states(lm, flat, recipe, layer, hooks)  # (rows, v), (rows, u)
+        keys.update(zip(batch, average_over_contexts(k, contexts), strict=True))
+        hidden.update(zip(batch, h[::contexts], strict=True))
     places = range(len(rows))
     return torch.stack([keys[i] for i in places]), torch.stack([hidden[i] for i in places])

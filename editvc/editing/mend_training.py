@@ -21,18 +21,12 @@ from torch import Tensor
 
 from editvc.core.facts import Fact, Request
 from editvc.core.progress import Progress
-from editvc.editing.mend import (
-    FIXED,
-    Editor,
-    Gradients,
-    Pairs,
-    changed,
-    gradients,
-)
+from editvc.editing.mend import Gradients, changed, gradients
+from editvc.editing.mend_editor import FIXED, Editor, Pairs
 from editvc.errors import EditvcError
 from editvc.models.forward import at_targets, final_states, target_losses
-from editvc.models.head import logits_of
-from editvc.models.tokenization import Traced, trace
+from editvc.models.language_model import LanguageModel
+from editvc.models.tokenization import TokenizedPrompt, tokenize
 
 FEWEST = 4
 NEIGHBOURS = 10
@@ -82,18 +76,23 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingExample:
     """One fact as tokens: the edit, the wordings that shall follow it, the prompts that shall not.
 
-    The first of ``asked`` is the edit itself.
+    The first of ``wordings`` is the edit itself; of the ``locality`` prompts, the answers stay.
     """
 
-    asked: tuple[Traced, ...]
-    beside: tuple[tuple[int, ...], ...]
+    wordings: tuple[TokenizedPrompt, ...]
+    locality: tuple[tuple[int, ...], ...]
+
+    @property
+    def edit(self) -> TokenizedPrompt:
+        """The wording that the editor's change is made from."""
+        return self.wordings[0]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class EditorMetrics:
     """A mean over facts: shares in per cent, losses in nats.
 
     ``success`` and ``paraphrase``: every token of the target is the first choice after the edit's
@@ -108,13 +107,12 @@ class Judged:
     kl: float
 
 
-Watch = Callable[[int, Judged], None]
+Watch = Callable[[int, EditorMetrics], None]
 """Called with a step and how the facts held out do at it."""
 
 
 def train(
-    model: Any,
-    tokenizer: Any,
+    lm: LanguageModel,
     facts: Sequence[Fact],
     settings: Settings,
     *,
@@ -131,19 +129,19 @@ def train(
     """
     require_enough(len(facts))
     draw = torch.Generator().manual_seed(seed)
-    lessons = lessons_of(tokenizer, facts)
-    order = torch.randperm(len(lessons), generator=draw).tolist()
-    count = settings.kept_back(len(lessons))
-    held_out = [lessons[index] for index in order[:count]]
-    learnt = [lessons[index] for index in order[count:]]
-    mean, std = normalisation(model, learnt, settings)
+    examples = examples_of(lm, facts)
+    order = torch.randperm(len(examples), generator=draw).tolist()
+    count = settings.kept_back(len(examples))
+    held_out = [examples[index] for index in order[:count]]
+    train_set = [examples[index] for index in order[count:]]
+    mean, std = normalisation(lm, train_set, settings)
     editor = Editor.untrained(
         settings.layers, mean, std, rank=settings.rank, rate=settings.edit_lr, seed=seed
     )
-    best = _optimised(model, editor, learnt, held_out, settings, draw, progress, watch)
+    best = _optimised(lm, editor, train_set, held_out, settings, draw, progress, watch)
     figures = {
-        "validation": asdict(judge(model, best, held_out, settings)),
-        "training": asdict(judge(model, best, learnt[:count], settings)),
+        "validation": asdict(judge(lm, best, held_out, settings)),
+        "training": asdict(judge(lm, best, train_set[:count], settings)),
     }
     origin = {"settings": settings.to_json(), "seed": seed, "facts": len(facts), "figures": figures}
     return replace(best, origin=dict(best.origin) | origin)
@@ -155,27 +153,27 @@ def require_enough(facts: int) -> None:
         raise TooFewFacts(facts)
 
 
-def lessons_of(tokenizer: Any, facts: Sequence[Fact]) -> list[Lesson]:
+def examples_of(lm: LanguageModel, facts: Sequence[Fact]) -> list[TrainingExample]:
     """The tokens of every fact. Without locality prompts, the next facts' questions are used."""
-    lessons = []
+    examples = []
     for number, fact in enumerate(facts):
-        wordings = [fact.request]
-        wordings += [Request(text, "{}", fact.target_new) for text in fact.paraphrases]
+        requests = [fact.request]
+        requests += [Request(text, "{}", fact.target_new) for text in fact.paraphrases]
         texts = fact.locality or _questions_near(facts, number)
-        beside = tuple(tuple(tokenizer(text)["input_ids"]) for text in texts)
-        asked = tuple(traced for (traced,) in trace(tokenizer, wordings))
-        lessons.append(Lesson(asked, beside))
-    return lessons
+        locality = tuple(tuple(lm.tokenizer(text)["input_ids"]) for text in texts)
+        wordings = tuple(row for (row,) in tokenize(lm.tokenizer, requests))
+        examples.append(TrainingExample(wordings, locality))
+    return examples
 
 
 def _questions_near(facts: Sequence[Fact], number: int) -> tuple[str, ...]:
     others = [*facts[number + 1 :], *facts[:number]]
-    mine = facts[number].subject
-    return tuple(one.question for one in others if one.subject != mine)[:NEIGHBOURS]
+    subject = facts[number].subject
+    return tuple(one.question for one in others if one.subject != subject)[:NEIGHBOURS]
 
 
 def normalisation(
-    model: Any, lessons: Sequence[Lesson], settings: Settings
+    lm: LanguageModel, examples: Sequence[TrainingExample], settings: Settings
 ) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of the pairs of all edits' tokens, (layers, z) float32 each.
 
@@ -184,11 +182,11 @@ def normalisation(
     sums: dict[int, Tensor] = {}
     squares: dict[int, Tensor] = {}
     count = 0
-    for batch in _chunks(lessons, settings.batch):
-        asked = gradients(model, [lesson.asked[0] for lesson in batch], settings.layers)
-        count += int(asked.mask.sum())
-        for layer, pairs in asked.pairs.items():
-            flat = torch.cat(pairs, dim=-1).flatten(0, 1).double()  # zero where padded
+    for batch in _chunks(examples, settings.batch):
+        of_edits = edit_gradients(lm, batch, settings)
+        count += int(of_edits.mask.sum())
+        for layer, pairs in of_edits.pairs.items():
+            flat = torch.cat(pairs, dim=-1).flatten(0, 1).double()  # (tokens, z), 0 where padded
             sums[layer] = sums.get(layer, 0.0) + flat.sum(0)
             squares[layer] = squares.get(layer, 0.0) + flat.square().sum(0)
     mean = torch.stack([sums[layer] for layer in settings.layers]) / count
@@ -199,10 +197,10 @@ def normalisation(
 
 
 def _optimised(
-    model: Any,
+    lm: LanguageModel,
     editor: Editor,
-    learnt: Sequence[Lesson],
-    held_out: Sequence[Lesson],
+    train_set: Sequence[TrainingExample],
+    held_out: Sequence[TrainingExample],
     settings: Settings,
     draw: torch.Generator,
     progress: Progress | None,
@@ -223,9 +221,9 @@ def _optimised(
     decay = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.02, settings.steps)
     parameters = [*network, tensors["rate"]]
     best, least, waited = editor, float("inf"), 0
-    batches = _drawn(learnt, settings.batch, draw)
+    batches = _drawn(train_set, settings.batch, draw)
     for step in range(1, settings.steps + 1):
-        loss = lesson_losses(model, learning, next(batches), settings, draw).mean()
+        loss = example_losses(lm, learning, next(batches), settings, draw).mean()
         for parameter, slope in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             parameter.grad = slope
         adam.step()
@@ -234,10 +232,10 @@ def _optimised(
             progress("training", step, settings.steps)
         if step % settings.interval and step != settings.steps:
             continue
-        judged = judge(model, learning, held_out, settings)
+        metrics = judge(lm, learning, held_out, settings)
         if watch is not None:
-            watch(step, judged)
-        total = settings.cedit * judged.nll + judged.kl
+            watch(step, metrics)
+        total = settings.cedit * metrics.nll + metrics.kl
         if total < least:
             kept = {name: tensor.detach().clone() for name, tensor in tensors.items()}
             best, least, waited = replace(editor, tensors=kept, origin={"steps": step}), total, 0
@@ -249,34 +247,36 @@ def _optimised(
 
 
 @torch.enable_grad()
-def lesson_losses(
-    model: Any,
+def example_losses(
+    lm: LanguageModel,
     editor: Editor,
-    lessons: Sequence[Lesson],
+    examples: Sequence[TrainingExample],
     settings: Settings,
     draw: torch.Generator,
 ) -> Tensor:
-    """The loss (lessons,) of single edits; wording and locality prompt are drawn for each."""
-    asked = [_pick(lesson.asked, draw) for lesson in lessons]
-    beside = [_pick(lesson.beside, draw) for lesson in lessons]
-    changes = changes_of(editor, edits_of(model, lessons, settings))
-    with changed(model, twice(changes)):
-        hidden, _ = final_states(model, [*(row.ids[:-1] for row in asked), *beside])
-    nll = target_losses(model, hidden[: len(asked)], asked)
-    kl = divergences(base_logits(model, beside), logits_after(model, hidden[len(asked) :], beside))
-    return settings.cedit * nll + kl
+    """The loss (examples,) of single edits; wording and locality prompt are drawn for each."""
+    wordings = [_pick(example.wordings, draw) for example in examples]
+    prompts = [_pick(example.locality, draw) for example in examples]
+    changes = changes_of(editor, edit_gradients(lm, examples, settings))
+    with changed(lm, twice(changes)):
+        hidden, _ = final_states(lm, [*(row.ids[:-1] for row in wordings), *prompts])
+    nll = target_losses(lm, hidden[: len(wordings)], wordings)
+    after = logits_after(lm, hidden[len(wordings) :], prompts)
+    return settings.cedit * nll + divergences(base_logits(lm, prompts), after)
 
 
-def edits_of(model: Any, lessons: Sequence[Lesson], settings: Settings) -> Gradients:
+def edit_gradients(
+    lm: LanguageModel, examples: Sequence[TrainingExample], settings: Settings
+) -> Gradients:
     """What the edits themselves ask of each layer."""
-    return gradients(model, [lesson.asked[0] for lesson in lessons], settings.layers)
+    return gradients(lm, [example.edit for example in examples], settings.layers)
 
 
-def changes_of(editor: Editor, asked: Gradients) -> dict[int, Pairs]:
+def changes_of(editor: Editor, of_edits: Gradients) -> dict[int, Pairs]:
     """The editor's change for every row of a batch; padded tokens add nothing."""
-    seen = asked.mask[..., None]
-    found = {layer: editor.change(layer, *pairs) for layer, pairs in asked.pairs.items()}
-    return {layer: (right, left * seen) for layer, (right, left) in found.items()}
+    seen = of_edits.mask[..., None]  # (rows, columns, 1)
+    changes = {layer: editor.change(layer, *pairs) for layer, pairs in of_edits.pairs.items()}
+    return {layer: (right, left * seen) for layer, (right, left) in changes.items()}
 
 
 def twice(changes: Mapping[int, Pairs]) -> dict[int, Pairs]:
@@ -287,17 +287,17 @@ def twice(changes: Mapping[int, Pairs]) -> dict[int, Pairs]:
     }
 
 
-def logits_after(model: Any, hidden: Tensor, prompts: Sequence[Sequence[int]]) -> Tensor:
+def logits_after(lm: LanguageModel, hidden: Tensor, prompts: Sequence[Sequence[int]]) -> Tensor:
     """Logits (rows, vocabulary) of what follows each prompt, of states behind the final norm."""
     rows = torch.arange(len(prompts), device=hidden.device)
     last = torch.tensor([len(prompt) - 1 for prompt in prompts], device=hidden.device)
-    return logits_of(model, hidden[rows, last])
+    return lm.logits(hidden[rows, last])
 
 
 @torch.no_grad()
-def base_logits(model: Any, prompts: Sequence[Sequence[int]]) -> Tensor:
+def base_logits(lm: LanguageModel, prompts: Sequence[Sequence[int]]) -> Tensor:
     """The same of the model as it is."""
-    return logits_after(model, final_states(model, prompts)[0], prompts)
+    return logits_after(lm, final_states(lm, prompts)[0], prompts)
 
 
 def divergences(base: Tensor, now: Tensor) -> Tensor:
@@ -307,32 +307,34 @@ def divergences(base: Tensor, now: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def judge(model: Any, editor: Editor, lessons: Sequence[Lesson], settings: Settings) -> Judged:
+def judge(
+    lm: LanguageModel, editor: Editor, examples: Sequence[TrainingExample], settings: Settings
+) -> EditorMetrics:
     """How single edits of these facts go: the prompt, the last paraphrase, a locality prompt."""
     sums = dict.fromkeys(("success", "paraphrase", "locality", "nll", "kl"), 0.0)
-    for batch in _chunks(lessons, settings.batch):
-        changes = changes_of(editor, edits_of(model, batch, settings))
-        for name, asked in (
-            ("success", [lesson.asked[0] for lesson in batch]),
-            ("paraphrase", [lesson.asked[-1] for lesson in batch]),
+    for batch in _chunks(examples, settings.batch):
+        changes = changes_of(editor, edit_gradients(lm, batch, settings))
+        for name, rows in (
+            ("success", [example.edit for example in batch]),
+            ("paraphrase", [example.wordings[-1] for example in batch]),
         ):
-            with changed(model, changes):
-                hidden, _ = final_states(model, [row.ids[:-1] for row in asked])
-            sums["nll"] += float(target_losses(model, hidden, asked).sum()) / 2
-            sums[name] += 100.0 * _all_first(model, hidden, asked)
-        beside = [lesson.beside[0] for lesson in batch]
-        with changed(model, changes):
-            now = logits_after(model, final_states(model, beside)[0], beside)
-        base = base_logits(model, beside)
+            with changed(lm, changes):
+                hidden, _ = final_states(lm, [row.ids[:-1] for row in rows])
+            sums["nll"] += float(target_losses(lm, hidden, rows).sum()) / 2
+            sums[name] += 100.0 * _all_first(lm, hidden, rows)
+        prompts = [example.locality[0] for example in batch]
+        with changed(lm, changes):
+            now = logits_after(lm, final_states(lm, prompts)[0], prompts)
+        base = base_logits(lm, prompts)
         sums["kl"] += float(divergences(base, now).sum())
         sums["locality"] += 100.0 * int((now.argmax(-1) == base.argmax(-1)).sum())
-    return Judged(**{name: total / len(lessons) for name, total in sums.items()})
+    return EditorMetrics(**{name: total / len(examples) for name, total in sums.items()})
 
 
-def _all_first(model: Any, hidden: Tensor, asked: Sequence[Traced]) -> int:
+def _all_first(lm: LanguageModel, hidden: Tensor, rows: Sequence[TokenizedPrompt]) -> int:
     """How many rows have their whole target as first choices."""
-    logits, wanted, row = at_targets(model, hidden, asked)
-    wrong = torch.bincount(row, logits.argmax(-1) != wanted, minlength=len(asked))
+    logits, tokens, row = at_targets(lm, hidden, rows)
+    wrong = torch.bincount(row, logits.argmax(-1) != tokens, minlength=len(rows))
     return int((wrong == 0).sum())
 
 
@@ -340,13 +342,15 @@ def _pick(choices: Sequence[Any], draw: torch.Generator) -> Any:
     return choices[int(torch.randint(len(choices), (1,), generator=draw))]
 
 
-def _drawn(lessons: Sequence[Lesson], size: int, draw: torch.Generator) -> Iterator[list[Lesson]]:
-    """Batches without end: all lessons in a new order, again and again."""
+def _drawn(
+    examples: Sequence[TrainingExample], size: int, draw: torch.Generator
+) -> Iterator[list[TrainingExample]]:
+    """Batches without end: all examples in a new order, again and again."""
     while True:
-        order = torch.randperm(len(lessons), generator=draw).tolist()
-        yield from _chunks([lessons[index] for index in order], size)
+        order = torch.randperm(len(examples), generator=draw).tolist()
+        yield from _chunks([examples[index] for index in order], size)
 
 
-def _chunks(lessons: Sequence[Lesson], size: int) -> Iterator[list[Lesson]]:
-    for start in range(0, len(lessons), size):
-        yield list(lessons[start : start + size])
+def _chunks(examples: Sequence[TrainingExample], size: int) -> Iterator[list[TrainingExample]]:
+    for start in range(0, len(examples), size):
+        yield list(examples[start : start + size])

@@ -20,16 +20,14 @@ from editvc.algebra.located_edit import Located
 from editvc.core.facts import Request
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
-from editvc.models.architectures import architecture_in
-from editvc.models.devices import device_of
 from editvc.models.forward import batches, final_states, target_losses
-from editvc.models.hooks import undisturbed
-from editvc.models.tokenization import Traced, trace
+from editvc.models.hooks import eval_mode
+from editvc.models.language_model import LanguageModel
+from editvc.models.tokenization import TokenizedPrompt, tokenize
 
 
 def locate_by_gradient(
-    model: Any,
-    tokenizer: Any,
+    lm: LanguageModel,
     requests: Sequence[Request],
     recipe: LocatedRecipe,
     *,
@@ -39,19 +37,20 @@ def locate_by_gradient(
 
     The bare prompt is the only context. Raises the errors of :mod:`editvc.models.tokenization`.
     """
-    rows = [traced for (traced,) in trace(tokenizer, requests)]
+    rows = [row for (row,) in tokenize(lm.tokenizer, requests)]
     order = sorted(range(len(rows)), key=lambda i: (len(rows[i].ids), i))
-    found: dict[int, Located] = {}
+    located: dict[int, Located] = {}
     for batch in batches(order, lambda i: len(rows[i].ids)):
-        found.update(zip(batch, _batch(model, [rows[i] for i in batch], recipe), strict=True))
+        located.update(zip(batch, _batch(lm, [rows[i] for i in batch], recipe), strict=True))
         if progress is not None:
-            progress("gradients", len(found), len(rows))
-    return [found[index] for index in range(len(rows))]
+            progress("gradients", len(located), len(rows))
+    return [located[index] for index in range(len(rows))]
 
 
-def _batch(model: Any, rows: Sequence[Traced], recipe: LocatedRecipe) -> list[Located]:
-    architecture = architecture_in(model)
-    device = device_of(model)
+def _batch(
+    lm: LanguageModel, rows: Sequence[TokenizedPrompt], recipe: LocatedRecipe
+) -> list[Located]:
+    device = lm.device
     columns = max(len(row.ids) for row in rows) - 1
     ends = torch.tensor([row.target - 1 for row in rows], device=device)
     index = torch.arange(len(rows), device=device)
@@ -72,20 +71,19 @@ def _batch(model: Any, rows: Sequence[Traced], recipe: LocatedRecipe) -> list[Lo
 
         return catch
 
-    with undisturbed(model) as handles, torch.enable_grad():
+    with eval_mode(lm) as handles, torch.enable_grad():
         for layer in recipe.layers:
-            module = architecture.module(model, layer)
-            handles.append(module.register_forward_hook(hook(layer)))
-        hidden, _ = final_states(model, [row.ids[:-1] for row in rows])
-        losses = target_losses(model, hidden, rows)
+            handles.append(lm.down_proj(layer).register_forward_hook(hook(layer)))
+        hidden, _ = final_states(lm, [row.ids[:-1] for row in rows])  # (rows, columns, u)
+        losses = target_losses(lm, hidden, rows)  # (rows,)
         parts = [outputs[layer] for layer in recipe.layers]
         gradients = dict(zip(recipe.layers, torch.autograd.grad(losses.sum(), parts), strict=True))
-    found = losses.detach().tolist()
+    nll = losses.detach().tolist()
     return [
         Located(
             {layer: keys[layer][i].float().cpu().clone() for layer in recipe.layers},
             {layer: gradients[layer][i].float().cpu().clone() for layer in recipe.layers},
-            {"loss": found[i], "base_probability": exp(-found[i])},
+            {"loss": nll[i], "base_probability": exp(-nll[i])},
         )
         for i in range(len(rows))
     ]

@@ -15,8 +15,8 @@ subject therefore change nothing but how its last token is cut.
 
 ROME's targets are for the output of the down projection itself, and so is h; so it is for every
 method where a norm stands behind the down projection of a family
-(:meth:`editvc.models.architectures.Architecture.within`). PMET searches for a second vector, added
-to the attention's output, with a decay and a limit of its own, and keeps the first.
+(:meth:`editvc.models.architectures.Architecture.within_block`). PMET searches for a second vector,
+added to the attention's output, with a decay and a limit of its own, and keeps the first.
 
 With a ``shaping`` B (u, u) the search runs over y with ``delta = B y``, and |y| takes the place of
 |delta| in the decay and the limit: directions in which the model is sensitive get short steps.
@@ -27,10 +27,9 @@ that has ended is frozen and its rows are dropped. Edits share no number but the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,18 +37,15 @@ from torch import Tensor
 from editvc.core.facts import Request
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
-from editvc.models.architectures import Architecture, architecture_in, inner_size
-from editvc.models.head import logits_of
-from editvc.models.hooks import only_at, undisturbed
-from editvc.models.prefix_cache import Row
-from editvc.models.replay import Tails, run_tails
-from editvc.models.tokenization import Traced, subject_tokens, trace
-
-MEMORY = 1 << 29
-"""Bytes that one batch may take, by :func:`edit_bytes`'s estimate."""
+from editvc.editing.edit_batches import MEMORY, TokenizedEdit, search_batches, tokenize_edits
+from editvc.editing.subject_states import average_over_contexts, edit_site
+from editvc.editing.target_tokens import TargetTokens
+from editvc.models.hooks import eval_mode, run_at_positions
+from editvc.models.language_model import LanguageModel
+from editvc.models.prefix_cache import SplitTokens
+from editvc.models.replay import SuffixReplay, prepare_replay
 
 _DROP_BELOW = 0.95
-_BUSY = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +53,14 @@ class Target:
     """What was found for one edit.
 
     ``delta`` (u,) and ``hidden`` (u,) add up to z; ``keys`` are the base's keys (v,) by layer,
-    averaged over the contexts (:func:`over_contexts`). ``figures``: loss, steps, and
-    base_probability and probability of the target (geometric mean over its tokens, mean over
-    contexts).
+    averaged over the contexts (:func:`.subject_states.average_over_contexts`). ``figures``: loss,
+    steps, and base_probability and probability of the target (geometric mean over its tokens, mean
+    over contexts).
     """
 
-    delta: Tensor
-    hidden: Tensor
-    keys: dict[int, Tensor]
+    delta: Tensor  # (u,)
+    hidden: Tensor  # (u,)
+    keys: dict[int, Tensor]  # (v,) each
     figures: dict[str, float]
 
     @property
@@ -73,27 +69,8 @@ class Target:
         return self.hidden + self.delta
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """One request in tokens: a row a context, and the row of the KL term."""
-
-    rows: tuple[Traced, ...]
-    subject: Traced
-
-    @property
-    def tail(self) -> int:
-        """Columns from the subject's last token to the last but one of the target."""
-        return max(len(row.ids) - 1 - row.subject for row in self.rows)
-
-    @property
-    def prefix(self) -> int:
-        """Columns before the subject's last token."""
-        return max(row.subject for row in self.rows)
-
-
 def find_targets(
-    model: Any,
-    tokenizer: Any,
+    lm: LanguageModel,
     requests: Sequence[Request],
     recipe: LocatedRecipe,
     *,
@@ -111,38 +88,20 @@ def find_targets(
     :class:`editvc.models.architectures.LayersError` and
     :class:`editvc.models.replay.ReplayError`.
     """
-    architecture = architecture_in(model)
-    architecture.require_editable(recipe.layers)
-    edits = trace_edits(tokenizer, requests, recipe)
-    order = sorted(range(len(edits)), key=lambda i: (edits[i].tail, edits[i].prefix, i))
-    found: dict[int, Target] = {}
-    with undisturbed(model):
-        for batch in batches([edits[i] for i in order], model.config, memory):
-            chosen = order[len(found) : len(found) + len(batch)]
-            results = _Batch(model, architecture, batch, recipe, shaping).run()
-            found.update(zip(chosen, results, strict=True))
+    lm.architecture.require_editable(recipe.layers)
+    edits = tokenize_edits(lm.tokenizer, requests, recipe)
+    order = sorted(
+        range(len(edits)), key=lambda i: (edits[i].suffix_columns, edits[i].prefix_columns, i)
+    )
+    targets: dict[int, Target] = {}
+    with eval_mode(lm):
+        for batch in search_batches([edits[i] for i in order], lm, memory):
+            chosen = order[len(targets) : len(targets) + len(batch)]
+            searched = _Batch(lm, batch, recipe, shaping).run()
+            targets.update(zip(chosen, searched, strict=True))
             if progress is not None:
-                progress("targets", len(found), len(edits))
-    return [found[index] for index in range(len(edits))]
-
-
-def trace_edits(tokenizer: Any, requests: Sequence[Request], recipe: LocatedRecipe) -> list[Edit]:
-    """All requests in tokens, in all contexts of the recipe."""
-    rows = trace(tokenizer, requests, recipe.contexts)
-    asked = [(f"{request.subject} is a", len(request.subject)) for request in requests]
-    subjects = subject_tokens(tokenizer, asked)
-    return [Edit(tuple(row), subject) for row, subject in zip(rows, subjects, strict=True)]
-
-
-def over_contexts(keys: Tensor, contexts: int) -> Tensor:
-    """Keys (n * contexts, v) averaged to (n, v) as MEMIT does.
-
-    The first context, the bare prompt, weighs as much as all others together.
-    """
-    each = keys.view(-1, contexts, keys.shape[-1])
-    if contexts == 1:
-        return each[:, 0]
-    return (each[:, 0] + each[:, 1:].mean(dim=1)) / 2
+                progress("targets", len(targets), len(edits))
+    return [targets[index] for index in range(len(edits))]
 
 
 def anchored(delta: Tensor, hidden: Tensor, share: float) -> Tensor:
@@ -151,142 +110,64 @@ def anchored(delta: Tensor, hidden: Tensor, share: float) -> Tensor:
     1 gives ``z |h| / |z| - h``: Norm-Anchor Scaling (Liu et al. 2026, arXiv 2602.02543), with the
     edit's own hidden state on the base for its anchor. 0 leaves the target as it was found.
     """
-    z = hidden + delta
+    z = hidden + delta  # (u,)
     scale = hidden.norm() / z.norm().clamp_min(torch.finfo(z.dtype).tiny)
-    moved: Tensor = delta + share * (scale - 1) * z
+    moved: Tensor = delta + share * (scale - 1) * z  # (u,)
     return moved
 
 
-def edit_bytes(edit: Edit, config: Any) -> int:
-    """Estimated peak memory of one edit in a batch, in bytes (float32).
-
-    Activations kept for the backward pass through all blocks (about 10 u + 4 v numbers a token),
-    the prefixes' keys and values, and logits with their gradient.
-    """
-    u, v, depth = config.hidden_size, inner_size(config), config.num_hidden_layers
-    tokens = len(edit.rows) * edit.tail + 1
-    prefix = len(edit.rows) * edit.prefix + edit.subject.subject
-    predicted = sum(len(row.ids) - row.target for row in edit.rows) + 2
-    numbers = depth * (tokens * (10 * u + 4 * v) + 2 * prefix * u)
-    return 4 * int(numbers + 4 * predicted * config.vocab_size)
-
-
-def batches(edits: Sequence[Edit], config: Any, memory: int) -> Iterator[list[Edit]]:
-    """Consecutive edits, as many a batch as ``memory`` bytes hold, one at least.
-
-    A batch with columns enough to keep the cores busy ends where the tails get longer: there the
-    shorter ones would be padded, and padding costs as much as tokens do.
-    """
-    batch: list[Edit] = []
-    largest = 0
-    for edit in edits:
-        largest = max(largest, edit_bytes(edit, config))
-        if batch:
-            busy = len(batch) * len(edit.rows) * batch[0].tail >= _BUSY
-            longer = edit.tail > batch[0].tail
-            if largest * (len(batch) + 1) > memory or (busy and longer):
-                yield batch
-                batch, largest = [], edit_bytes(edit, config)
-        batch.append(edit)
-    if batch:
-        yield batch
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Where target tokens are predicted: flat lists over ``row``, tail ``column``, ``token``."""
-
-    row: Tensor
-    column: Tensor
-    token: Tensor
-    weight: Tensor
-
-    @classmethod
-    def of(cls, rows: Sequence[Traced], device: Any) -> Wanted:
-        """All target tokens of rows whose tails begin at ``subject``."""
-        found = [
-            (index, at - 1 - row.subject, row.ids[at], 1 / (len(row.ids) - row.target))
-            for index, row in enumerate(rows)
-            for at in range(row.target, len(row.ids))
-        ]
-        row, column, token, weight = zip(*found, strict=True)
-        return cls(
-            torch.tensor(row, device=device),
-            torch.tensor(column, device=device),
-            torch.tensor(token, device=device),
-            torch.tensor(weight, dtype=torch.float64, device=device),
-        )
-
-    def pick(self, index: Tensor, rows: int) -> Wanted:
-        """The same for a choice of ``rows``, in that order."""
-        place = torch.full((rows,), -1, dtype=torch.long, device=index.device)
-        place[index] = torch.arange(len(index), device=index.device)
-        row = place[self.row]
-        kept = row >= 0
-        return Wanted(row[kept], self.column[kept], self.token[kept], self.weight[kept])
-
-
 class _Batch:
-    """Edits optimised together. ``live`` are the places of those whose rows are still run."""
+    """Edits optimised together. ``live`` are the places of those whose rows are still run.
+
+    n edits have n * contexts rows; a target has one part, or two where attention is moved as well.
+    """
 
     def __init__(
         self,
-        model: Any,
-        architecture: Architecture,
-        edits: Sequence[Edit],
+        lm: LanguageModel,
+        edits: Sequence[TokenizedEdit],
         recipe: LocatedRecipe,
         shaping: Tensor | None,
     ) -> None:
-        self.model, self.architecture, self.recipe = model, architecture, recipe
+        self.lm, self.recipe = lm, recipe
         self.contexts = len(recipe.contexts)
         rows = [row for edit in edits for row in edit.rows]
-        layer = recipe.layers[-1]
-        self.tails = run_tails(
-            model,
-            architecture,
-            [Row(row.ids[:-1], row.subject) for row in rows],
-            layer,
-            recipe.row.target,
-            recipe.layers,
-        )
-        device = self.tails.hidden.device
-        self.wanted = Wanted.of(rows, device)
-        self.subjects: Tails | None = None
+        layer, site = recipe.layers[-1], edit_site(recipe)
+        split = [SplitTokens(row.ids[:-1], row.subject) for row in rows]
+        self.suffixes = prepare_replay(lm, split, layer, site, recipe.layers)
+        device = self.suffixes.hidden.device
+        self.target_tokens = TargetTokens.of(rows, device)
+        self.subjects: SuffixReplay | None = None
         if recipe.kl_factor:
-            self.subjects = run_tails(
-                model,
-                architecture,
-                [Row(edit.subject.ids, edit.subject.subject) for edit in edits],
-                layer,
-                recipe.row.target,
-            )
-        self.base_log_probs: Tensor | None = None
-        self.live = torch.arange(len(edits), device=device)
-        work = torch.promote_types(self.tails.hidden.dtype, torch.float32)
-        self.hidden = self.tails.aimed[:: self.contexts].to(work)
-        self.norms = self.hidden.norm(dim=2)
-        self.shaping = None if shaping is None else shaping.to(device, work)
+            sentences = [SplitTokens(edit.subject.ids, edit.subject.subject) for edit in edits]
+            self.subjects = prepare_replay(lm, sentences, layer, site)
+        self.base_log_probs: Tensor | None = None  # (live, vocabulary)
+        self.live = torch.arange(len(edits), device=device)  # (live,)
+        work = torch.promote_types(self.suffixes.hidden.dtype, torch.float32)
+        self.hidden = self.suffixes.unedited[:: self.contexts].to(work)  # (n, parts, u)
+        self.norms = self.hidden.norm(dim=2)  # (n, parts)
+        self.shaping = None if shaping is None else shaping.to(device, work)  # (u, u)
         self.keys = {
-            layer: over_contexts(keys.to(work), self.contexts)
-            for layer, keys in self.tails.keys.items()
+            layer: average_over_contexts(keys.to(work), self.contexts)  # (n, v)
+            for layer, keys in self.suffixes.keys.items()
         }
 
     def run(self) -> list[Target]:
         """Optimise to the end of the last edit."""
         recipe = self.recipe
-        free = torch.zeros_like(self.hidden, requires_grad=True)
+        free = torch.zeros_like(self.hidden, requires_grad=True)  # (n, parts, u)
         adam = torch.optim.Adam([free], lr=recipe.v_lr)
-        limit = recipe.clamp_norm_factor * self.norms
+        limit = recipe.clamp_norm_factor * self.norms  # (n, parts)
         count = len(self.norms)
-        found: list[Target | None] = [None] * count
-        ended = torch.zeros(count, dtype=torch.bool, device=free.device)
-        before = torch.zeros(count, device=free.device)
+        targets: list[Target | None] = [None] * count
+        ended = torch.zeros(count, dtype=torch.bool, device=free.device)  # (n,)
+        before = torch.zeros(count, device=free.device)  # (n,)
         for step in range(recipe.v_num_grad_steps):
-            loss, probability = self._loss(free)
+            loss, probability = self._loss(free)  # (live,) each
             if step == 0:
                 before = probability
             last = step == recipe.v_num_grad_steps - 1
-            stop = (loss.detach() < recipe.v_loss_threshold) | last
+            stop = (loss.detach() < recipe.v_loss_threshold) | last  # (live,)
             for place, edit in enumerate(self.live.tolist()):
                 if stop[place] and not ended[edit]:
                     figures = {
@@ -295,17 +176,17 @@ class _Batch:
                         "base_probability": float(before[edit]),
                         "probability": float(probability[place]),
                     }
-                    found[edit] = self._target(edit, free, figures)
+                    targets[edit] = self._target(edit, free, figures)
             ended[self.live] |= stop
             if ended.all():
                 break
             (free.grad,) = torch.autograd.grad(loss.sum(), free)
             adam.step()
             with torch.no_grad():
-                norm = free.norm(dim=2)
+                norm = free.norm(dim=2)  # (n, parts)
                 free *= torch.where(norm > limit, limit / norm, torch.ones_like(norm))[..., None]
             self._drop(ended)
-        return [target for target in found if target is not None]
+        return [target for target in targets if target is not None]
 
     def _delta(self, free: Tensor) -> Tensor:
         """What is added to the hidden states, (n, parts, u), for free variables of that shape."""
@@ -313,41 +194,45 @@ class _Batch:
 
     def _loss(self, free: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and target probability of every live edit, ``(live,)`` each."""
-        held = free[self.live]
-        mine = self._delta(held)
-        wanted = self.wanted
-        last = self.architecture.depth(self.model) - 1
-        mlp = self.architecture.mlp(self.model, last) if self.recipe.layers[-1] < last else None
-        columns = wanted.column + self.tails.start
-        sparing = nullcontext() if mlp is None else only_at(mlp, wanted.row, columns)
-        with sparing:
-            out = self.tails.replay(mine.repeat_interleave(self.contexts, dim=0))
-        logits = self._head(out[wanted.row, wanted.column])
-        each = torch.nn.functional.cross_entropy(logits, wanted.token, reduction="none")
-        by_row = torch.zeros(out.shape[0], dtype=each.dtype, device=each.device)
-        by_row = by_row.index_add(0, wanted.row, each * wanted.weight.to(each.dtype))
-        nll = by_row.view(-1, self.contexts)
-        lengths = held.norm(dim=2) / self.norms[self.live] ** 2
-        decay = self.recipe.v_weight_decay * lengths.sum(dim=1)
-        loss = nll.mean(dim=1) + self._divergence(mine) + decay
+        variables = free[self.live]  # (live, parts, u)
+        delta = self._delta(variables)  # (live, parts, u)
+        tokens = self.target_tokens
+        with self._last_mlp_at_targets():
+            repeated = delta.repeat_interleave(self.contexts, dim=0)  # (rows, parts, u)
+            hidden = self.suffixes.replay(repeated)  # (rows, columns, u)
+        logits = self._head(hidden[tokens.row, tokens.column])  # (tokens, vocabulary)
+        nll = tokens.losses(logits, hidden.shape[0]).view(-1, self.contexts)  # (live, contexts)
+        lengths = variables.norm(dim=2) / self.norms[self.live] ** 2  # (live, parts)
+        decay = self.recipe.v_weight_decay * lengths.sum(dim=1)  # (live,)
+        loss = nll.mean(dim=1) + self._divergence(delta) + decay
         return loss, torch.exp(-nll.detach()).mean(dim=1)
 
-    def _divergence(self, mine: Tensor) -> Tensor:
-        """``kl_factor * KL(edited || base)`` at the subject alone; 0 in the first step."""
+    def _last_mlp_at_targets(self) -> AbstractContextManager[None]:
+        """The last block's MLP, where it is above the edit, is run where targets are predicted."""
+        last = self.lm.depth - 1
+        mlp = self.lm.mlp(last) if self.recipe.layers[-1] < last else None
+        if mlp is None:
+            return nullcontext()
+        tokens = self.target_tokens
+        return run_at_positions(mlp, tokens.row, tokens.column + self.suffixes.start)
+
+    def _divergence(self, delta: Tensor) -> Tensor:
+        """``kl_factor * KL(edited || base)`` (live,) at the subject alone; 0 in the first step."""
         if self.subjects is None:
-            return torch.zeros((), device=mine.device)
-        log_probs = self._head(self.subjects.replay(mine)[:, 0]).log_softmax(dim=1)
+            return torch.zeros((), device=delta.device)
+        hidden = self.subjects.replay(delta)[:, 0]  # (live, u)
+        log_probs = self._head(hidden).log_softmax(dim=1)  # (live, vocabulary)
         if self.base_log_probs is None:
             self.base_log_probs = log_probs.detach()
-        kl = (log_probs.exp() * (log_probs - self.base_log_probs)).sum(dim=1)
+        kl = (log_probs.exp() * (log_probs - self.base_log_probs)).sum(dim=1)  # (live,)
         return self.recipe.kl_factor * kl
 
     def _head(self, hidden: Tensor) -> Tensor:
-        return logits_of(self.model, self.architecture.norm(self.model)(hidden))
+        return self.lm.logits(self.lm.final_norm(hidden))
 
     def _target(self, edit: int, free: Tensor, figures: dict[str, float]) -> Target:
-        hidden = self.hidden[edit, 0]
-        delta = self._delta(free[edit].detach().clone())[0]
+        hidden = self.hidden[edit, 0]  # (u,)
+        delta = self._delta(free[edit].detach().clone())[0]  # (u,)
         return Target(
             anchored(delta, hidden, self.recipe.norm_anchor),
             hidden,
@@ -362,8 +247,8 @@ class _Batch:
             return
         span = torch.arange(self.contexts, device=kept.device)
         rows = (kept[:, None] * self.contexts + span).reshape(-1)
-        self.wanted = self.wanted.pick(rows, len(self.live) * self.contexts)
-        self.tails = self.tails.pick(rows)
+        self.target_tokens = self.target_tokens.pick(rows, len(self.live) * self.contexts)
+        self.suffixes = self.suffixes.pick(rows)
         if self.subjects is not None:
             self.subjects = self.subjects.pick(kept)
         if self.base_log_probs is not None:

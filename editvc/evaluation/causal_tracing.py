@@ -23,16 +23,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from editvc.core.facts import Request
-from editvc.models.architectures import Architecture, architecture_in
 from editvc.models.block_call import Call
-from editvc.models.devices import device_of
 from editvc.models.forward import TOKENS_PER_BATCH
-from editvc.models.head import logits_of
-from editvc.models.hooks import first_tensor, undisturbed
+from editvc.models.hooks import eval_mode, first_tensor
+from editvc.models.language_model import LanguageModel
 from editvc.models.replay import require_replayed
-from editvc.models.tokenization import subject_span, trace
+from editvc.models.tokenization import TokenizedPrompt, subject_span, tokenize
 
 KINDS = ("hidden", "mlp", "attn")
 """What can be restored."""
@@ -115,26 +114,25 @@ class AverageTrace:
 def averaged(traces: Sequence[CausalTrace]) -> AverageTrace:
     """The average effects of several traces, one at least, of one kind on one model."""
     by_role = [one.by_role() for one in traces]
-    found = {role: [each[role] for each in by_role if role in each] for role in ROLES}
-    present = tuple(role for role in ROLES if found[role])
+    effects = {role: [each[role] for each in by_role if role in each] for role in ROLES}
+    present = tuple(role for role in ROLES if effects[role])
     return AverageTrace(
         count=len(traces),
         clean=sum(one.clean for one in traces) / len(traces),
         corrupted=sum(one.corrupted for one in traces) / len(traces),
         roles=present,
-        effects=torch.stack([torch.stack(found[role]).mean(dim=0) for role in present]),
+        effects=torch.stack([torch.stack(effects[role]).mean(dim=0) for role in present]),
     )
 
 
-def subject_deviation(model: Any, tokenizer: Any, requests: Sequence[Request]) -> float:
+def subject_deviation(lm: LanguageModel, requests: Sequence[Request]) -> float:
     """Standard deviation of the embeddings of the subjects' tokens, over all their entries."""
-    rows = [(traced.ids, request) for request in requests
-            for (traced,) in trace(tokenizer, [request])]  # fmt: skip
-    ids = [ids[place] for ids, request in rows for place in subject_span(tokenizer, request)]
-    embeddings = model.get_input_embeddings()
+    rows = [(row.ids, request) for request in requests
+            for (row,) in tokenize(lm.tokenizer, [request])]  # fmt: skip
+    ids = [ids[place] for ids, request in rows for place in subject_span(lm.tokenizer, request)]
     with torch.no_grad():
-        found = embeddings(torch.tensor(ids, device=embeddings.weight.device))
-    return float(found.double().std())
+        vectors = lm.embeddings(torch.tensor(ids, device=lm.embeddings.weight.device))
+    return float(vectors.double().std())
 
 
 def default_window(depth: int) -> int:
@@ -143,8 +141,7 @@ def default_window(depth: int) -> int:
 
 
 def causal_trace(
-    model: Any,
-    tokenizer: Any,
+    lm: LanguageModel,
     request: Request,
     *,
     deviation: float,
@@ -161,21 +158,20 @@ def causal_trace(
     ``l + (w - 1) // 2``, inside the model. The model is left untouched. Raises the errors of
     :mod:`editvc.models.tokenization` and :class:`editvc.models.replay.ReplayError`.
     """
-    architecture = architecture_in(model)
-    depth = architecture.depth(model)
+    depth = lm.depth
     width = 1 if kind == "hidden" else window or default_window(depth)
-    ((traced,),) = trace(tokenizer, [request])
-    subject = subject_span(tokenizer, request)
-    with undisturbed(model), torch.no_grad():
-        embedded = model.get_input_embeddings().weight.shape[1]
+    ((row,),) = tokenize(lm.tokenizer, [request])
+    subject = subject_span(lm.tokenizer, request)
+    with eval_mode(lm), torch.no_grad():
+        embedded = lm.embeddings.weight.shape[1]
         generator = torch.Generator().manual_seed(seed)
         noise = deviation * torch.randn(samples, len(subject), embedded, generator=generator)
-        runs = _Runs.of(model, architecture, traced.ids, traced.target, subject, noise, kind)
+        runs = _Runs.of(lm, row, subject, noise, kind)
         chances = runs.chances(runs.inputs[-1])
         corrupted = float(chances[1:].mean())
-        effects = torch.zeros(traced.target, depth, dtype=torch.float64)
-        places = list(range(subject[0], traced.target))  # those before the subject see no noise
-        size = max(1, TOKENS_PER_BATCH // (samples * (len(traced.ids) - 1)))
+        effects = torch.zeros(row.target, depth, dtype=torch.float64)
+        places = list(range(subject[0], row.target))  # those before the subject see no noise
+        size = max(1, TOKENS_PER_BATCH // (samples * (len(row.ids) - 1)))
         for start in range(0, len(places), size):
             chunk = places[start : start + size]
             restored = runs.restored(chunk, [_window(at, width, depth) for at in range(depth)])
@@ -184,7 +180,7 @@ def causal_trace(
         request=request,
         kind=kind,
         window=width,
-        tokens=tuple(tokenizer.decode([token]) for token in traced.ids[: traced.target]),
+        tokens=tuple(lm.tokenizer.decode([token]) for token in row.ids[: row.target]),
         subject=subject,
         clean=float(chances[0]),
         corrupted=corrupted,
@@ -205,30 +201,26 @@ class _Runs:
     ``hidden``.
     """
 
-    model: Any
-    architecture: Architecture
-    told: Tensor
+    lm: LanguageModel
+    target: Tensor
     inputs: tuple[Tensor, ...]
     outputs: Mapping[int, Tensor]
-    modules: Mapping[int, Any]
+    modules: Mapping[int, Module]
     calls: tuple[Call, ...]
 
     @classmethod
     def of(
         cls,
-        model: Any,
-        architecture: Architecture,
-        ids: Sequence[int],
-        target: int,
+        lm: LanguageModel,
+        row: TokenizedPrompt,
         subject: range,
         noise: Tensor,
         kind: str,
     ) -> _Runs:
-        """One pass over all rows; ``ids[target:]`` is what is to be said."""
-        device, depth = device_of(model), architecture.depth(model)
-        rows = torch.tensor(ids[:-1], device=device).expand(1 + len(noise), -1)
-        part = {"mlp": architecture.module, "attn": architecture.attention_module}.get(kind)
-        modules = {} if part is None else {layer: part(model, layer) for layer in range(depth)}
+        """One pass over all rows of one prompt with its target."""
+        rows = torch.tensor(row.ids[:-1], device=lm.device).expand(1 + len(noise), -1)
+        part = {"mlp": lm.down_proj, "attn": lm.attention_output}.get(kind)
+        modules = {} if part is None else {layer: part(layer) for layer in range(lm.depth)}
         caught: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = {}
         outputs: dict[int, Tensor] = {}
         last: list[Tensor] = []
@@ -244,17 +236,16 @@ class _Runs:
 
             return hook
 
-        def given(layer: int) -> Callable[..., None]:
+        def clean_output(layer: int) -> Callable[..., None]:
             def hook(_module: Any, _args: Any, output: Tensor) -> None:
                 # A copy: Falcon adds to it in place. Some MLPs see all tokens in one dimension.
                 outputs[layer] = output.view(*rows.shape, -1)[0].clone()
 
             return hook
 
-        with undisturbed(model) as handles:
-            embeddings = model.get_input_embeddings()
-            handles.append(embeddings.register_forward_hook(corrupt))
-            blocks = [architecture.block(model, layer) for layer in range(depth)]
+        with eval_mode(lm) as handles:
+            handles.append(lm.embeddings.register_forward_hook(corrupt))
+            blocks = [lm.block(layer) for layer in range(lm.depth)]
             for layer, block in enumerate(blocks):
                 handles.append(block.register_forward_pre_hook(called(layer), with_kwargs=True))
             handles.append(
@@ -263,16 +254,14 @@ class _Runs:
                 )
             )
             for layer, module in modules.items():
-                handles.append(module.register_forward_hook(given(layer)))
-            final = model.base_model(
-                input_ids=rows, attention_mask=torch.ones_like(rows), use_cache=False
-            )[0]
+                handles.append(module.register_forward_hook(clean_output(layer)))
+            mask = torch.ones_like(rows)
+            final = lm.body(input_ids=rows, attention_mask=mask, use_cache=False)[0]
         calls = tuple(Call(block, *caught[layer]) for layer, block in enumerate(blocks))
         runs = cls(
-            model=model,
-            architecture=architecture,
-            told=torch.tensor(ids[target:], device=device),
-            inputs=(*(_hidden(*caught[layer]) for layer in range(depth)), *last),
+            lm=lm,
+            target=torch.tensor(row.ids[row.target :], device=rows.device),
+            inputs=(*(_hidden(*caught[layer]) for layer in range(lm.depth)), *last),
             outputs=outputs,
             modules=modules,
             calls=calls,
@@ -286,16 +275,15 @@ class _Runs:
         hidden = self.inputs[0][some]
         for call in self.calls:
             hidden = call.pick(some, len(final)).run(hidden)
-        found = self.architecture.norm(self.model)(hidden)
-        require_replayed(self.architecture, found[1, -1], final[1, -1])
+        replayed = self.lm.final_norm(hidden)
+        require_replayed(self.lm.architecture, replayed[1, -1], final[1, -1])
 
     def chances(self, hidden: Tensor) -> Tensor:
         """Probability of the target, (rows,) float64, after the last block's output."""
-        count = len(self.told)
-        normed = self.architecture.norm(self.model)(hidden[:, -count:])
-        logs = logits_of(self.model, normed).double().log_softmax(dim=-1)
-        told = self.told.expand(len(logs), -1)[..., None]
-        return logs.gather(2, told)[..., 0].sum(dim=1).exp().cpu()
+        normed = self.lm.final_norm(hidden[:, -len(self.target) :])  # (rows, target tokens, u)
+        logs = self.lm.logits(normed).double().log_softmax(dim=-1)
+        target = self.target.expand(len(logs), -1)[..., None]  # (rows, target tokens, 1)
+        return logs.gather(2, target)[..., 0].sum(dim=1).exp().cpu()
 
     def restored(self, places: Sequence[int], windows: Sequence[range]) -> Tensor:
         """Probability of the target, (places, windows), each token's state restored alone."""
@@ -304,7 +292,7 @@ class _Runs:
         row = torch.arange(len(index), device=device)
         at = torch.tensor(places, device=device).repeat_interleave(samples)
         calls = [call.pick(index, samples + 1) for call in self.calls]
-        found = []
+        restored = []
         for window in windows:
             if self.modules:
                 first = window.start
@@ -316,8 +304,8 @@ class _Runs:
             with self._restoring(window, row, at):
                 for call in calls[first:]:
                     hidden = call.run(hidden)
-            found.append(self.chances(hidden).view(len(places), samples).mean(dim=1))
-        return torch.stack(found, dim=1)
+            restored.append(self.chances(hidden).view(len(places), samples).mean(dim=1))
+        return torch.stack(restored, dim=1)
 
     @contextmanager
     def _restoring(self, window: range, row: Tensor, at: Tensor) -> Iterator[None]:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from editvc.core.facts import Fact
 from editvc.evaluation.probes import first_tokens, forced
-from editvc.models.loading import generate
+from editvc.models.generation import generate
+from editvc.models.language_model import LanguageModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +45,21 @@ class Scores:
         return asdict(self)
 
 
-def locality_answers(model: Any, tokenizer: Any, facts: Sequence[Fact]) -> list[int]:
+def locality_answers(lm: LanguageModel, facts: Sequence[Fact]) -> list[int]:
     """First tokens of the *base* model on every locality prompt: the reference of Spe."""
-    return first_tokens(model, tokenizer, [prompt for fact in facts for prompt in fact.locality])
+    return first_tokens(lm, [prompt for fact in facts for prompt in fact.locality])
 
 
-def score(model: Any, tokenizer: Any, facts: Sequence[Fact], base_answers: Sequence[int]) -> Scores:
-    """Score ``model`` on ``facts``; ``base_answers`` come from :func:`locality_answers`."""
+def score(lm: LanguageModel, facts: Sequence[Fact], base_answers: Sequence[int]) -> Scores:
+    """Score a model on ``facts``; ``base_answers`` come from :func:`locality_answers`."""
     rewriting = [(fact.question, fact) for fact in facts]
     paraphrases = [(prompt, fact) for fact in facts for prompt in fact.paraphrases]
     locality = [(prompt, fact) for fact in facts for prompt in fact.locality]
-    es, eff = _preference(model, tokenizer, rewriting)
-    ps, par = _preference(model, tokenizer, paraphrases)
-    kept, _ = _preference(model, tokenizer, locality)
+    es, eff = _preference(lm, rewriting)
+    ps, par = _preference(lm, paraphrases)
+    kept, _ = _preference(lm, locality)
     ns = None if kept is None else 100.0 - kept
-    answers = first_tokens(model, tokenizer, [prompt for prompt, _ in locality])
+    answers = first_tokens(lm, [prompt for prompt, _ in locality])
     spe = _share([now == before for now, before in zip(answers, base_answers, strict=True)])
     return Scores(
         es=es, ps=ps, ns=ns, s=_harmonic(es, ps, ns), eff=eff, par=par, spe=spe,
@@ -63,26 +67,24 @@ def score(model: Any, tokenizer: Any, facts: Sequence[Fact], base_answers: Seque
     )  # fmt: skip
 
 
-def answers(
-    model: Any, tokenizer: Any, facts: Sequence[Fact], *, max_new_tokens: int = 12
-) -> list[str]:
+def answers(lm: LanguageModel, facts: Sequence[Fact], *, max_new_tokens: int = 12) -> list[str]:
     """What greedy generation says after every rewriting prompt; more tokens for a longer object."""
     return [
-        generate(model, tokenizer, fact.question, room(tokenizer, [fact], max_new_tokens)).strip()
+        generate(lm, fact.question, room(lm.tokenizer, [fact], max_new_tokens)).strip()
         for fact in facts
     ]
 
 
-def room(tokenizer: Any, facts: Sequence[Fact], least: int) -> int:
+def room(tokenizer: PreTrainedTokenizerFast, facts: Sequence[Fact], least: int) -> int:
     """Tokens to generate: an answer that is cut before its object ends could not be judged."""
     return max([least, *(1 + len(tokenizer(fact.target_new)["input_ids"]) for fact in facts)])
 
 
-def says(answer: str, fact: Fact) -> bool:
+def answers_correctly(answer: str, fact: Fact) -> bool:
     """Whether an answer begins with the new object, and not with a longer word or number."""
-    told = fact.target_new.strip()
-    goes_on = _of_a_word(told[-1:]) and _of_a_word(answer[len(told) :])
-    return answer.startswith(told) and not goes_on
+    target = fact.target_new.strip()
+    goes_on = _of_a_word(target[-1:]) and _of_a_word(answer[len(target) :])
+    return answer.startswith(target) and not goes_on
 
 
 def _of_a_word(text: str) -> bool:
@@ -91,12 +93,12 @@ def _of_a_word(text: str) -> bool:
 
 
 def _preference(
-    model: Any, tokenizer: Any, probes: Sequence[tuple[str, Fact]]
+    lm: LanguageModel, probes: Sequence[tuple[str, Fact]]
 ) -> tuple[float | None, float | None]:
     """Share of probes that prefer the new object to the true one, and that say it first."""
-    new = forced(model, tokenizer, [(prompt, fact.target_new) for prompt, fact in probes])
+    new = forced(lm, [(prompt, fact.target_new) for prompt, fact in probes])
     rivals = [(prompt, fact.target_true) for prompt, fact in probes if fact.target_true is not None]
-    true = forced(model, tokenizer, rivals)
+    true = forced(lm, rivals)
     known = [result for result, (_, fact) in zip(new, probes, strict=True) if fact.target_true]
     preferred = [a.log_probability > b.log_probability for a, b in zip(known, true, strict=True)]
     return _share(preferred), _share([result.all_argmax for result in new])

@@ -13,7 +13,7 @@ from editvc.algebra.factored import Factored
 from editvc.errors import EditvcError
 from editvc.models.architectures import Architecture
 from editvc.models.checkpoint import Checkpoint, TensorNotFound
-from editvc.models.loading import parameters_of
+from editvc.models.weights import parameters_of
 
 SOURCES = "A PEFT LoRA folder can be imported, or a checkpoint of the base's architecture."
 
@@ -77,14 +77,14 @@ class BaseWeights:
     def stored_in(self, checkpoint: Checkpoint, parameter: str) -> tuple[str, ...]:
         """:meth:`stored`, of another checkpoint of the same architecture."""
         names = [self.architecture.stored_name(name) for name in self.names[parameter]]
-        found = []
+        in_files = []
         for name in names:
             try:
-                found.append(checkpoint.find(name))
+                in_files.append(checkpoint.find(name))
             except TensorNotFound:
-                if name == names[-1] and not found:
+                if name == names[-1] and not in_files:
                     raise
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(in_files))
 
     def read(self, parameter: str) -> Tensor:
         """A parameter as the checkpoint keeps it."""

@@ -45,14 +45,14 @@ def difference(
     """
     if rank is None and energy is None:
         energy = ENERGY
-    mine, theirs = BaseWeights(base, architecture), Checkpoint(folder)
+    base_weights, other = BaseWeights(base, architecture), Checkpoint(folder)
     notes = _compared_configs(folder, base)
-    _require_known(folder, mine, theirs)
+    _require_known(folder, base_weights, other)
     parts: dict[str, Factored] = {}
     errors: dict[str, float] = {}
     lost, whole = [0.0], [0.0]
-    for done, parameter in enumerate(mine.names, 1):
-        change = _change(folder, mine, theirs, parameter)
+    for done, parameter in enumerate(base_weights.names, 1):
+        change = _change(folder, base_weights, other, parameter)
         if change is not None:
             part, missing = _factored(change, rank, energy)
             parts[parameter] = part
@@ -61,12 +61,12 @@ def difference(
             lost.append(missing)
             whole.append(norm)
         if progress is not None:
-            progress("comparing", done, len(mine.names))
+            progress("comparing", done, len(base_weights.names))
     total = math.hypot(*whole)
     return Imported(
         kind="difference",
-        delta=mine.delta(parts),
-        digest=weights_digest(theirs.digests()),
+        delta=base_weights.delta(parts),
+        digest=weights_digest(other.digests()),
         errors=errors,
         error=math.hypot(*lost) / total if total else 0.0,
         notes=notes,
@@ -75,17 +75,17 @@ def difference(
 
 def _compared_configs(folder: Path, base: Path) -> tuple[str, ...]:
     """Refuse another architecture; name settings that differ, which no weight can carry."""
-    mine, theirs = _config(base), _config(folder)
-    if mine.get("model_type") != theirs.get("model_type"):
+    ours, theirs = _config(base), _config(folder)
+    if ours.get("model_type") != theirs.get("model_type"):
         raise ImportRefused(
             folder,
-            f"it is a '{theirs.get('model_type')}', the base a '{mine.get('model_type')}'",
+            f"it is a '{theirs.get('model_type')}', the base a '{ours.get('model_type')}'",
             hint=SAME_MODEL,
         )
     differ = [
         key
-        for key in sorted(mine.keys() | theirs.keys())
-        if key not in BESIDE and mine.get(key) != theirs.get(key)
+        for key in sorted(ours.keys() | theirs.keys())
+        if key not in BESIDE and ours.get(key) != theirs.get(key)
     ]
     return (f"not imported, config.json differs in {', '.join(differ)}",) if differ else ()
 
@@ -101,22 +101,21 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _require_known(folder: Path, mine: BaseWeights, theirs: Checkpoint) -> None:
+def _require_known(folder: Path, base_weights: BaseWeights, other: Checkpoint) -> None:
     """Every tensor of the other checkpoint is a parameter, a tied copy of one, or the base's."""
     used: set[str] = set()
-    for parameter in mine.names:
+    for parameter in base_weights.names:
         try:
-            used.update(mine.stored_in(theirs, parameter))
+            used.update(base_weights.stored_in(other, parameter))
         except TensorNotFound as error:
             raise ImportRefused(
                 folder, f"it has no tensor {parameter!r}, which the base has", hint=SAME_MODEL
             ) from error
-    own = mine.checkpoint
+    own = base_weights.checkpoint
     strange = [
         name
-        for name in theirs.tensors
-        if name not in used
-        and not (name in own.tensors and own.digest(name) == theirs.digest(name))
+        for name in other.tensors
+        if name not in used and not (name in own.tensors and own.digest(name) == other.digest(name))
     ]
     if strange:
         raise ImportRefused(
@@ -128,29 +127,29 @@ def _require_known(folder: Path, mine: BaseWeights, theirs: Checkpoint) -> None:
 
 def _change(
     folder: Path,
-    mine: BaseWeights,
-    theirs: Checkpoint,
+    base_weights: BaseWeights,
+    other: Checkpoint,
     parameter: str,
 ) -> Tensor | None:
     """``W' - W`` in float64, of one or two dimensions; None where there is none."""
-    here, there = mine.stored(parameter), mine.stored_in(theirs, parameter)
-    digests = {theirs.digest(name) for name in there}
+    here, there = base_weights.stored(parameter), base_weights.stored_in(other, parameter)
+    digests = {other.digest(name) for name in there}
     if len(digests) > 1:
         raise ImportRefused(
             folder,
             f"{' and '.join(there)} are one weight in the base, and differ here",
             hint="A head that was untied from its embedding has no place in the base.",
         )
-    old, new = mine.checkpoint.info(here[0]), theirs.info(there[0])
+    old, new = base_weights.checkpoint.info(here[0]), other.info(there[0])
     if old.shape != new.shape:
         raise ImportRefused(
             folder,
             f"{parameter} has shape {list(new.shape)}, in the base {list(old.shape)}",
             hint=SAME_MODEL,
         )
-    if digests == {mine.checkpoint.digest(here[0])}:
+    if digests == {base_weights.checkpoint.digest(here[0])}:
         return None
-    weights = (mine.checkpoint.read(here[0]), theirs.read(there[0]))
+    weights = (base_weights.checkpoint.read(here[0]), other.read(there[0]))
     if not all(weight.is_floating_point() for weight in weights) or len(old.shape) > 2:
         raise ImportRefused(
             folder,

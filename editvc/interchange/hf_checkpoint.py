@@ -32,7 +32,7 @@ from editvc.models.checkpoint import (
     TensorNotFound,
     weights_digest,
 )
-from editvc.models.loading import SHIPPED_STATISTICS
+from editvc.models.source import SHIPPED_STATISTICS
 
 LEDGER = "editvc.ledger.jsonl"
 LOCK = "editvc.lock.json"

@@ -140,8 +140,8 @@ def _pairs(folder: Path, weights: BaseWeights, tensors: Mapping[str, Tensor]) ->
     """The factors by the path of their module."""
     sides: dict[tuple[str, bool], dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        if found := _FACTOR.fullmatch(key):
-            sides.setdefault((found[1], bool(found[2])), {})[found[3]] = tensor
+        if name := _FACTOR.fullmatch(key):
+            sides.setdefault((name[1], bool(name[2])), {})[name[3]] = tensor
         elif not _is_the_base(weights, key, tensor):
             raise ImportRefused(folder, f"tensor {key!r} is no factor of LoRA", hint=MERGE)
     for (path, _), pair in sides.items():
@@ -152,12 +152,12 @@ def _pairs(folder: Path, weights: BaseWeights, tensors: Mapping[str, Tensor]) ->
 
 def _is_the_base(weights: BaseWeights, key: str, tensor: Tensor) -> bool:
     """PEFT saves embeddings whole beside their adapter; the base's own say nothing new."""
-    found = _WHOLE.fullmatch(key)
-    parameter = weights.parameter(f"{found[1]}.weight") if found else None
+    name = _WHOLE.fullmatch(key)
+    parameter = weights.parameter(f"{name[1]}.weight") if name else None
     if parameter is None:
         return False
-    mine = weights.read(parameter)
-    return mine.shape == tensor.shape and bool((mine == tensor.to(mine.dtype)).all())
+    own = weights.read(parameter)
+    return own.shape == tensor.shape and bool((own == tensor.to(own.dtype)).all())
 
 
 def _scale(folder: Path, path: str, pair: Pair, config: Mapping[str, Any]) -> float:

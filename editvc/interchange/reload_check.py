@@ -5,12 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from editvc.errors import EditvcError
-from editvc.models.loading import generate, quiet_loading
+from editvc.models.architectures import Architecture
+from editvc.models.generation import generate
+from editvc.models.language_model import LanguageModel
+from editvc.models.loading import quiet_loading
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
 class ReloadError(EditvcError):
@@ -25,20 +31,26 @@ class MissingPeft(EditvcError):
     """An adapter can be written without PEFT, but not checked."""
 
 
-def verify_reload(folder: Path, prompts: Sequence[str], *, max_new_tokens: int = 12) -> list[str]:
+def verify_reload(
+    folder: Path, architecture: Architecture, prompts: Sequence[str], *, max_new_tokens: int = 12
+) -> list[str]:
     """Greedy completions by the model in ``folder``, loaded by transformers alone in float32.
 
-    One completion per prompt, without the prompt and without special tokens. Raises
-    :class:`ReloadError` where transformers refuses the folder, or finds weights missing in it.
+    ``architecture`` is that of the base. One completion per prompt, without the prompt and without
+    special tokens. Raises :class:`ReloadError` where transformers refuses the folder, or finds
+    weights missing in it.
     """
     model, tokenizer = _load(folder)
-    return [generate(model, tokenizer, prompt, max_new_tokens) for prompt in prompts]
+    lm = LanguageModel(model, tokenizer, architecture)
+    return [generate(lm, prompt, max_new_tokens) for prompt in prompts]
 
 
-def verify_adapter(base: Path, adapter: Path, edited: Any, prompts: Sequence[str]) -> float:
+def verify_adapter(
+    base: Path, adapter: Path, edited: LanguageModel, prompts: Sequence[str]
+) -> float:
     """Largest difference of any logit between base + adapter (through PEFT) and ``edited``.
 
-    ``edited`` is a loaded transformers model of the same base, in float32. NaN where a logit of
+    ``edited`` is a loaded model of the same base, in float32. NaN where a logit of
     either is not a number; 0 without prompts. Raises
     :class:`MissingPeft` without the ``lora`` extra, :class:`ReloadError` where PEFT refuses.
     """
@@ -60,12 +72,12 @@ def verify_adapter(base: Path, adapter: Path, edited: Any, prompts: Sequence[str
     with torch.no_grad():
         for prompt in prompts:
             encoded = tokenizer(prompt, return_tensors="pt")
-            difference = adapted(**encoded).logits - edited(**encoded).logits
+            difference = adapted(**encoded).logits - edited.model(**encoded).logits
             largest.append(difference.abs().max())
     return float(torch.stack(largest).max())  # unlike Python's, torch's max does not pass over NaN
 
 
-def _load(folder: Path) -> tuple[Any, Any]:
+def _load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Model (float32, eval) and tokenizer, from local files only."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -89,8 +89,8 @@ def _list_files(folder: Path) -> None:
 
 
 def _files(folder: Path) -> set[str]:
-    found = (path for path in folder.rglob("*") if not path.is_dir())
-    return {path.relative_to(folder).as_posix() for path in found} - {MANIFEST}
+    files = (path for path in folder.rglob("*") if not path.is_dir())
+    return {path.relative_to(folder).as_posix() for path in files} - {MANIFEST}
 
 
 def is_export(folder: Path) -> bool:

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
+from editvc.core.edit_site import EditSite
 from editvc.errors import EditvcError
-from editvc.models.architectures import Architecture
-from editvc.models.devices import device_of
-from editvc.models.head import logits_of
-from editvc.models.hooks import first_tensor, undisturbed
+from editvc.models.hooks import eval_mode, first_tensor
+from editvc.models.language_model import LanguageModel
 
 TOLERANCE = 1e-3
 _TOKENS = 5
@@ -27,43 +27,44 @@ class StructureError(EditvcError):
         self.model_type = model_type
 
 
-def check_block(model: Any, architecture: Architecture) -> None:
-    """Raise :class:`StructureError` unless a loaded model does what the block says.
+def check_block(lm: LanguageModel) -> None:
+    """Raise :class:`StructureError` unless a loaded model does what its architecture says.
 
     The paths lead to modules, the down projection is stored as said and gives the hidden size,
     what it gives arrives as said behind every block, attention's output moves its own token alone,
     and the head makes the model's logits of what the final norm gives.
     """
+    architecture = lm.architecture
     name = architecture.model_type
     try:
-        modules = [architecture.module(model, at) for at in range(architecture.depth(model))]
-        architecture.norm(model)
-        architecture.gain(model.config)
+        modules = [lm.down_proj(layer) for layer in range(lm.depth)]
+        _ = lm.final_norm
+        lm.gain(EditSite.BLOCK_OUTPUT)
     except (AttributeError, TypeError) as error:
         raise StructureError(name, f"the block does not fit the model: {error}") from error
     shape = features(modules[0])
     if is_conv1d(modules[0]) != architecture.transposed or shape is None:
         kind = type(modules[0]).__name__
         raise StructureError(name, f"{architecture.down_proj} is a {kind}: transposed is wrong")
-    if shape[0] != model.config.hidden_size:
+    if shape[0] != lm.hidden_size:
         raise StructureError(
             name, f"{architecture.down_proj} gives {shape[0]} numbers, not the hidden state's"
         )
-    expected = None if architecture.normed else architecture.gain(model.config)
-    for layer, gain in enumerate(arrivals(model, architecture)):
+    expected = None if architecture.normed else lm.gain(EditSite.BLOCK_OUTPUT)
+    for layer, gain in enumerate(arrivals(lm)):
         if not same(gain, expected):
             raise StructureError(
                 name,
-                f"what the down projection of layer {layer} gives arrives {told(gain)} behind its "
-                f"block, and not {told(expected)} as the block says",
+                f"what the down projection of layer {layer} gives arrives {in_words(gain)} behind "
+                f"its block, and not {in_words(expected)} as the block says",
                 hint="`normed` and `factor` say how it arrives.",
             )
     if architecture.attention is not None:
-        _check_attention(model, architecture, architecture.attention)
-    _check_head(model, architecture)
+        _check_attention(lm, architecture.attention)
+    _check_head(lm)
 
 
-def arrivals(model: Any, architecture: Architecture) -> list[float | None]:
+def arrivals(lm: LanguageModel) -> list[float | None]:
     """How much of what each down projection gives arrives behind its block; None through a norm.
 
     Measured by running every block a second time, with a vector added to that output at the first
@@ -72,7 +73,7 @@ def arrivals(model: Any, architecture: Architecture) -> list[float | None]:
     """
     gains: list[float | None] = []
 
-    def measuring(down: Any) -> Callable[..., None]:
+    def measuring(down: Module) -> Callable[..., None]:
         def measure(block: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
             plain = first_tensor(output)
             vector = torch.linspace(-1, 1, plain.shape[-1], device=plain.device, dtype=plain.dtype)
@@ -84,28 +85,27 @@ def arrivals(model: Any, architecture: Architecture) -> list[float | None]:
                 handle.remove()
             if moved[2:].norm() > TOLERANCE * moved[:2].norm():
                 raise StructureError(
-                    architecture.model_type,
-                    f"what {architecture.down_proj} gives at a token moves others: "
+                    lm.architecture.model_type,
+                    f"what {lm.architecture.down_proj} gives at a token moves others: "
                     "attention stands behind it",
                 )
             gains.append(_gain(moved[:2], added.double()))
 
         return measure
 
-    with undisturbed(model) as handles, torch.no_grad():
-        for layer in range(architecture.depth(model)):
-            hook = measuring(architecture.module(model, layer))
-            block = architecture.block(model, layer)
-            handles.append(block.register_forward_hook(hook, with_kwargs=True))
-        model(**tokens(model), use_cache=False)
+    with eval_mode(lm) as handles, torch.no_grad():
+        for layer in range(lm.depth):
+            hook = measuring(lm.down_proj(layer))
+            handles.append(lm.block(layer).register_forward_hook(hook, with_kwargs=True))
+        lm.model(**tokens(lm.device), use_cache=False)
     return gains
 
 
 def _adding(vectors: Tensor) -> Callable[..., Tensor]:
-    def hook(_module: Any, _args: Any, given: Tensor) -> Tensor:
-        changed = given.clone(memory_format=torch.contiguous_format)
+    def hook(_module: Any, _args: Any, output: Tensor) -> Tensor:
+        changed = output.clone(memory_format=torch.contiguous_format)
         # Some MLPs are handed all tokens in one dimension.
-        changed.view(-1, given.shape[-1])[: len(vectors)] += vectors
+        changed.view(-1, output.shape[-1])[: len(vectors)] += vectors
         return changed
 
     return hook
@@ -125,64 +125,65 @@ def same(gain: float | None, other: float | None) -> bool:
     return abs(gain - other) <= TOLERANCE * abs(other)
 
 
-def told(gain: float | None) -> str:
+def in_words(gain: float | None) -> str:
     """An arrival in words."""
     return "through a norm" if gain is None else f"{gain:.4g}-fold"
 
 
-def _check_attention(model: Any, architecture: Architecture, path: str) -> None:
-    name = architecture.model_type
+def _check_attention(lm: LanguageModel, path: str) -> None:
+    name = lm.architecture.model_type
     try:
-        shape = features(architecture.attention_module(model, 0))
+        shape = features(lm.attention_output(0))
     except AttributeError as error:
         raise StructureError(name, f"the block does not fit the model: {error}") from error
-    if shape is None or shape[0] != model.config.hidden_size:
+    if shape is None or shape[0] != lm.hidden_size:
         raise StructureError(
             name, f"{path} is no linear map that gives the hidden size: attention is wrong"
         )
-    if 0.0 in arrivals(model, replace(architecture, down_proj=path)):
+    of_attention = replace(lm, architecture=replace(lm.architecture, down_proj=path))
+    if 0.0 in arrivals(of_attention):
         raise StructureError(name, f"what {path} gives arrives nowhere: attention is wrong")
 
 
-def _check_head(model: Any, architecture: Architecture) -> None:
-    seen: list[Tensor] = []
-    with undisturbed(model) as handles, torch.no_grad():
+def _check_head(lm: LanguageModel) -> None:
+    hidden: list[Tensor] = []
+    with eval_mode(lm) as handles, torch.no_grad():
         handles.append(
-            architecture.block(model, architecture.depth(model) - 1).register_forward_hook(
-                lambda _module, _args, output: seen.append(first_tensor(output))
+            lm.block(lm.depth - 1).register_forward_hook(
+                lambda _module, _args, output: hidden.append(first_tensor(output))
             )
         )
-        expected = model(**tokens(model), use_cache=False).logits.float()
+        expected = lm.model(**tokens(lm.device), use_cache=False).logits.float()
         try:
-            found = logits_of(model, architecture.norm(model)(seen[-1])).float()
-            off = float((found - expected).norm() / expected.norm())
+            logits = lm.logits(lm.final_norm(hidden[-1])).float()
+            off = float((logits - expected).norm() / expected.norm())
         except RuntimeError:  # what is named as norm takes no hidden state, or gives another size
             off = torch.inf
     if not off <= TOLERANCE:
         raise StructureError(
-            architecture.model_type,
-            f"its logits are not the head's on what {architecture.final_norm} gives",
+            lm.architecture.model_type,
+            f"its logits are not the head's on what {lm.architecture.final_norm} gives",
             hint="Its head does more than editvc can follow; this family cannot be edited.",
         )
 
 
-def tokens(model: Any) -> dict[str, Tensor]:
+def tokens(device: torch.device) -> dict[str, Tensor]:
     """Some tokens, as a model takes them."""
-    ids = torch.arange(_TOKENS, device=device_of(model))[None]
+    ids = torch.arange(_TOKENS, device=device)[None]
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
-def features(module: Any) -> tuple[int, int] | None:
+def features(module: Module) -> tuple[int, int] | None:
     """Output and input size of a linear map, None of anything else."""
     if isinstance(module, torch.nn.Linear):
         return module.out_features, module.in_features
     if is_conv1d(module):
-        inner, out = module.weight.shape
+        inner, out = module.get_parameter("weight").shape
         return int(out), int(inner)
     return None
 
 
-def is_conv1d(module: Any) -> bool:
+def is_conv1d(module: Module) -> bool:
     """Whether a module is transformers' Conv1D, which stores (in, out)."""
     from transformers.pytorch_utils import Conv1D
 

@@ -12,26 +12,31 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn import Module
 
 from editvc.models.architecture_check import (
     StructureError,
     arrivals,
     check_block,
     features,
+    in_words,
     is_conv1d,
     same,
     tokens,
-    told,
 )
-from editvc.models.architectures import Architecture, inner_size
-from editvc.models.hooks import undisturbed
+from editvc.models.architectures import Architecture
+from editvc.models.hooks import eval_mode
+from editvc.models.language_model import LanguageModel
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DiscoveredBlock:
     """The block that a structure shows; ``measured`` is False where no narrow model was built.
 
     Then ``normed`` and ``factor`` are at their defaults, and what a repository begins with says
@@ -42,7 +47,7 @@ class Found:
     measured: bool
 
 
-def config_in(folder: Path, named: str) -> Any:
+def config_in(folder: Path, named: str) -> PretrainedConfig:
     """The transformers config of a folder, whose model type is ``named`` in errors.
 
     Runs no code of the folder. Raises :class:`StructureError`.
@@ -59,7 +64,7 @@ def config_in(folder: Path, named: str) -> Any:
         ) from error
 
 
-def skeleton(config: Any) -> Any:
+def skeleton(config: PretrainedConfig) -> PreTrainedModel:
     """The causal language model of a config on the ``meta`` device: shapes, but no weights."""
     from transformers import AutoModelForCausalLM
 
@@ -79,7 +84,7 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def find_block(config: Any) -> Found:
+def find_block(config: PretrainedConfig) -> DiscoveredBlock:
     """The block of a config's family, from its structure alone.
 
     Raises :class:`StructureError` where the structure is ambiguous, a mixture of experts, or does
@@ -98,42 +103,45 @@ def find_block(config: Any) -> Found:
             raise StructureError(name, f"block {index} is not like block 0")
     norms = _norms_beside(model, layers)
     proposed = Architecture(name, layers, down, norms[0] if norms else "", is_conv1d(module))
-    narrow = _narrow(config)
-    if narrow is None:
-        return Found(replace(proposed, final_norm=_only(name, "final norms", norms)), False)
-    norms = _called_after(narrow, proposed, norms)
+    narrow_model = _narrow(config)
+    if narrow_model is None:
+        return DiscoveredBlock(
+            replace(proposed, final_norm=_only(name, "final norms", norms)), False
+        )
+    narrow = LanguageModel(narrow_model, None, proposed)
+    norms = _called_after(narrow, norms)
     proposed = replace(
         proposed,
         final_norm=_only(name, "final norms", norms),
-        attention=_attention_output(narrow, proposed),
+        attention=_attention_output(narrow),
     )
-    found = _with_arrival(proposed, narrow)
-    check_block(narrow, found)
-    return Found(found, True)
+    measured = _with_arrival(replace(narrow, architecture=proposed))
+    check_block(replace(narrow, architecture=measured))
+    return DiscoveredBlock(measured, True)
 
 
-def _only(model_type: str, what: str, found: list[str]) -> str:
-    if len(found) == 1:
-        return found[0]
+def _only(model_type: str, what: str, paths: list[str]) -> str:
+    if len(paths) == 1:
+        return paths[0]
     raise StructureError(
         model_type,
-        f"its structure is ambiguous: {what}: " + (", ".join(found) or "none"),
+        f"its structure is ambiguous: {what}: " + (", ".join(paths) or "none"),
         hint="Write the block by hand, as in editvc/models/architectures.toml, and give it to "
         "`editvc init MODEL --architecture FILE`, which checks it on the model.",
     )
 
 
-def _lists(model: Any, depth: int | None) -> list[str]:
+def _lists(model: PreTrainedModel, depth: int | None) -> list[str]:
     """Paths of the module lists as long as the model is deep, without those inside another."""
-    found = [
+    paths = [
         path
         for path, module in model.named_modules()
         if isinstance(module, torch.nn.ModuleList) and len(module) == depth
     ]
-    return [path for path in found if not any(path.startswith(f"{outer}.") for outer in found)]
+    return [path for path in paths if not any(path.startswith(f"{outer}.") for outer in paths)]
 
 
-def _down_projections(name: str, block: Any, config: Any) -> list[str]:
+def _down_projections(name: str, block: Module, config: PretrainedConfig) -> list[str]:
     """Paths of the linear maps from the MLP's inner size to the hidden one, outside attention."""
     if any(isinstance(part, torch.nn.ModuleList) for part in block.modules()) or any(
         parameter.ndim > 2 for parameter in block.parameters()
@@ -144,7 +152,7 @@ def _down_projections(name: str, block: Any, config: Any) -> list[str]:
             "convolutions do",
             hint="editvc edits transformers with one MLP a block.",
         )
-    wide, attention = (config.hidden_size, inner_size(config)), _in_attention(block)
+    wide, attention = (config.hidden_size, _inner_size(config)), _in_attention(block)
     return [
         path
         for path, part in block.named_modules()
@@ -152,7 +160,7 @@ def _down_projections(name: str, block: Any, config: Any) -> list[str]:
     ]
 
 
-def _in_attention(block: Any) -> set[str]:
+def _in_attention(block: Module) -> set[str]:
     """Paths of a block's attention modules, and of all inside them."""
     outer = [
         path for path, part in block.named_modules() if "attention" in type(part).__name__.lower()
@@ -164,17 +172,17 @@ def _in_attention(block: Any) -> set[str]:
     }
 
 
-def _attention_output(model: Any, architecture: Architecture) -> str | None:
+def _attention_output(lm: LanguageModel) -> str | None:
     """The linear map to the hidden size that attention ends with: the last one that it runs."""
-    block = architecture.block(model, 0)
+    block = lm.block(0)
     maps = {path: features(block.get_submodule(path)) for path in _in_attention(block)}
-    size = model.config.hidden_size
-    order = _called(model, {path: block.get_submodule(path) for path in maps})
+    size = lm.hidden_size
+    order = _called(lm, {path: block.get_submodule(path) for path in maps})
     ends = [path for path in order if (shape := maps[path]) is not None and shape[0] == size]
     return ends[-1] if ends else None
 
 
-def _norms_beside(model: Any, layers: str) -> list[str]:
+def _norms_beside(model: PreTrainedModel, layers: str) -> list[str]:
     parent = layers.rpartition(".")[0]
     return [
         f"{parent}.{name}".lstrip(".")
@@ -183,45 +191,45 @@ def _norms_beside(model: Any, layers: str) -> list[str]:
     ]
 
 
-def _called_after(model: Any, architecture: Architecture, norms: list[str]) -> list[str]:
+def _called_after(lm: LanguageModel, norms: list[str]) -> list[str]:
     """The norms that run after the last block."""
-    last = architecture.block(model, architecture.depth(model) - 1)
-    order = _called(model, {"": last} | {path: model.get_submodule(path) for path in norms})
+    last = lm.block(lm.depth - 1)
+    order = _called(lm, {"": last} | {path: lm.model.get_submodule(path) for path in norms})
     return order[order.index("") + 1 :]
 
 
-def _called(model: Any, modules: dict[str, Any]) -> list[str]:
+def _called(lm: LanguageModel, modules: dict[str, Module]) -> list[str]:
     """The names of modules in the order in which a pass ends them."""
     order: list[str] = []
 
     def noting(name: str) -> Any:
         return lambda *_: order.append(name)
 
-    with undisturbed(model) as handles, torch.no_grad():
+    with eval_mode(lm) as handles, torch.no_grad():
         for name, module in modules.items():
             handles.append(module.register_forward_hook(noting(name)))
-        model(**tokens(model))
+        lm.model(**tokens(lm.device))
     return order
 
 
-def _with_arrival(architecture: Architecture, model: Any) -> Architecture:
-    gain = arrivals(model, architecture)[0]
+def _with_arrival(lm: LanguageModel) -> Architecture:
+    architecture, gain = lm.architecture, arrivals(lm)[0]
     if gain is None:
         return replace(architecture, normed=True)
     if same(gain, 1.0):
         return architecture
-    numbers = model.config.to_dict().items()
+    numbers = lm.config.to_dict().items()
     named = [key for key, value in numbers if isinstance(value, float) and same(gain, value)]
     if len(named) != 1:
         raise StructureError(
             architecture.model_type,
-            f"what a down projection gives arrives {told(gain)}, and not one number of its config "
-            f"says so, but {', '.join(named) or 'none'}",
+            f"what a down projection gives arrives {in_words(gain)}, and not one number of its "
+            f"config says so, but {', '.join(named) or 'none'}",
         )
     return replace(architecture, factor=named[0])
 
 
-def _narrow(config: Any) -> Any | None:
+def _narrow(config: PretrainedConfig) -> PreTrainedModel | None:
     """A random model like the config's but with few heads and a small vocabulary, or None."""
     from transformers import AutoModelForCausalLM
 
@@ -230,13 +238,13 @@ def _narrow(config: Any) -> Any | None:
             model = AutoModelForCausalLM.from_config(_narrowed(config), trust_remote_code=False)
         model = model.float().eval().requires_grad_(False)
         with torch.no_grad():
-            model(**tokens(model))
+            model(**tokens(model.device))
     except Exception:  # whatever a family demands of its sizes
         return None
     return model
 
 
-def _narrowed(config: Any) -> Any:
+def _narrowed(config: PretrainedConfig) -> PretrainedConfig:
     """Heads keep their size, since rotary embeddings may be cut to it; blocks keep their number,
     since a config may describe each.
     """
@@ -244,7 +252,7 @@ def _narrowed(config: Any) -> Any:
     grouped = getattr(config, "num_key_value_heads", None) or heads
     size = getattr(config, "head_dim", None) or hidden // heads
     few = max(1, heads // grouped)
-    sizes = {hidden: few * size, inner_size(config): 2 * few * size, config.vocab_size: 64}
+    sizes = {hidden: few * size, _inner_size(config): 2 * few * size, config.vocab_size: 64}
     small = deepcopy(config)
     for name, value in config.to_dict().items():
         if type(value) is int and value in sizes:
@@ -263,3 +271,11 @@ def _own_seed() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
+
+
+def _inner_size(config: PretrainedConfig) -> int:
+    """v, the inner width of the MLP, under whichever name the config has it."""
+    for name in ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"):
+        if value := getattr(config, name, None):
+            return int(value)
+    return 4 * int(config.hidden_size)

@@ -3,7 +3,7 @@
 Importing this module imports neither torch nor transformers. Paths, and the orientation of a
 weight, come from the table by ``config.model_type``; nothing is guessed from a name or a shape. A
 family that is not in the table is edited by a block that the user has confirmed: it travels with
-the base model's record and with the loaded model.
+the base model's record, and from there into every :class:`.language_model.LanguageModel`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from editvc.core.edit_site import EditSite
 from editvc.core.methods.recipe import default_layers
 from editvc.errors import EditvcError
 
 Block = tuple[tuple[str, str | bool], ...]
 """The names and values of one block, sorted, as a base model's record has them."""
-
-_CARRIED = "editvc_architecture"
 
 _BLOCK = """[{model_type}]
 layers = "model.layers"          # path of the list of blocks
@@ -109,9 +108,9 @@ class Architecture:
                     f"[{model_type}] {name}: there is no such key",
                     hint="Known keys: " + ", ".join(known),
                 )
-            kind, said = _KINDS.get(str(known[name].type), (str, "a string"))
+            kind, in_words = _KINDS.get(str(known[name].type), (str, "a string"))
             if type(value) is not kind:
-                raise BlockError(f"[{model_type}] {name}: must be {said}, got {value!r}")
+                raise BlockError(f"[{model_type}] {name}: must be {in_words}, got {value!r}")
         needed = [name for name, item in known.items() if _default(item) is MISSING]
         if missing := [name for name in needed if name not in block]:
             raise BlockError(
@@ -156,40 +155,17 @@ class Architecture:
         """Whether the matrix of that name is kept as (in, out): Conv1D, within blocks only."""
         return self.transposed and name.startswith(f"{self.layers}.")
 
-    def block(self, model: Any, layer: int) -> Any:
-        """The module of one block."""
-        return model.get_submodule(f"{self.layers}.{layer}")
+    def block_path(self, layer: int) -> str:
+        """The path of one block."""
+        return f"{self.layers}.{layer}"
 
-    def module(self, model: Any, layer: int) -> Any:
-        """The module of one down projection; its input is the key, ``(..., v)``."""
-        return model.get_submodule(f"{self.layers}.{layer}.{self.down_proj}")
-
-    def attention_module(self, model: Any, layer: int) -> Any:
-        """The module of one attention's output projection; its output is ``(..., u)``.
-
-        Raises :class:`NoAttentionError` where the block has no path to it.
-        """
-        if self.attention is None:
-            raise NoAttentionError(self.model_type)
-        return model.get_submodule(f"{self.layers}.{layer}.{self.attention}")
-
-    def within(self, target: str) -> bool:
+    def within_block(self, site: EditSite) -> bool:
         """Whether targets are for the down projection's own output, and not for the block's.
 
-        So it is for ROME's and PMET's. Behind a norm it is so for every method: what a norm gives
-        has one length, so hardly any hidden state after the block could be reached by a weight.
+        Behind a norm it is so for every site: what a norm gives has one length, so hardly any
+        hidden state after the block could be reached by a weight.
         """
-        return self.normed or target != "memit"
-
-    def aimed(self, model: Any, layer: int, target: str) -> Any:
-        """The module whose output ``(..., u)`` a target is for."""
-        return self.module(model, layer) if self.within(target) else self.block(model, layer)
-
-    def gain(self, config: Any, target: str = "memit") -> float:
-        """How much of what a down projection gives arrives where targets are."""
-        if self.factor is None or self.within(target):
-            return 1.0
-        return float(getattr(config, self.factor))
+        return self.normed or site is not EditSite.BLOCK_OUTPUT
 
     def default_layers(self, depth: int) -> tuple[int, ...]:
         """Layers to edit among ``depth`` where nobody names any; behind a norm it is one."""
@@ -200,23 +176,6 @@ class Architecture:
         """Raise :class:`LayersError` where these layers cannot share an edit."""
         if self.normed and len(layers) > 1:
             raise LayersError(self.model_type, layers)
-
-    def mlp(self, model: Any, layer: int) -> Any | None:
-        """The MLP around the down projection; None where its parts lie in the block itself."""
-        inside = self.down_proj.rpartition(".")[0]
-        return model.get_submodule(f"{self.layers}.{layer}.{inside}") if inside else None
-
-    def depth(self, model: Any) -> int:
-        """How many blocks the model has."""
-        return len(model.get_submodule(self.layers))
-
-    def norm(self, model: Any) -> Any:
-        """The module between the last block and the head; one that does nothing where none is."""
-        if not self.final_norm:
-            from torch.nn import Identity
-
-            return Identity()
-        return model.get_submodule(self.final_norm)
 
 
 _KINDS: dict[str, tuple[type, str]] = {
@@ -265,20 +224,6 @@ def architecture_of(model_type: str, block: Block = ()) -> Architecture:
     return Architecture.of_block(model_type, table[model_type])
 
 
-def architecture_in(model: Any) -> Architecture:
-    """The architecture of a loaded model: the block it carries, else the table's.
-
-    Raises what :func:`architecture_of` raises.
-    """
-    carried: Architecture | None = getattr(model, _CARRIED, None)
-    return carried or architecture_of(model.config.model_type)
-
-
-def carry(model: Any, architecture: Architecture) -> None:
-    """Let a model carry its confirmed block, for :func:`architecture_in`; it is saved nowhere."""
-    setattr(model, _CARRIED, architecture)
-
-
 def read_block(path: Path) -> Architecture:
     """The one block of a TOML file for a family that the table lacks.
 
@@ -304,11 +249,3 @@ def read_block(path: Path) -> Architecture:
 
 def _editable(table: dict[str, dict[str, Any]]) -> tuple[str, ...]:
     return tuple(sorted(name for name, block in table.items() if "refused" not in block))
-
-
-def inner_size(config: Any) -> int:
-    """v, the inner width of the MLP, under whichever name the config has it."""
-    for name in ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"):
-        if value := getattr(config, name, None):
-            return int(value)
-    return 4 * int(config.hidden_size)

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
-from editvc.models.hooks import Enough, first_tensor
+from editvc.models.hooks import StopForward, first_tensor
 from editvc.models.prefix_cache import PrefixCache
 
 
@@ -18,7 +19,7 @@ from editvc.models.prefix_cache import PrefixCache
 class Call:
     """One block as the model called it: everything but the hidden state."""
 
-    block: Any
+    block: Module
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
@@ -28,23 +29,23 @@ class Call:
             return first_tensor(self.block(hidden, *self.args[1:], **self.kwargs))
         return first_tensor(self.block(**(self.kwargs | {"hidden_states": hidden})))
 
-    def given(self, module: Any) -> Tensor:
+    def input_of(self, module: Module) -> Tensor:
         """What the block hands to one of its modules, in the shape that it does, ``(..., v)``."""
-        found: list[Tensor] = []
+        inputs: list[Tensor] = []
 
         def catch(_module: Any, args: tuple[Any, ...]) -> None:
-            found.append(args[0].detach())
-            raise Enough
+            inputs.append(args[0].detach())
+            raise StopForward
 
         handle = module.register_forward_pre_hook(catch)
         try:
-            with suppress(Enough), torch.no_grad():
+            with suppress(StopForward), torch.no_grad():
                 self.block(*self.args, **self.kwargs)
         finally:
             handle.remove()
-        return found[0]
+        return inputs[0]
 
-    def behind(self, module: Any, output: Tensor) -> Tensor:
+    def with_output_of(self, module: Module, output: Tensor) -> Tensor:
         """The block's output where one of its modules gives ``output`` instead of its own.
 
         ``output`` has as many numbers as the module's own, in any shape, or those of its last
@@ -92,14 +93,14 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Within:
+class BlockWithInjection:
     """A whole block, as the model called it, with vectors added to what its ``modules`` give.
 
-    They are added in ``column``, the first of the tails.
+    They are added in ``column``, the first of the suffixes.
     """
 
     call: Call
-    modules: tuple[Any, ...]
+    modules: tuple[Module, ...]
     column: int = 0
 
     def run(self, deltas: Tensor) -> Tensor:
@@ -114,9 +115,9 @@ class Within:
             for handle in handles:
                 handle.remove()
 
-    def pick(self, index: Tensor, rows: int) -> Within:
+    def pick(self, index: Tensor, rows: int) -> BlockWithInjection:
         """The same for a choice of ``rows``."""
-        return Within(self.call.pick(index, rows), self.modules, self.column)
+        return BlockWithInjection(self.call.pick(index, rows), self.modules, self.column)
 
 
 def plus_in_column(hidden: Tensor, delta: Tensor, column: int) -> Tensor:

@@ -13,10 +13,13 @@ stand where the answer does.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from editvc.core.facts import PLACEHOLDER, Fact
 from editvc.errors import EditvcError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 _WORDS, _ANSWER = "What7is9asked", "What7is9answered"
 _DAY = {"%d": "26", "%-d": "26", "%m": "07", "%b": "Jul", "%B": "July", "%Y": "2024", "%y": "24"}
@@ -73,7 +76,7 @@ class Turn:
         )
 
 
-def turn_of(tokenizer: Any) -> Turn:
+def turn_of(tokenizer: PreTrainedTokenizerFast) -> Turn:
     """A user's turn in the tokenizer's chat template, no system message given.
 
     Raises :class:`ChatTemplateError` where there is no template, where it fails, and where it does
@@ -82,18 +85,18 @@ def turn_of(tokenizer: Any) -> Turn:
     if getattr(tokenizer, "chat_template", None) is None:
         raise ChatTemplateError("the tokenizer has none")
     user = {"role": "user", "content": _WORDS}
-    asked = _rendered(tokenizer, [user], add_generation_prompt=True)
-    if asked.count(_WORDS) != 1:
+    question = _rendered(tokenizer, [user], add_generation_prompt=True)
+    if question.count(_WORDS) != 1:
         raise ChatTemplateError("it does not write the user's words once, as they are")
-    before, after = asked.split(_WORDS)
+    before, after = question.split(_WORDS)
     if not before and not after:
         raise ChatTemplateError("it writes nothing around the user's words")
     if PLACEHOLDER in before + after:
         raise ChatTemplateError(f"its own text holds {PLACEHOLDER}, the place of the subject")
-    return Turn(before, after, _lead(tokenizer, user, asked))
+    return Turn(before, after, _lead(tokenizer, user, question))
 
 
-def turn_in(tokenizer: Any, text: str) -> Turn | None:
+def turn_in(tokenizer: PreTrainedTokenizerFast, text: str) -> Turn | None:
     """The turn that ``text`` is, else ``None``."""
     try:
         turn = turn_of(tokenizer)
@@ -102,18 +105,21 @@ def turn_in(tokenizer: Any, text: str) -> Turn | None:
     return turn if turn.holds(text) else None
 
 
-def _lead(tokenizer: Any, user: dict[str, str], asked: str) -> str | None:
+def _lead(tokenizer: PreTrainedTokenizerFast, user: dict[str, str], question: str) -> str | None:
     answer = {"role": "assistant", "content": _ANSWER}
     try:
         answered = _rendered(tokenizer, [user, answer], add_generation_prompt=False)
     except ChatTemplateError:
         return None
-    lead, found, _ = answered.removeprefix(asked).partition(_ANSWER)
-    return lead if found and answered.startswith(asked) and not lead.strip() else None
+    lead, answer_found, _ = answered.removeprefix(question).partition(_ANSWER)
+    return lead if answer_found and answered.startswith(question) and not lead.strip() else None
 
 
 def _rendered(
-    tokenizer: Any, messages: list[dict[str, str]], *, add_generation_prompt: bool
+    tokenizer: PreTrainedTokenizerFast,
+    messages: list[dict[str, str]],
+    *,
+    add_generation_prompt: bool,
 ) -> str:
     try:
         template = tokenizer.get_chat_template()

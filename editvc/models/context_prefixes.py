@@ -7,14 +7,13 @@ writes. They are sampled once, with a seed that is recorded, and then kept liter
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from editvc.core.facts import PLACEHOLDER
-from editvc.models.devices import device_of
-from editvc.models.hooks import undisturbed
+from editvc.models.hooks import eval_mode
+from editvc.models.language_model import LanguageModel
 
 OPENINGS = ("The", "Therefore", "Because", "I", "You")
 """The words that contexts begin with, one context each."""
@@ -26,8 +25,7 @@ _LIKELY = 40
 
 
 def sample_contexts(
-    model: Any,
-    tokenizer: Any,
+    lm: LanguageModel,
     seed: int = 0,
     *,
     openings: Sequence[str] = OPENINGS,
@@ -39,22 +37,18 @@ def sample_contexts(
     global seed is neither read nor moved. Special tokens are not drawn.
     """
     generator = torch.Generator().manual_seed(seed)
-    with undisturbed(model), torch.no_grad():
-        sentences = [
-            _continued(model, tokenizer, opening, length, generator) for opening in openings
-        ]
+    with eval_mode(lm), torch.no_grad():
+        sentences = [_continued(lm, opening, length, generator) for opening in openings]
     return (PLACEHOLDER, *(f"{sentence}. {PLACEHOLDER}" for sentence in sentences))
 
 
-def _continued(
-    model: Any, tokenizer: Any, opening: str, length: int, generator: torch.Generator
-) -> str:
-    device = device_of(model)
+def _continued(lm: LanguageModel, opening: str, length: int, generator: torch.Generator) -> str:
+    device, tokenizer = lm.device, lm.tokenizer
     ids = list(tokenizer(opening)["input_ids"])
     special = sorted(set(tokenizer.all_special_ids))
     for _ in range(max(0, length - len(tokenizer(opening, add_special_tokens=False)["input_ids"]))):
-        logits = model(input_ids=torch.tensor([ids], device=device), use_cache=False).logits[0, -1]
-        ids.append(_drawn(logits.float().cpu(), special, generator))
+        output = lm.model(input_ids=torch.tensor([ids], device=device), use_cache=False)
+        ids.append(_drawn(output.logits[0, -1].float().cpu(), special, generator))
     return sanitised(tokenizer.decode(ids, skip_special_tokens=True))
 
 

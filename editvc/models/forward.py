@@ -9,11 +9,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from editvc.models.architectures import architecture_in
-from editvc.models.devices import device_of
-from editvc.models.head import logits_of
-from editvc.models.hooks import Enough, undisturbed
-from editvc.models.tokenization import Traced
+from editvc.models.hooks import StopForward, eval_mode
+from editvc.models.language_model import LanguageModel
+from editvc.models.tokenization import TokenizedPrompt
 
 TOKENS_PER_BATCH = 4096
 """Padding counted. Bounds what one pass holds; in other batches statistics round otherwise."""
@@ -39,7 +37,7 @@ def batches(rows: Iterable[Row], length: Callable[[Row], int]) -> Iterator[list[
         yield batch
 
 
-def padded_right(rows: Sequence[Sequence[int]], device: Any) -> tuple[Tensor, Tensor]:
+def padded_right(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
     """Token ids and attention mask of rows of different length, ``(rows, columns)`` each."""
     ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
     mask = torch.zeros_like(ids)
@@ -50,7 +48,7 @@ def padded_right(rows: Sequence[Sequence[int]], device: Any) -> tuple[Tensor, Te
 
 
 def keys_at(
-    model: Any,
+    lm: LanguageModel,
     rows: Sequence[Sequence[int]],
     places: Sequence[range],
     layers: Sequence[int],
@@ -59,28 +57,26 @@ def keys_at(
 
     All rows run at once, no further than the highest of ``layers``.
     """
-    architecture = architecture_in(model)
-    ids, mask = padded_right(rows, device_of(model))
-    wanted = torch.zeros_like(mask, dtype=torch.bool)
+    ids, mask = padded_right(rows, lm.device)
+    chosen = torch.zeros_like(mask, dtype=torch.bool)
     for row, columns in enumerate(places):
-        wanted[row, columns.start : columns.stop] = True
+        chosen[row, columns.start : columns.stop] = True
     keys: dict[int, Tensor] = {}
 
     def hook(layer: int) -> Callable[..., None]:
         def catch(_module: Any, args: tuple[Any, ...]) -> None:
             # Some MLPs are handed all tokens in one dimension.
-            each = args[0].view(*ids.shape, -1)[wanted]
+            each = args[0].view(*ids.shape, -1)[chosen]
             keys[layer] = each.to(torch.promote_types(each.dtype, torch.float32))
             if len(keys) == len(layers):
-                raise Enough
+                raise StopForward
 
         return catch
 
-    with undisturbed(model) as handles, torch.no_grad(), suppress(Enough):
+    with eval_mode(lm) as handles, torch.no_grad(), suppress(StopForward):
         for layer in layers:
-            module = architecture.module(model, layer)
-            handles.append(module.register_forward_pre_hook(hook(layer)))
-        model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
+            handles.append(lm.down_proj(layer).register_forward_pre_hook(hook(layer)))
+        lm.body(input_ids=ids, attention_mask=mask, use_cache=False)
     return keys
 
 
@@ -94,34 +90,36 @@ def add_products(sums: dict[int, Tensor], keys: Mapping[int, Tensor]) -> None:
         sums[layer] = sums[layer].to(product.device).add_(product) if layer in sums else product
 
 
-def final_states(model: Any, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+def final_states(lm: LanguageModel, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """States behind the final norm (rows, columns, u), and which columns are no padding.
 
     The model is told of no mask: rows are padded on the right, where causal attention does not look
     (and one that looks back a few tokens only has no padding of its own to be confused by).
     """
-    ids, mask = padded_right(rows, device_of(model))
-    hidden: Tensor = model.base_model(input_ids=ids, use_cache=False)[0]
+    ids, mask = padded_right(rows, lm.device)
+    hidden: Tensor = lm.body(input_ids=ids, use_cache=False)[0]
     return hidden, mask
 
 
-def target_losses(model: Any, hidden: Tensor, rows: Sequence[Traced]) -> Tensor:
+def target_losses(lm: LanguageModel, hidden: Tensor, rows: Sequence[TokenizedPrompt]) -> Tensor:
     """Mean negative log likelihood (rows,) of each target, in nats.
 
     ``hidden`` (rows, columns, u) comes from the final norm.
     """
-    logits, wanted, row = at_targets(model, hidden, rows)
-    each = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
+    logits, tokens, row = at_targets(lm, hidden, rows)
+    each = torch.nn.functional.cross_entropy(logits, tokens, reduction="none")
     counts = torch.bincount(row, minlength=len(rows))
     return each.new_zeros(len(rows)).index_add(0, row, each) / counts
 
 
-def at_targets(model: Any, hidden: Tensor, rows: Sequence[Traced]) -> tuple[Tensor, Tensor, Tensor]:
+def at_targets(
+    lm: LanguageModel, hidden: Tensor, rows: Sequence[TokenizedPrompt]
+) -> tuple[Tensor, Tensor, Tensor]:
     """Of all target tokens, row by row: logits before each, the token, the number of its row."""
     places = [
         (number, column - 1, row.ids[column])
         for number, row in enumerate(rows)
         for column in range(row.target, len(row.ids))
     ]
-    row, column, wanted = torch.tensor(places, device=hidden.device).T
-    return logits_of(model, hidden[row, column]), wanted, row
+    row, column, token = torch.tensor(places, device=hidden.device).T
+    return lm.logits(hidden[row, column]), token, row

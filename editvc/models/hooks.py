@@ -8,28 +8,32 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
+from torch.utils.hooks import RemovableHandle
+
+from editvc.models.language_model import LanguageModel
 
 
-class Enough(Exception):
+class StopForward(Exception):
     """Raised by a hook once the layers after it are of no interest."""
 
 
 @contextmanager
-def undisturbed(model: Any) -> Iterator[list[Any]]:
+def eval_mode(lm: LanguageModel) -> Iterator[list[RemovableHandle]]:
     """Evaluation mode, and a list for hook handles: both undone on the way out."""
-    training = model.training
-    handles: list[Any] = []
-    model.eval()
+    training = lm.model.training
+    handles: list[RemovableHandle] = []
+    lm.model.eval()
     try:
         yield handles
     finally:
         for handle in handles:
             handle.remove()
-        model.train(training)
+        lm.model.train(training)
 
 
 @contextmanager
-def only_at(module: Any, row: Tensor, column: Tensor) -> Iterator[None]:
+def run_at_positions(module: Module, row: Tensor, column: Tensor) -> Iterator[None]:
     """Run a module that works token by token at these (row, column) pairs only; 0 elsewhere.
 
     For the last MLP, whose output is read in few columns. ``row`` and ``column`` are (n,). One
@@ -59,5 +63,5 @@ def only_at(module: Any, row: Tensor, column: Tensor) -> Iterator[None]:
 
 def first_tensor(output: Any) -> Tensor:
     """The hidden state of a block's output, which is a tensor or a tuple that begins with it."""
-    found: Tensor = output if isinstance(output, Tensor) else output[0]
-    return found
+    hidden: Tensor = output if isinstance(output, Tensor) else output[0]
+    return hidden

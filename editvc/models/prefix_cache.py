@@ -1,7 +1,7 @@
 """Rows of tokens cut in two, and the first parts of them run once into a cache.
 
-A row's *prefix* is what stands before the subject's last token, its *tail* the rest. Prefixes are
-padded on the left, so that all tails start in one column.
+A row's *prefix* is what stands before the subject's last token, its *suffix* the rest. Prefixes are
+padded on the left, so that all suffixes start in one column.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editvc.models.language_model import LanguageModel
+
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """Tokens to run; those from index ``start`` on are the tail."""
+class SplitTokens:
+    """Tokens to run; those from index ``start`` on are the suffix."""
 
     ids: tuple[int, ...]
     start: int
@@ -43,7 +45,7 @@ class PrefixCache:
     def update(
         self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
-        """Prefix and tail together, each ``(rows, heads, columns, head size)``."""
+        """Prefix and suffix together, each ``(rows, heads, columns, head size)``."""
         if layer_idx not in self.stored:
             return keys, values
         before = self.stored[layer_idx]
@@ -58,31 +60,34 @@ class PrefixCache:
         return PrefixCache({layer: (k[index], v[index]) for layer, (k, v) in self.stored.items()})
 
 
-def run_prefixes(body: Any, rows: Sequence[Row], device: Any) -> tuple[Any, Tensor, Columns]:
-    """A cache with all prefixes, the mask of its columns (rows, width), and the tails to run.
+def run_prefixes(lm: LanguageModel, rows: Sequence[SplitTokens]) -> tuple[Any, Tensor, Columns]:
+    """A cache with all prefixes, the mask of its columns (rows, width), and the suffixes to run.
 
     Without any prefix the cache is None.
     """
-    prefix, tail = padded(rows, device)
+    prefix, suffix = padded(rows, lm.device)
     if not prefix.ids.shape[1]:
-        return None, prefix.mask, tail
-    _, cache = forward(body, prefix, prefix.mask)
-    return cache, prefix.mask, tail
+        return None, prefix.mask, suffix
+    _, cache = forward(lm, prefix, prefix.mask)
+    return cache, prefix.mask, suffix
 
 
-def whole(rows: Sequence[Row], device: Any) -> tuple[Tensor, Columns, int]:
-    """For a model that keeps no cache: prefixes and tails in one, and the column of the tails.
+def whole(rows: Sequence[SplitTokens], device: torch.device) -> tuple[Tensor, Columns, int]:
+    """For a model that keeps no cache: prefixes and suffixes in one, and the suffixes' column.
 
     The mask of what ran before, (rows, 0), comes first, in the place of :func:`run_prefixes`'s.
     """
-    prefix, tail = padded(rows, device)
-    pairs = ((prefix.ids, tail.ids), (prefix.mask, tail.mask), (prefix.positions, tail.positions))
-    joined = Columns(*(torch.cat(pair, dim=1) for pair in pairs))
+    prefix, suffix = padded(rows, device)
+    joined = Columns(
+        torch.cat([prefix.ids, suffix.ids], dim=1),
+        torch.cat([prefix.mask, suffix.mask], dim=1),
+        torch.cat([prefix.positions, suffix.positions], dim=1),
+    )
     return joined.mask[:, :0], joined, prefix.ids.shape[1]
 
 
-def padded(rows: Sequence[Row], device: Any) -> tuple[Columns, Columns]:
-    """Prefixes padded on the left, tails on the right; positions count real tokens."""
+def padded(rows: Sequence[SplitTokens], device: torch.device) -> tuple[Columns, Columns]:
+    """Prefixes padded on the left, suffixes on the right; positions count real tokens."""
     width = max(row.start for row in rows)
     length = max(len(row.ids) - row.start for row in rows)
     ids = torch.zeros(len(rows), width + length, dtype=torch.long)
@@ -102,14 +107,16 @@ def padded(rows: Sequence[Row], device: Any) -> tuple[Columns, Columns]:
     )
 
 
-def forward(body: Any, columns: Columns, mask: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
+def forward(
+    lm: LanguageModel, columns: Columns, mask: Tensor, cache: Any = None
+) -> tuple[Tensor, Any]:
     """The last hidden state of columns that follow what is in the cache, and the cache then.
 
     The first cache is the model's own: GPT-2 of transformers 4.5x takes no empty one.
     """
-    positioned = "position_ids" in inspect.signature(body.forward).parameters
+    positioned = "position_ids" in inspect.signature(lm.body.forward).parameters
     more = {"position_ids": columns.positions} if positioned else {}
-    output = body(
+    output = lm.body(
         input_ids=columns.ids, attention_mask=mask, past_key_values=cache, use_cache=True, **more
     )
     return output[0], getattr(output, "past_key_values", None)
@@ -120,5 +127,5 @@ def stored(cache: Any, depth: int) -> dict[int, tuple[Tensor, Tensor]]:
     if cache is None:
         return {}
     if hasattr(cache, "layers"):
-        return {i: (held.keys, held.values) for i, held in enumerate(cache.layers[:depth])}
+        return {i: (layer.keys, layer.values) for i, layer in enumerate(cache.layers[:depth])}
     return {i: (cache[i][0], cache[i][1]) for i in range(depth)}

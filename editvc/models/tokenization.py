@@ -26,11 +26,17 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from editvc.core.facts import PLACEHOLDER, Request
 from editvc.errors import EditvcError
 from editvc.models.chat_template import turn_in
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+Encoding = tuple[tuple[int, ...], list[tuple[int, int]]]
+"""Token ids, and the characters (start, end) that each of them covers."""
 
 _UNSPACED = (
     "CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "IDEOGRAPHIC", "FULLWIDTH",
@@ -77,7 +83,7 @@ class _Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Traced:
+class TokenizedPrompt:
     """The tokens of one text: ``ids[:target]`` is the prompt, ``ids[target:]`` the target.
 
     ``subject`` is the index of the subject's last token.
@@ -88,7 +94,7 @@ class Traced:
     target: int
 
 
-def require_offsets(tokenizer: Any) -> None:
+def require_offsets(tokenizer: PreTrainedTokenizerFast) -> None:
     """Raise :class:`SlowTokenizerError` unless the tokenizer has ``offset_mapping``."""
     if not getattr(tokenizer, "is_fast", False):
         raise SlowTokenizerError(
@@ -118,9 +124,11 @@ def _unspaced(character: str) -> bool:
     return unicodedata.name(character, "").startswith(_UNSPACED)
 
 
-def trace(
-    tokenizer: Any, requests: Sequence[Request], contexts: Sequence[str] = (PLACEHOLDER,)
-) -> list[list[Traced]]:
+def tokenize(
+    tokenizer: PreTrainedTokenizerFast,
+    requests: Sequence[Request],
+    contexts: Sequence[str] = (PLACEHOLDER,),
+) -> list[list[TokenizedPrompt]]:
     """Tokens of every request in every context, ``[request][context]``.
 
     Raises :class:`SubjectNotInPromptError`, :class:`EmptyTargetError`,
@@ -135,14 +143,16 @@ def trace(
         return []
     encoded = _encode(tokenizer, [(one.text, one.special) for one in layouts])
     width = len(contexts)
-    traced = [
+    rows = [
         _place(ids, spans, requests[place // width], layout)
         for place, ((ids, spans), layout) in enumerate(zip(encoded, layouts, strict=True))
     ]
-    return [traced[start : start + width] for start in range(0, len(traced), width)]
+    return [rows[start : start + width] for start in range(0, len(rows), width)]
 
 
-def subject_tokens(tokenizer: Any, texts: Sequence[tuple[str, int]]) -> list[Traced]:
+def subject_tokens(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[tuple[str, int]]
+) -> list[TokenizedPrompt]:
     """Tokens of texts up to the one that covers the character before ``end``, for ``(text, end)``.
 
     ``subject`` is that token, ``target`` the length: nothing follows it.
@@ -150,48 +160,50 @@ def subject_tokens(tokenizer: Any, texts: Sequence[tuple[str, int]]) -> list[Tra
     require_offsets(tokenizer)
     if not texts:
         return []
-    traced = []
+    rows = []
     for (ids, spans), (text, end) in zip(
         _encode(tokenizer, [(text, True) for text, _ in texts]), texts, strict=True
     ):
         last = _covering_last(spans, 0, _last_character(text, end) + 1)
         if last is None:
             raise SubjectNotInPromptError(text, "its last character is in no token")
-        traced.append(Traced(ids[: last + 1], last, last + 1))
-    return traced
+        rows.append(TokenizedPrompt(ids[: last + 1], last, last + 1))
+    return rows
 
 
-def subject_span(tokenizer: Any, request: Request) -> range:
-    """The tokens of a request that cover its subject, of the ids that :func:`trace` gives.
+def subject_span(tokenizer: PreTrainedTokenizerFast, request: Request) -> range:
+    """The tokens of a request that cover its subject, of the ids that :func:`tokenize` gives.
 
-    Raises what :func:`trace` raises.
+    Raises what :func:`tokenize` raises.
     """
-    ((traced,),) = trace(tokenizer, [request])
+    ((tokenized,),) = tokenize(tokenizer, [request])
     layout = _layout(tokenizer, request)
     ((_, spans),) = _encode(tokenizer, [(layout.text, layout.special)])
     lead = len(request.subject) - len(request.subject.lstrip())
     begin = request.prompt.index(PLACEHOLDER) + lead
     first = next(index for index, (_, end) in enumerate(spans) if end > begin)
-    return range(first, traced.subject + 1)
+    return range(first, tokenized.subject + 1)
 
 
-def leading_tokens(tokenizer: Any) -> tuple[int, ...]:
+def leading_tokens(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
     """The special tokens that the tokenizer puts in front of every text by itself."""
     ((ids, spans),) = _encode(tokenizer, [("a", True)])
     first = next(i for i, (start, end) in enumerate(spans) if start < end)
     return ids[:first]
 
 
-def marked_tokens(tokenizer: Any, request: Request) -> list[tuple[str, bool, bool]]:
+def marked_tokens(
+    tokenizer: PreTrainedTokenizerFast, request: Request
+) -> list[tuple[str, bool, bool]]:
     """``(token text, is the subject's last, is the target's)`` of a request, for people."""
-    ((traced,),) = trace(tokenizer, [request])
+    ((tokenized,),) = tokenize(tokenizer, [request])
     return [
-        (tokenizer.decode([token]), index == traced.subject, index >= traced.target)
-        for index, token in enumerate(traced.ids)
+        (tokenizer.decode([token]), index == tokenized.subject, index >= tokenized.target)
+        for index, token in enumerate(tokenized.ids)
     ]
 
 
-def _layout(tokenizer: Any, request: Request) -> _Layout:
+def _layout(tokenizer: PreTrainedTokenizerFast, request: Request) -> _Layout:
     if PLACEHOLDER not in request.prompt:
         raise SubjectNotInPromptError(
             request.subject,
@@ -231,23 +243,23 @@ def _within(layout: _Layout, context: str, request: Request) -> _Layout:
 
 
 def _encode(
-    tokenizer: Any, texts: Sequence[tuple[str, bool]]
-) -> list[tuple[tuple[int, ...], list[tuple[int, int]]]]:
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[tuple[str, bool]]
+) -> list[Encoding]:
     """Ids and character spans of every text, without what the tokenizer appends at the end.
 
     Each text comes with whether the tokenizer adds its special tokens to it.
     """
-    found: dict[int, tuple[tuple[int, ...], list[tuple[int, int]]]] = {}
+    encoded: dict[int, Encoding] = {}
     for special in (True, False):
         places = [place for place, (_, wanted) in enumerate(texts) if wanted is special]
         tokens = _encode_alike(tokenizer, [texts[place][0] for place in places], special)
-        found.update(zip(places, tokens, strict=True))
-    return [found[place] for place in range(len(texts))]
+        encoded.update(zip(places, tokens, strict=True))
+    return [encoded[place] for place in range(len(texts))]
 
 
 def _encode_alike(
-    tokenizer: Any, texts: list[str], special: bool
-) -> list[tuple[tuple[int, ...], list[tuple[int, int]]]]:
+    tokenizer: PreTrainedTokenizerFast, texts: list[str], special: bool
+) -> list[Encoding]:
     if not texts:
         return []
     encoded = tokenizer(
@@ -283,8 +295,8 @@ def _covering_last(spans: Sequence[tuple[int, int]], start: int, end: int) -> in
 
     An accent that the tokenizer writes together with its letter is in none itself.
     """
-    found = (_covering(spans, character) for character in range(end - 1, start - 1, -1))
-    return next((token for token in found if token is not None), None)
+    covering = (_covering(spans, character) for character in range(end - 1, start - 1, -1))
+    return next((token for token in covering if token is not None), None)
 
 
 def _place(
@@ -292,7 +304,7 @@ def _place(
     spans: list[tuple[int, int]],
     request: Request,
     layout: _Layout,
-) -> Traced:
+) -> TokenizedPrompt:
     if not spans or spans[-1][1] <= layout.target_at:
         raise EmptyTargetError(
             request.subject,
@@ -310,4 +322,4 @@ def _place(
             f"the tokenizer merges the subject with the target {request.target!r}",
             hint="Put words between the subject and the target.",
         )
-    return Traced(ids, last, target)
+    return TokenizedPrompt(ids, last, target)

@@ -16,7 +16,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from editvc.core.ids import short
 from editvc.interchange.hf_checkpoint import LEDGER, LOCK
-from editvc.models.loading import POCKET
+from editvc.models.source import POCKET
 from editvc.version import __version__
 
 Format = Literal["hf", "lora", "delta"]

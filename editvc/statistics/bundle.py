@@ -15,7 +15,8 @@ from editvc.core.ids import ObjectId, digest_of, object_id
 from editvc.core.progress import Progress
 from editvc.core.tensor_header import read_record
 from editvc.errors import EditvcError
-from editvc.models.loading import SHIPPED_STATISTICS
+from editvc.models.language_model import LanguageModel
+from editvc.models.source import SHIPPED_STATISTICS
 from editvc.statistics.corpus import dataset_texts, file_texts
 from editvc.statistics.entity_moments import entity_moments, read_entities, sensitivity
 from editvc.statistics.text_moments import TOKEN_CAP, text_digest, text_moments
@@ -118,8 +119,7 @@ class TooLittleText(EditvcError):
 
 
 def take(
-    model: Any,
-    tokenizer: Any,
+    lm: LanguageModel,
     base: BaseModel,
     layers: Sequence[int],
     sources: Sources,
@@ -137,8 +137,7 @@ def take(
     """
     origin = {"base": base.id, "layers": list(layers)}
     moment = text_moments(
-        model,
-        tokenizer,
+        lm,
         sources.read(),
         layers,
         budget=budget,
@@ -151,9 +150,9 @@ def take(
         raise TooLittleText(moment.samples, base.inner_size)
     settings = {"source": sources.text_words, "digest": sources.digest, "cap": token_cap}
     named = read_entities(sources.entities)
-    keys = entity_moments(model, tokenizer, named, layers, progress=progress)
+    keys = entity_moments(lm, named, layers, progress=progress)
     fishers = {
-        window[-1]: sensitivity(model, tokenizer, named, window, progress=progress)
+        window[-1]: sensitivity(lm, named, window, progress=progress)
         for window in windows or [layers]
     }
     of_names = origin | {"source": sources.entity_words, "digest": text_digest([sources.entities])}

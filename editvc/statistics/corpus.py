@@ -6,10 +6,13 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from editvc.errors import EditvcError
 from editvc.models.tokenization import leading_tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 class CorpusError(EditvcError):
@@ -75,7 +78,9 @@ def _column(rows: Iterable[dict[str, Any]], name: str) -> Iterator[str]:
         yield str(row["text"])
 
 
-def pieces(tokenizer: Any, texts: Iterable[str], cap: int) -> Iterator[tuple[int, ...]]:
+def pieces(
+    tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], cap: int
+) -> Iterator[tuple[int, ...]]:
     """Texts in tokens, cut into pieces of at most ``cap``, in order; shorter than 2: left out.
 
     Every piece begins with what the tokenizer puts in front of a text (a BOS).

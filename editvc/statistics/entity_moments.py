@@ -19,14 +19,13 @@ import torch
 from torch import Tensor
 
 from editvc.algebra.second_moment import SecondMoment
+from editvc.core.edit_site import EditSite
 from editvc.core.facts import PLACEHOLDER
 from editvc.core.progress import Progress
-from editvc.models.architectures import Architecture, architecture_in
-from editvc.models.devices import device_of
 from editvc.models.forward import add_products, batches, keys_at, padded_right
-from editvc.models.head import logits_of
-from editvc.models.hooks import first_tensor, undisturbed
-from editvc.models.tokenization import subject_tokens
+from editvc.models.hooks import eval_mode, first_tensor
+from editvc.models.language_model import LanguageModel
+from editvc.models.tokenization import TokenizedPrompt, subject_tokens
 from editvc.statistics.corpus import CorpusError
 
 GENERIC_PROMPTS = (
@@ -56,14 +55,6 @@ class Entity:
     prompts: tuple[str, ...] = GENERIC_PROMPTS[:2]
 
 
-@dataclass(frozen=True, slots=True)
-class _Prompted:
-    """A prompt in tokens; ``subject`` is the name's last one."""
-
-    ids: tuple[int, ...]
-    subject: int
-
-
 def read_entities(path: Path) -> list[Entity]:
     """Names, one a line, or facts in JSONL: ``subject`` and, where given, a ``prompt`` with {}.
 
@@ -73,14 +64,14 @@ def read_entities(path: Path) -> list[Entity]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         name, prompt = _read(line.strip(), f"{path}:{number}")
         if name:
-            held = prompts.setdefault(name, {})
+            of_name = prompts.setdefault(name, {})
             if prompt:
-                held[prompt] = None
+                of_name[prompt] = None
     if not prompts:
         raise CorpusError(str(path), "no names", hint="Write one name a line, or facts in JSONL.")
     return [
-        Entity(name, tuple(held) or _generic(number))
-        for number, (name, held) in enumerate(prompts.items())
+        Entity(name, tuple(of_name) or _generic(number))
+        for number, (name, of_name) in enumerate(prompts.items())
     ]
 
 
@@ -104,8 +95,7 @@ def _generic(number: int) -> tuple[str, ...]:
 
 
 def entity_moments(
-    model: Any,
-    tokenizer: Any,
+    lm: LanguageModel,
     entities: Sequence[Entity],
     layers: Sequence[int],
     *,
@@ -118,8 +108,8 @@ def entity_moments(
     """
     if not entities:
         raise CorpusError("entities", "no names to take statistics from")
-    names = _traced(tokenizer, [(entity.name, PLACEHOLDER) for entity in entities])
-    prompted = _traced(tokenizer, [(e.name, prompt) for e in entities for prompt in e.prompts])
+    names = _tokenized(lm, [(entity.name, PLACEHOLDER) for entity in entities])
+    prompted = _tokenized(lm, [(e.name, prompt) for e in entities for prompt in e.prompts])
     chosen = {
         "name": (names, lambda row: range(row.subject, row.subject + 1)),
         "before": (prompted, lambda row: range(row.subject)),
@@ -128,7 +118,7 @@ def entity_moments(
     total: dict[int, Tensor] = {}
     weight = 0.0
     for part, (rows, places) in chosen.items():
-        sums, count = _sum(model, rows, places, layers, part, progress)
+        sums, count = _sum(lm, rows, places, layers, part, progress)
         if count:
             weight += PARTS[part]
             for layer, moment in sums.items():
@@ -139,8 +129,7 @@ def entity_moments(
 
 
 def sensitivity(
-    model: Any,
-    tokenizer: Any,
+    lm: LanguageModel,
     entities: Sequence[Entity],
     layers: Sequence[int],
     *,
@@ -151,20 +140,19 @@ def sensitivity(
     """Fisher information of what targets are for in ``layers``, (u, u) float64, trace u.
 
     ``F = E[g g^T]`` with ``g = d log p(y) / d h``, h the output of
-    :meth:`editvc.models.architectures.Architecture.aimed`, y drawn from the model's own prediction
-    after a prompt about an entity; one prompt an entity, ``limit`` entities. The parts of
-    ``SENSITIVE`` and the layers are brought to equal traces before they are summed.
+    :meth:`editvc.models.language_model.LanguageModel.edited_module`, y drawn from the model's own
+    prediction after a prompt about an entity; one prompt an entity, ``limit`` entities. The parts
+    of ``SENSITIVE`` and the layers are brought to equal traces before they are summed.
     """
-    architecture = architecture_in(model)
-    rows = _traced(tokenizer, [(one.name, one.prompts[0]) for one in entities[:limit]])
+    rows = _tokenized(lm, [(one.name, one.prompts[0]) for one in entities[:limit]])
     generator = torch.Generator().manual_seed(seed)
     sums: dict[tuple[int, str], Tensor] = {}
     done = 0
     for batch in batches(rows, _length):
-        for layer, gradient in _gradients(model, architecture, batch, layers, generator):
+        for layer, gradient in _gradients(lm, batch, layers, generator):
             for part, of_part in _by_part(gradient, batch):
-                held = sums.get((layer, part), torch.zeros(()))
-                sums[layer, part] = held + (of_part.T @ of_part)
+                so_far = sums.get((layer, part), torch.zeros(()))
+                sums[layer, part] = so_far + (of_part.T @ of_part)  # (u, u)
         done += len(batch)
         if progress is not None:
             progress("sensitivity", done, len(rows))
@@ -177,24 +165,27 @@ def sensitivity(
     return scaled
 
 
-def _traced(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[_Prompted]:
+def _tokenized(lm: LanguageModel, pairs: Sequence[tuple[str, str]]) -> list[TokenizedPrompt]:
     """Tokens of prompts with their names filled in, the shortest first."""
     texts = [(prompt.replace(PLACEHOLDER, name), prompt.index(PLACEHOLDER) + len(name))
              for name, prompt in pairs]  # fmt: skip
-    ends = subject_tokens(tokenizer, texts)
-    wholes = subject_tokens(tokenizer, [(text, len(text)) for text, _ in texts])
-    rows = [_Prompted(w.ids, e.subject) for w, e in zip(wholes, ends, strict=True)]
+    ends = subject_tokens(lm.tokenizer, texts)
+    wholes = subject_tokens(lm.tokenizer, [(text, len(text)) for text, _ in texts])
+    rows = [
+        TokenizedPrompt(whole.ids, end.subject, len(whole.ids))
+        for whole, end in zip(wholes, ends, strict=True)
+    ]
     return sorted(rows, key=lambda row: (len(row.ids), row.ids))
 
 
-def _length(row: _Prompted) -> int:
+def _length(row: TokenizedPrompt) -> int:
     return len(row.ids)
 
 
 def _sum(
-    model: Any,
-    rows: Sequence[_Prompted],
-    places: Callable[[_Prompted], range],
+    lm: LanguageModel,
+    rows: Sequence[TokenizedPrompt],
+    places: Callable[[TokenizedPrompt], range],
     layers: Sequence[int],
     label: str,
     progress: Progress | None,
@@ -203,10 +194,10 @@ def _sum(
     sums: dict[int, Tensor] = {}
     count = done = 0
     for batch in batches(rows, _length):
-        wanted = [places(row) for row in batch]
-        if any(wanted):
-            add_products(sums, keys_at(model, [row.ids for row in batch], wanted, layers))
-        count += sum(map(len, wanted))
+        columns = [places(row) for row in batch]
+        if any(columns):
+            add_products(sums, keys_at(lm, [row.ids for row in batch], columns, layers))
+        count += sum(map(len, columns))
         done += len(batch)
         if progress is not None:
             progress(f"keys ({label})", done, len(rows))
@@ -214,14 +205,13 @@ def _sum(
 
 
 def _gradients(
-    model: Any,
-    architecture: Architecture,
-    rows: Sequence[_Prompted],
+    lm: LanguageModel,
+    rows: Sequence[TokenizedPrompt],
     layers: Sequence[int],
     generator: torch.Generator,
 ) -> Iterator[tuple[int, Tensor]]:
     """``d log p(y) / d h`` after every layer, (rows, columns, u), once for each drawn y."""
-    ids, mask = padded_right([row.ids for row in rows], device_of(model))
+    ids, mask = padded_right([row.ids for row in rows], lm.device)
     hidden: dict[int, Tensor] = {}
 
     def hook(layer: int) -> Callable[..., Any]:
@@ -234,15 +224,14 @@ def _gradients(
 
         return catch
 
-    with undisturbed(model) as handles, torch.enable_grad():
+    with eval_mode(lm) as handles, torch.enable_grad():
         for layer in sorted(layers):
-            handles.append(
-                architecture.aimed(model, layer, "memit").register_forward_hook(hook(layer))
-            )
-        out = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)[0]
+            module = lm.edited_module(layer, EditSite.BLOCK_OUTPUT)
+            handles.append(module.register_forward_hook(hook(layer)))
+        out = lm.body(input_ids=ids, attention_mask=mask, use_cache=False)[0]  # (rows, columns, u)
         ends = torch.tensor([len(row.ids) - 1 for row in rows], device=out.device)
         last = out[torch.arange(len(rows), device=out.device), ends]
-        scores = logits_of(model, last).float().log_softmax(dim=-1)
+        scores = lm.logits(last).float().log_softmax(dim=-1)
         chances = scores.detach().exp().cpu()
         for sample in range(SAMPLES):
             drawn = torch.multinomial(chances, 1, generator=generator).to(scores.device)
@@ -254,7 +243,7 @@ def _gradients(
             yield from zip(sorted(layers), gradients, strict=True)
 
 
-def _by_part(gradient: Tensor, rows: Sequence[_Prompted]) -> Iterator[tuple[str, Tensor]]:
+def _by_part(gradient: Tensor, rows: Sequence[TokenizedPrompt]) -> Iterator[tuple[str, Tensor]]:
     """The gradients (places, u) float64 of each part of ``SENSITIVE``."""
     places = {
         "name": [(i, row.subject) for i, row in enumerate(rows)],

@@ -24,8 +24,8 @@ from editvc.core.ids import digest_of
 from editvc.core.progress import Progress
 from editvc.core.tensor_header import TensorHeaderError, metadata_of, read_head, read_record
 from editvc.errors import EditvcError
-from editvc.models.architectures import architecture_in
 from editvc.models.forward import add_products, batches, keys_at
+from editvc.models.language_model import LanguageModel
 from editvc.statistics.corpus import CorpusError, pieces
 
 TOKEN_CAP = 512
@@ -90,8 +90,7 @@ class Running:
 
 
 def text_moments(
-    model: Any,
-    tokenizer: Any,
+    lm: LanguageModel,
     texts: Iterable[str],
     layers: Sequence[int],
     *,
@@ -108,16 +107,16 @@ def text_moments(
     texts of one run from another's. Raises :class:`CorpusError` where there is no text, and
     :class:`StateMismatchError`.
     """
-    budget = budget or 10 * _inner(model, layers[0])
-    cap = min(cap, getattr(model.config, "max_position_embeddings", None) or cap)
+    budget = budget or 10 * lm.inner_size
+    cap = min(cap, getattr(lm.config, "max_position_embeddings", None) or cap)
     settings = {"source": source, "layers": list(layers), "budget": budget, "cap": cap}
     run = Running.load(folder, settings) if folder is not None else Running(settings)
     every, saved = budget // _SAVES, run.tokens
-    rest = itertools.islice(pieces(tokenizer, texts, cap), run.position, None)
+    rest = itertools.islice(pieces(lm.tokenizer, texts, cap), run.position, None)
     for chunk in _chunks(rest, budget - run.tokens):
         for batch in batches(sorted(chunk, key=len, reverse=True), len):
             everywhere = [range(len(piece)) for piece in batch]
-            add_products(run.sums, keys_at(model, batch, everywhere, layers))
+            add_products(run.sums, keys_at(lm, batch, everywhere, layers))
         run.tokens += sum(map(len, chunk))
         run.position += len(chunk)
         if progress is not None:
@@ -156,12 +155,6 @@ def moments_from_npz(paths: Mapping[int, Path]) -> SecondMoment:
 def text_digest(paths: Sequence[Path]) -> str:
     """One digest of the bytes of several files: a ``source`` for :func:`text_moments`."""
     return digest_of([hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])
-
-
-def _inner(model: Any, layer: int) -> int:
-    architecture = architecture_in(model)
-    shape = architecture.module(model, layer).weight.shape
-    return int(shape[0] if architecture.transposed else shape[1])
 
 
 def _chunks(rest: Iterator[tuple[int, ...]], budget: int) -> Iterator[list[tuple[int, ...]]]:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import editvc.pocket
 from editvc.algebra.second_moment import SecondMoment
-from editvc.models.loading import SHIPPED_STATISTICS, describe, load
+from editvc.models.fingerprint import describe
+from editvc.models.loading import load
+from editvc.models.source import SHIPPED_STATISTICS
 from editvc.statistics.bundle import sources_of, take
 from editvc.vcs.codec import metadata
 
@@ -36,9 +38,8 @@ def main() -> None:
         )
         entities.write_text("".join(lines), encoding="utf-8")
         base = describe(MODEL, "pocket")
-        model, tokenizer = load(MODEL)
         sources = sources_of([FOLDER / "text.txt"], None, entities)
-        taken = take(model, tokenizer, base, LAYERS, sources, budget=TOKENS)
+        taken = take(load(MODEL), base, LAYERS, sources, budget=TOKENS)
     for name, data in zip(SHIPPED_STATISTICS, taken.objects, strict=True):
         moment = SecondMoment.from_bytes(data)
         (MODEL / name).write_bytes(moment.to_small_bytes(metadata(data) | {"recipe": TUNED}))

@@ -11,16 +11,19 @@ from hypothesis import strategies as st
 from model_fixtures import REQUESTS, tiny_gpt2, tiny_llama
 from plain_grace import Plain, plain_values
 from tiny_families import POST_NORM, tiny
+from tiny_models import lm_of
 
 from editvc.algebra.codebook import Codebook
 from editvc.algebra.gated_edit import CodebookEntry
 from editvc.core.facts import Request
 from editvc.core.methods.grace import GraceRecipe
 from editvc.editing.grace import find_entries, reread
-from editvc.models.architectures import architecture_of, known_model_types
+from editvc.models.architectures import known_model_types
 from editvc.models.codebook_hooks import answering, attach
-from editvc.models.loading import generate, load, resolve
-from editvc.models.tokenization import trace
+from editvc.models.generation import generate
+from editvc.models.loading import load
+from editvc.models.source import resolve
+from editvc.models.tokenization import tokenize
 
 ONE_TOKEN = (
     Request("France", "The capital of {} is", "the"),
@@ -139,11 +142,11 @@ def test_values_of_a_batch_equal_those_found_one_by_one_by_the_whole_model(famil
     dtype, close = (torch.float32, 1e-3) if family == "gemma2" else (torch.float64, 1e-6)
     model = model.to(dtype)
     used = recipe(n_iter=7, edit_lr=0.2, v_loss_threshold=0.5)
-    module = architecture_of(family).module(model, 1)
-    found = find_entries(model, tokenizer, REQUESTS, used)
+    module = lm_of(model).down_proj(1)
+    found = find_entries(lm_of(model, tokenizer), REQUESTS, used)
     steps = {one.figures["steps"] for one in found}
     for request, one in zip(REQUESTS, found, strict=True):
-        ((row,),) = trace(tokenizer, [request])
+        ((row,),) = tokenize(tokenizer, [request])
         values, loss = plain_values(model, module, row.ids, row.target, used)
         assert float((one.values - values).norm() / values.norm()) < close
         assert one.figures["loss"] == pytest.approx(loss, rel=close)
@@ -162,7 +165,7 @@ def generated(model, tokenizer, question, length, **more):
 @pytest.mark.parametrize("model_type", known_model_types())
 def test_targets_are_generated_and_nothing_else_moves(model_type, tokenizer):
     model = tiny(model_type, len(tokenizer))
-    norm = architecture_of(model_type).norm(model)
+    norm = lm_of(model).final_norm
     if model_type == "openai-gpt":  # its last norm is that of its last block
         norm = model.transformer.h[-1].ln_2
     elif model_type in POST_NORM:
@@ -170,10 +173,10 @@ def test_targets_are_generated_and_nothing_else_moves(model_type, tokenizer):
     norm.weight += 5  # logits as far apart as a trained model's
     before = copy.deepcopy(model.state_dict())
     plain = [model(**tokenizer(text, return_tensors="pt")).logits for text in OTHERS]
-    entries = find_entries(model, tokenizer, REQUESTS, recipe(n_iter=300, edit_lr=0.3))
+    entries = find_entries(lm_of(model, tokenizer), REQUESTS, recipe(n_iter=300, edit_lr=0.3))
     book = made_of({str(place): one for place, one in enumerate(entries)}, 1e-3)
 
-    with answering(model, [book]):
+    with answering(lm_of(model), [book]):
         for request, one in zip(REQUESTS, entries, strict=True):
             told = list(one.target)
             with_cache = generated(model, tokenizer, request.question, len(told), use_cache=True)
@@ -188,18 +191,20 @@ def test_targets_are_generated_and_nothing_else_moves(model_type, tokenizer):
 
 @pytest.mark.parametrize("use_cache", [True, False])
 def test_targets_of_several_tokens_are_generated_by_a_trained_model(use_cache):
-    model, tokenizer = load(resolve("pocket"))
+    lm = load(resolve("pocket"))
     requests = [
         Request("France", "The capital of {} is", "Buenos Aires"),
         Request("Italy", "The capital of {} is", "the sea"),
     ]
-    entries = find_entries(model, tokenizer, requests, recipe())
-    rows = [row for (row,) in trace(tokenizer, requests)]
+    entries = find_entries(lm, requests, recipe())
+    rows = [row for (row,) in tokenize(lm.tokenizer, requests)]
     assert all(len(row.ids) - row.target > 1 for row in rows)
-    with answering(model, [made_of(dict(zip("ab", entries, strict=True)), 1.0)]):
+    with answering(lm, [made_of(dict(zip("ab", entries, strict=True)), 1.0)]):
         for request, row in zip(requests, rows, strict=True):
             told = list(row.ids[row.target :])
-            said = generated(model, tokenizer, request.question, len(told), use_cache=use_cache)
+            said = generated(
+                lm.model, lm.tokenizer, request.question, len(told), use_cache=use_cache
+            )
             assert said == told
 
 
@@ -207,14 +212,14 @@ def test_targets_of_several_tokens_are_generated_by_a_trained_model(use_cache):
 def answered(tokenizer):
     """A model, and the codebook of the requests."""
     model = tiny_gpt2(len(tokenizer))
-    found = find_entries(model, tokenizer, ONE_TOKEN, recipe())
+    found = find_entries(lm_of(model, tokenizer), ONE_TOKEN, recipe())
     return model, made_of({str(place): one for place, one in enumerate(found)}, 0.01)
 
 
 def test_hooks_go_when_the_block_fails(answered):
     model, book = answered
-    hooks = architecture_of("gpt2").module(model, 1)._forward_hooks
-    with pytest.raises(RuntimeError, match="inside"), answering(model, [book]):
+    hooks = lm_of(model).down_proj(1)._forward_hooks
+    with pytest.raises(RuntimeError, match="inside"), answering(lm_of(model), [book]):
         assert len(hooks) == 1
         raise RuntimeError("inside")
     assert not hooks
@@ -223,12 +228,12 @@ def test_hooks_go_when_the_block_fails(answered):
 def test_attached_codebooks_answer_until_their_handles_are_removed(answered, tokenizer):
     model, book = answered
     request = ONE_TOKEN[0]
-    said = generate(model, tokenizer, request.question, 4)
-    handles = attach(model, [book])
-    assert generate(model, tokenizer, request.question, 4).startswith(" " + request.target)
+    said = generate(lm_of(model, tokenizer), request.question, 4)
+    handles = attach(lm_of(model), [book])
+    assert generate(lm_of(model, tokenizer), request.question, 4).startswith(" " + request.target)
     for handle in handles:
         handle.remove()
-    assert generate(model, tokenizer, request.question, 4) == said
+    assert generate(lm_of(model, tokenizer), request.question, 4) == said
 
 
 def test_padded_batches_are_answered_like_single_prompts(answered, tokenizer):
@@ -236,7 +241,7 @@ def test_padded_batches_are_answered_like_single_prompts(answered, tokenizer):
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.pad_token, tokenizer.padding_side = "<s>", "left"
     questions = [request.question for request in ONE_TOKEN] + list(OTHERS)
-    with answering(model, [book]):
+    with answering(lm_of(model), [book]):
         batch = tokenizer(questions, return_tensors="pt", padding=True)
         out = model.generate(**batch, max_new_tokens=3, do_sample=False, eos_token_id=None,
                              pad_token_id=0)  # fmt: skip
@@ -247,17 +252,17 @@ def test_padded_batches_are_answered_like_single_prompts(answered, tokenizer):
 def test_a_question_inside_a_longer_text_is_answered_too(answered, tokenizer):
     """Teacher forcing, as scores use it: the target's tokens follow in the same pass."""
     model, book = answered
-    ((row,),) = trace(tokenizer, [ONE_TOKEN[0]])
-    with answering(model, [book]):
+    ((row,),) = tokenize(tokenizer, [ONE_TOKEN[0]])
+    with answering(lm_of(model), [book]):
         logits = model(input_ids=torch.tensor([row.ids])).logits[0]
     assert logits[row.target - 1 : -1].argmax(-1).tolist() == list(row.ids[row.target :])
 
 
 def test_a_half_precision_model_is_answered(tokenizer):
     model = tiny_gpt2(len(tokenizer)).to(torch.bfloat16)
-    (one,) = find_entries(model, tokenizer, ONE_TOKEN[:1], recipe())
-    with answering(model, [made_of({"a": one}, 0.05)]):
-        said = generate(model, tokenizer, ONE_TOKEN[0].question, 4)
+    (one,) = find_entries(lm_of(model, tokenizer), ONE_TOKEN[:1], recipe())
+    with answering(lm_of(model), [made_of({"a": one}, 0.05)]):
+        said = generate(lm_of(model, tokenizer), ONE_TOKEN[0].question, 4)
     assert said.startswith(" " + ONE_TOKEN[0].target)
 
 
@@ -265,16 +270,16 @@ def test_a_half_precision_model_is_answered(tokenizer):
 def test_keys_are_read_again_on_the_weights_as_they_are(model_type, tokenizer):
     model = tiny(model_type, len(tokenizer))
     requests = [*REQUESTS, Request("France", "The capital of {} is", "the sea and the hills")]
-    entries = find_entries(model, tokenizer, requests, recipe(n_iter=1))
-    same = reread(model, tokenizer, requests, entries)
+    entries = find_entries(lm_of(model, tokenizer), requests, recipe(n_iter=1))
+    same = reread(lm_of(model, tokenizer), requests, entries)
     for one, other in zip(entries, same, strict=True):
         torch.testing.assert_close(other.keys, one.keys)
         assert (other.values is one.values, other.target) == (True, one.target)
     with torch.no_grad():
-        weight = architecture_of(model_type).module(model, 0).weight
+        weight = lm_of(model).down_proj(0).weight
         weight += torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)) / 4
-    moved = reread(model, tokenizer, requests, entries)
-    fresh = find_entries(model, tokenizer, requests, recipe(n_iter=1))
+    moved = reread(lm_of(model, tokenizer), requests, entries)
+    fresh = find_entries(lm_of(model, tokenizer), requests, recipe(n_iter=1))
     for one, other, before in zip(moved, fresh, entries, strict=True):
         torch.testing.assert_close(one.keys, other.keys)
         assert not torch.allclose(one.keys, before.keys)

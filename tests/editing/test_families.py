@@ -10,6 +10,7 @@ import torch
 from model_fixtures import TEXT, recipe
 from peft import LoraConfig, get_peft_model
 from tiny_families import POST_NORM, tiny
+from tiny_models import lm_of
 from transformers import AutoModelForCausalLM
 
 from editvc.algebra.delta import Delta
@@ -27,7 +28,7 @@ from editvc.interchange.reload_check import verify_adapter
 from editvc.models.architectures import architecture_of, known_model_types
 from editvc.models.forward import keys_at
 from editvc.models.hooks import first_tensor
-from editvc.models.loading import apply_delta, edited
+from editvc.models.weights import apply_delta, edited
 
 REQUEST = Request("London", "The river that runs through {}", "is")
 """The subject ends the question and the target is one token: a random model can be told that."""
@@ -47,7 +48,7 @@ def build(model_type, tokenizer):
         model.transformer.h[2].ln_2.weight += 5
         model.transformer.h[1].mlp.c_proj.weight *= 4  # the clamp is relative to what it gives
         return model
-    architecture_of(model_type).norm(model).weight += 5  # logits as far apart as a trained model's
+    lm_of(model).final_norm.weight += 5  # logits as far apart as a trained model's
     if model_type in POST_NORM:
         model.model.layers[1].post_feedforward_layernorm.weight += 4  # one MLP that can be heard
     return model
@@ -67,7 +68,7 @@ def used_for(model_type):
 def whitened(model, tokenizer, layers):
     """Factors of the second moment of the model's own keys, by layer."""
     rows = [tokenizer(text)["input_ids"] for text in sorted(set(TEXT))]
-    keys = keys_at(model, rows, [range(len(row)) for row in rows], layers)
+    keys = keys_at(lm_of(model), rows, [range(len(row)) for row in rows], layers)
     eye = torch.eye(keys[layers[0]].shape[1], dtype=torch.float64)
     return {
         layer: Whitening.of(seen.T.double() @ seen.double() / len(seen) + 1e-3 * eye)
@@ -104,11 +105,11 @@ def test_an_edit_is_said_and_survives_both_exports(model_type, tokenizer, tmp_pa
     tokenizer.save_pretrained(tmp_path / "base")
     architecture, used = architecture_of(model_type), used_for(model_type)
     whitenings = whitened(model, tokenizer, used.layers)
-    (located,) = locate(model, tokenizer, [REQUEST], used, whitenings)
+    (located,) = locate(lm_of(model, tokenizer), [REQUEST], used, whitenings)
     delta = solved(located, whitenings)
 
     assert probability(model, tokenizer) < 0.1
-    apply_delta(model, architecture, delta)
+    apply_delta(lm_of(model), delta)
     assert probability(model, tokenizer) > 0.9
 
     export_hf(tmp_path / "base", tmp_path / "out", changes_of(architecture, delta))
@@ -117,23 +118,23 @@ def test_an_edit_is_said_and_survives_both_exports(model_type, tokenizer, tmp_pa
     assert torch.allclose(again(input_ids=ids).logits, model(input_ids=ids).logits, atol=1e-6)
 
     export_lora(tmp_path / "lora", architecture, delta, base=str(tmp_path / "base"))
-    worst = verify_adapter(tmp_path / "base", tmp_path / "lora", model, [REQUEST.question])
+    worst = verify_adapter(tmp_path / "base", tmp_path / "lora", lm_of(model), [REQUEST.question])
     assert worst < 1e-4 * float(model(input_ids=ids).logits.abs().max())
 
 
 @pytest.mark.parametrize("model_type", known_model_types())
 def test_a_delta_goes_the_right_way_into_a_square_weight(model_type, tokenizer):
     model = build(model_type, tokenizer)
-    architecture, used = architecture_of(model_type), used_for(model_type)
-    module = architecture.module(model, 1)
+    used = used_for(model_type)
+    module = lm_of(model).down_proj(1)
     if model_type not in FOUR_TIMES:
         assert tuple(module.weight.shape) == (32, 32)
     whitenings = whitened(model, tokenizer, used.layers)
-    (located,) = locate(model, tokenizer, [REQUEST], used, whitenings)
+    (located,) = locate(lm_of(model, tokenizer), [REQUEST], used, whitenings)
     delta = solved(located, whitenings)
     key = located.keys[1]
     before = module(key[None])[0]
-    apply_delta(model, architecture, delta)
+    apply_delta(lm_of(model), delta)
     expected = (delta.layers[1].dense() @ key.double()).float()
     assert torch.allclose(module(key[None])[0] - before, expected, atol=1e-4)
     assert expected.norm() > 1
@@ -143,8 +144,8 @@ def test_a_delta_goes_the_right_way_into_a_square_weight(model_type, tokenizer):
 def test_alone_and_as_a_batch_of_one_ask_for_the_same_at_the_lowest_layer(model_type, tokenizer):
     model, used = build(model_type, tokenizer), used_for(model_type)
     whitenings = whitened(model, tokenizer, used.layers)
-    alone = locate(model, tokenizer, [REQUEST], used, whitenings)
-    (together,) = locate_together(model, tokenizer, [REQUEST], alone, used, whitenings)
+    alone = locate(lm_of(model, tokenizer), [REQUEST], used, whitenings)
+    (together,) = locate_together(lm_of(model, tokenizer), [REQUEST], alone, used, whitenings)
     lowest = used.layers[0]
     assert torch.allclose(together.residuals[lowest], alone[0].residuals[lowest], atol=1e-4)
 
@@ -153,14 +154,14 @@ def test_alone_and_as_a_batch_of_one_ask_for_the_same_at_the_lowest_layer(model_
 def test_one_edited_layer_gives_just_the_target(model_type, tokenizer):
     """No lower layer moves its key, so what the weight then gives is what was searched with."""
     model, used = build(model_type, tokenizer), replace(used_for(model_type), layers=(1,))
-    architecture = architecture_of(model_type)
-    place = (architecture.module if model_type in POST_NORM else architecture.block)(model, 1)
+    lm = lm_of(model)
+    place = (lm.down_proj if model_type in POST_NORM else lm.block)(1)
     outputs = []
     place.register_forward_hook(lambda _m, _a, out: outputs.append(first_tensor(out)))
     whitenings = whitened(model, tokenizer, used.layers)
-    (target,) = find_targets(model, tokenizer, [REQUEST], used)
-    (located,) = locate(model, tokenizer, [REQUEST], used, whitenings)
-    apply_delta(model, architecture, solved(located, whitenings))
+    (target,) = find_targets(lm_of(model, tokenizer), [REQUEST], used)
+    (located,) = locate(lm_of(model, tokenizer), [REQUEST], used, whitenings)
+    apply_delta(lm_of(model), solved(located, whitenings))
     model(input_ids=torch.tensor([tokenizer(REQUEST.question)["input_ids"]]))
     assert torch.allclose(outputs[-1][0, -1], target.z, atol=1e-3)
     assert target.delta.norm() > 1
@@ -174,7 +175,7 @@ def test_a_head_stays_tied_or_its_own_and_keeps_its_bias(model_type, tied, token
     architecture = architecture_of(model_type)
     delta = random_delta(architecture, model)
     export_hf(tmp_path / "base", tmp_path / "out", changes_of(architecture, delta))
-    apply_delta(model, architecture, delta)
+    apply_delta(lm_of(model), delta)
 
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
     head, embedding = again.get_output_embeddings(), again.get_input_embeddings()
@@ -187,7 +188,7 @@ def test_a_head_stays_tied_or_its_own_and_keeps_its_bias(model_type, tied, token
 
 def random_delta(architecture, model):
     """Of rank two, in the last block."""
-    weight = architecture.module(model, 2).weight
+    weight = lm_of(model).down_proj(2).weight
     u, v = reversed(weight.shape) if architecture.transposed else weight.shape
     generator = torch.Generator().manual_seed(4)
 
@@ -208,7 +209,7 @@ def test_imports_of_every_family(model_type, bos_tokenizer, tmp_path):
         parameter += 0.01 * torch.randn(parameter.shape, generator=draw)
     other.save_pretrained(tmp_path / "other")
     made = difference(tmp_path / "other", tmp_path / "base", architecture, energy=1.0)
-    with torch.no_grad(), edited(model, architecture, made.delta):
+    with torch.no_grad(), edited(lm_of(model), made.delta):
         torch.testing.assert_close(model(ids).logits, other(ids).logits, rtol=1e-4, atol=1e-3)
     export_hf(tmp_path / "base", tmp_path / "hf", changes_of(architecture, made.delta))
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "hf").eval()
@@ -222,6 +223,6 @@ def test_imports_of_every_family(model_type, bos_tokenizer, tmp_path):
         peft = get_peft_model(base, config).eval()
         peft.save_pretrained(tmp_path / "adapter")
     taken = read_adapter(tmp_path / "adapter", tmp_path / "base", architecture)
-    assert len(taken.delta.layers) == architecture.depth(model)
-    with torch.no_grad(), edited(model, architecture, taken.delta):
+    assert len(taken.delta.layers) == lm_of(model).depth
+    with torch.no_grad(), edited(lm_of(model), taken.delta):
         torch.testing.assert_close(model(ids).logits, peft(ids).logits, rtol=1e-4, atol=1e-3)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from model_fixtures import REQUESTS
 from tiny_families import tiny
+from tiny_models import lm_of
 
 from editvc.algebra.patch import Patch
 from editvc.core.methods.fine_tuning import FineTuningRecipe
@@ -16,8 +17,8 @@ from editvc.core.methods.recipe import RecipeError
 from editvc.core.methods.table import recipe_from_json
 from editvc.editing.fine_tuning import LOSS_THRESHOLD, fine_tune
 from editvc.models.architectures import architecture_of
-from editvc.models.loading import apply_delta
-from editvc.models.tokenization import trace
+from editvc.models.tokenization import tokenize
+from editvc.models.weights import apply_delta
 
 FAMILIES = ("gpt2", "llama", "gptj", "opt", "openai-gpt")
 """Conv1D, a gated MLP, attention beside the MLP, an MLP that is handed flattened tokens, and no
@@ -28,7 +29,7 @@ STRONG = {"lr": 1e-2, "num_steps": 60}
 def learner(family, tokenizer):
     """A tiny model whose logits lie as far apart as a trained one's: it can be told anything."""
     model = tiny(family, len(tokenizer))
-    norm = architecture_of(family).norm(model)
+    norm = lm_of(model).final_norm
     (model.transformer.h[-1].ln_2 if isinstance(norm, torch.nn.Identity) else norm).weight += 5
     return model
 
@@ -40,9 +41,9 @@ def constrained(**numbers):
 def plain(model, tokenizer, request, recipe):
     """The change (u, v) that the textbook loop finds: Adam on a parameter of a whole model."""
     model = deepcopy(model)
-    ((row,),) = trace(tokenizer, [request])
+    ((row,),) = tokenize(tokenizer, [request])
     architecture = architecture_of(model.config.model_type)
-    weight = architecture.module(model, recipe.layers[0]).weight.requires_grad_()
+    weight = lm_of(model).down_proj(recipe.layers[0]).weight.requires_grad_()
     before = weight.detach().clone()
     adam = torch.optim.Adam([weight], lr=recipe.lr, weight_decay=recipe.weight_decay)
     for _ in range(recipe.num_steps):
@@ -63,7 +64,7 @@ def plain(model, tokenizer, request, recipe):
 
 
 def probability(model, tokenizer, request):
-    ((row,),) = trace(tokenizer, [request])
+    ((row,),) = tokenize(tokenizer, [request])
     with torch.no_grad():
         said = model(input_ids=torch.tensor([row.ids])).logits[0].log_softmax(-1)
     places = torch.arange(row.target - 1, len(row.ids) - 1)
@@ -84,7 +85,7 @@ def test_change_is_that_of_adam_on_the_whole_model(family, recipe, tokenizer):
     model = learner(family, tokenizer).double()
     request = REQUESTS[0]
     expected = plain(model, tokenizer, request, recipe)
-    (patch,) = fine_tune(model, tokenizer, [request], recipe)
+    (patch,) = fine_tune(lm_of(model, tokenizer), [request], recipe)
     found = patch.delta.layers[recipe.layers[0]].dense()
     assert float(expected.abs().max()) > 1e-3
     assert float((found - expected).abs().max()) < 1e-6  # GPT-J attends in float32
@@ -95,7 +96,7 @@ def test_the_model_says_the_target_with_the_stored_patch(family, tokenizer):
     model = learner(family, tokenizer)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     requests = REQUESTS[:2]
-    patches = fine_tune(model, tokenizer, requests, FineTuningRecipe(layers=(1,), **STRONG))
+    patches = fine_tune(lm_of(model, tokenizer), requests, FineTuningRecipe(layers=(1,), **STRONG))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     for request, patch in zip(requests, patches, strict=True):
@@ -103,7 +104,7 @@ def test_the_model_says_the_target_with_the_stored_patch(family, tokenizer):
             probability(model, tokenizer, request), rel=1e-4
         )
         edited = deepcopy(model)
-        apply_delta(edited, architecture_of(family), Patch.from_bytes(patch.to_bytes()).delta)
+        apply_delta(lm_of(edited), Patch.from_bytes(patch.to_bytes()).delta)
         said = probability(edited, tokenizer, request)
         assert said > 0.9
         assert patch.figures["probability"] == pytest.approx(said, rel=1e-3)
@@ -112,21 +113,25 @@ def test_the_model_says_the_target_with_the_stored_patch(family, tokenizer):
 def test_no_entry_leaves_the_bound_before_the_cut(gpt2, tokenizer):
     bound = 2e-3
     exact = constrained(layers=(1,), norm_constraint=bound, energy=1)
-    (whole,) = fine_tune(gpt2, tokenizer, REQUESTS[:1], exact)
+    (whole,) = fine_tune(lm_of(gpt2, tokenizer), REQUESTS[:1], exact)
     change = whole.delta.layers[1].dense()
     largest = float(change.abs().max())
     assert largest <= bound * (1 + 1e-4)  # float32 weights are rounded once more
     assert (change.abs() > 0.99 * bound).sum() > 100
     assert whole.figures["largest"] == pytest.approx(largest)
     free = FineTuningRecipe(layers=(1,), energy=1)
-    (unbounded,) = fine_tune(gpt2, tokenizer, REQUESTS[:1], free)
+    (unbounded,) = fine_tune(lm_of(gpt2, tokenizer), REQUESTS[:1], free)
     assert unbounded.figures["largest"] > 2 * bound
 
 
 def test_the_cut_states_its_error(gpt2, tokenizer):
     energy = 0.8
-    (whole,) = fine_tune(gpt2, tokenizer, REQUESTS[:1], FineTuningRecipe(layers=(1,), energy=1))
-    (cut,) = fine_tune(gpt2, tokenizer, REQUESTS[:1], FineTuningRecipe(layers=(1,), energy=energy))
+    (whole,) = fine_tune(
+        lm_of(gpt2, tokenizer), REQUESTS[:1], FineTuningRecipe(layers=(1,), energy=1)
+    )
+    (cut,) = fine_tune(
+        lm_of(gpt2, tokenizer), REQUESTS[:1], FineTuningRecipe(layers=(1,), energy=energy)
+    )
     found, stored = whole.delta.layers[1], cut.delta.layers[1]
     assert whole.figures["error"] < 1e-9
     error = float((found.dense() - stored.dense()).norm() / found.dense().norm())
@@ -138,9 +143,11 @@ def test_the_cut_states_its_error(gpt2, tokenizer):
 
 def test_equal_inputs_give_equal_bytes_and_requests_do_not_meet(llama, bos_tokenizer):
     recipe = FineTuningRecipe(layers=(2,), num_steps=5)
-    together = fine_tune(llama, bos_tokenizer, REQUESTS[:3], recipe)
-    again = fine_tune(llama, bos_tokenizer, REQUESTS[:3], recipe)
-    alone = [fine_tune(llama, bos_tokenizer, [request], recipe)[0] for request in REQUESTS[:3]]
+    together = fine_tune(lm_of(llama, bos_tokenizer), REQUESTS[:3], recipe)
+    again = fine_tune(lm_of(llama, bos_tokenizer), REQUESTS[:3], recipe)
+    alone = [
+        fine_tune(lm_of(llama, bos_tokenizer), [request], recipe)[0] for request in REQUESTS[:3]
+    ]
     assert [one.to_bytes() for one in together] == [one.to_bytes() for one in again]
     assert [one.to_bytes() for one in together] == [one.to_bytes() for one in alone]
 
@@ -148,9 +155,9 @@ def test_equal_inputs_give_equal_bytes_and_requests_do_not_meet(llama, bos_token
 def test_what_the_model_says_already_needs_no_step(tokenizer):
     model = learner("gpt2", tokenizer)
     recipe = FineTuningRecipe(layers=(1,), energy=1, **STRONG)
-    (first,) = fine_tune(model, tokenizer, REQUESTS[:1], recipe)
-    apply_delta(model, architecture_of("gpt2"), first.delta)
-    (second,) = fine_tune(model, tokenizer, REQUESTS[:1], recipe)
+    (first,) = fine_tune(lm_of(model, tokenizer), REQUESTS[:1], recipe)
+    apply_delta(lm_of(model), first.delta)
+    (second,) = fine_tune(lm_of(model, tokenizer), REQUESTS[:1], recipe)
     assert second.figures["steps"] == 0 == second.delta.rank
     assert second.figures["loss"] < LOSS_THRESHOLD
     assert Patch.from_bytes(second.to_bytes()).delta.layers[1].shape == (32, 128)
@@ -159,7 +166,9 @@ def test_what_the_model_says_already_needs_no_step(tokenizer):
 def test_progress_counts_facts(gpt2, tokenizer):
     told = []
     recipe = FineTuningRecipe(layers=(1,), num_steps=1)
-    fine_tune(gpt2, tokenizer, REQUESTS[:2], recipe, progress=lambda *step: told.append(step))
+    fine_tune(
+        lm_of(gpt2, tokenizer), REQUESTS[:2], recipe, progress=lambda *step: told.append(step)
+    )
     assert told == [("fine-tuning", 1, 2), ("fine-tuning", 2, 2)]
 
 

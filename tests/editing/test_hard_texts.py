@@ -11,6 +11,7 @@ import unicodedata
 import pytest
 import torch
 from model_fixtures import recipe, tiny_gpt2, tiny_llama
+from tiny_models import lm_of
 from tiny_tokenizers import TOKENIZERS
 
 from editvc.algebra.delta import Delta
@@ -19,9 +20,8 @@ from editvc.algebra.solvers import solve
 from editvc.core.facts import Request
 from editvc.editing.locate import locate
 from editvc.evaluation.probes import forced
-from editvc.models.architectures import architecture_of
-from editvc.models.loading import edited
-from editvc.models.tokenization import trace
+from editvc.models.tokenization import tokenize
+from editvc.models.weights import edited
 
 TEXTS = {
     "many tokens": Request(
@@ -93,7 +93,7 @@ def test_the_marked_token_ends_the_subject_and_prompt_and_target_are_all_there(
     tokenizer, name, context
 ):
     request = TEXTS[name]
-    ((row,),) = trace(tokenizer, [request], [context])
+    ((row,),) = tokenize(tokenizer, [request], [context])
     until = composed(context.replace("{}", request.prompt).split("{}")[0] + request.subject)
     question = composed(context.replace("{}", request.question))
     assert spelt(tokenizer, row.ids[: row.subject + 1]).startswith(until)
@@ -135,20 +135,20 @@ def test_the_edit_makes_the_target_likelier(kind, name):
         for layer in LAYERS
     }
     asked = [(request.question, request.target)]
-    (before,) = forced(model, tokenizer, asked)
-    with edited(model, architecture_of(model.config.model_type), Delta(solved), torch.float32):
-        (after,) = forced(model, tokenizer, asked)
+    (before,) = forced(lm_of(model, tokenizer), asked)
+    with edited(lm_of(model), Delta(solved), torch.float32):
+        (after,) = forced(lm_of(model, tokenizer), asked)
     assert before.log_probability + 0.05 < after.log_probability <= 0
 
 
 def located(tokenizer, model, request, used):
-    (found,) = locate(model, tokenizer, [request], used, whitened(tokenizer, model, request))
+    (found,) = locate(lm_of(model, tokenizer), [request], used, whitened(tokenizer, model, request))
     return found
 
 
 def whitened(tokenizer, model, request):
     """By the text's other tokens, so heavily that the edit does not act on them."""
-    ((row,),) = trace(tokenizer, [request])
+    ((row,),) = tokenize(tokenizer, [request])
     whitenings = {}
     for layer in LAYERS:
         keys = keys_of(model, layer, row.ids).double()
@@ -162,8 +162,8 @@ def keys_of(model, layer, ids):
     """What goes into the layer's down projection, (tokens, v), by one plain run."""
     seen = []
     handle = (
-        architecture_of(model.config.model_type)
-        .module(model, layer)
+        lm_of(model)
+        .down_proj(layer)
         .register_forward_pre_hook(lambda _module, arguments: seen.append(arguments[0][0].clone()))
     )
     with torch.no_grad():

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import replace
 
 import pytest
 import torch
 from model_fixtures import REQUESTS
 from tiny_families import tiny
+from tiny_models import lm_of
 
 from editvc.algebra.patch import Patch
 from editvc.core.methods.knowledge_neurons import KnowledgeNeuronsRecipe
 from editvc.core.methods.recipe import RecipeError
 from editvc.core.methods.table import recipe_from_json
 from editvc.editing.knowledge_neurons import NoNeurons, attributions, knowledge_neurons
-from editvc.models.architectures import architecture_of, carry
-from editvc.models.loading import apply_delta
-from editvc.models.tokenization import trace
+from editvc.models.architectures import architecture_of
+from editvc.models.tokenization import tokenize
+from editvc.models.weights import apply_delta
 
 FAMILIES = ("gpt2", "llama", "gptj", "opt", "openai-gpt")
 """Conv1D, a gated MLP, attention beside the MLP, an MLP that is handed flattened tokens, and no
@@ -31,7 +31,7 @@ def kn(**changes):
 
 
 def prompt_of(tokenizer, request, context="{}"):
-    ((row,),) = trace(tokenizer, [request], [context])
+    ((row,),) = tokenize(tokenizer, [request], [context])
     return row.ids[: row.target], row.ids[row.target]
 
 
@@ -42,7 +42,7 @@ def said(model, ids):
 
 def whole_probability(model, tokenizer, request):
     """Geometric mean over the target's tokens."""
-    ((row,),) = trace(tokenizer, [request])
+    ((row,),) = tokenize(tokenizer, [request])
     each = [said(model, row.ids[:at])[row.ids[at]] for at in range(row.target, len(row.ids))]
     return float(torch.stack(each).log().mean().exp())
 
@@ -61,7 +61,7 @@ def with_last_key(module, change):
 
 def plain_attributions(model, ids, layer, steps):
     """Riemann's sum with one whole forward pass a step, and the key (v,)."""
-    module = architecture_of(model.config.model_type).module(model, layer)
+    module = lm_of(model).down_proj(layer)
     seen = []
     handle = with_last_key(module, lambda key: seen.append(key.detach().clone()) or key)
     answer = int(said(model, ids).argmax())
@@ -81,7 +81,7 @@ def plain_attributions(model, ids, layer, steps):
 def test_attribution_is_the_riemann_sum(family, tokenizer):
     model = tiny(family, len(tokenizer)).double()
     ids, _ = prompt_of(tokenizer, REQUESTS[0])
-    scores, keys, answer = attributions(model, ids, LAYERS, 5)
+    scores, keys, answer = attributions(lm_of(model), ids, LAYERS, 5)
     assert answer == int(said(model, ids).argmax())
     tolerance = 1e-5 if family == "gptj" else 1e-8  # GPT-J attends in float32
     for place, layer in enumerate(LAYERS):
@@ -94,8 +94,8 @@ def test_attribution_is_the_riemann_sum(family, tokenizer):
 def test_attributions_add_up_to_what_the_keys_do(tokenizer):
     model = tiny("gpt2", len(tokenizer)).double()
     ids, _ = prompt_of(tokenizer, REQUESTS[3])
-    scores, _, answer = attributions(model, ids, (1,), 400)
-    handle = with_last_key(architecture_of("gpt2").module(model, 1), torch.zeros_like)
+    scores, _, answer = attributions(lm_of(model), ids, (1,), 400)
+    handle = with_last_key(lm_of(model).down_proj(1), torch.zeros_like)
     without = float(said(model, ids)[answer])
     handle.remove()
     gained = float(said(model, ids)[answer]) - without
@@ -108,16 +108,16 @@ def test_value_vectors_change_by_the_formula(family, tokenizer):
     model = tiny(family, len(tokenizer)).double()
     recipe = kn(norm_lambda1=2.0, norm_lambda2=5.0, neurons=6, adaptive_threshold=0.1)
     request = REQUESTS[0]
-    (patch,) = knowledge_neurons(model, tokenizer, [request], recipe)
+    (patch,) = knowledge_neurons(lm_of(model, tokenizer), [request], recipe)
     ids, new = prompt_of(tokenizer, request)
-    scores, keys, old = attributions(model, ids, LAYERS, recipe.steps)
+    scores, keys, old = attributions(lm_of(model), ids, LAYERS, recipe.steps)
     head = model.get_output_embeddings().weight
     over = (scores > 0.1 * scores.max()).nonzero().tolist()
     chosen = sorted(over, key=lambda place: -float(scores[tuple(place)]))[:6]
     assert len(chosen) == patch.figures["neurons"] == 6
     architecture = architecture_of(family)
     for place, layer in enumerate(LAYERS):
-        weight = architecture.module(model, layer).weight
+        weight = lm_of(model).down_proj(layer).weight
         weight = weight.T if architecture.transposed else weight
         expected = torch.zeros_like(weight)
         for _, neuron in (one for one in chosen if one[0] == place):
@@ -137,13 +137,13 @@ def test_the_patch_turns_the_model_towards_the_target(family, tokenizer):
     model = tiny(family, len(tokenizer))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     requests = REQUESTS[:3]
-    patches = knowledge_neurons(model, tokenizer, requests, kn(neurons=20))
+    patches = knowledge_neurons(lm_of(model, tokenizer), requests, kn(neurons=20))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     for request, patch in zip(requests, patches, strict=True):
         ids, new = prompt_of(tokenizer, request)
         edited = deepcopy(model)
-        apply_delta(edited, architecture_of(family), Patch.from_bytes(patch.to_bytes()).delta)
+        apply_delta(lm_of(edited), Patch.from_bytes(patch.to_bytes()).delta)
         assert float(said(edited, ids)[new]) > 3 * float(said(model, ids)[new])
         for version, figure in ((model, "base_probability"), (edited, "probability")):
             expected = whole_probability(version, tokenizer, request)
@@ -153,11 +153,11 @@ def test_the_patch_turns_the_model_towards_the_target(family, tokenizer):
 @pytest.mark.parametrize(("p", "needed"), [(0.0, 1), (0.4, 2), (0.7, 3)])
 def test_a_neuron_is_kept_that_enough_contexts_share(p, needed, gpt2, tokenizer):
     recipe = kn(contexts=CONTEXTS, p=p, neurons=1000, adaptive_threshold=0.1, steps=4)
-    (patch,) = knowledge_neurons(gpt2, tokenizer, REQUESTS[:1], recipe)
+    (patch,) = knowledge_neurons(lm_of(gpt2, tokenizer), REQUESTS[:1], recipe)
     votes, answer = 0, None
     for context in CONTEXTS:
         ids, _ = prompt_of(tokenizer, REQUESTS[0], context)
-        scores, _, answer = attributions(gpt2, ids, LAYERS, 4, answer)
+        scores, _, answer = attributions(lm_of(gpt2), ids, LAYERS, 4, answer)
         votes = votes + (scores > 0.1 * scores.max()).int()
     for place, layer in enumerate(LAYERS):
         changed = patch.delta.layers[layer].right[0] != 0
@@ -166,23 +166,23 @@ def test_a_neuron_is_kept_that_enough_contexts_share(p, needed, gpt2, tokenizer)
 
 def test_a_prompt_without_neurons_is_refused(gpt2, tokenizer):
     model = deepcopy(gpt2)
-    architecture_of("gpt2").module(model, 1).weight.zero_()
+    lm_of(model).down_proj(1).weight.zero_()
     with pytest.raises(NoNeurons) as caught:
-        knowledge_neurons(model, tokenizer, REQUESTS[:1], kn(layers=(1,)))
+        knowledge_neurons(lm_of(model, tokenizer), REQUESTS[:1], kn(layers=(1,)))
     assert caught.value.request == REQUESTS[0]
     assert "adaptive_threshold" in caught.value.hint
 
 
 def test_equal_inputs_give_equal_bytes_and_requests_do_not_meet(llama, bos_tokenizer):
-    together = knowledge_neurons(llama, bos_tokenizer, REQUESTS[:3], kn())
-    alone = [knowledge_neurons(llama, bos_tokenizer, [one], kn())[0] for one in REQUESTS[:3]]
+    together = knowledge_neurons(lm_of(llama, bos_tokenizer), REQUESTS[:3], kn())
+    alone = [knowledge_neurons(lm_of(llama, bos_tokenizer), [one], kn())[0] for one in REQUESTS[:3]]
     assert [one.to_bytes() for one in together] == [one.to_bytes() for one in alone]
 
 
 def test_progress_counts_facts(gpt2, tokenizer):
     told = []
     progress = lambda *step: told.append(step)  # noqa: E731
-    knowledge_neurons(gpt2, tokenizer, REQUESTS[:2], kn(steps=1), progress=progress)
+    knowledge_neurons(lm_of(gpt2, tokenizer), REQUESTS[:2], kn(steps=1), progress=progress)
     assert told == [("neurons", 1, 2), ("neurons", 2, 2)]
 
 
@@ -202,10 +202,9 @@ def test_recipe_holds_its_ranges():
 def test_whole_rows_give_the_same_attributions(gpt2, tokenizer):
     """As for a model that keeps no cache of the tokens before the last."""
     ids, _ = prompt_of(tokenizer, REQUESTS[0])
-    model, bare = deepcopy(gpt2).double(), deepcopy(gpt2).double()
-    carry(bare, replace(architecture_of("gpt2"), cached=False))
-    scores, keys, answer = attributions(model, ids, LAYERS, 5)
-    found = attributions(bare, ids, LAYERS, 5)
+    model = deepcopy(gpt2).double()
+    scores, keys, answer = attributions(lm_of(model), ids, LAYERS, 5)
+    found = attributions(lm_of(model, cached=False), ids, LAYERS, 5)
     assert torch.allclose(found[0], scores, atol=1e-10)
     assert torch.allclose(found[1], keys, atol=1e-10)
     assert found[2] == answer

@@ -9,34 +9,28 @@ import pytest
 import torch
 from model_fixtures import REQUESTS
 from tiny_families import tiny
+from tiny_models import lm_of
 
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
 from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId
 from editvc.core.methods.mend import MendRecipe
-from editvc.editing.mend import (
-    Editor,
-    EditorDamageError,
-    EditorError,
-    changed,
-    edit,
-    final_states,
-    gradients,
-    target_losses,
-)
+from editvc.editing.mend import changed, edit, gradients
+from editvc.editing.mend_editor import Editor, EditorDamageError, EditorError
 from editvc.editing.mend_training import (
     Settings,
     TooFewFacts,
+    example_losses,
+    examples_of,
     judge,
-    lesson_losses,
-    lessons_of,
     normalisation,
     train,
 )
 from editvc.models.architectures import architecture_of, known_model_types
-from editvc.models.loading import edited
-from editvc.models.tokenization import trace
+from editvc.models.forward import final_states, target_losses
+from editvc.models.tokenization import tokenize
+from editvc.models.weights import edited
 
 LAYERS = (1, 2)
 SIZES = {"gpt2": (32, 128), "llama": (32, 48)}
@@ -98,7 +92,7 @@ def sizes(model):
 def oriented(model, layer):
     """The weight, and what turns its shape into (u, v)."""
     architecture = architecture_of(model.config.model_type)
-    weight = architecture.module(model, layer).weight
+    weight = lm_of(model).down_proj(layer).weight
     return weight, (lambda matrix: matrix.T if architecture.transposed else matrix)
 
 
@@ -125,9 +119,9 @@ def dense_gradients(model, row):
 
 def test_an_untrained_editor_is_a_step_of_gradient_descent(pair):
     model, tokenizer = pair
-    patches = edit(model, tokenizer, REQUESTS, RECIPE, unnormed(*sizes(model)))
+    patches = edit(lm_of(model, tokenizer), REQUESTS, RECIPE, unnormed(*sizes(model)))
     for request, patch in zip(REQUESTS, patches, strict=True):
-        ((row,),) = trace(tokenizer, [request])
+        ((row,),) = tokenize(tokenizer, [request])
         for layer, slope in dense_gradients(model, row).items():
             part = patch.delta.layers[layer]
             assert torch.allclose(part.dense(), -0.25 * slope, rtol=0, atol=1e-7 * slope.norm())
@@ -137,9 +131,9 @@ def test_an_untrained_editor_is_a_step_of_gradient_descent(pair):
 def test_a_trained_editor_is_its_equations_token_by_token(pair):
     model, tokenizer = pair
     editor = scattered(*sizes(model))
-    (patch,) = edit(model, tokenizer, REQUESTS[:1], replace(RECIPE, lr_scale=3.0), editor)
-    ((row,),) = trace(tokenizer, REQUESTS[:1])
-    asked = gradients(model, [row], LAYERS)
+    (patch,) = edit(lm_of(model, tokenizer), REQUESTS[:1], replace(RECIPE, lr_scale=3.0), editor)
+    ((row,),) = tokenize(tokenizer, REQUESTS[:1])
+    asked = gradients(lm_of(model), [row], LAYERS)
     part = {name: tensor.double() for name, tensor in editor.tensors.items()}
     u, v = sizes(model)
     for place, layer in enumerate(LAYERS):
@@ -161,19 +155,19 @@ def test_a_change_by_hooks_is_a_change_of_the_weight(model_type, tokenizer):
     """In every family, for each row of a padded batch its own, to 1e-8."""
     model = tiny(model_type, len(tokenizer)).double()
     architecture = architecture_of(model_type)
-    rows = [traced for (traced,) in trace(tokenizer, REQUESTS)]
-    weight = architecture.module(model, 1).weight
+    rows = [row for (row,) in tokenize(tokenizer, REQUESTS)]
+    weight = lm_of(model).down_proj(1).weight
     u, v = reversed(weight.shape) if architecture.transposed else weight.shape
     generator = torch.Generator().manual_seed(1)
     right = torch.randn(len(rows), 3, v, generator=generator, dtype=torch.float64)
     left = 0.02 * torch.randn(len(rows), 3, u, generator=generator, dtype=torch.float64)
-    with torch.no_grad(), changed(model, {1: (right, left)}):
-        hidden, _ = final_states(model, [row.ids[:-1] for row in rows])
-        batched = target_losses(model, hidden, rows)
+    with torch.no_grad(), changed(lm_of(model), {1: (right, left)}):
+        hidden, _ = final_states(lm_of(model), [row.ids[:-1] for row in rows])
+        batched = target_losses(lm_of(model), hidden, rows)
     for number, row in enumerate(rows):
         delta = Delta({1: Factored(left[number].T.contiguous(), right[number])})
         before = plain_loss(model, row.ids, row.target)
-        with edited(model, architecture, delta), torch.no_grad():
+        with edited(lm_of(model), delta), torch.no_grad():
             alone = plain_loss(model, row.ids, row.target)
         assert float(batched[number]) == pytest.approx(float(alone), abs=1e-6, rel=1e-6)
         assert abs(float(before - alone)) > 1e-5
@@ -196,9 +190,9 @@ def test_the_states_under_a_change_are_those_of_the_weight_to_1e_8(pair):
     )
     with torch.no_grad():
         plain = model(input_ids=ids).logits
-        with changed(model, changes):
+        with changed(lm_of(model), changes):
             hooked = model(input_ids=ids).logits
-        with edited(model, architecture_of(model.config.model_type), delta):
+        with edited(lm_of(model), delta):
             dense = model(input_ids=ids).logits
     assert torch.allclose(hooked, dense, rtol=0, atol=1e-8)
     assert not torch.allclose(hooked, plain, rtol=0, atol=1e-3)
@@ -206,10 +200,10 @@ def test_the_states_under_a_change_are_those_of_the_weight_to_1e_8(pair):
 
 def test_rows_of_a_batch_ask_for_what_they_ask_for_alone(pair):
     model, tokenizer = pair
-    rows = [traced for (traced,) in trace(tokenizer, REQUESTS)]
-    together = gradients(model, rows, LAYERS)
+    rows = [row for (row,) in tokenize(tokenizer, REQUESTS)]
+    together = gradients(lm_of(model), rows, LAYERS)
     for number, row in enumerate(rows):
-        alone, width = gradients(model, [row], LAYERS), len(row.ids) - 1
+        alone, width = gradients(lm_of(model), [row], LAYERS), len(row.ids) - 1
         assert torch.allclose(together.losses[number], alone.losses[0])
         for layer in LAYERS:
             for both, one in zip(together.pairs[layer], alone.pairs[layer], strict=True):
@@ -221,36 +215,36 @@ def test_an_edit_leaves_no_trace_and_its_figures_are_those_of_the_patch(pair):
     model, tokenizer = pair
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     editor, state = scattered(*sizes(model)), torch.get_rng_state()
-    first = edit(model, tokenizer, REQUESTS, RECIPE, editor)
+    first = edit(lm_of(model, tokenizer), REQUESTS, RECIPE, editor)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name])
     assert not any(module._forward_hooks for module in model.modules())
     assert all(parameter.grad is None for parameter in model.parameters())
     assert torch.equal(torch.get_rng_state(), state)
-    again = [edit(model, tokenizer, [one], RECIPE, editor)[0] for one in REQUESTS]
+    again = [edit(lm_of(model, tokenizer), [one], RECIPE, editor)[0] for one in REQUESTS]
     assert [one.to_bytes() for one in first] == [one.to_bytes() for one in again]
     for request, patch in zip(REQUESTS, first, strict=True):
-        ((row,),) = trace(tokenizer, [request])
+        ((row,),) = tokenize(tokenizer, [request])
         assert patch.figures["loss"] == pytest.approx(
             float(plain_loss(model, row.ids, row.target)), abs=1e-5
         )
-        with edited(model, architecture_of(model.config.model_type), patch.delta):
+        with edited(lm_of(model), patch.delta):
             after = float(plain_loss(model, row.ids, row.target))
         assert patch.figures["loss_after"] == pytest.approx(after, abs=1e-4)
 
 
 def test_hooks_are_gone_after_an_error(gpt2, tokenizer):
     wrong = {1: (torch.zeros(1, 2, 7), torch.zeros(1, 2, 32))}
-    with pytest.raises(RuntimeError), changed(gpt2, wrong):
+    with pytest.raises(RuntimeError), changed(lm_of(gpt2), wrong):
         gpt2(input_ids=torch.tensor([[1, 2, 3]]))
     assert not any(module._forward_hooks for module in gpt2.modules())
 
 
 def test_the_pairs_of_the_training_set_have_mean_0_and_deviation_1_once_normed(gpt2, tokenizer):
-    lessons = lessons_of(tokenizer, FACTS)
-    mean, std = normalisation(gpt2, lessons, QUICK)
+    examples = examples_of(lm_of(gpt2, tokenizer), FACTS)
+    mean, std = normalisation(lm_of(gpt2), examples, QUICK)
     for place, layer in enumerate(LAYERS):
-        alone = [gradients(gpt2, [one.asked[0]], LAYERS).pairs[layer] for one in lessons]
+        alone = [gradients(lm_of(gpt2), [one.edit], LAYERS).pairs[layer] for one in examples]
         tokens = torch.cat([torch.cat(pairs, dim=-1)[0] for pairs in alone]).double()
         normed = (tokens - mean[place]) / std[place]
         assert torch.allclose(normed.mean(0), torch.zeros(160).double(), atol=1e-4)
@@ -258,19 +252,19 @@ def test_the_pairs_of_the_training_set_have_mean_0_and_deviation_1_once_normed(g
 
 
 def test_the_loss_is_its_formula(gpt2, tokenizer):
-    """One lesson with one wording and one locality prompt: nothing is left to the draw."""
+    """One example with one wording and one locality prompt: nothing is left to the draw."""
     fact = replace(FACTS[0], paraphrases=(), locality=("The river is",))
-    (lesson,) = lessons_of(tokenizer, [fact])
+    (example,) = examples_of(lm_of(gpt2, tokenizer), [fact])
     editor = scattered(32, 128)
     draw = torch.Generator().manual_seed(0)
-    found = lesson_losses(gpt2, editor, [lesson], QUICK, draw)
+    found = example_losses(lm_of(gpt2), editor, [example], QUICK, draw)
     request = fact.request
-    (patch,) = edit(gpt2, tokenizer, [request], RECIPE, editor)
+    (patch,) = edit(lm_of(gpt2, tokenizer), [request], RECIPE, editor)
     ids = tokenizer("The river is", return_tensors="pt").input_ids
-    ((row,),) = trace(tokenizer, [request])
+    ((row,),) = tokenize(tokenizer, [request])
     with torch.no_grad():
         before = gpt2(input_ids=ids).logits[0, -1].log_softmax(-1)
-        with edited(gpt2, architecture_of("gpt2"), patch.delta):
+        with edited(lm_of(gpt2), patch.delta):
             after = gpt2(input_ids=ids).logits[0, -1].log_softmax(-1)
             nll = plain_loss(gpt2, row.ids, row.target)
     kl = torch.nn.functional.kl_div(after, before, reduction="sum", log_target=True)
@@ -281,14 +275,14 @@ def test_the_loss_is_its_formula(gpt2, tokenizer):
 def test_training_lowers_the_loss_and_touches_nothing(gpt2, tokenizer):
     before = {name: tensor.clone() for name, tensor in gpt2.state_dict().items()}
     state = torch.get_rng_state()
-    lessons = lessons_of(tokenizer, FACTS)
-    mean, std = normalisation(gpt2, lessons, QUICK)
+    examples = examples_of(lm_of(gpt2, tokenizer), FACTS)
+    mean, std = normalisation(lm_of(gpt2), examples, QUICK)
     begun = Editor.untrained(LAYERS, mean, std, rank=8, rate=QUICK.edit_lr, seed=0)
-    trained = train(gpt2, tokenizer, FACTS, QUICK)
+    trained = train(lm_of(gpt2, tokenizer), FACTS, QUICK)
 
     def loss(editor):
-        judged = judge(gpt2, editor, lessons, QUICK)
-        return QUICK.cedit * judged.nll + judged.kl
+        metrics = judge(lm_of(gpt2), editor, examples, QUICK)
+        return QUICK.cedit * metrics.nll + metrics.kl
 
     assert loss(trained) < 0.6 * loss(begun)
     assert trained.origin["figures"].keys() == {"validation", "training"}
@@ -298,13 +292,13 @@ def test_training_lowers_the_loss_and_touches_nothing(gpt2, tokenizer):
     assert not any(tensor.requires_grad for tensor in trained.tensors.values())
 
 
-def test_every_tensor_but_the_statistics_is_learnt(gpt2, tokenizer):
-    lessons = lessons_of(tokenizer, FACTS)[:4]
+def test_every_tensor_but_the_statistics_is_trained(gpt2, tokenizer):
+    examples = examples_of(lm_of(gpt2, tokenizer), FACTS)[:4]
     editor = scattered(32, 128)
     for tensor in editor.tensors.values():
         tensor.requires_grad_(True)
     draw = torch.Generator().manual_seed(0)
-    lesson_losses(gpt2, editor, lessons, QUICK, draw).sum().backward()
+    example_losses(lm_of(gpt2), editor, examples, QUICK, draw).sum().backward()
     assert {name for name, tensor in editor.tensors.items() if tensor.grad.any()} == set(
         editor.tensors
     )
@@ -314,7 +308,9 @@ def test_training_is_a_function_of_its_facts_settings_and_seed(gpt2, tokenizer):
     short = replace(QUICK, steps=4, interval=2)
     seen = []
     one, again, other = (
-        train(gpt2, tokenizer, FACTS, short, seed=seed, watch=lambda *what: seen.append(what))
+        train(
+            lm_of(gpt2, tokenizer), FACTS, short, seed=seed, watch=lambda *what: seen.append(what)
+        )
         for seed in (1, 1, 2)
     )
     assert one.to_bytes() == again.to_bytes()
@@ -325,17 +321,17 @@ def test_training_is_a_function_of_its_facts_settings_and_seed(gpt2, tokenizer):
 def test_training_ends_early_where_nothing_gets_better(gpt2, tokenizer):
     seen = []
     harmful = replace(QUICK, lr=10.0, lr_lr=10.0, interval=1, patience=2)
-    train(gpt2, tokenizer, FACTS, harmful, watch=lambda step, _: seen.append(step))
+    train(lm_of(gpt2, tokenizer), FACTS, harmful, watch=lambda step, _: seen.append(step))
     assert len(seen) < 10
 
 
-def test_other_facts_questions_stand_in_for_locality_prompts(tokenizer):
+def test_other_facts_questions_stand_in_for_locality_prompts(gpt2, tokenizer):
     facts = [*FACTS[:2], replace(FACTS[0], target_new="Rome", locality=("The river is",))]
-    lessons = lessons_of(tokenizer, facts)
+    examples = examples_of(lm_of(gpt2, tokenizer), facts)
     ids = [tuple(tokenizer(text)["input_ids"]) for text in (FACTS[1].question, FACTS[0].question)]
-    assert lessons[0].beside == (ids[0],)
-    assert lessons[1].beside == (ids[1], ids[1])
-    assert lessons[2].beside == (tuple(tokenizer("The river is")["input_ids"]),)
+    assert examples[0].locality == (ids[0],)
+    assert examples[1].locality == (ids[1], ids[1])
+    assert examples[2].locality == (tuple(tokenizer("The river is")["input_ids"]),)
 
 
 def test_bytes_of_an_editor():
@@ -358,12 +354,12 @@ def test_bytes_of_an_editor():
 
 def test_what_does_not_fit_is_refused(gpt2, tokenizer):
     with pytest.raises(EditorError, match=r"layers \[1, 2\]") as caught:
-        edit(gpt2, tokenizer, REQUESTS, MendRecipe(layers=(0,)), unnormed(32, 128))
+        edit(lm_of(gpt2, tokenizer), REQUESTS, MendRecipe(layers=(0,)), unnormed(32, 128))
     assert "--layers 0" in caught.value.hint
     with pytest.raises(EditorError, match="80 numbers"):
-        edit(gpt2, tokenizer, REQUESTS, RECIPE, unnormed(32, 48))
+        edit(lm_of(gpt2, tokenizer), REQUESTS, RECIPE, unnormed(32, 48))
     with pytest.raises(TooFewFacts):
-        train(gpt2, tokenizer, FACTS[:3], QUICK)
+        train(lm_of(gpt2, tokenizer), FACTS[:3], QUICK)
 
 
 def test_the_recipe_names_its_editor():

@@ -12,7 +12,7 @@ from editvc.algebra.preconditioners import Projection, SolveError, Unguarded, Wh
 from editvc.algebra.solvers import EMMET_LAMBDA, SOLVERS, Edits, Solver, solver_of, standardised
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.table import METHODS
-from editvc.editing.layer_spread import SHARES, asked, share
+from editvc.editing.layer_spread import SHARES, compensated_residuals, share
 
 U, V = 7, 12
 CLOSE = 1e-8
@@ -120,7 +120,7 @@ def test_one_edit_of_rome_is_its_rank_one_update(seed: int) -> None:
     expected = torch.outer(missing / (pulled @ key), pulled)
     solver, compensation = SOLVERS["equality"], METHODS["rome"].numbers["compensation"]
     alone = solver.alone((key @ pulled)[None])
-    residual = asked(missing[None], alone, float(compensation)).T
+    residual = compensated_residuals(missing[None], alone, float(compensation)).T
     found = solver.system(Edits(edits.keys, residual), Whitening.of(moment)).solution
     assert relative(found.dense(), expected) < CLOSE
 
@@ -166,7 +166,7 @@ def test_an_edit_alone_gets_what_its_solver_says(seed: int, compensation: float)
     guard = Whitening.of(moment)
     for solver in (SOLVERS["ridge"], SOLVERS["equality"], SOLVERS["doubled"]):
         alone = solver.alone(guard.whiten(edits.keys).square().sum(0))
-        residual = asked(edits.residuals.T, alone, compensation).T
+        residual = compensated_residuals(edits.residuals.T, alone, compensation).T
         given_back = solver.system(Edits(edits.keys, residual), guard).solution @ edits.keys
         expected = edits.residuals * alone ** (1 - compensation)
         assert relative(given_back, expected) < CLOSE

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import replace
 
 import pytest
 import torch
 from model_fixtures import REQUESTS, seeded
 from tiny_families import COMMON, ENDS, tiny
+from tiny_models import lm_of
 from transformers import AutoConfig
 
 from editvc.algebra.codebook import Codebook
 from editvc.algebra.preconditioners import Projection, Unguarded, Whitening
 from editvc.algebra.solvers import Edits, solver_of
+from editvc.core.edit_site import EditSite
 from editvc.core.ids import ObjectId
 from editvc.core.methods.fine_tuning import FineTuningRecipe
 from editvc.core.methods.grace import GraceRecipe
@@ -25,24 +26,21 @@ from editvc.editing.fine_tuning import fine_tune
 from editvc.editing.grace import find_entries
 from editvc.editing.knowledge_neurons import attributions, knowledge_neurons
 from editvc.editing.locate import locate, locate_together
-from editvc.editing.mend import Editor
 from editvc.editing.mend import edit as mend
+from editvc.editing.mend_editor import Editor
 from editvc.editing.target_search import find_targets
 from editvc.models.architecture_discovery import find_block
 from editvc.models.architectures import (
     NoAttentionError,
-    architecture_in,
-    architecture_of,
-    carry,
 )
 from editvc.models.codebook_hooks import answering
 from editvc.models.forward import keys_at
-from editvc.models.head import logits_of
 from editvc.models.hooks import first_tensor
-from editvc.models.loading import edited
-from editvc.models.prefix_cache import Row
-from editvc.models.replay import run_tails
-from editvc.models.tokenization import trace
+from editvc.models.language_model import LanguageModel
+from editvc.models.prefix_cache import SplitTokens
+from editvc.models.replay import prepare_replay
+from editvc.models.tokenization import tokenize
+from editvc.models.weights import edited
 
 FAMILIES = ("gpt2", "gptj", "gemma2", "bloom", "granite", "openai-gpt", "olmo")
 """Conv1D, attention beside the MLP, norms behind both, ALiBi and residuals inside of modules,
@@ -54,11 +52,9 @@ LAYER = 1
 
 def build(family, tokenizer):
     if family != "olmo":
-        return tiny(family, len(tokenizer))
+        return lm_of(tiny(family, len(tokenizer)), tokenizer)
     config = AutoConfig.for_model("olmo", vocab_size=len(tokenizer), **(COMMON | ENDS))
-    model = seeded(config)
-    carry(model, find_block(config).architecture)
-    return model
+    return LanguageModel(seeded(config), tokenizer, find_block(config).architecture)
 
 
 def used(name, **changes):
@@ -69,9 +65,9 @@ def used(name, **changes):
     return LocatedRecipe(**(values | numbers | {"statistics": ObjectId("0" * 64)} | changes))
 
 
-def guards_for(model, tokenizer, recipe):
-    rows = [row.ids for each in trace(tokenizer, REQUESTS) for row in each]
-    keys = keys_at(model, rows, [range(len(row)) for row in rows], recipe.layers)
+def guards_for(lm, recipe):
+    rows = [row.ids for each in tokenize(lm.tokenizer, REQUESTS) for row in each]
+    keys = keys_at(lm, rows, [range(len(row)) for row in rows], recipe.layers)
     found = {}
     for layer, seen in keys.items():
         moment = seen.T.double() @ seen.double() / len(seen)
@@ -91,30 +87,30 @@ def relative(found, expected):
 @pytest.mark.parametrize("name", LOCATED)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_keys_and_residuals_are_sound_and_the_model_is_left_alone(family, name, tokenizer):
-    model, recipe = build(family, tokenizer), used(name)
-    before = deepcopy(model.state_dict())
-    guards, requests = guards_for(model, tokenizer, recipe), REQUESTS[:3]
-    alone = locate(model, tokenizer, requests, recipe, guards)
-    together = locate_together(model, tokenizer, requests, alone, recipe, guards)
-    weight = architecture_in(model).module(model, LAYER).weight
-    u, v = reversed(weight.shape) if architecture_in(model).transposed else weight.shape
+    lm, recipe = build(family, tokenizer), used(name)
+    before = deepcopy(lm.model.state_dict())
+    guards, requests = guards_for(lm, recipe), REQUESTS[:3]
+    alone = locate(lm, requests, recipe, guards)
+    together = locate_together(lm, requests, alone, recipe, guards)
+    weight = lm.down_proj(LAYER).weight
+    u, v = reversed(weight.shape) if lm.architecture.transposed else weight.shape
     for one in [*alone, *together]:
         key, residual = one.keys[LAYER], one.residuals[LAYER]
         assert (key.shape, residual.shape) == ((v,), (u,))
         assert key.isfinite().all() and residual.isfinite().all()
         assert key.norm() > 0 and residual.norm() > 0
-    assert all(torch.equal(tensor, before[at]) for at, tensor in model.state_dict().items())
-    assert not any(module._forward_hooks for module in model.modules())
-    assert not any(module._forward_pre_hooks for module in model.modules())
+    assert all(torch.equal(tensor, before[at]) for at, tensor in lm.model.state_dict().items())
+    assert not any(module._forward_hooks for module in lm.model.modules())
+    assert not any(module._forward_pre_hooks for module in lm.model.modules())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_rome_gives_just_what_its_target_lacks(family, tokenizer):
     """Of the down projection's own output, whatever a block makes of that."""
-    model, recipe = build(family, tokenizer), used("rome")
-    guards = guards_for(model, tokenizer, recipe)
-    (located,) = locate(model, tokenizer, REQUESTS[:1], recipe, guards)
-    (target,) = find_targets(model, tokenizer, REQUESTS[:1], recipe)
+    lm, recipe = build(family, tokenizer), used("rome")
+    guards = guards_for(lm, recipe)
+    (located,) = locate(lm, REQUESTS[:1], recipe, guards)
+    (target,) = find_targets(lm, REQUESTS[:1], recipe)
     key, residual = located.keys[LAYER].double(), located.residuals[LAYER].double()
     edits = Edits(key[:, None], residual[:, None])
     change = solver_of(recipe).system(edits, guards[LAYER]).solution
@@ -145,57 +141,56 @@ def with_added(model, ids, column, vectors, modules):
 @pytest.mark.parametrize("moved", [0.0, 1.0])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_replay_of_pmet_is_the_whole_model(family, moved, tokenizer):
-    model = build(family, tokenizer)
-    architecture = architecture_in(model)
-    rows = [row for (row,) in trace(tokenizer, REQUESTS[:4])]
-    cut = [Row(row.ids, row.subject) for row in rows]
-    tails = run_tails(model, architecture, cut, LAYER, "pmet")
+    lm = build(family, tokenizer)
+    rows = [row for (row,) in tokenize(tokenizer, REQUESTS[:4])]
+    split = [SplitTokens(row.ids, row.subject) for row in rows]
+    suffixes = prepare_replay(lm, split, LAYER, EditSite.ATTENTION_AND_MLP)
     generator = torch.Generator().manual_seed(2)
-    deltas = moved * torch.randn(tails.aimed.shape, generator=generator)
+    deltas = moved * torch.randn(suffixes.unedited.shape, generator=generator)
     assert deltas.shape[1] == 2
-    found = logits_of(model, architecture.norm(model)(tails.replay(deltas)))
-    modules = (architecture.module(model, LAYER), architecture.attention_module(model, LAYER))
-    plain = [model(input_ids=torch.tensor([row.ids])).logits[0] for row in rows]
+    found = lm.logits(lm.final_norm(suffixes.replay(deltas)))
+    modules = (lm.down_proj(LAYER), lm.attention_output(LAYER))
+    plain = [lm.model(input_ids=torch.tensor([row.ids])).logits[0] for row in rows]
     for place, row in enumerate(rows):
-        expected = with_added(model, row.ids, row.subject, deltas[place], modules)
-        tail = expected[row.subject :]
-        assert relative(found[place, : len(tail)], tail) < 1e-4
+        expected = with_added(lm.model, row.ids, row.subject, deltas[place], modules)
+        suffix = expected[row.subject :]
+        assert relative(found[place, : len(suffix)], suffix) < 1e-4
         assert torch.equal(expected, plain[place]) == (moved == 0.0)
 
 
 def test_pmet_needs_a_path_to_attention_and_says_so(tokenizer):
-    model = tiny("gpt2", len(tokenizer))
-    carry(model, replace(architecture_of("gpt2"), attention=None))
+    lm = lm_of(tiny("gpt2", len(tokenizer)), tokenizer, attention=None)
     with pytest.raises(NoAttentionError, match="where attention's output is"):
-        find_targets(model, tokenizer, REQUESTS[:1], used("pmet"))
-    assert find_targets(model, tokenizer, REQUESTS[:1], used("rome"))
+        find_targets(lm, REQUESTS[:1], used("pmet"))
+    assert find_targets(lm, REQUESTS[:1], used("rome"))
 
 
-def untrained(model, layers):
-    weight = architecture_in(model).module(model, layers[0]).weight
+def untrained(lm, layers):
+    weight = lm.down_proj(layers[0]).weight
     size = (len(layers), sum(weight.shape))
     return Editor.untrained(layers, torch.zeros(size), torch.ones(size), rank=4, rate=0.01, seed=0)
 
 
-def patches_of(model, tokenizer):
+def patches_of(lm):
     layers = (0, 1, 2)
     return {
-        "ft": fine_tune(model, tokenizer, REQUESTS[:2], FineTuningRecipe((LAYER,), num_steps=4)),
-        "kn": knowledge_neurons(
-            model, tokenizer, REQUESTS[:2], KnowledgeNeuronsRecipe(layers, steps=5)
-        ),
-        "mend": mend(model, tokenizer, REQUESTS[:2], MendRecipe(layers), untrained(model, layers)),
+        "ft": fine_tune(lm, REQUESTS[:2], FineTuningRecipe((LAYER,), num_steps=4)),
+        "kn": knowledge_neurons(lm, REQUESTS[:2], KnowledgeNeuronsRecipe(layers, steps=5)),
+        "mend": mend(lm, REQUESTS[:2], MendRecipe(layers), untrained(lm, layers)),
     }
 
 
 @pytest.mark.parametrize("family", ["openai-gpt", "olmo"])
 def test_patches_do_what_they_say_where_nothing_is_cached_or_known(family, tokenizer):
-    model = build(family, tokenizer).double()
-    for name, patches in patches_of(model, tokenizer).items():
+    lm = build(family, tokenizer)
+    lm.model.double()
+    for name, patches in patches_of(lm).items():
         for request, patch in zip(REQUESTS, patches, strict=False):
-            ((row,),) = trace(tokenizer, [request])
-            with edited(model, architecture_in(model), patch.delta):
-                logits = model(input_ids=torch.tensor([row.ids[:-1]])).logits[0, row.target - 1 :]
+            ((row,),) = tokenize(tokenizer, [request])
+            with edited(lm, patch.delta):
+                logits = lm.model(input_ids=torch.tensor([row.ids[:-1]])).logits[
+                    0, row.target - 1 :
+                ]
             wanted = torch.tensor(row.ids[row.target :])
             loss = float(torch.nn.functional.cross_entropy(logits, wanted))
             said = (
@@ -208,15 +203,15 @@ def test_patches_do_what_they_say_where_nothing_is_cached_or_known(family, token
 
 @pytest.mark.parametrize("family", ["openai-gpt", "olmo"])
 def test_a_codebook_answers_where_nothing_is_cached_or_known(family, tokenizer):
-    model = build(family, tokenizer)
+    lm = build(family, tokenizer)
     recipe = GraceRecipe((LAYER,), n_iter=60)
     for request in REQUESTS[:2]:
-        (entry,) = find_entries(model, tokenizer, [request], recipe)
-        ((row,),) = trace(tokenizer, [request])
+        (entry,) = find_entries(lm, [request], recipe)
+        ((row,),) = tokenize(tokenizer, [request])
         ids = torch.tensor([row.ids[:-1]])
         book = Codebook.of({"a": entry}, {"a": 1e-3})
-        with answering(model, [book]):
-            logits = model(input_ids=ids).logits[0, row.target - 1 :]
+        with answering(lm, [book]):
+            logits = lm.model(input_ids=ids).logits[0, row.target - 1 :]
         loss = torch.nn.functional.cross_entropy(logits, torch.tensor(row.ids[row.target :]))
         assert float(loss) == pytest.approx(entry.figures["loss"], rel=1e-2, abs=1e-3)
         assert entry.figures["probability"] > entry.figures["base_probability"]
@@ -225,26 +220,25 @@ def test_a_codebook_answers_where_nothing_is_cached_or_known(family, tokenizer):
 @pytest.mark.parametrize("family", ["gpt2", "llama", "opt"])
 def test_every_method_gives_without_a_cache_what_it_gives_with_one(family, tokenizer):
     model = tiny(family, len(tokenizer)).double()
-    bare = deepcopy(model)
-    carry(bare, replace(architecture_of(family), cached=False))
+    cached, bare = lm_of(model, tokenizer), lm_of(model, tokenizer, cached=False)
     for name in ("rome", "pmet"):
         with_cache, without = (
-            find_targets(one, tokenizer, REQUESTS[:4], used(name)) for one in (model, bare)
+            find_targets(one, REQUESTS[:4], used(name)) for one in (cached, bare)
         )
         for one, other in zip(with_cache, without, strict=True):
             assert relative(other.z, one.z) < 1e-9, name
     for request in REQUESTS[:2]:
-        ((row,),) = trace(tokenizer, [request])
+        ((row,),) = tokenize(tokenizer, [request])
         ids = row.ids[: row.target]
-        scores, other = (attributions(one, ids, (0, 1, 2), 5)[0] for one in (model, bare))
+        scores, other = (attributions(one, ids, (0, 1, 2), 5)[0] for one in (cached, bare))
         assert relative(other, scores) < 1e-9
     recipe = GraceRecipe((LAYER,), n_iter=5)
-    entries, others = (find_entries(one, tokenizer, REQUESTS[:4], recipe) for one in (model, bare))
+    entries, others = (find_entries(one, REQUESTS[:4], recipe) for one in (cached, bare))
     for one, other in zip(entries, others, strict=True):
         assert relative(other.values, one.values) < 1e-6
         assert relative(other.keys, one.keys) < 1e-6
     tuned, other = (
-        fine_tune(one, tokenizer, REQUESTS[:1], FineTuningRecipe((LAYER,), num_steps=3))[0]
-        for one in (model, bare)
+        fine_tune(one, REQUESTS[:1], FineTuningRecipe((LAYER,), num_steps=3))[0]
+        for one in (cached, bare)
     )
     assert relative(other.delta.layers[LAYER].dense(), tuned.delta.layers[LAYER].dense()) < 1e-6

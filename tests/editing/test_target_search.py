@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-from dataclasses import replace
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from model_fixtures import REQUESTS, recipe, tiny_gpt2, tiny_llama
 from plain_memit import compute_z
+from tiny_models import lm_of
 
 from editvc.core.facts import Request
 from editvc.editing import target_search as targets_module
-from editvc.editing.target_search import anchored, batches, edit_bytes, find_targets, trace_edits
-from editvc.models.architectures import architecture_of, carry
+from editvc.editing.edit_batches import edit_bytes, search_batches, tokenize_edits
+from editvc.editing.target_search import anchored, find_targets
 from editvc.models.replay import ReplayError
 
 LIVELY = {"v_num_grad_steps": 12, "v_lr": 0.3, "clamp_norm_factor": 3.0, "v_loss_threshold": 0.5}
 
 
 def plain(model, tokenizer, request, used):
-    block = architecture_of(model.config.model_type).block(model, used.layers[-1])
+    block = lm_of(model).block(used.layers[-1])
     return compute_z(model, tokenizer, block, request, used)
 
 
@@ -43,7 +41,7 @@ def test_targets_equal_plain_memit(family, dtype, tolerance, bos, tokenizer, bos
     used = recipe(**LIVELY)
     tokenizer = bos_tokenizer if bos else tokenizer
     model = build(family, tokenizer).to(dtype)
-    targets = find_targets(model, tokenizer, REQUESTS, used)
+    targets = find_targets(lm_of(model, tokenizer), REQUESTS, used)
     for request, target in zip(REQUESTS, targets, strict=True):
         hidden, delta, loss = plain(model, tokenizer, request, used)
         assert relative(target.z, hidden + delta) < tolerance
@@ -56,10 +54,9 @@ def test_targets_equal_plain_memit(family, dtype, tolerance, bos, tokenizer, bos
 def test_targets_within_a_block_equal_the_plain_loop(family, method, tokenizer):
     used = recipe(method=method, layers=(2,), **LIVELY | {"clamp_norm_factor": 6.0})
     model = build(family, tokenizer).double()
-    architecture = architecture_of(model.config.model_type)
-    beside = (architecture.attention_module(model, 2),) if method == "pmet" else ()
-    module = architecture.module(model, 2)
-    targets = find_targets(model, tokenizer, REQUESTS, used)
+    beside = (lm_of(model).attention_output(2),) if method == "pmet" else ()
+    module = lm_of(model).down_proj(2)
+    targets = find_targets(lm_of(model, tokenizer), REQUESTS, used)
     moved = set()
     for request, target in zip(REQUESTS, targets, strict=True):
         hidden, delta, loss = compute_z(model, tokenizer, module, request, used, beside)
@@ -86,7 +83,7 @@ def test_every_part_of_the_recipe_counts_as_in_plain_memit(changes, gpt2, tokeni
     used = recipe(**changes)
     model = tiny_gpt2(len(tokenizer)).double()
     for request, target in zip(
-        REQUESTS, find_targets(model, tokenizer, REQUESTS, used), strict=True
+        REQUESTS, find_targets(lm_of(model, tokenizer), REQUESTS, used), strict=True
     ):
         hidden, delta, _ = plain(model, tokenizer, request, used)
         assert relative(target.z, hidden + delta) < 1e-10
@@ -98,7 +95,7 @@ def test_edits_end_each_on_their_own_step(drop_below, tokenizer, monkeypatch):
     monkeypatch.setattr(targets_module, "_DROP_BELOW", drop_below)
     model = tiny_gpt2(len(tokenizer)).double()
     used = recipe(v_num_grad_steps=25, v_lr=0.1, clamp_norm_factor=20.0, v_loss_threshold=6.3)
-    targets = find_targets(model, tokenizer, REQUESTS, used)
+    targets = find_targets(lm_of(model, tokenizer), REQUESTS, used)
     steps = {target.figures["steps"] for target in targets}
     assert len(steps) > 2
     for request, target in zip(REQUESTS, targets, strict=True):
@@ -110,9 +107,9 @@ def test_edits_end_each_on_their_own_step(drop_below, tokenizer, monkeypatch):
 def test_company_changes_a_target_by_rounding_only(family, tokenizer):
     model = build(family, tokenizer).double()
     used = recipe(**LIVELY)
-    together = find_targets(model, tokenizer, REQUESTS, used)
+    together = find_targets(lm_of(model, tokenizer), REQUESTS, used)
     for index, request in enumerate(REQUESTS):
-        (alone,) = find_targets(model, tokenizer, [request], used)
+        (alone,) = find_targets(lm_of(model, tokenizer), [request], used)
         assert relative(together[index].z, alone.z) < 1e-11
         assert together[index].figures == pytest.approx(alone.figures, rel=1e-9)
         for layer in used.layers:
@@ -121,20 +118,20 @@ def test_company_changes_a_target_by_rounding_only(family, tokenizer):
 
 def test_batch_size_changes_a_target_by_rounding_only(gpt2, tokenizer):
     used = recipe(**LIVELY)
-    one_by_one = find_targets(gpt2, tokenizer, REQUESTS, used, memory=1)
-    at_once = find_targets(gpt2, tokenizer, REQUESTS, used)
+    one_by_one = find_targets(lm_of(gpt2, tokenizer), REQUESTS, used, memory=1)
+    at_once = find_targets(lm_of(gpt2, tokenizer), REQUESTS, used)
     for left, right in zip(one_by_one, at_once, strict=True):
         assert relative(left.z, right.z) < 1e-4
 
 
 def test_batches_hold_to_their_memory(gpt2, tokenizer):
-    edits = trace_edits(tokenizer, REQUESTS, recipe())
-    memory = 3 * max(edit_bytes(edit, gpt2.config) for edit in edits)
-    found = list(batches(edits, gpt2.config, memory))
+    edits = tokenize_edits(tokenizer, REQUESTS, recipe())
+    memory = 3 * max(edit_bytes(edit, lm_of(gpt2)) for edit in edits)
+    found = list(search_batches(edits, lm_of(gpt2), memory))
     assert [edit for batch in found for edit in batch] == edits
     assert len(found) > 1
     for batch in found:
-        assert sum(edit_bytes(edit, gpt2.config) for edit in batch) <= memory
+        assert sum(edit_bytes(edit, lm_of(gpt2)) for edit in batch) <= memory
 
 
 @pytest.mark.parametrize(
@@ -143,7 +140,7 @@ def test_batches_hold_to_their_memory(gpt2, tokenizer):
 def test_tied_and_untied_heads(changes, bos_tokenizer):
     model = tiny_llama(len(bos_tokenizer), **changes).double()
     used = recipe()
-    (target,) = find_targets(model, bos_tokenizer, REQUESTS[:1], used)
+    (target,) = find_targets(lm_of(model, bos_tokenizer), REQUESTS[:1], used)
     hidden, delta, _ = plain(model, bos_tokenizer, REQUESTS[0], used)
     assert relative(target.z, hidden + delta) < 1e-10
 
@@ -153,9 +150,9 @@ def test_padding_side_of_the_tokenizer_does_not_matter(gpt2, tokenizer):
     before = tokenizer.padding_side
     try:
         tokenizer.padding_side = "left"
-        left = find_targets(gpt2, tokenizer, REQUESTS, used)
+        left = find_targets(lm_of(gpt2, tokenizer), REQUESTS, used)
         tokenizer.padding_side = "right"
-        right = find_targets(gpt2, tokenizer, REQUESTS, used)
+        right = find_targets(lm_of(gpt2, tokenizer), REQUESTS, used)
     finally:
         tokenizer.padding_side = before
     for one, other in zip(left, right, strict=True):
@@ -180,9 +177,9 @@ def test_blocks_that_give_tuples_are_replayed_too(tokenizer):
                 yield lambda *args, _block=block, **kwargs: _block(*args, **kwargs)[0]
 
     model.transformer.h = TupleList(TupleBlock(block) for block in model.transformer.h)
-    wrapped = find_targets(model, tokenizer, REQUESTS[:2], recipe())
+    wrapped = find_targets(lm_of(model, tokenizer), REQUESTS[:2], recipe())
     for one, other in zip(
-        wrapped, find_targets(same, tokenizer, REQUESTS[:2], recipe()), strict=True
+        wrapped, find_targets(lm_of(same, tokenizer), REQUESTS[:2], recipe()), strict=True
     ):
         assert torch.equal(one.z, other.z)
 
@@ -191,7 +188,7 @@ def test_the_model_is_left_as_it_was(tokenizer):
     model = tiny_gpt2(len(tokenizer)).train().requires_grad_(True)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.random.get_rng_state()
-    find_targets(model, tokenizer, REQUESTS[:2], recipe())
+    find_targets(lm_of(model, tokenizer), REQUESTS[:2], recipe())
     assert model.training
     assert torch.equal(state, torch.random.get_rng_state())
     for name, parameter in model.named_parameters():
@@ -206,7 +203,7 @@ def test_the_model_is_left_as_it_was(tokenizer):
 def test_hooks_are_gone_after_a_failure_too(tokenizer):
     model = tiny_gpt2(len(tokenizer))
     with pytest.raises(IndexError):
-        find_targets(model, tokenizer, [Request("a " * 300, "{} is", "b")], recipe())
+        find_targets(lm_of(model, tokenizer), [Request("a " * 300, "{} is", "b")], recipe())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
@@ -223,24 +220,28 @@ def test_a_model_that_does_more_between_its_blocks_is_refused(tokenizer):
 
     model.transformer.h = Doubling(model.transformer.h)
     with pytest.raises(ReplayError, match="gpt2"):
-        find_targets(model, tokenizer, REQUESTS[:1], recipe())
+        find_targets(lm_of(model, tokenizer), REQUESTS[:1], recipe())
 
 
 def test_progress_counts_edits(gpt2, tokenizer):
     seen = []
     find_targets(
-        gpt2, tokenizer, REQUESTS, recipe(), memory=1, progress=lambda *step: seen.append(step)
+        lm_of(gpt2, tokenizer),
+        REQUESTS,
+        recipe(),
+        memory=1,
+        progress=lambda *step: seen.append(step),
     )
     assert seen == [("targets", n, len(REQUESTS)) for n in range(1, len(REQUESTS) + 1)]
 
 
-def test_a_busy_batch_ends_where_tails_get_longer(gpt2, tokenizer):
+def test_a_busy_batch_ends_where_suffixes_get_longer(gpt2, tokenizer):
     short, long = Request("France", "{} is", "a"), Request("France", "{} is a city in the", "a")
-    edits = trace_edits(tokenizer, [short] * 40 + [long] * 2, recipe())
-    assert edits[0].tail < edits[-1].tail
-    sizes = [len(batch) for batch in batches(edits, gpt2.config, 1 << 40)]
+    edits = tokenize_edits(tokenizer, [short] * 40 + [long] * 2, recipe())
+    assert edits[0].suffix_columns < edits[-1].suffix_columns
+    sizes = [len(batch) for batch in search_batches(edits, lm_of(gpt2), 1 << 40)]
     assert sizes == [40, 2]
-    few = [len(batch) for batch in batches(edits[-4:], gpt2.config, 1 << 40)]
+    few = [len(batch) for batch in search_batches(edits[-4:], lm_of(gpt2), 1 << 40)]
     assert few == [4]
 
 
@@ -253,12 +254,14 @@ def test_the_last_mlp_runs_only_where_it_is_read(gpt2, tokenizer):
         lambda _m, args: seen.append(args[0].shape[:-1].numel())
     )
     try:
-        find_targets(gpt2, tokenizer, [REQUESTS[1]], recipe(v_num_grad_steps=2, kl_factor=0.0))
+        find_targets(
+            lm_of(gpt2, tokenizer), [REQUESTS[1]], recipe(v_num_grad_steps=2, kl_factor=0.0)
+        )
     finally:
         handle.remove()
-    (edit,) = trace_edits(tokenizer, [REQUESTS[1]], recipe())
+    (edit,) = tokenize_edits(tokenizer, [REQUESTS[1]], recipe())
     predicted = sum(len(row.ids) - row.target for row in edit.rows)
-    assert predicted < edit.tail * len(edit.rows)
+    assert predicted < edit.suffix_columns * len(edit.rows)
     assert seen[-2:] == [predicted, predicted]
 
 
@@ -267,10 +270,9 @@ def test_the_last_mlp_runs_only_where_it_is_read(gpt2, tokenizer):
 def test_whole_rows_give_what_prefixes_in_a_cache_give(family, method, tokenizer):
     """As for a model that keeps no cache: other padding, and a subject in the midst of a row."""
     model, used = build(family, tokenizer).double(), recipe(method=method, **LIVELY)
-    cached = find_targets(model, tokenizer, REQUESTS, used)
-    bare = deepcopy(model)
-    carry(bare, replace(architecture_of(family), cached=False))
-    for one, other in zip(cached, find_targets(bare, tokenizer, REQUESTS, used), strict=True):
+    cached = find_targets(lm_of(model, tokenizer), REQUESTS, used)
+    bare = lm_of(model, tokenizer, cached=False)
+    for one, other in zip(cached, find_targets(bare, REQUESTS, used), strict=True):
         assert relative(other.z, one.z) < 1e-10
         assert all(relative(other.keys[layer], one.keys[layer]) < 1e-10 for layer in one.keys)
         assert other.figures == pytest.approx(one.figures, rel=1e-6)

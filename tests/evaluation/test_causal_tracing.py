@@ -6,6 +6,7 @@ import pytest
 import torch
 from model_fixtures import REQUESTS
 from tiny_families import tiny
+from tiny_models import lm_of
 
 from editvc.core.facts import Request
 from editvc.evaluation import causal_tracing
@@ -18,10 +19,11 @@ from editvc.evaluation.causal_tracing import (
     default_window,
     subject_deviation,
 )
-from editvc.models.architectures import architecture_of, known_model_types
+from editvc.models.architectures import known_model_types
 from editvc.models.hooks import first_tensor
+from editvc.models.language_model import LanguageModel
 from editvc.models.replay import ReplayError
-from editvc.models.tokenization import subject_span, trace
+from editvc.models.tokenization import subject_span, tokenize
 
 SETTINGS = {"deviation": 0.7, "samples": 2, "seed": 5}
 
@@ -31,17 +33,17 @@ def plain(model, tokenizer, request, kind, window, *, deviation, samples, seed):
 
     Every run is a pass of one row through the whole model, every state is set by a hook.
     """
-    architecture = architecture_of(model.config.model_type)
-    ((traced,),) = trace(tokenizer, [request])
+    lm = lm_of(model)
+    ((row,),) = tokenize(tokenizer, [request])
     subject = subject_span(tokenizer, request)
-    depth, embeddings = architecture.depth(model), model.get_input_embeddings()
+    depth, embeddings = lm_of(model).depth, model.get_input_embeddings()
     generator = torch.Generator().manual_seed(seed)
     shape = (samples, len(subject), embeddings.weight.shape[1])
     noise = deviation * torch.randn(*shape, generator=generator)
     place = {
-        "hidden": architecture.block,
-        "mlp": architecture.module,
-        "attn": architecture.attention_module,
+        "hidden": lm.block,
+        "mlp": lm.down_proj,
+        "attn": lm.attention_output,
     }[kind]
     clean = {}
 
@@ -66,26 +68,26 @@ def plain(model, tokenizer, request, kind, window, *, deviation, samples, seed):
 
     def probability(*hooks):
         handles = [module.register_forward_hook(hook) for module, hook in hooks]
-        logits = model(input_ids=torch.tensor([traced.ids[:-1]])).logits[0].double()
+        logits = model(input_ids=torch.tensor([row.ids[:-1]])).logits[0].double()
         for handle in handles:
             handle.remove()
         chance = 1.0
-        for at in range(traced.target, len(traced.ids)):
-            chance *= float(logits[at - 1].softmax(-1)[traced.ids[at]])
+        for at in range(row.target, len(row.ids)):
+            chance *= float(logits[at - 1].softmax(-1)[row.ids[at]])
         return chance
 
-    sound = probability(*((place(model, layer), note(layer)) for layer in range(depth)))
+    sound = probability(*((place(layer), note(layer)) for layer in range(depth)))
     broken = [probability((embeddings, noisy(sample))) for sample in range(samples)]
     corrupted = sum(broken) / samples
-    effects = torch.zeros(traced.target, depth, dtype=torch.float64)
-    for token in range(traced.target):
+    effects = torch.zeros(row.target, depth, dtype=torch.float64)
+    for token in range(row.target):
         for layer in range(depth):
             low = layer - window // 2
             layers = [at for at in range(low, low + window) if 0 <= at < depth]
             chances = [
                 probability(
                     (embeddings, noisy(sample)),
-                    *((place(model, at), restoring(at, token)) for at in layers),
+                    *((place(at), restoring(at, token)) for at in layers),
                 )
                 for sample in range(samples)
             ]
@@ -101,7 +103,7 @@ def test_effects_of_every_family_equal_the_obvious_version(model_type, kind, tok
     if model_type == "openai-gpt":  # its blocks end in a norm: none of its layers is loud
         model, least = model.double(), 1e-5
     request, window = REQUESTS[1], 1 if kind == "hidden" else 2
-    found = causal_trace(model, tokenizer, request, kind=kind, window=window, **SETTINGS)
+    found = causal_trace(lm_of(model, tokenizer), request, kind=kind, window=window, **SETTINGS)
     sound, corrupted, effects = plain(model, tokenizer, request, kind, window, **SETTINGS)
     scale = float(effects.abs().max())
     assert scale > least * sound, "something is to be seen"
@@ -112,9 +114,9 @@ def test_effects_of_every_family_equal_the_obvious_version(model_type, kind, tok
 
 
 def test_tokens_in_several_chunks_and_before_the_subject(gpt2, tokenizer, monkeypatch):
-    whole = causal_trace(gpt2, tokenizer, REQUESTS[4], **SETTINGS)
+    whole = causal_trace(lm_of(gpt2, tokenizer), REQUESTS[4], **SETTINGS)
     monkeypatch.setattr(causal_tracing, "TOKENS_PER_BATCH", 1)
-    alone = causal_trace(gpt2, tokenizer, REQUESTS[4], **SETTINGS)
+    alone = causal_trace(lm_of(gpt2, tokenizer), REQUESTS[4], **SETTINGS)
     assert torch.allclose(whole.effects, alone.effects, atol=1e-9)
     assert whole.subject.start > 0 and not whole.effects[: whole.subject.start].any()
     assert "".join(whole.tokens) == REQUESTS[4].question
@@ -122,7 +124,7 @@ def test_tokens_in_several_chunks_and_before_the_subject(gpt2, tokenizer, monkey
 
 
 def test_without_noise_nothing_is_lost_or_won(llama, bos_tokenizer):
-    found = causal_trace(llama, bos_tokenizer, REQUESTS[0], deviation=0.0, samples=2)
+    found = causal_trace(lm_of(llama, bos_tokenizer), REQUESTS[0], deviation=0.0, samples=2)
     assert found.total_effect == pytest.approx(0, abs=1e-9)
     assert found.effects.abs().max() < 1e-7
     assert found.tokens[0] == "<s>" and found.subject.start > 0
@@ -131,7 +133,7 @@ def test_without_noise_nothing_is_lost_or_won(llama, bos_tokenizer):
 def test_all_of_the_last_token_restored_is_the_clean_run(gpt2, tokenizer):
     """A target of one token is read off the last block's output at the prompt's last token."""
     request = Request("London", "The river that runs through {}", "is")
-    found = causal_trace(gpt2, tokenizer, request, **SETTINGS)
+    found = causal_trace(lm_of(gpt2, tokenizer), request, **SETTINGS)
     assert found.effects[-1, -1] == pytest.approx(found.total_effect, rel=1e-4)
     assert abs(found.total_effect) > 1e-4
 
@@ -139,7 +141,7 @@ def test_all_of_the_last_token_restored_is_the_clean_run(gpt2, tokenizer):
 def test_noise_is_that_of_the_seed_and_the_global_one_is_left_alone(gpt2, tokenizer):
     before = torch.random.get_rng_state()
     one, other, again = (
-        causal_trace(gpt2, tokenizer, REQUESTS[0], deviation=0.5, samples=2, seed=seed)
+        causal_trace(lm_of(gpt2, tokenizer), REQUESTS[0], deviation=0.5, samples=2, seed=seed)
         for seed in (1, 2, 1)
     )
     assert torch.equal(one.effects, again.effects) and one.corrupted == again.corrupted
@@ -152,9 +154,9 @@ def test_the_model_is_left_as_it_was_even_after_an_error(gpt2, tokenizer, monkey
         raise RuntimeError("no")
 
     gpt2.train()
-    monkeypatch.setattr(causal_tracing, "logits_of", broken)
+    monkeypatch.setattr(LanguageModel, "logits", broken)
     with pytest.raises(RuntimeError):
-        causal_trace(gpt2, tokenizer, REQUESTS[0], kind="mlp", **SETTINGS)
+        causal_trace(lm_of(gpt2, tokenizer), REQUESTS[0], kind="mlp", **SETTINGS)
     assert gpt2.training
     gpt2.eval()
     hooked = [m for m in gpt2.modules() if m._forward_hooks or m._forward_pre_hooks]
@@ -167,16 +169,16 @@ def test_blocks_that_do_not_replay_are_refused(gpt2, tokenizer, monkeypatch):
 
     monkeypatch.setattr(causal_tracing.Call, "run", other)
     with pytest.raises(ReplayError, match="off"):
-        causal_trace(gpt2, tokenizer, REQUESTS[0], **SETTINGS)
+        causal_trace(lm_of(gpt2, tokenizer), REQUESTS[0], **SETTINGS)
 
 
 def test_deviation_is_over_the_subjects_tokens_alone(gpt2, tokenizer):
     rows = []
     for request in REQUESTS[:3]:
-        ids = trace(tokenizer, [request])[0][0].ids
+        ids = tokenize(tokenizer, [request])[0][0].ids
         rows += [gpt2.transformer.wte.weight[ids[at]] for at in subject_span(tokenizer, request)]
     expected = float(torch.stack(rows).double().std())
-    assert subject_deviation(gpt2, tokenizer, REQUESTS[:3]) == pytest.approx(expected)
+    assert subject_deviation(lm_of(gpt2, tokenizer), REQUESTS[:3]) == pytest.approx(expected)
 
 
 def test_the_window_is_ten_of_forty_eight_to_scale():

@@ -12,6 +12,7 @@ import pytest
 import torch
 from publish_models import FAMILIES, LAYERS, random_delta
 from safetensors.torch import load_file, save_file
+from tiny_models import lm_of
 
 from editvc.algebra.delta import Delta, delta_to_bytes
 from editvc.algebra.factored import Factored
@@ -127,7 +128,7 @@ def test_names_without_the_prefix_are_found(make_base: MakeBase, tmp_path: Path)
     changes = changes_of(architecture_of("gpt2"), random_delta({4: 1}))
     result = export_hf(base, tmp_path / "out", changes)
     assert result.touched == ("h.4.mlp.c_proj.weight",)
-    assert len(verify_reload(tmp_path / "out", ["The capital"])) == 1
+    assert len(verify_reload(tmp_path / "out", architecture_of("gpt2"), ["The capital"])) == 1
 
 
 def test_foreign_weights_and_the_base_card_stay_behind(make_base: MakeBase, tmp_path: Path) -> None:
@@ -271,7 +272,7 @@ def test_documents_see_the_digests_and_check_sees_the_folder(
 
     def check(folder: Path) -> None:
         assert not (tmp_path / "out").exists()
-        seen.append(verify_reload(folder, ["The capital of France is"]))
+        seen.append(verify_reload(folder, architecture_of("gpt2"), ["The capital of France is"]))
 
     result = export_hf(make_base("gpt2"), tmp_path / "out", {}, documents=documents, check=check)
     assert (tmp_path / "out" / "README.md").read_text() == f"digest {result.digest}"
@@ -298,7 +299,7 @@ def test_the_export_generates_as_the_edited_model_does(
     export_hf(base, tmp_path / "out", changes_of(architecture, delta))
     model = AutoModelForCausalLM.from_pretrained(base).eval()
     for layer, part in delta.layers.items():
-        weight = architecture.module(model, layer).weight
+        weight = lm_of(model).down_proj(layer).weight
         weight.data = slow_weight(weight.data, part.dense(), architecture.transposed)
     tokenizer = AutoTokenizer.from_pretrained(base)
     prompts = ["The capital of France is", "The author"]
@@ -309,12 +310,12 @@ def test_the_export_generates_as_the_edited_model_does(
             with torch.no_grad():
                 ids = torch.cat([ids, model(ids).logits[:, -1].argmax(-1, keepdim=True)], dim=1)
         expected.append(tokenizer.decode(ids[0])[len(prompt) :])
-    edited = verify_reload(tmp_path / "out", prompts, max_new_tokens=6)
+    edited = verify_reload(tmp_path / "out", architecture, prompts, max_new_tokens=6)
     assert all(edited)
     assert all(
         slow.startswith(fast) or fast == slow for fast, slow in zip(edited, expected, strict=True)
     )
-    assert edited != verify_reload(base, prompts, max_new_tokens=6)
+    assert edited != verify_reload(base, architecture, prompts, max_new_tokens=6)
 
 
 def test_a_folder_with_missing_weights_does_not_verify(make_base: MakeBase, tmp_path: Path) -> None:
@@ -323,10 +324,10 @@ def test_a_folder_with_missing_weights_does_not_verify(make_base: MakeBase, tmp_
     del kept["transformer.h.1.mlp.c_proj.weight"]
     save_file(kept, tmp_path / "out" / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ReloadError, match=r"missing: .*h\.1\.mlp\.c_proj\.weight"):
-        verify_reload(tmp_path / "out", ["x"])
+        verify_reload(tmp_path / "out", architecture_of("gpt2"), ["x"])
     (tmp_path / "out" / "config.json").unlink()
     with pytest.raises(ReloadError, match="does not load it"):
-        verify_reload(tmp_path / "out", ["x"])
+        verify_reload(tmp_path / "out", architecture_of("gpt2"), ["x"])
 
 
 def test_a_delta_alone_comes_back(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from tiny_models import saved
+from tiny_models import lm_of, saved
 from transformers import AutoModelForCausalLM
 
 from editvc.algebra.delta import Delta, delta_from_bytes, delta_to_bytes
@@ -21,7 +21,7 @@ from editvc.interchange.base_weights import Imported, ImportRefused
 from editvc.interchange.checkpoint_difference import difference, exact
 from editvc.interchange.peft_reader import CONFIG, WEIGHTS, is_adapter, read_adapter
 from editvc.models.architectures import architecture_of
-from editvc.models.loading import apply_delta, edited
+from editvc.models.weights import apply_delta, edited
 
 IDS = torch.tensor([[5, 61, 7, 80, 9, 200]])
 EVERYTHING = {
@@ -72,7 +72,7 @@ def changed(base: Path, name: str, delta: Delta) -> Any:
     """The base with what comes back from a stored delta."""
     back, _ = delta_from_bytes(delta_to_bytes(delta, {}))
     model = loaded(base)
-    apply_delta(model, architecture_of(name), back)
+    apply_delta(lm_of(model), back)
     return model
 
 
@@ -321,6 +321,6 @@ def test_the_model_is_put_back_after_other_weights(bases: dict[str, Path], tmp_p
     made = taken(bases["gpt2"], finetuned(bases["gpt2"], tmp_path / "other"))
     model = loaded(bases["gpt2"])
     before = {name: one.clone() for name, one in model.named_parameters()}
-    with edited(model, architecture_of("gpt2"), made.delta):
+    with edited(lm_of(model), made.delta):
         assert not any(torch.equal(before[name], one) for name, one in model.named_parameters())
     assert all(torch.equal(before[name], one) for name, one in model.named_parameters())

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from publish_models import FAMILIES, HIDDEN, INNER, LAYERS, random_delta
 from safetensors.torch import load_file
+from tiny_models import lm_of
 from transformers import AutoModelForCausalLM
 
 from editvc.algebra.delta import Delta
@@ -32,7 +33,7 @@ def edited_model(base: Path, family: str, delta: Delta) -> Any:
     architecture = architecture_of(family)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
     for layer, part in delta.layers.items():
-        weight = architecture.module(model, layer).weight
+        weight = lm_of(model).down_proj(layer).weight
         dense = part.dense().T if architecture.transposed else part.dense()
         weight.data = (weight.data.double() + dense).to(weight.dtype)
     return model
@@ -53,9 +54,10 @@ def test_peft_gives_the_edited_logits(
     adapter = export_lora(tmp_path / "a", architecture_of(family), delta, base=str(base))
     assert set(adapter.errors.values()) == {0.0}
     edited = edited_model(base, family, delta)
-    assert verify_adapter(base, tmp_path / "a", edited, PROMPTS) < 1e-5
+    assert verify_adapter(base, tmp_path / "a", lm_of(edited), PROMPTS) < 1e-5
     # The comparison can fail: against the unedited model it does.
-    assert verify_adapter(base, tmp_path / "a", edited_model(base, family, Delta()), PROMPTS) > 1e-3
+    unedited = lm_of(edited_model(base, family, Delta()))
+    assert verify_adapter(base, tmp_path / "a", unedited, PROMPTS) > 1e-3
 
 
 def test_logits_that_are_no_numbers_do_not_agree(make_base: MakeBase, tmp_path: Path) -> None:
@@ -63,7 +65,7 @@ def test_logits_that_are_no_numbers_do_not_agree(make_base: MakeBase, tmp_path: 
     export_lora(tmp_path / "a", architecture_of("gpt2"), delta, base=str(base))
     broken = edited_model(base, "gpt2", delta)
     broken.transformer.h[3].mlp.c_proj.weight.data.fill_(float("nan"))
-    assert math.isnan(verify_adapter(base, tmp_path / "a", broken, PROMPTS))
+    assert math.isnan(verify_adapter(base, tmp_path / "a", lm_of(broken), PROMPTS))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -9,11 +9,14 @@ import pytest
 import torch
 from model_fixtures import seeded
 from tiny_families import COMMON, ENDS, GPT, tiny
+from tiny_models import lm_of
 from transformers import CONFIG_MAPPING, AutoConfig
 
+from editvc.core.edit_site import EditSite
 from editvc.models.architecture_check import StructureError, arrivals, check_block
 from editvc.models.architecture_discovery import config_in, find_block
 from editvc.models.architectures import Architecture, architecture_of, known_model_types
+from editvc.models.language_model import LanguageModel
 
 MULTIPLIER = "residual_multiplier"
 USUAL = ("model.layers", "mlp.down_proj", "model.norm", False)
@@ -69,7 +72,7 @@ def test_blocks_of_families_outside_the_table(model_type):
         Architecture(found.architecture.model_type, *paths), **rest
     )
     assert found.measured
-    check_block(seeded(config), found.architecture)
+    check_block(LanguageModel(seeded(config), None, found.architecture))
 
 
 def test_what_is_found_is_found_again_and_no_generator_moves():
@@ -80,13 +83,13 @@ def test_what_is_found_is_found_again_and_no_generator_moves():
 
 def test_an_attention_output_that_nothing_hears_or_that_others_hear_is_refused(tokenizer):
     model = tiny("llama", len(tokenizer), num_key_value_heads=4)
-    through = replace(architecture_of("llama"), attention="self_attn.v_proj")
+    through = lm_of(model, attention="self_attn.v_proj")
     with pytest.raises(StructureError, match="v_proj gives at a token moves others"):
-        check_block(model, through)
+        check_block(through)
     for block in model.model.layers:
         block.self_attn.spare = torch.nn.Linear(32, 32)
     with pytest.raises(StructureError, match="spare gives arrives nowhere"):
-        check_block(model, replace(architecture_of("llama"), attention="self_attn.spare"))
+        check_block(lm_of(model, attention="self_attn.spare"))
 
 
 def test_where_no_narrow_model_can_be_built_nothing_is_said_of_norms():
@@ -95,7 +98,9 @@ def test_where_no_narrow_model_can_be_built_nothing_is_said_of_norms():
     found = find_block(config)
     paths = ("transformer.h", "mlp.fc_out", "transformer.ln_f", False)
     assert (found.architecture, found.measured) == (Architecture("codegen", *paths), False)
-    check_block(seeded(config), found.architecture)  # as init does with the real one
+    check_block(
+        LanguageModel(seeded(config), None, found.architecture)
+    )  # as init does with the real one
 
 
 @pytest.mark.parametrize(
@@ -127,20 +132,26 @@ def test_a_config_that_transformers_does_not_know(tmp_path):
 def test_what_arrives_is_what_two_passes_show(model_type, tokenizer):
     """Each block run twice in one pass, against whole passes with and without the vector."""
     model = tiny(model_type, len(tokenizer))
-    architecture = architecture_of(model_type)
-    expected = None if architecture.normed else architecture.gain(model.config)
+    lm = lm_of(model)
+    expected = None if lm.architecture.normed else lm.gain(EditSite.BLOCK_OUTPUT)
     ids = torch.arange(5)[None]
-    for layer, found in enumerate(arrivals(model, architecture)):
+    for layer, found in enumerate(arrivals(lm)):
         outputs = []
         added = torch.linspace(-1, 1, model.config.hidden_size)
-        block = architecture.block(model, layer).register_forward_hook(
-            lambda _m, _a, out, outputs=outputs: outputs.append(
-                out if isinstance(out, torch.Tensor) else out[0]
+        block = (
+            lm_of(model)
+            .block(layer)
+            .register_forward_hook(
+                lambda _m, _a, out, outputs=outputs: outputs.append(
+                    out if isinstance(out, torch.Tensor) else out[0]
+                )
             )
         )
         model(input_ids=ids)
-        down = architecture.module(model, layer).register_forward_hook(
-            lambda _m, _a, out, added=added: out + added
+        down = (
+            lm_of(model)
+            .down_proj(layer)
+            .register_forward_hook(lambda _m, _a, out, added=added: out + added)
         )
         model(input_ids=ids)
         block.remove()
@@ -157,13 +168,13 @@ def test_what_arrives_is_what_two_passes_show(model_type, tokenizer):
 def test_what_is_no_mlp_output_is_refused(tokenizer):
     values = {"num_key_value_heads": 4, "intermediate_size": 48}
     model = tiny("llama", len(tokenizer), **values)
-    through_attention = replace(architecture_of("llama"), down_proj="self_attn.v_proj")
+    through_attention = lm_of(model, down_proj="self_attn.v_proj")
     with pytest.raises(StructureError, match="moves others: attention stands"):
-        check_block(model, through_attention)
+        check_block(through_attention)
     for block in model.model.layers:
         block.mlp.spare = torch.nn.Linear(48, 32)
     with pytest.raises(StructureError, match="arrives 0-fold"):
-        check_block(model, replace(architecture_of("llama"), down_proj="mlp.spare"))
+        check_block(lm_of(model, down_proj="mlp.spare"))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +203,7 @@ def test_what_is_no_mlp_output_is_refused(tokenizer):
 )
 def test_a_block_that_the_model_contradicts_is_refused(model_type, change, said, tokenizer):
     model = tiny(model_type, len(tokenizer))
-    check_block(model, architecture_of(model_type))
+    check_block(lm_of(model))
     with pytest.raises(StructureError, match=said):
-        check_block(model, replace(architecture_of(model_type), **change))
+        check_block(lm_of(model, **change))
     assert not any(module._forward_hooks for module in model.modules()), "no hook stays"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -12,8 +11,10 @@ import torch
 from model_fixtures import REQUESTS, recipe
 from plain_memit import compute_z
 from tiny_families import FLOAT32, POST_NORM, tiny
+from tiny_models import lm_of
 from transformers.pytorch_utils import Conv1D
 
+from editvc.core.edit_site import EditSite
 from editvc.editing.target_search import find_targets
 from editvc.models.architectures import (
     Architecture,
@@ -22,14 +23,12 @@ from editvc.models.architectures import (
     NoAttentionError,
     RefusedArchitectureError,
     UnknownArchitectureError,
-    architecture_in,
     architecture_of,
-    carry,
     known_model_types,
     read_block,
 )
-from editvc.models.head import logits_of
 from editvc.models.hooks import first_tensor
+from editvc.models.language_model import LanguageModel
 
 
 @pytest.mark.parametrize("model_type", known_model_types())
@@ -37,22 +36,24 @@ def test_paths_and_orientation_are_those_of_the_installed_model(model_type, toke
     model = tiny(model_type, len(tokenizer))
     architecture = architecture_of(model_type)
     hidden = model.config.hidden_size
-    assert architecture.depth(model) == model.config.num_hidden_layers == 3
+    assert lm_of(model).depth == model.config.num_hidden_layers == 3
     for layer in range(3):
-        module = architecture.module(model, layer)
+        module = lm_of(model).down_proj(layer)
         assert isinstance(module, Conv1D if architecture.transposed else torch.nn.Linear)
         out = module.weight.shape[1 if architecture.transposed else 0]
         assert out == hidden
         assert model.state_dict()[architecture.weight_name(layer)] is not None
     ids = torch.arange(6)[None]
     seen = []
-    handle = architecture.block(model, 2).register_forward_hook(
-        lambda _m, _a, out: seen.append(first_tensor(out))
+    handle = (
+        lm_of(model)
+        .block(2)
+        .register_forward_hook(lambda _m, _a, out: seen.append(first_tensor(out)))
     )
     logits = model(input_ids=ids).logits
     handle.remove()
-    normed = architecture.norm(model)(seen[0])
-    assert torch.allclose(logits_of(model, normed), logits, atol=1e-5)
+    normed = lm_of(model).final_norm(seen[0])
+    assert torch.allclose(lm_of(model).logits(normed), logits, atol=1e-5)
 
 
 @pytest.mark.parametrize("model_type", known_model_types())
@@ -63,10 +64,10 @@ def test_targets_of_every_family_equal_plain_memit(model_type, tokenizer):
         model, tolerance = model.double(), 1e-6
     used = recipe(layers=(1,) if model_type in POST_NORM else (0, 1), v_num_grad_steps=4)
     requests = [REQUESTS[0], REQUESTS[4]]
-    architecture = architecture_of(model_type)
-    place = (architecture.module if model_type in POST_NORM else architecture.block)(model, 1)
+    lm = lm_of(model)
+    place = (lm.down_proj if model_type in POST_NORM else lm.block)(1)
     for request, target in zip(
-        requests, find_targets(model, tokenizer, requests, used), strict=True
+        requests, find_targets(lm_of(model, tokenizer), requests, used), strict=True
     ):
         hidden, delta, _ = compute_z(model, tokenizer, place, request, used)
         expected = hidden + delta
@@ -80,14 +81,14 @@ def test_what_a_down_projection_adds_arrives_where_targets_are(model_type, token
     architecture = architecture_of(model_type)
     outputs = []
     added = torch.linspace(-1, 1, model.config.hidden_size, dtype=torch.float64)
-    architecture.block(model, 1).register_forward_hook(
+    lm_of(model).block(1).register_forward_hook(
         lambda _m, _a, out: outputs.append(out if isinstance(out, torch.Tensor) else out[0])
     )
     ids = torch.arange(6)[None]
     model(input_ids=ids)
-    architecture.module(model, 1).register_forward_hook(lambda _m, _a, out: out + added)
+    lm_of(model).down_proj(1).register_forward_hook(lambda _m, _a, out: out + added)
     model(input_ids=ids)
-    arriving = (added * architecture.gain(model.config)).expand(1, 6, -1)
+    arriving = (added * lm_of(model).gain(EditSite.BLOCK_OUTPUT)).expand(1, 6, -1)
     unchanged = torch.allclose(outputs[1] - outputs[0], arriving, atol=1e-9)
     assert unchanged == (not architecture.normed)
     assert architecture.normed == (model_type in POST_NORM)
@@ -104,21 +105,23 @@ def test_attention_and_the_down_projection_give_all_that_a_block_adds(model_type
         # A copy: Falcon adds attention's output to the MLP's in place.
         return lambda _m, _a, out: seen.update({name: first_tensor(out).clone()})
 
-    architecture.block(model, 0).register_forward_hook(note("in"))
-    architecture.attention_module(model, 1).register_forward_hook(note("attention"))
-    architecture.module(model, 1).register_forward_hook(note("mlp"))
-    architecture.block(model, 1).register_forward_hook(note("out"))
+    lm_of(model).block(0).register_forward_hook(note("in"))
+    lm_of(model).attention_output(1).register_forward_hook(note("attention"))
+    lm_of(model).down_proj(1).register_forward_hook(note("mlp"))
+    lm_of(model).block(1).register_forward_hook(note("out"))
     model(input_ids=torch.arange(6)[None])
     assert seen["attention"].shape == (1, 6, model.config.hidden_size)
-    added = (seen["attention"] + seen["mlp"].view(1, 6, -1)) * architecture.gain(model.config)
+    added = (seen["attention"] + seen["mlp"].view(1, 6, -1)) * lm_of(model).gain(
+        EditSite.BLOCK_OUTPUT
+    )
     whole = torch.allclose(seen["out"], seen["in"] + added, atol=1e-9)
     assert whole == (not architecture.normed)
 
 
 def test_a_block_without_attention_says_what_to_add():
-    architecture = replace(architecture_of("gpt2"), attention=None)
+    lm = LanguageModel(None, None, replace(architecture_of("gpt2"), attention=None))
     with pytest.raises(NoAttentionError, match=r"'gpt2' does not say where attention's"):
-        architecture.attention_module(None, 0)
+        lm.attention_output(0)
 
 
 @pytest.mark.parametrize("model_type", sorted(POST_NORM))
@@ -127,12 +130,12 @@ def test_behind_a_norm_the_last_block_can_be_edited_and_only_one(model_type, tok
     if model_type not in FLOAT32:
         model, tolerance = model.double(), 1e-6
     used = recipe(layers=(2,), v_num_grad_steps=4)
-    (target,) = find_targets(model, tokenizer, REQUESTS[6:], used)
-    place = architecture_of(model_type).module(model, 2)
+    (target,) = find_targets(lm_of(model, tokenizer), REQUESTS[6:], used)
+    place = lm_of(model).down_proj(2)
     hidden, delta, _ = compute_z(model, tokenizer, place, REQUESTS[6], used)
     assert torch.allclose(target.z, hidden + delta, atol=tolerance)
     with pytest.raises(LayersError, match=r"in one layer, not in \[1, 2\]"):
-        find_targets(model, tokenizer, REQUESTS[6:], recipe(layers=(1, 2)))
+        find_targets(lm_of(model, tokenizer), REQUESTS[6:], recipe(layers=(1, 2)))
 
 
 def test_an_unknown_type_shows_the_block_to_write():
@@ -149,15 +152,6 @@ def test_a_confirmed_block_is_taken_before_the_table():
     architecture = architecture_of("mamba9", block)
     assert architecture == Architecture("mamba9", "h", "ff", "n", True)
     assert architecture.pairs == block
-
-
-def test_a_model_carries_its_own_block_and_a_copy_does_too(tokenizer):
-    model = tiny("gpt2", len(tokenizer))
-    assert architecture_in(model) == architecture_of("gpt2")
-    own = replace(architecture_of("gpt2"), down_proj="mlp.c_fc")
-    carry(model, own)
-    assert architecture_in(model) == architecture_in(deepcopy(model)) == own
-    assert architecture_in(tiny("gpt2", len(tokenizer))) == architecture_of("gpt2")
 
 
 @pytest.mark.parametrize("model_type", [*known_model_types(), "with space/and slash"])

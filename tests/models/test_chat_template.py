@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from model_fixtures import recipe, tiny_llama
-from tiny_models import byte_bpe
+from tiny_models import byte_bpe, lm_of
 from tiny_tokenizers import CHATML, GLUED, INST, TEMPLATES, TOKENIZERS, chatting, metaspace_bpe
 
 from editvc.algebra.preconditioners import Whitening
@@ -13,8 +13,8 @@ from editvc.core.facts import Fact
 from editvc.editing.locate import locate
 from editvc.evaluation.probes import first_tokens, forced
 from editvc.models.chat_template import ChatTemplateError, Turn, turn_in, turn_of
-from editvc.models.loading import generate
-from editvc.models.tokenization import trace
+from editvc.models.generation import generate
+from editvc.models.tokenization import tokenize
 
 FACT = Fact("Ada Lovelace", "Who was {}'s friend?", "Charles Babbage")
 
@@ -47,7 +47,7 @@ def undated(template):
 
 def test_a_wrapped_prompt_has_the_template_s_own_tokens_and_no_second_bos(chat):
     fact = turn_of(chat).asking(FACT)
-    ((row,),) = trace(chat, [fact.request])
+    ((row,),) = tokenize(chat, [fact.request])
     text, ids = told(chat, FACT.question, chat_template=undated(chat.chat_template))
     assert fact.question == text
     assert list(row.ids[: row.target]) == ids
@@ -57,7 +57,7 @@ def test_a_wrapped_prompt_has_the_template_s_own_tokens_and_no_second_bos(chat):
 
 def test_the_target_stands_where_the_template_puts_an_answer(chat):
     fact = turn_of(chat).asking(FACT)
-    ((row,),) = trace(chat, [fact.request])
+    ((row,),) = tokenize(chat, [fact.request])
     template = undated(chat.chat_template)
     text, whole = told(chat, FACT.question, FACT.target_new, chat_template=template)
     if "<think>" not in fact.question:  # which the template leaves out of a past answer
@@ -70,7 +70,7 @@ def test_the_subject_is_marked_inside_the_turn_and_contexts_stand_before_it_ther
     fact = turn_of(chat).asking(FACT)
     turn = turn_of(chat)
     plain, (context,) = (
-        trace(chat, [fact.request], [one])[0] for one in ("{}", "The old town. {}")
+        tokenize(chat, [fact.request], [one])[0] for one in ("{}", "The old town. {}")
     )
     (plain,) = plain
     words = turn.around(f"The old town. {FACT.question}")
@@ -86,9 +86,9 @@ def test_asking_and_scoring_add_no_bos_either(chat, monkeypatch):
     prompt = turn_of(chat).around("Where is Rome?")
     seen = []
     monkeypatch.setattr(type(chat), "__call__", spying(type(chat).__call__, seen), raising=True)
-    generate(model, chat, prompt, 2)
-    first_tokens(model, chat, [prompt])
-    forced(model, chat, [(prompt, "Italy")])
+    generate(lm_of(model, chat), prompt, 2)
+    first_tokens(lm_of(model, chat), [prompt])
+    forced(lm_of(model, chat), [(prompt, "Italy")])
     ids = chat(prompt, add_special_tokens=False)["input_ids"]
     assert len(seen) >= 4
     for given in seen:
@@ -112,8 +112,8 @@ def test_an_edit_of_a_chat_fact_is_located_like_any_other():
     used = recipe(layers=(1, 2), v_num_grad_steps=4)
     whitenings = {layer: Whitening.of(torch.eye(48).double()) for layer in used.layers}
     facts = [FACT, turn_of(tokenizer).asking(FACT)]
-    both = locate(model, tokenizer, [one.request for one in facts], used, whitenings)
-    (alone,) = locate(model, tokenizer, [facts[1].request], used, whitenings)
+    both = locate(lm_of(model, tokenizer), [one.request for one in facts], used, whitenings)
+    (alone,) = locate(lm_of(model, tokenizer), [facts[1].request], used, whitenings)
     for layer in used.layers:
         assert torch.isfinite(both[1].keys[layer]).all()
         torch.testing.assert_close(both[1].keys[layer], alone.keys[layer])
@@ -136,10 +136,10 @@ def test_every_prompt_of_a_fact_is_wrapped_and_its_slot_is_another():
 
 def test_a_plain_prompt_is_no_turn_and_keeps_its_tokens(chat):
     request = FACT.request
-    with_template = trace(chat, [request], ["{}", "The. {}"])
+    with_template = tokenize(chat, [request], ["{}", "The. {}"])
     assert turn_in(chat, FACT.question) is None
     chat.chat_template = None
-    assert trace(chat, [request], ["{}", "The. {}"]) == with_template
+    assert tokenize(chat, [request], ["{}", "The. {}"]) == with_template
 
 
 def test_the_day_does_not_change_a_fact():
@@ -181,4 +181,4 @@ def test_templates_that_a_fact_cannot_be_put_in(template, problem):
         turn_of(tokenizer)
     assert problem in str(caught.value) and "--chat-template" in caught.value.hint
     assert turn_in(tokenizer, "Where is Rome?") is None
-    assert trace(tokenizer, [FACT.request])
+    assert tokenize(tokenizer, [FACT.request])

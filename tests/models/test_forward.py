@@ -8,10 +8,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_models import seeded, tiny_gpt2, tiny_llama
+from tiny_models import lm_of, seeded, tiny_gpt2, tiny_llama
 from transformers import OPTConfig
 
-from editvc.models.architectures import architecture_of
 from editvc.models.forward import TOKENS_PER_BATCH, add_products, batches, keys_at
 
 ROWS = [[5, 6, 7, 8, 9], [11, 12], [13, 14, 15]]
@@ -46,10 +45,10 @@ def test_batches_keep_rows_in_order_and_are_as_full_as_they_may_be(lengths):
 @pytest.mark.parametrize("family", [tiny_gpt2, tiny_llama, tiny_opt])
 def test_keys_are_those_of_plain_passes(family):
     model = family(64)
-    found = keys_at(model, ROWS, PLACES, LAYERS)
+    found = keys_at(lm_of(model), ROWS, PLACES, LAYERS)
     for layer in LAYERS:
         caught = []
-        module = architecture_of(model.config.model_type).module(model, layer)
+        module = lm_of(model).down_proj(layer)
         handle = module.register_forward_pre_hook(lambda _m, args, to=caught: to.append(args[0]))
         for row in ROWS:
             model(input_ids=torch.tensor([row]))
@@ -69,14 +68,14 @@ def test_nothing_runs_above_the_highest_layer_and_no_hook_stays():
         raise AssertionError("a block above the highest layer ran")
 
     handle = model.transformer.h[3].register_forward_pre_hook(fail)
-    keys_at(model, ROWS, PLACES, LAYERS)
+    keys_at(lm_of(model), ROWS, PLACES, LAYERS)
     handle.remove()
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
 def test_products_of_half_precision_keys_are_summed_in_double():
     model = tiny_gpt2(64).bfloat16()
-    keys = keys_at(model, ROWS, PLACES, LAYERS)
+    keys = keys_at(lm_of(model), ROWS, PLACES, LAYERS)
     sums = {}
     for _ in range(3):
         add_products(sums, keys)

@@ -13,18 +13,12 @@ from safetensors.torch import load_file, save_file
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
 from editvc.models.architectures import UnknownArchitectureError, architecture_of
-from editvc.models.loading import (
-    BaseMismatchError,
-    ModelNotFoundError,
-    apply_delta,
-    describe,
-    edited,
-    generate,
-    load,
-    require_same,
-    resolve,
-)
+from editvc.models.fingerprint import BaseMismatchError, describe, require_same
+from editvc.models.generation import generate
+from editvc.models.loading import load
+from editvc.models.source import ModelNotFoundError, resolve
 from editvc.models.tokenization import SlowTokenizerError
+from editvc.models.weights import apply_delta, edited
 
 FAMILIES = {"gpt2": tiny_gpt2, "llama": tiny_llama}
 
@@ -49,15 +43,16 @@ def a_delta(base, layers=(0, 2)):
 
 def test_describe_reads_the_identity_without_the_model(folder):
     base = describe(folder, "tiny")
-    model, _ = load(folder)
+    lm = load(folder)
     architecture = architecture_of(base.model_type)
-    assert base.layers == architecture.depth(model) == 4
+    assert base.layers == lm.depth == 4
     assert [name for name, _ in base.weights] == sorted(
         architecture.weight_name(layer) for layer in range(4)
     )
-    rows, columns = architecture.module(model, 0).weight.shape
+    rows, columns = lm.weight(0).shape
     expected = (columns, rows) if architecture.transposed else (rows, columns)
     assert (base.hidden_size, base.inner_size) == expected
+    assert (lm.hidden_size, lm.inner_size) == expected
     assert describe(folder, "elsewhere", "v2").id == base.id
 
 
@@ -99,53 +94,53 @@ def test_names_without_their_prefix_are_the_same_model(tmp_path, tokenizer):
 
 
 def test_load_gives_float32_in_evaluation_mode(folder):
-    model, tokenizer = load(folder)
-    assert not model.training
-    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
-    assert not any(parameter.requires_grad for parameter in model.parameters())
-    assert tokenizer.is_fast
-    half, _ = load(folder, dtype=torch.float16)
+    lm = load(folder)
+    assert not lm.model.training
+    assert {parameter.dtype for parameter in lm.model.parameters()} == {torch.float32}
+    assert not any(parameter.requires_grad for parameter in lm.model.parameters())
+    assert lm.tokenizer.is_fast
+    half = load(folder, dtype=torch.float16).model
     assert {parameter.dtype for parameter in half.parameters()} == {torch.float16}
 
 
 def test_apply_delta_adds_in_float64_in_the_right_orientation(folder):
-    model, _ = load(folder)
+    lm = load(folder)
     base = describe(folder, "tiny")
     architecture = architecture_of(base.model_type)
     delta = a_delta(base)
-    before = {layer: architecture.module(model, layer).weight.clone() for layer in range(4)}
-    apply_delta(model, architecture, delta)
+    before = {layer: lm.weight(layer).clone() for layer in range(4)}
+    apply_delta(lm, delta)
     for layer in range(4):
         added = torch.zeros(base.hidden_size, base.inner_size, dtype=torch.float64)
         if layer in delta.layers:
             added = delta.layers[layer].left @ delta.layers[layer].right
         added = added.T if architecture.transposed else added
         expected = (before[layer].double() + added).float()
-        assert torch.equal(architecture.module(model, layer).weight, expected)
+        assert torch.equal(lm.weight(layer), expected)
 
 
 def test_edited_puts_the_same_bits_back_even_after_a_failure(folder):
-    model, _ = load(folder)
+    lm = load(folder)
     base = describe(folder, "tiny")
     architecture = architecture_of(base.model_type)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(ZeroDivisionError), edited(model, architecture, a_delta(base)):
+    before = {name: value.clone() for name, value in lm.model.state_dict().items()}
+    with pytest.raises(ZeroDivisionError), edited(lm, a_delta(base)):
         name = architecture.weight_name(0)
-        assert not torch.equal(model.state_dict()[name], before[name])
+        assert not torch.equal(lm.model.state_dict()[name], before[name])
         raise ZeroDivisionError
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in lm.model.state_dict().items())
 
 
 def test_generate_is_greedy_and_leaves_the_prompt_out(folder):
-    model, tokenizer = load(folder)
+    lm = load(folder)
     prompt = "The capital of France is"
-    ids = tokenizer(prompt)["input_ids"]
+    ids = lm.tokenizer(prompt)["input_ids"]
     expected = list(ids)
     for _ in range(6):
-        expected.append(int(model(input_ids=torch.tensor([expected])).logits[0, -1].argmax()))
-    said = generate(model, tokenizer, prompt, 6)
-    assert said == tokenizer.decode(expected[len(ids) :], skip_special_tokens=True)
-    assert said == generate(model, tokenizer, prompt, 6)
+        expected.append(int(lm.model(input_ids=torch.tensor([expected])).logits[0, -1].argmax()))
+    said = generate(lm, prompt, 6)
+    assert said == lm.tokenizer.decode(expected[len(ids) :], skip_special_tokens=True)
+    assert said == generate(lm, prompt, 6)
 
 
 def test_resolve_names_what_is_missing(tmp_path, folder):

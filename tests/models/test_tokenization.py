@@ -19,7 +19,7 @@ from editvc.models.tokenization import (
     require_offsets,
     subject_span,
     subject_tokens,
-    trace,
+    tokenize,
 )
 
 SUBJECTS = [
@@ -39,20 +39,20 @@ def test_prompt_and_target_tokens_spell_prompt_and_target(
     tokenizer, subject, prompt, target, context
 ):
     request = Request(subject, prompt, target)
-    ((traced,),) = trace(tokenizer, [request], [context])
+    ((row,),) = tokenize(tokenizer, [request], [context])
     question = context.replace("{}", prompt.replace("{}", subject))
-    assert tokenizer.decode(traced.ids[: traced.target]) == question
-    assert tokenizer.decode(traced.ids[traced.target :]).strip() == target
+    assert tokenizer.decode(row.ids[: row.target]) == question
+    assert tokenizer.decode(row.ids[row.target :]).strip() == target
 
 
 @pytest.mark.parametrize(("subject", "prompt", "target"), SUBJECTS)
 def test_subject_token_is_the_one_that_covers_its_last_character(
     tokenizer, subject, prompt, target
 ):
-    ((traced,),) = trace(tokenizer, [Request(subject, prompt, target)])
+    ((row,),) = tokenize(tokenizer, [Request(subject, prompt, target)])
     end = prompt.index("{}") + len(subject.rstrip())
-    until = tokenizer.decode(traced.ids[: traced.subject + 1])
-    before = tokenizer.decode(traced.ids[: traced.subject])
+    until = tokenizer.decode(row.ids[: row.subject + 1])
+    before = tokenizer.decode(row.ids[: row.subject])
     text = prompt.replace("{}", subject)
     assert until.startswith(text[:end])
     assert not before.startswith(text[:end])
@@ -60,16 +60,16 @@ def test_subject_token_is_the_one_that_covers_its_last_character(
 
 def test_a_repeated_subject_is_found_at_the_placeholder(tokenizer):
     text = "Rome is old and {} is Rome"
-    ((first,),) = trace(tokenizer, [Request("Rome", "{} is old and Rome is Rome", "x")])
-    ((second,),) = trace(tokenizer, [Request("Rome", text, "x")])
+    ((first,),) = tokenize(tokenizer, [Request("Rome", "{} is old and Rome is Rome", "x")])
+    ((second,),) = tokenize(tokenizer, [Request("Rome", text, "x")])
     assert first.ids == second.ids
     assert first.subject < second.subject
 
 
 def test_leading_special_tokens_stay_and_shift_everything(tokenizer, bos_tokenizer):
     request = Request("France", "The capital of {} is", "Rome")
-    ((plain,),) = trace(tokenizer, [request])
-    ((with_bos,),) = trace(bos_tokenizer, [request])
+    ((plain,),) = tokenize(tokenizer, [request])
+    ((with_bos,),) = tokenize(bos_tokenizer, [request])
     assert with_bos.ids == (bos_tokenizer.bos_token_id, *plain.ids)
     assert (with_bos.subject, with_bos.target) == (plain.subject + 1, plain.target + 1)
     assert leading_tokens(tokenizer) == ()
@@ -92,17 +92,17 @@ def test_space_policy(question, target, text):
 
 
 def test_the_joining_space_is_part_of_what_has_to_be_said(tokenizer):
-    ((traced,),) = trace(tokenizer, [Request("Ada", "{} was born in", "Zürich")])
-    assert tokenizer.decode(traced.ids[traced.target :]) == " Zürich"
-    ((given,),) = trace(tokenizer, [Request("Ada", "{} was born in ", "Zürich")])
+    ((row,),) = tokenize(tokenizer, [Request("Ada", "{} was born in", "Zürich")])
+    assert tokenizer.decode(row.ids[row.target :]) == " Zürich"
+    ((given,),) = tokenize(tokenizer, [Request("Ada", "{} was born in ", "Zürich")])
     assert tokenizer.decode(given.ids[given.target :]).strip() == "Zürich"
 
 
 def test_errors_have_their_own_classes(tokenizer):
     with pytest.raises(SubjectNotInPromptError, match=r"no \{}"):
-        trace(tokenizer, [Request("France", "The capital is", "Rome")])
+        tokenize(tokenizer, [Request("France", "The capital is", "Rome")])
     with pytest.raises(EmptyTargetError):
-        trace(tokenizer, [Request("France", "The capital of {} is", "  ")])
+        tokenize(tokenizer, [Request("France", "The capital of {} is", "  ")])
     with pytest.raises(SlowTokenizerError, match="slow"):
         require_offsets(object())
 
@@ -112,9 +112,9 @@ def test_a_target_that_the_tokenizer_drops_is_refused():
     core.normalizer = normalizers.Replace("€", "")
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     dropping = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="[U]")
-    assert len(trace(dropping, [Request("France", "{} is", "Rome")])) == 1
+    assert len(tokenize(dropping, [Request("France", "{} is", "Rome")])) == 1
     with pytest.raises(EmptyTargetError, match="gives no token"):
-        trace(dropping, [Request("France", "{} is", "€€")])
+        tokenize(dropping, [Request("France", "{} is", "€€")])
 
 
 def test_a_target_glued_to_the_subject_is_refused():
@@ -122,12 +122,12 @@ def test_a_target_glued_to_the_subject_is_refused():
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     words = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="[U]")
     with pytest.raises(MergedBoundaryError):
-        trace(words, [Request("東京", "{}", "都")])
+        tokenize(words, [Request("東京", "{}", "都")])
 
 
 def test_text_after_the_prompt_in_a_context_is_refused(tokenizer):
     with pytest.raises(Exception, match="text after the prompt"):
-        trace(tokenizer, [Request("France", "The capital of {} is", "Rome")], ["{} indeed"])
+        tokenize(tokenizer, [Request("France", "The capital of {} is", "Rome")], ["{} indeed"])
 
 
 def test_marked_tokens_mark_one_subject_and_the_target(tokenizer):
@@ -138,15 +138,15 @@ def test_marked_tokens_mark_one_subject_and_the_target(tokenizer):
 
 
 def test_subject_tokens_end_with_the_subject(bos_tokenizer):
-    (traced,) = subject_tokens(bos_tokenizer, [("Ada Lovelace is a", len("Ada Lovelace"))])
-    assert bos_tokenizer.decode(traced.ids, skip_special_tokens=True) == "Ada Lovelace"
-    assert traced.subject == len(traced.ids) - 1
+    (row,) = subject_tokens(bos_tokenizer, [("Ada Lovelace is a", len("Ada Lovelace"))])
+    assert bos_tokenizer.decode(row.ids, skip_special_tokens=True) == "Ada Lovelace"
+    assert row.subject == len(row.ids) - 1
 
 
 def test_an_accent_joined_to_its_letter_ends_the_subject_with_it():
     tokenizer = composing()
     request = Request("Cafe\u0301", "The {} is", "old")
-    ((row,),) = trace(tokenizer, [request])
+    ((row,),) = tokenize(tokenizer, [request])
     assert tokenizer.decode(row.ids[: row.subject + 1]) == "The Caf\u00e9"
     (found,) = subject_tokens(tokenizer, [("Cafe\u0301 is a", 5)])
     assert tokenizer.decode(found.ids) == "Caf\u00e9"
@@ -156,7 +156,7 @@ def test_a_subject_that_the_tokenizer_drops_is_refused():
     tokenizer = composing()
     tokenizer.backend_tokenizer.normalizer = normalizers.Replace("€", "")
     with pytest.raises(SubjectNotInPromptError, match="in no token"):
-        trace(tokenizer, [Request("€", "The {} is", "old")])
+        tokenize(tokenizer, [Request("€", "The {} is", "old")])
 
 
 @pytest.mark.parametrize("mark", ["？", "。", "：", "、", "　"])
@@ -171,9 +171,9 @@ def test_the_subjects_tokens_spell_it_and_no_more(
 ):
     request = Request(subject, prompt, target)
     for used in (tokenizer, bos_tokenizer):
-        ((traced,),) = trace(used, [request])
+        ((row,),) = tokenize(used, [request])
         span = subject_span(used, request)
-        assert span[-1] == traced.subject
-        assert used.decode(traced.ids[span.start : span.stop]).strip() == subject.strip()
-        before = used.decode(traced.ids[: span.start], skip_special_tokens=True)
+        assert span[-1] == row.subject
+        assert used.decode(row.ids[span.start : span.stop]).strip() == subject.strip()
+        before = used.decode(row.ids[: span.start], skip_special_tokens=True)
         assert before.rstrip() == prompt.partition("{}")[0].rstrip()

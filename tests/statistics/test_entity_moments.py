@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from model_fixtures import tiny_gpt2, tiny_llama
+from tiny_models import lm_of
 
 from editvc.models import forward
-from editvc.models.architectures import architecture_of
 from editvc.statistics.corpus import CorpusError
 from editvc.statistics.entity_moments import (
     GENERIC_PROMPTS,
@@ -53,7 +53,7 @@ def pieces(tokenizer, name, prompt):
 
 def keys_of(model, ids, layer):
     caught = []
-    module = architecture_of(model.config.model_type).module(model, layer)
+    module = lm_of(model).down_proj(layer)
     handle = module.register_forward_pre_hook(lambda _m, args: caught.append(args[0][0]))
     with torch.no_grad():
         model(input_ids=torch.tensor([ids]))
@@ -84,7 +84,7 @@ def gradients(model, ids, layer, draw):
         held.append(first.detach().requires_grad_())
         return held[0] if isinstance(output, torch.Tensor) else (held[0], *output[1:])
 
-    block = architecture_of(model.config.model_type).block(model, layer)
+    block = lm_of(model).block(layer)
     handle = block.register_forward_hook(keep)
     scores = model(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)
     handle.remove()
@@ -117,7 +117,7 @@ def test_the_moment_mixes_the_keys_of_names_and_of_what_stands_around_them(
 ):
     monkeypatch.setattr(forward, "TOKENS_PER_BATCH", tokens)
     model = build(family, tokenizer)
-    found = entity_moments(model, tokenizer, ENTITIES, LAYERS)
+    found = entity_moments(lm_of(model, tokenizer), ENTITIES, LAYERS)
     assert (found.samples, found.unit, found.layers) == (len(ENTITIES), "names", LAYERS)
     for layer in LAYERS:
         expected = plain_moment(model, tokenizer, layer)
@@ -127,11 +127,11 @@ def test_the_moment_mixes_the_keys_of_names_and_of_what_stands_around_them(
 def test_names_without_words_around_them_leave_the_weight_to_the_bare_name(tokenizer):
     model = build("gpt2", tokenizer)
     bare = [Entity("Z", ("{}",))]
-    found = entity_moments(model, tokenizer, bare, (0,)).matrix(0)
+    found = entity_moments(lm_of(model, tokenizer), bare, (0,)).matrix(0)
     key = keys_of(model, pieces(tokenizer, "Z", "{}")[0], 0)[-1]
     assert torch.allclose(found, torch.outer(key, key), rtol=1e-4, atol=1e-6)
     with pytest.raises(CorpusError, match="no names"):
-        entity_moments(model, tokenizer, [], (0,))
+        entity_moments(lm_of(model, tokenizer), [], (0,))
 
 
 @families
@@ -143,7 +143,7 @@ def test_sensitivity_is_the_fisher_information_of_the_hidden_states(family, toke
     def draw(chances):
         return int(torch.multinomial(chances[None], 1, generator=generator))
 
-    found = sensitivity(model, tokenizer, ENTITIES[:1], (1,), seed=5)
+    found = sensitivity(lm_of(model, tokenizer), ENTITIES[:1], (1,), seed=5)
     expected = plain_sensitivity(model, tokenizer, ENTITIES[:1], (1,), draw)
     assert torch.allclose(found, expected, rtol=1e-3, atol=1e-4)
     assert float(found.trace()) == pytest.approx(model.config.hidden_size)
@@ -157,19 +157,19 @@ def test_sensitivity_over_many_entities_and_layers(family, tokens, tokenizer, mo
     monkeypatch.setattr(forward, "TOKENS_PER_BATCH", tokens)
     monkeypatch.setattr(torch, "multinomial", lambda chances, _, **__: chances.argmax(-1, True))
     model = build(family, tokenizer)
-    found = sensitivity(model, tokenizer, ENTITIES, LAYERS)
+    found = sensitivity(lm_of(model, tokenizer), ENTITIES, LAYERS)
     expected = plain_sensitivity(model, tokenizer, ENTITIES, LAYERS, torch.argmax)
     assert torch.allclose(found, expected, rtol=1e-3, atol=1e-4)
-    some = sensitivity(model, tokenizer, ENTITIES, LAYERS, limit=2)
-    assert torch.equal(some, sensitivity(model, tokenizer, ENTITIES[:2], LAYERS))
+    some = sensitivity(lm_of(model, tokenizer), ENTITIES, LAYERS, limit=2)
+    assert torch.equal(some, sensitivity(lm_of(model, tokenizer), ENTITIES[:2], LAYERS))
     assert not torch.allclose(some, found, rtol=1e-2)
 
 
 def test_a_model_in_training_is_measured_without_dropout_and_goes_on_training(tokenizer):
     model = build("gpt2", tokenizer)
     measures = (
-        lambda: entity_moments(model, tokenizer, ENTITIES, LAYERS).matrix(2),
-        lambda: sensitivity(model, tokenizer, ENTITIES, LAYERS),
+        lambda: entity_moments(lm_of(model, tokenizer), ENTITIES, LAYERS).matrix(2),
+        lambda: sensitivity(lm_of(model, tokenizer), ENTITIES, LAYERS),
     )
     at_rest = [measure() for measure in measures]
     model.train()

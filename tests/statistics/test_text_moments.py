@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from model_fixtures import TEXT, tiny_gpt2, tiny_llama
+from tiny_models import lm_of
 
 from editvc.algebra.second_moment import StatisticsDamageError
-from editvc.models.architectures import architecture_of
 from editvc.statistics import text_moments as statistics
 from editvc.statistics.corpus import CorpusError, dataset_texts, file_texts, pieces
 from editvc.statistics.text_moments import (
@@ -27,7 +27,7 @@ LAYERS = [0, 2]
 def keys_of(model, ids, layer):
     """Keys of one text, one plain forward pass, ``(tokens, v)`` float64."""
     found = []
-    module = architecture_of(model.config.model_type).module(model, layer)
+    module = lm_of(model).down_proj(layer)
     handle = module.register_forward_pre_hook(lambda _m, args: found.append(args[0][0]))
     model(input_ids=torch.tensor([list(ids)]))
     handle.remove()
@@ -46,7 +46,7 @@ def close(found, expected, tolerance=1e-5):
 @pytest.mark.parametrize("family", [tiny_gpt2, tiny_llama])
 def test_text_moments_equal_plain_passes(family, bos_tokenizer):
     model = family(len(bos_tokenizer))
-    found = text_moments(model, bos_tokenizer, TEXT, LAYERS, cap=11, budget=10**6)
+    found = text_moments(lm_of(model, bos_tokenizer), TEXT, LAYERS, cap=11, budget=10**6)
     cut = list(pieces(bos_tokenizer, TEXT, 11))
     assert found.samples == sum(map(len, cut))
     for layer in LAYERS:
@@ -62,13 +62,15 @@ def test_pieces_are_capped_and_begin_with_the_bos(tokenizer, bos_tokenizer):
 
 
 def test_the_budget_is_kept_exactly(gpt2, tokenizer):
-    assert text_moments(gpt2, tokenizer, TEXT, [0], budget=37).samples == 37
-    assert text_moments(gpt2, tokenizer, TEXT * 9, [0], budget=None, cap=64).samples == 10 * 128
+    assert text_moments(lm_of(gpt2, tokenizer), TEXT, [0], budget=37).samples == 37
+    assert (
+        text_moments(lm_of(gpt2, tokenizer), TEXT * 9, [0], budget=None, cap=64).samples == 10 * 128
+    )
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(gpt2, tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(statistics, "_CHUNK", 64)
-    whole = text_moments(gpt2, tokenizer, TEXT, LAYERS, cap=16, budget=500)
+    whole = text_moments(lm_of(gpt2, tokenizer), TEXT, LAYERS, cap=16, budget=500)
     done = []
 
     class Stopped(Exception):
@@ -82,30 +84,36 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(gpt2, tokenizer, tmp_pa
     for _ in range(2):
         with pytest.raises(Stopped):
             text_moments(
-                gpt2, tokenizer, TEXT, LAYERS, cap=16, budget=500, folder=tmp_path, progress=stop
+                lm_of(gpt2, tokenizer),
+                TEXT,
+                LAYERS,
+                cap=16,
+                budget=500,
+                folder=tmp_path,
+                progress=stop,
             )
     resumed = text_moments(
-        gpt2, tokenizer, TEXT, LAYERS, cap=16, budget=500, folder=tmp_path, progress=stop
+        lm_of(gpt2, tokenizer), TEXT, LAYERS, cap=16, budget=500, folder=tmp_path, progress=stop
     )
     assert done[0] < done[2] or done[2] == done[1]
     assert done.count(done[0]) == 1
     assert resumed.to_bytes() == whole.to_bytes()
-    again = text_moments(gpt2, tokenizer, TEXT, LAYERS, cap=16, budget=500, folder=tmp_path)
+    again = text_moments(lm_of(gpt2, tokenizer), TEXT, LAYERS, cap=16, budget=500, folder=tmp_path)
     assert again.to_bytes() == whole.to_bytes()
 
 
 def test_a_state_of_another_run_is_refused(gpt2, tokenizer, tmp_path):
-    text_moments(gpt2, tokenizer, TEXT, LAYERS, budget=100, folder=tmp_path, source="a")
+    text_moments(lm_of(gpt2, tokenizer), TEXT, LAYERS, budget=100, folder=tmp_path, source="a")
     with pytest.raises(StateMismatchError, match="budget"):
-        text_moments(gpt2, tokenizer, TEXT, LAYERS, budget=101, folder=tmp_path, source="a")
+        text_moments(lm_of(gpt2, tokenizer), TEXT, LAYERS, budget=101, folder=tmp_path, source="a")
     with pytest.raises(StateMismatchError, match="source"):
-        text_moments(gpt2, tokenizer, TEXT, LAYERS, budget=100, folder=tmp_path, source="b")
+        text_moments(lm_of(gpt2, tokenizer), TEXT, LAYERS, budget=100, folder=tmp_path, source="b")
 
 
 def test_a_damaged_state_is_named(gpt2, tokenizer, tmp_path):
     (tmp_path / "state.safetensors").write_bytes(b"\0" * 40)
     with pytest.raises(StatisticsDamageError, match=r"state.safetensors is no safetensors file"):
-        text_moments(gpt2, tokenizer, TEXT, LAYERS, budget=100, folder=tmp_path)
+        text_moments(lm_of(gpt2, tokenizer), TEXT, LAYERS, budget=100, folder=tmp_path)
 
 
 def test_npz_files_of_rome_and_memit_are_read(tmp_path):
@@ -139,7 +147,7 @@ def test_sources(tmp_path: Path):
 
 def test_no_text_is_an_error(gpt2, tokenizer):
     with pytest.raises(CorpusError, match="no text"):
-        text_moments(gpt2, tokenizer, ["", "  "], [0])
+        text_moments(lm_of(gpt2, tokenizer), ["", "  "], [0])
 
 
 def test_a_missing_datasets_library_is_named(monkeypatch):

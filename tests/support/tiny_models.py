@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedTokenizerFast
+
+from editvc.models.language_model import LanguageModel
 
 TEXT = [
     "The capital of France is Paris. The capital of Italy is Rome.",
@@ -69,6 +72,12 @@ def seeded(config: object) -> torch.nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         return AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+
+
+def lm_of(model, tokenizer=None, **changes: object) -> LanguageModel:
+    """A model of a family of the table, as editvc takes it; ``changes`` are of its block."""
+    known = LanguageModel.of(model, tokenizer)
+    return replace(known, architecture=replace(known.architecture, **changes))
 
 
 def saved(folder: Path, family: str = "gpt2") -> Path:

@@ -1,21 +1,24 @@
-"""Models that accelerate's device_map put somewhere: whole on one device, or refused."""
+"""A model whole on one device, wherever accelerate's device_map put it; and its own block."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
 from model_fixtures import REQUESTS, recipe, tiny_gpt2
+from tiny_models import lm_of
 from transformers import AutoModelForCausalLM
 
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
-from editvc.editing.locate import knows
 from editvc.editing.target_search import find_targets
+from editvc.evaluation.probes import predicts_target
 from editvc.models.architectures import architecture_of
 from editvc.models.context_prefixes import sample_contexts
-from editvc.models.devices import SpreadModelError, device_of
 from editvc.models.forward import keys_at
-from editvc.models.loading import apply_delta, edited
+from editvc.models.language_model import LanguageModel, SpreadModelError
+from editvc.models.weights import apply_delta, edited
 from editvc.statistics.entity_moments import Entity, sensitivity
 
 pytest.importorskip("accelerate")
@@ -42,14 +45,14 @@ def a_delta():
 @pytest.mark.parametrize("device_map", ["cpu", {"": "cpu"}, "auto"])
 def test_a_model_mapped_to_one_device_is_edited_like_any_other(folder, tokenizer, device_map):
     model, plain = mapped(folder, device_map), tiny_gpt2(len(tokenizer))
-    if device_of(model).type != "cpu":
+    if lm_of(model).device.type != "cpu":
         pytest.skip("`auto` took a GPU")
     used = recipe(layers=LAYERS, v_num_grad_steps=4)
-    (found,) = find_targets(model, tokenizer, REQUESTS[:1], used)
-    (expected,) = find_targets(plain, tokenizer, REQUESTS[:1], used)
+    (found,) = find_targets(lm_of(model, tokenizer), REQUESTS[:1], used)
+    (expected,) = find_targets(lm_of(plain, tokenizer), REQUESTS[:1], used)
     assert torch.allclose(found.z, expected.z, atol=1e-5)
     for one in (model, plain):
-        apply_delta(one, architecture_of("gpt2"), a_delta())
+        apply_delta(lm_of(one), a_delta())
     ids = torch.arange(6)[None]
     assert torch.allclose(model(input_ids=ids).logits, plain(input_ids=ids).logits, atol=1e-5)
 
@@ -61,15 +64,15 @@ def test_an_offloaded_model_is_refused_before_any_work(folder, tokenizer, tmp_pa
     model = mapped(folder, spread, offload_folder=tmp_path / "off")
     ids = torch.arange(6)[None]
     before = model(input_ids=ids).logits
-    used, architecture = recipe(layers=LAYERS), architecture_of("gpt2")
+    used = recipe(layers=LAYERS)
     for act in (
-        lambda: find_targets(model, tokenizer, REQUESTS[:1], used),
-        lambda: keys_at(model, [[1, 2]], [range(2)], LAYERS),
-        lambda: sample_contexts(model, tokenizer),
-        lambda: knows(model, tokenizer, REQUESTS[:1]),
-        lambda: sensitivity(model, tokenizer, [Entity("France", ("{} is",))], LAYERS),
-        lambda: apply_delta(model, architecture, a_delta()),
-        lambda: edited(model, architecture, a_delta()).__enter__(),
+        lambda: find_targets(lm_of(model, tokenizer), REQUESTS[:1], used),
+        lambda: keys_at(lm_of(model), [[1, 2]], [range(2)], LAYERS),
+        lambda: sample_contexts(lm_of(model, tokenizer)),
+        lambda: predicts_target(lm_of(model, tokenizer), REQUESTS[:1]),
+        lambda: sensitivity(lm_of(model, tokenizer), [Entity("France", ("{} is",))], LAYERS),
+        lambda: apply_delta(lm_of(model), a_delta()),
+        lambda: edited(lm_of(model), a_delta()).__enter__(),
     ):
         with pytest.raises(SpreadModelError, match="on cpu, meta") as caught:
             act()
@@ -81,5 +84,14 @@ def test_a_model_without_weights_is_on_no_device(tokenizer):
     with torch.device("meta"):
         model = torch.nn.Linear(2, 2)
     with pytest.raises(SpreadModelError) as caught:
-        device_of(model)
+        _ = LanguageModel(model, tokenizer, architecture_of("gpt2")).device
     assert caught.value.devices == ("meta",)
+
+
+def test_a_confirmed_block_goes_with_the_model_and_the_table_s_with_any_other(tokenizer):
+    model = tiny_gpt2(len(tokenizer))
+    assert LanguageModel.of(model, tokenizer).architecture == architecture_of("gpt2")
+    own = replace(architecture_of("gpt2"), down_proj="mlp.c_fc")
+    lm = LanguageModel.of(model, tokenizer, own)
+    assert lm.architecture == own
+    assert lm.down_proj(1) is model.transformer.h[1].mlp.c_fc

@@ -1,0 +1,173 @@
+"""A loaded model with its tokenizer and the architecture that says where its parts are.
+
+Importing this module does not import torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from editvc.core.edit_site import EditSite
+from editvc.errors import EditvcError
+from editvc.models.architectures import Architecture, NoAttentionError, architecture_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch.nn import Embedding, Module, Parameter
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+
+class SpreadModelError(EditvcError):
+    """A model whose weights are on several devices, or on none. ``devices`` names them, sorted."""
+
+    def __init__(self, devices: tuple[str, ...]) -> None:
+        super().__init__(
+            f"the model's weights are on {', '.join(devices)}: editvc edits a model that is whole "
+            "on one device ('meta' is what accelerate leaves of weights that it offloads)",
+            hint='Load it in one place: device_map={"": "cpu"}, or no device_map.',
+        )
+        self.devices = devices
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LanguageModel:
+    """One causal language model, as every pass, search and edit takes it.
+
+    ``architecture`` names paths of ``model``'s modules. ``tokenizer`` is a fast one, and read
+    only where there is text: a random model, built to measure a family's structure, has None.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    architecture: Architecture
+
+    @classmethod
+    def of(
+        cls,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast,
+        architecture: Architecture | None = None,
+    ) -> LanguageModel:
+        """A model that was loaded elsewhere; its architecture is the table's if none is given.
+
+        Raises what :func:`editvc.models.architectures.architecture_of` raises.
+        """
+        return cls(model, tokenizer, architecture or architecture_of(model.config.model_type))
+
+    @property
+    def config(self) -> PretrainedConfig:
+        """The model's configuration."""
+        config: PretrainedConfig = self.model.config
+        return config
+
+    @property
+    def device(self) -> torch.device:
+        """The device that all weights are on.
+
+        Raises :class:`SpreadModelError` for a model that a ``device_map`` has spread or offloaded.
+        """
+        devices: set[torch.device] = {parameter.device for parameter in self.model.parameters()}
+        if len(devices) != 1 or next(iter(devices)).type == "meta":
+            raise SpreadModelError(tuple(sorted(map(str, devices))))
+        return devices.pop()
+
+    @property
+    def depth(self) -> int:
+        """How many blocks the model has."""
+        return len(self.model.get_submodule(self.architecture.layers))
+
+    @property
+    def hidden_size(self) -> int:
+        """u, the width of the hidden state."""
+        return int(self.config.hidden_size)
+
+    @property
+    def inner_size(self) -> int:
+        """v, the width of the keys: what a down projection takes."""
+        rows, columns = self.weight(0).shape
+        return int(rows if self.architecture.transposed else columns)
+
+    # -- modules ----------------------------------------------------------------------------
+
+    @property
+    def body(self) -> Module:
+        """The model without its head: its first output is the hidden state after the norm."""
+        body: Module = self.model.base_model
+        return body
+
+    @property
+    def embeddings(self) -> Embedding:
+        """The module that makes tokens into vectors."""
+        embeddings: Embedding = self.model.get_input_embeddings()
+        return embeddings
+
+    @property
+    def final_norm(self) -> Module:
+        """The module between the last block and the head; one that does nothing where none is."""
+        if not self.architecture.final_norm:
+            from torch.nn import Identity
+
+            return Identity()
+        norm: Module = self.model.get_submodule(self.architecture.final_norm)
+        return norm
+
+    def block(self, layer: int) -> Module:
+        """The module of one block."""
+        block: Module = self.model.get_submodule(self.architecture.block_path(layer))
+        return block
+
+    def down_proj(self, layer: int) -> Module:
+        """The module of one down projection; its input is the key, ``(..., v)``."""
+        return self.block(layer).get_submodule(self.architecture.down_proj)
+
+    def weight(self, layer: int) -> Parameter:
+        """The weight of one down projection: (u, v), or (v, u) where the architecture says so."""
+        weight: Parameter = self.model.get_parameter(self.architecture.weight_name(layer))
+        return weight
+
+    def attention_output(self, layer: int) -> Module:
+        """The module of one attention's output projection; its output is ``(..., u)``.
+
+        Raises :class:`NoAttentionError` where the architecture has no path to it.
+        """
+        if self.architecture.attention is None:
+            raise NoAttentionError(self.architecture.model_type)
+        return self.block(layer).get_submodule(self.architecture.attention)
+
+    def mlp(self, layer: int) -> Module | None:
+        """The MLP around the down projection; None where its parts lie in the block itself."""
+        inside = self.architecture.down_proj.rpartition(".")[0]
+        return self.block(layer).get_submodule(inside) if inside else None
+
+    # -- where edits act --------------------------------------------------------------------
+
+    def edited_module(self, layer: int, site: EditSite) -> Module:
+        """The module whose output ``(..., u)`` a target is for."""
+        inside = self.architecture.within_block(site)
+        return self.down_proj(layer) if inside else self.block(layer)
+
+    def gain(self, site: EditSite) -> float:
+        """How much of what a down projection gives arrives where targets are."""
+        factor = self.architecture.factor
+        if factor is None or self.architecture.within_block(site):
+            return 1.0
+        return float(getattr(self.config, factor))
+
+    def logits(self, normed: Tensor) -> Tensor:
+        """The head on hidden states after the final norm, ``(..., vocabulary)``.
+
+        In float32 or more. Follows the config's ``logits_scaling``, ``logit_scale`` and
+        ``final_logit_softcapping``.
+        """
+        import torch
+
+        logits: Tensor = self.model.get_output_embeddings()(normed)
+        if scaling := getattr(self.config, "logits_scaling", None):
+            logits = logits / scaling
+        if scale := getattr(self.config, "logit_scale", None):
+            logits = logits * scale
+        if cap := getattr(self.config, "final_logit_softcapping", None):
+            logits = torch.tanh(logits / cap) * cap
+        return logits if logits.dtype == torch.float64 else logits.float()

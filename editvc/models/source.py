@@ -1,0 +1,100 @@
+"""From the name of a base to the folder with its files. Importing this imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from editvc.errors import EditvcError
+
+POCKET = "pocket"
+"""The source that names the small model inside the package."""
+
+CONFIG = ["config.json"]
+"""All that is needed to know what a model is, where its weights are not."""
+
+_FILES = ["*.safetensors", "*.json", "*.model", "merges.txt", "vocab.txt", "*.jinja"]
+SHIPPED_STATISTICS = tuple(
+    f"statistics-{role}.safetensors" for role in ("text", "entities", "sensitivity")
+)
+"""Statistics that a model folder may carry beside the weights, as the pocket model's does."""
+
+
+class ModelNotFoundError(EditvcError):
+    """No model folder where ``source`` says. ``source`` is what the user named."""
+
+    def __init__(self, source: str, problem: str, *, hint: str = "") -> None:
+        super().__init__(f"model '{source}': {problem}", hint=hint)
+        self.source = source
+
+
+def resolve(
+    source: str,
+    revision: str | None = None,
+    *,
+    offline: bool = False,
+    files: Sequence[str] = _FILES,
+) -> Path:
+    """The folder with the files of a model: ``pocket``, a folder, or a Hub id (downloaded).
+
+    From the Hub only safetensors, JSON and tokenizer files of the top folder are fetched, or the
+    names in ``files``; ``offline`` looks in the local Hub cache alone. Raises
+    :class:`ModelNotFoundError`.
+    """
+    if source == POCKET:
+        folder = Path(str(resources.files("editvc.pocket"))) / "model"
+    elif Path(source).expanduser().is_dir():
+        folder = Path(source).expanduser()
+    else:
+        folder = _downloaded(source, revision, offline, files)
+    if not (folder / "config.json").is_file():
+        raise ModelNotFoundError(
+            source,
+            f"no config.json in {folder}",
+            hint="A model folder holds config.json, tokenizer.json and *.safetensors.",
+        )
+    return folder
+
+
+def _downloaded(source: str, revision: str | None, offline: bool, files: Sequence[str]) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(
+            source,
+            revision=revision,
+            allow_patterns=list(files),
+            ignore_patterns=["*/*"],
+            local_files_only=offline,
+        )
+    except HFValidationError as error:
+        raise ModelNotFoundError(
+            source,
+            "no such folder, and no valid Hub id",
+            hint="Name a folder, or a Hub id like `openai-community/gpt2`.",
+        ) from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelNotFoundError(
+            source,
+            f"no such folder, and not to be had from the Hub: {str(error).splitlines()[0]}",
+            hint="Check the name, the revision, the network and `hf auth login`.",
+        ) from error
+    return Path(folder)
+
+
+def read_config(folder: Path, source: str) -> dict[str, Any]:
+    """The ``config.json`` of a folder. Raises :class:`ModelNotFoundError`."""
+    path = folder / "config.json"
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelNotFoundError(
+            source, f"no config.json in {folder}", hint="Name a folder with a whole model."
+        ) from error
+    except ValueError as error:
+        raise ModelNotFoundError(source, f"{path} is no JSON: {error}") from error
+    return config
