@@ -316,7 +316,7 @@ class Repo:
 
     def load_tokenizer(self) -> Any:
         """The base's tokenizer."""
-        return self.session.base_model()[1]
+        return self.session.base_model().tokenizer
 
     def ask(self, prompt: str, *, at: str = "HEAD", max_new_tokens: int = 16) -> str:
         """What the model of a revision says after ``prompt``, by greedy generation."""

@@ -14,6 +14,9 @@ from typing import Any
 
 from editvc.core.ids import canonical_json
 
+METADATA = "__metadata__"
+"""Where a header has what is no tensor: safetensors' own name for it."""
+
 METADATA_KEY = "editvc"
 """One key alone: with several the bytes would differ from process to process."""
 
@@ -51,7 +54,7 @@ def read_record(data: bytes) -> dict[str, Any]:
     if not is_tensor_file(data):
         raise TensorHeaderError("is no safetensors file")
     length = int.from_bytes(data[:LENGTH], "little")
-    metadata = _parsed(data[LENGTH : LENGTH + length]).get("__metadata__")
+    metadata = _parsed(data[LENGTH : LENGTH + length]).get(METADATA)
     text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
     if not isinstance(text, str):
         raise TensorHeaderError(f"has no '{METADATA_KEY}' metadata")

@@ -17,7 +17,7 @@ from editvc.models.chat_template import turn_in
 from editvc.models.forward import batches, padded_right
 from editvc.models.hooks import eval_mode
 from editvc.models.language_model import LanguageModel
-from editvc.models.tokenization import tokenize
+from editvc.models.tokenization import TokenizedPrompt, tokenize
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,11 @@ def predicts_target(
     One forward pass: the generation begins with the target exactly when every target token is the
     most likely one after those before it.
     """
-    rows = [row for (row,) in tokenize(lm.tokenizer, requests)]
+    return predicts(lm, [row for (row,) in tokenize(lm.tokenizer, requests)], batch=batch)
+
+
+def predicts(lm: LanguageModel, rows: Sequence[TokenizedPrompt], *, batch: int = 32) -> list[bool]:
+    """:func:`predicts_target` for questions and targets that are tokens already."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
     predicted: dict[int, bool] = {}
     with eval_mode(lm), torch.no_grad():

@@ -4,50 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from editvc.algebra.codebook import Codebook
 from editvc.core.history import Tree
 from editvc.editing.grace import reread
 from editvc.materialise.materialiser import Materialiser
+from editvc.models import weights
 from editvc.models.codebook_hooks import answering, attach
-from editvc.models.loading import apply_delta, load
-from editvc.models.loading import edited as with_delta
+from editvc.models.language_model import LanguageModel
+from editvc.models.loading import load
 
 
 @contextmanager
-def edited(
-    maker: Materialiser, base_model: tuple[Any, Any], tree: Tree
-) -> Iterator[tuple[Any, Any]]:
+def edited(materialiser: Materialiser, base: LanguageModel, tree: Tree) -> Iterator[LanguageModel]:
     """The base model with the weights and codebooks of ``tree``; then the base again."""
-    model, tokenizer = base_model
     with (
-        with_delta(model, maker.architecture, maker.delta(tree), maker.dtype),
-        answering(model, _codebooks(maker, tree, model, tokenizer)),
+        weights.edited(base, materialiser.delta(tree), materialiser.dtype),
+        answering(base, _codebooks(materialiser, tree, base)),
     ):
-        yield model, tokenizer
+        yield base
 
 
-def load_edited(maker: Materialiser, tree: Tree) -> Any:
+def load_edited(materialiser: Materialiser, tree: Tree) -> LanguageModel:
     """A fresh model with the weights of ``tree``, and its codebooks attached for good."""
-    model, tokenizer = load(maker.folder, block=maker.base.architecture)
-    apply_delta(model, maker.architecture, maker.delta(tree), maker.dtype)
-    attach(model, _codebooks(maker, tree, model, tokenizer))
-    return model
+    lm = load(materialiser.folder, block=materialiser.base.architecture)
+    weights.apply_delta(lm, materialiser.delta(tree), materialiser.dtype)
+    attach(lm, _codebooks(materialiser, tree, lm))
+    return lm
 
 
-def _codebooks(maker: Materialiser, tree: Tree, model: Any, tokenizer: Any) -> list[Codebook]:
+def _codebooks(materialiser: Materialiser, tree: Tree, lm: LanguageModel) -> list[Codebook]:
     """The codebooks of a tree, for a model that has its weights.
 
     Stored keys are those of the base, or of HEAD when a sequential commit was made. On any other
     weights they are read again from the same prompts: else each edit of a weight would move the
     prompts of the codebook's facts away from their keys. A function of the tree, not its history.
     """
-    elements = maker.elements
+    elements = materialiser.elements
     entries = elements.in_codebooks(tree)
-    moved = not maker.delta(tree).is_empty
+    moved = not materialiser.delta(tree).is_empty
     if entries and (moved or any(map(elements.anchored, entries))):
-        requests = [maker.repository.read_fact(entry.fact).request for entry in entries]
-        read_again = reread(model, tokenizer, requests, list(entries.values()))
+        requests = [materialiser.repository.read_fact(entry.fact).request for entry in entries]
+        read_again = reread(lm, requests, list(entries.values()))
         entries = dict(zip(entries, read_again, strict=True))
     return elements.codebooks(entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from editvc.core.ids import short
 from editvc.core.methods.mend import MendRecipe
-from editvc.editing.mend import Editor, EditorError
+from editvc.editing.mend_editor import Editor, EditorError
 from editvc.errors import EditvcError
 from editvc.vcs.codec import metadata
 from editvc.vcs.repository import Repository

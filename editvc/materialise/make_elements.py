@@ -3,26 +3,54 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from torch import Tensor
 
 from editvc.algebra.delta import Delta
 from editvc.algebra.located_edit import Located
 from editvc.algebra.patch import Patch
+from editvc.algebra.preconditioners import Guard
 from editvc.algebra.solvers import solver_of
 from editvc.core.facts import Request
 from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.methods.mend import MendRecipe
 from editvc.core.methods.method import Method
 from editvc.core.methods.recipe import Recipe
 from editvc.core.progress import Progress
+from editvc.editing.mend_editor import Editor
+from editvc.editing.resources import Resources
 from editvc.materialise.editors import editor_of
 from editvc.materialise.elements import Element
 from editvc.materialise.materialiser import Materialiser
 from editvc.materialise.solutions import stack
+from editvc.models.language_model import LanguageModel
 
-Loaded = tuple[Any, Any]
-Maker = Callable[..., Sequence[Element]]
-"""Called with a model, its tokenizer, the requests, the recipe, what it needs, and ``progress``."""
+Maker = Callable[
+    [LanguageModel, Sequence[Request], Any, Resources, Progress | None], Sequence[Element]
+]
+"""Called with a model, the requests, the recipe, what a repository has for it, and progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResources:
+    """What the objects of a repository have for a maker (:class:`Resources`)."""
+
+    materialiser: Materialiser
+
+    def preconditioners(self, recipe: LocatedRecipe) -> Mapping[int, Guard]:
+        """What the recipe's solver weighs edits against, by layer."""
+        return self.materialiser.guards.of(recipe)
+
+    def shaping(self, recipe: LocatedRecipe) -> Tensor | None:
+        """What the recipe shapes its targets by, (u, u); None where it names no sensitivity."""
+        return self.materialiser.statistics.shaping(recipe)
+
+    def editor(self, recipe: MendRecipe) -> Editor:
+        """The trained editor that the recipe names."""
+        return editor_of(self.materialiser.repository, recipe)
 
 
 def maker_of(row: Method) -> Maker:
@@ -34,33 +62,19 @@ def maker_of(row: Method) -> Maker:
 
 def make(
     materialiser: Materialiser,
-    loaded: Loaded,
+    lm: LanguageModel,
     requests: Sequence[Request],
     recipe: Recipe,
     progress: Progress | None,
 ) -> Sequence[Element]:
     """One element for every request, each as if it were the only one, on the model as it is."""
     maker = maker_of(recipe.row)
-    if isinstance(recipe, LocatedRecipe) and progress is not None:
-        progress("targets", 0, len(requests))  # the first batch may take a minute
-    resources = _resources(materialiser, recipe)
-    return maker(*loaded, requests, recipe, **resources, progress=progress)
-
-
-def _resources(materialiser: Materialiser, recipe: Any) -> dict[str, Any]:
-    """What of the repository a maker takes beside the recipe."""
-    resources = dict[str, Any]()
-    if isinstance(recipe, LocatedRecipe):
-        resources["guards"] = materialiser.guards.of(recipe)
-        resources["shaping"] = materialiser.statistics.shaping(recipe)
-    if "editor" in recipe.row.needs:
-        resources["editor"] = editor_of(materialiser.repository, recipe)
-    return resources
+    return maker(lm, requests, recipe, StoredResources(materialiser), progress)
 
 
 def make_in_sequence(
     materialiser: Materialiser,
-    loaded: Loaded,
+    lm: LanguageModel,
     requests: Sequence[Request],
     recipe: Recipe,
     progress: Progress | None,
@@ -71,16 +85,16 @@ def make_in_sequence(
     of one term an edit: ``sum_i r_i g_i^T`` with ``G = (ridge I + Q^T Q)^-1 Q^T F^-1``. Every fact
     gets its own, so each can be taken out again. Codebook entries are what they are on any model.
     """
-    elements = make(materialiser, loaded, requests, recipe, progress)
+    elements = make(materialiser, lm, requests, recipe, progress)
     if not isinstance(recipe, LocatedRecipe):
         return elements
-    located = [one for one in elements if isinstance(one, Located)]
+    located = [element for element in elements if isinstance(element, Located)]
     solver, guards = solver_of(recipe), materialiser.guards.of(recipe)
     base = materialiser.base
     terms = {
         layer: solver.terms(stack(located, layer, base), guards[layer]) for layer in recipe.layers
     }
     return [
-        Patch(Delta({layer: terms[layer][index] for layer in recipe.layers}), one.figures)
-        for index, one in enumerate(located)
+        Patch(Delta({layer: terms[layer][index] for layer in recipe.layers}), edit.figures)
+        for index, edit in enumerate(located)
     ]

@@ -31,7 +31,8 @@ from editvc.materialise.stored_preconditioners import Guards
 from editvc.materialise.stored_statistics import Statistics
 from editvc.models.architectures import Architecture, architecture_of
 from editvc.models.checkpoint import Checkpoint
-from editvc.models.loading import describe, require_same, resolve
+from editvc.models.fingerprint import describe, require_same
+from editvc.models.source import resolve
 from editvc.vcs.repository import Repository
 
 

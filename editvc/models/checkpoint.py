@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from editvc.core.ids import canonical_json, digest_of
+from editvc.core.tensor_header import METADATA
 from editvc.errors import EditvcError
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Shard:
             prefix = file.read(8)
             header = prefix + file.read(struct.unpack("<Q", prefix)[0])
         records: dict[str, Any] = json.loads(header[8:])
-        metadata = records.pop("__metadata__", None) or {}
+        metadata = records.pop(METADATA, None) or {}
         ordered = sorted(records.items(), key=lambda item: tuple(item[1]["data_offsets"]))
         start = len(header)
         return cls(

@@ -193,10 +193,9 @@ def leading_tokens(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
 
 
 def marked_tokens(
-    tokenizer: PreTrainedTokenizerFast, request: Request
+    tokenizer: PreTrainedTokenizerFast, tokenized: TokenizedPrompt
 ) -> list[tuple[str, bool, bool]]:
-    """``(token text, is the subject's last, is the target's)`` of a request, for people."""
-    ((tokenized,),) = tokenize(tokenizer, [request])
+    """``(token text, is the subject's last, is the target's)`` of each token, for people."""
     return [
         (tokenizer.decode([token]), index == tokenized.subject, index >= tokenized.target)
         for index, token in enumerate(tokenized.ids)

@@ -13,7 +13,9 @@ from editvc.models.architectures import (
     UnknownArchitectureError,
     architecture_of,
 )
-from editvc.models.loading import CONFIG, read_config, require_unquantised, resolve
+from editvc.models.language_model import LanguageModel
+from editvc.models.loading import require_unquantised
+from editvc.models.source import CONFIG, read_config, resolve
 from editvc.statistics.bundle import shipped_settings
 
 NOT_MEASURED = (
@@ -101,18 +103,16 @@ def look_at(model: str, *, revision: str | None = None) -> ArchitectureReport:
         architecture, known = discovered.architecture, False
         remarks = () if discovered.measured else (NOT_MEASURED,)
     bare = skeleton(config)
-    depth = architecture.depth(bare)
-    shape = tuple(architecture.module(bare, 0).weight.shape)
-    hidden, inner = reversed(shape) if architecture.transposed else shape
-    head, embedding = bare.get_output_embeddings(), bare.get_input_embeddings()
+    lm = LanguageModel(bare, None, architecture)
+    depth = lm.depth
     return ArchitectureReport(
         source=model,
         known=known,
         architecture=architecture,
         depth=depth,
-        hidden_size=hidden,
-        inner_size=inner,
+        hidden_size=lm.hidden_size,
+        inner_size=lm.inner_size,
         default_layers=shipped_settings(folder).get("layers") or architecture.default_layers(depth),
-        tied=head.weight is embedding.weight,
+        tied=bare.get_output_embeddings().weight is lm.embeddings.weight,
         remarks=remarks,
     )

@@ -9,26 +9,25 @@ from typing import Any
 from editvc.core.fact_files.reader import SourcedFact
 from editvc.materialise.edited_model import load_edited
 from editvc.models.chat_template import Turn, turn_of
-from editvc.models.loading import generate
+from editvc.models.generation import generate
 from editvc.porcelain.session import Session
 from editvc.porcelain.trees import tree_at
 
 
 def ask(session: Session, prompt: str, revision: str, max_new_tokens: int) -> str:
     """What the model of a revision says after ``prompt``, by greedy generation."""
-    with session.edited(tree_at(session, revision)) as (model, tokenizer):
-        return generate(model, tokenizer, prompt, max_new_tokens)
+    with session.edited(tree_at(session, revision)) as lm:
+        return generate(lm, prompt, max_new_tokens)
 
 
 def load_model(session: Session, revision: str) -> Any:
     """A fresh transformers model that answers as a revision does, codebooks attached."""
-    return load_edited(session.materialiser, tree_at(session, revision))
+    return load_edited(session.materialiser, tree_at(session, revision)).model
 
 
 def chat_turn(session: Session) -> Turn:
     """What the base's chat template writes around a user's words."""
-    _, tokenizer = session.base_model()
-    return turn_of(tokenizer)
+    return turn_of(session.base_model().tokenizer)
 
 
 def in_chat(session: Session, facts: Sequence[SourcedFact]) -> list[SourcedFact]:

@@ -67,7 +67,7 @@ def numbers_of(row: Method, base: BaseModel) -> dict[str, float | int]:
     """
     # Here, for they load torch, which a recipe of the numbers in config.toml does without.
     from editvc.models.architectures import architecture_of
-    from editvc.models.loading import resolve
+    from editvc.models.source import resolve
     from editvc.statistics.bundle import shipped_settings
 
     numbers = row.numbers_for(base.inner_size)

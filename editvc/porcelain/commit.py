@@ -8,14 +8,16 @@ from typing import Any
 
 from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
+from editvc.core.history import Tree
 from editvc.core.ids import SlotId
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
-from editvc.editing.locate import estimate_memory
-from editvc.models.tokenization import marked_tokens
+from editvc.editing.edit_batches import estimate_memory
+from editvc.evaluation.probes import predicts
+from editvc.models.language_model import LanguageModel
+from editvc.models.tokenization import TokenizedPrompt, marked_tokens, tokenize
 from editvc.porcelain.commit_plan import make_plan, require_ready
-from editvc.porcelain.entries import make_entries, make_sequential_entries
-from editvc.porcelain.evaluate import failed_facts
+from editvc.porcelain.entries import PlannedFact, make_entries, make_sequential_entries
 from editvc.porcelain.health import outlier_warnings
 from editvc.porcelain.recording import CommitResult, Skipped, advance, head_of, with_changes
 from editvc.porcelain.session import Session
@@ -79,13 +81,33 @@ def _attempt(
     for text in warnings:
         warn(text)
     after = with_changes(session, tree, {entry.slot: entry for entry in entries})
-    checked = plan.facts if session.holds_model else ()
+    checked = plan.planned if session.holds_model else ()
     failed = failed_facts(session, after, checked)
     words = message or _default_message(plan.facts)
     result = advance(session, head, after, message=words, author=author, verb="commit")
     return replace(
         result, skipped=plan.skipped, warnings=warnings, checked=len(checked), failed=failed
     )
+
+
+def failed_facts(session: Session, tree: Tree, facts: Sequence[PlannedFact]) -> tuple[Fact, ...]:
+    """The facts that greedy generation would not begin with on the model of ``tree``.
+
+    One forward pass for all: cheap beside what it took to make their edits.
+    """
+    if not facts:
+        return ()
+    with session.edited(tree) as lm:
+        answers = predicts(lm, [_prompt(lm, one) for one in facts])
+    return tuple(one.fact for one, said in zip(facts, answers, strict=True) if not said)
+
+
+def _prompt(lm: LanguageModel, planned: PlannedFact) -> TokenizedPrompt:
+    """The tokens of a fact: the plan's, unless its element was in the store."""
+    if planned.prompt is not None:
+        return planned.prompt
+    ((prompt,),) = tokenize(lm.tokenizer, [planned.fact.request])
+    return prompt
 
 
 def _default_message(facts: Sequence[Fact]) -> str:
@@ -159,12 +181,12 @@ def preview(
     require_ready(session, recipe)
     _, tree = head_of(session)
     plan = make_plan(session, tree, facts, recipe, supersede=supersede, sequential=sequential)
-    model, tokenizer = session.base_model()
+    lm = session.base_model()
     previews = [
         FactPreview(
             one.fact,
             one.fact.slot,
-            tuple(marked_tokens(tokenizer, one.fact.request)),
+            tuple(marked_tokens(lm.tokenizer, _prompt(lm, one))),
             one.element is not None,
         )
         for one in plan.planned
@@ -172,6 +194,6 @@ def preview(
     memory = None
     if isinstance(recipe, LocatedRecipe):
         missing = [one.fact.request for one in plan.planned if one.element is None]
-        memory = estimate_memory(model.config, tokenizer, missing, recipe)
+        memory = estimate_memory(lm, missing, recipe)
     conflicts = tuple(str(conflict) for conflict in plan.conflicts)
     return Preview(tuple(previews), plan.skipped, conflicts, memory)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from editvc.core.fact_files.reader import SourcedFact
@@ -13,10 +13,11 @@ from editvc.core.history import Tree
 from editvc.core.ids import SlotId, short
 from editvc.core.methods.method import Need
 from editvc.core.methods.recipe import Recipe
-from editvc.editing.locate import knows
 from editvc.errors import EditvcError
+from editvc.evaluation.probes import predicts
 from editvc.materialise.editors import editor_of
-from editvc.models.tokenization import TracingError, trace
+from editvc.models.language_model import LanguageModel
+from editvc.models.tokenization import TokenizedPrompt, TracingError, tokenize
 from editvc.porcelain.entries import PlannedFact, planned
 from editvc.porcelain.recording import NothingToDo, Skipped
 from editvc.porcelain.session import Session
@@ -104,7 +105,8 @@ def make_plan(
 ) -> Plan:
     """Sort facts into those to commit, those to skip and those in conflict; nothing is written.
 
-    Raises the tokenizer's errors for a subject or target that cannot be found in the tokens.
+    Tokens are made here, once. Raises :class:`UntraceableFact` for a subject or a target that
+    cannot be found in them.
     """
     edits = session.repository.edits_of(tree)
     candidates: list[SourcedFact] = []
@@ -130,40 +132,42 @@ def make_plan(
     else:
         plans = [planned(session, recipe, one.fact) for one in candidates]
     fresh = [one for one, plan in zip(candidates, plans, strict=True) if plan.element is None]
-    known = _known(session, fresh, superseded, tree if sequential else None)
+    prompts, known = _asked(session, fresh, superseded, tree if sequential else None)
     speaker = "HEAD" if sequential else "the base"
     for fact in known:
         skipped.append(Skipped(fact, f"is known: {speaker} says {fact.target_new!r} already"))
     slots = {fact.slot for fact in known}
-    unknown = tuple(one for one in plans if one.fact.slot not in slots)
-    return Plan(unknown, tuple(skipped), tuple(conflicts))
+    unknown = (plan for plan in plans if plan.fact.slot not in slots)
+    with_tokens = (replace(plan, prompt=prompts.get(plan.fact)) for plan in unknown)
+    return Plan(tuple(with_tokens), tuple(skipped), tuple(conflicts))
 
 
-def _known(
+def _asked(
     session: Session, fresh: Sequence[SourcedFact], superseded: set[SlotId], tree: Tree | None
-) -> list[Fact]:
-    """The fresh facts that the model says already; what replaces an edit is needed all the same.
+) -> tuple[dict[Fact, TokenizedPrompt], list[Fact]]:
+    """The tokens of fresh facts, and those that the model says already.
 
-    The model is the base, or that of the ``tree`` that a sequential commit builds on. What was
-    located on the base before was unknown then, and the base has not changed.
+    What replaces an edit is needed all the same. The model is the base, or that of the ``tree``
+    that a sequential commit builds on. What was located on the base before was unknown then, and
+    the base has not changed.
     """
     if not fresh:
-        return []
-    facts = [one.fact for one in fresh if one.fact.slot not in superseded]
+        return {}, []
     model_of = nullcontext(session.base_model()) if tree is None else session.edited(tree)
-    with model_of as (model, tokenizer):
-        for one in fresh:
-            _check_tokens(tokenizer, one)
-        answers = knows(model, tokenizer, [fact.request for fact in facts])
-    return [fact for fact, known in zip(facts, answers, strict=True) if known]
+    with model_of as lm:
+        prompts = {one.fact: _tokenized(lm, one) for one in fresh}
+        facts = [one.fact for one in fresh if one.fact.slot not in superseded]
+        answers = predicts(lm, [prompts[fact] for fact in facts])
+    return prompts, [fact for fact, known in zip(facts, answers, strict=True) if known]
 
 
-def _check_tokens(tokenizer: Any, sourced: SourcedFact) -> None:
-    """Raise what tracing raises for a request it cannot trace, with the record's place."""
+def _tokenized(lm: LanguageModel, sourced: SourcedFact) -> TokenizedPrompt:
+    """The tokens of a fact; what tokenising raises names the record's place."""
     try:
-        trace(tokenizer, [sourced.fact.request])
+        ((prompt,),) = tokenize(lm.tokenizer, [sourced.fact.request])
     except TracingError as error:
         raise UntraceableFact(sourced.place, error) from error
+    return prompt
 
 
 def _reasons(skipped: Sequence[Skipped]) -> list[str]:

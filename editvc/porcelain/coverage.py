@@ -100,10 +100,9 @@ def _taken(
     run = digest_of([base.id, sources.digest, names, ends, *settings.values()])
 
     def make() -> bytes:
-        model, tokenizer = session.base_model()
         folder = plumbing.cache.folder / "statistics" / run
         bundle = take(
-            model, tokenizer, base, layers, sources, windows=windows, folder=folder,
+            session.base_model(), base, layers, sources, windows=windows, folder=folder,
             progress=session.progress, **settings,
         )  # fmt: skip
         plumbing.store.put_all(bundle.objects)

@@ -12,6 +12,7 @@ from editvc.core.ids import ObjectId, digest_of, object_id
 from editvc.core.methods.recipe import Recipe
 from editvc.materialise.elements import Element, request_digest
 from editvc.materialise.make_elements import make, make_in_sequence
+from editvc.models.tokenization import TokenizedPrompt
 from editvc.porcelain.recording import with_changes
 from editvc.porcelain.session import Session
 from editvc.vcs.codec import encode
@@ -19,10 +20,14 @@ from editvc.vcs.codec import encode
 
 @dataclass(frozen=True, slots=True)
 class PlannedFact:
-    """A fact that goes into the set. ``element`` is what the store holds of it already."""
+    """A fact that goes into the set. ``element`` is what the store holds of it already.
+
+    ``prompt`` has the tokens of its question and target, where a model was asked for it.
+    """
 
     fact: Fact
     element: ObjectId | None
+    prompt: TokenizedPrompt | None = None
 
 
 def planned(session: Session, recipe: Recipe, fact: Fact) -> PlannedFact:
@@ -56,9 +61,9 @@ def make_sequential_entries(
     takes out what it added then; what was made on top of it stays.
     """
     anchor = with_changes(session, tree, {fact.slot: None for fact in facts})
-    with session.edited(anchor) as model:
+    with session.edited(anchor) as lm:
         requests = [fact.request for fact in facts]
-        patches = make_in_sequence(session.materialiser, model, requests, recipe, session.progress)
+        patches = make_in_sequence(session.materialiser, lm, requests, recipe, session.progress)
     batch = digest_of(sorted(list(fact.request.parts) for fact in facts))
     origin = {"request": None, "anchor": object_id(encode(anchor)), "batch": batch}
     return _entries(session, facts, store_elements(session, recipe, patches, [origin] * len(facts)))

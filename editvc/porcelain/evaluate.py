@@ -8,10 +8,8 @@ from typing import Any
 
 from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
-from editvc.core.history import Tree
-from editvc.editing.locate import knows
 from editvc.errors import EditvcError
-from editvc.evaluation.scores import Scores, answers, locality_answers, says, score
+from editvc.evaluation.scores import Scores, answers, answers_correctly, locality_answers, score
 from editvc.porcelain.session import Session
 from editvc.porcelain.trees import live_facts, tree_at
 
@@ -81,27 +79,15 @@ def evaluate(session: Session, sourced: Sequence[SourcedFact] | None, revision: 
             f"there is nothing to ask {revision} for: no facts are live there",
             hint="Give a file of facts, or a revision that holds some.",
         )
-    model, tokenizer = session.base_model()
-    reference = locality_answers(model, tokenizer, facts)
-    unedited = score(model, tokenizer, facts, reference)
-    with session.edited(tree_at(session, revision)) as (edited, _):
-        replies = answers(edited, tokenizer, facts)
-        scores = score(edited, tokenizer, facts, reference)
+    base = session.base_model()
+    reference = locality_answers(base, facts)
+    unedited = score(base, facts, reference)
+    with session.edited(tree_at(session, revision)) as lm:
+        replies = answers(lm, facts)
+        scores = score(lm, facts, reference)
     failed = [
         FailedFact(fact, reply)
         for fact, reply in zip(facts, replies, strict=True)
-        if not says(reply, fact)
+        if not answers_correctly(reply, fact)
     ]
     return Evaluation(len(facts), tuple(failed), scores, unedited)
-
-
-def failed_facts(session: Session, tree: Tree, facts: Sequence[Fact]) -> tuple[Fact, ...]:
-    """The facts that greedy generation would not begin with on the model of ``tree``.
-
-    One forward pass for all: cheap beside what it took to make their edits.
-    """
-    if not facts:
-        return ()
-    with session.edited(tree) as (model, tokenizer):
-        answers = knows(model, tokenizer, [fact.request for fact in facts])
-    return tuple(fact for fact, yes in zip(facts, answers, strict=True) if not yes)

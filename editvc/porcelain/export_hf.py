@@ -7,10 +7,10 @@ from pathlib import Path
 
 from editvc.core.facts import Fact
 from editvc.core.history import Tree
-from editvc.evaluation.scores import room, says
+from editvc.evaluation.scores import answers_correctly, room
 from editvc.interchange.hf_checkpoint import Exported, changes_of, export_hf
 from editvc.interchange.reload_check import verify_reload
-from editvc.models.loading import generate
+from editvc.models.generation import generate
 from editvc.porcelain.export_result import Answer, Documents, Export, ReloadDiffers
 from editvc.porcelain.session import Session
 from editvc.porcelain.trees import checked_facts
@@ -30,11 +30,13 @@ def export_model(
     """A whole model, loaded with plain transformers and asked; raises :class:`ReloadDiffers`."""
     maker = session.materialiser
     facts = checked_facts(session, revision)
-    length = room(session.base_model()[1], facts, LENGTH)
+    length = room(session.base_model().tokenizer, facts, LENGTH)
     expected = _answers(session, tree, facts, length)
 
     def check(folder: Path) -> None:
-        replies = verify_reload(folder, [fact.question for fact in facts], max_new_tokens=length)
+        replies = verify_reload(
+            folder, maker.architecture, [fact.question for fact in facts], max_new_tokens=length
+        )
         for fact, now, before in zip(facts, replies, expected, strict=True):
             if now != before:
                 raise ReloadDiffers(
@@ -57,7 +59,7 @@ def export_model(
         progress=session.progress,
     )
     answers = tuple(
-        Answer(fact, reply.rstrip(), says(reply.strip(), fact))
+        Answer(fact, reply.rstrip(), answers_correctly(reply.strip(), fact))
         for fact, reply in zip(facts, expected, strict=True)
     )
     checks = tuple(answer.line for answer in answers)
@@ -67,5 +69,5 @@ def export_model(
 
 
 def _answers(session: Session, tree: Tree, facts: list[Fact], length: int) -> list[str]:
-    with session.edited(tree) as (model, tokenizer):
-        return [generate(model, tokenizer, fact.question, length) for fact in facts]
+    with session.edited(tree) as lm:
+        return [generate(lm, fact.question, length) for fact in facts]

@@ -12,7 +12,8 @@ from editvc.core.history import Tree
 from editvc.interchange.peft_writer import Adapter, AdapterError, export_lora
 from editvc.interchange.reload_check import verify_adapter
 from editvc.models.checkpoint import Checkpoint, weights_digest
-from editvc.models.loading import POCKET, edited
+from editvc.models.source import POCKET
+from editvc.models.weights import edited
 from editvc.porcelain.export_result import Documents, Export, ReloadDiffers, rank_notes
 from editvc.porcelain.session import Session
 from editvc.porcelain.trees import checked_facts
@@ -48,10 +49,9 @@ def export_adapter(
 
     def check(folder: Path) -> None:
         # Without rounding to the base's dtype: an adapter stands beside the weights, not in them.
-        model, _ = session.base_model()
         prompts = [fact.question for fact in checked_facts(session, revision)]
-        with edited(model, maker.architecture, maker.delta(tree)):
-            worst.append(verify_adapter(maker.folder, folder, model, prompts))
+        with edited(session.base_model(), maker.delta(tree)) as lm:
+            worst.append(verify_adapter(maker.folder, folder, lm, prompts))
         if not worst[0] <= LOGIT_TOLERANCE:
             raise ReloadDiffers(
                 f"the adapter differs from the revision by {worst[0]:.3g} in a logit",
@@ -85,7 +85,7 @@ def export_adapter(
 def _require_linear(session: Session, delta: Delta) -> None:
     """An import may have changed the embedding, which is a matrix but no linear module."""
     for name in delta.weights:
-        module = session.base_model()[0].get_submodule(name.rpartition(".")[0])
+        module = session.base_model().model.get_submodule(name.rpartition(".")[0])
         if isinstance(module, Embedding):
             raise AdapterError(
                 f"'{name}' is changed, and LoRA reaches the weights of linear modules only",

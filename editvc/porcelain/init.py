@@ -19,7 +19,10 @@ from editvc.models.architectures import (
     read_block,
 )
 from editvc.models.context_prefixes import sample_contexts
-from editvc.models.loading import POCKET, describe, load, read_config, resolve
+from editvc.models.fingerprint import describe
+from editvc.models.language_model import LanguageModel
+from editvc.models.loading import load
+from editvc.models.source import POCKET, read_config, resolve
 from editvc.porcelain.choose_recipe import numbers_of
 from editvc.statistics.bundle import (
     StatisticsBundle,
@@ -61,11 +64,11 @@ def init(
     default = settings.get("layers") or family.default_layers(base.layers)
     chosen = _checked(layers, base) if layers is not None else default
     family.require_editable(chosen)
-    loaded, tokenizer = load(folder, block=block)
+    lm = load(folder, block=block)
     if block:
-        check_block(loaded, family)
-    bundle = _statistics(loaded, tokenizer, base, folder, chosen, texts, entities, progress, remark)
-    contexts = sample_contexts(loaded, tokenizer, CONTEXT_SEED)
+        check_block(lm)
+    bundle = _statistics(lm, base, folder, chosen, texts, entities, progress, remark)
+    contexts = sample_contexts(lm, CONTEXT_SEED)
     recipe = LocatedRecipe.from_json(
         numbers_of(method_of(DEFAULT), base)
         | settings
@@ -109,8 +112,7 @@ def _checked(layers: Sequence[int], base: BaseModel) -> tuple[int, ...]:
 
 
 def _statistics(
-    model: object,
-    tokenizer: object,
+    lm: LanguageModel,
     base: BaseModel,
     folder: Path,
     layers: Sequence[int],
@@ -134,7 +136,7 @@ def _statistics(
             "no --entities given: the names of a bundled list of public entities are guarded; "
             "name your own with `editvc stats compute --entities FILE`"
         )
-    return take(model, tokenizer, base, layers, sources, progress=progress)
+    return take(lm, base, layers, sources, progress=progress)
 
 
 def _template() -> resources.abc.Traversable:

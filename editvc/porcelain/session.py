@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from editvc.core.history import Tree
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
+from editvc.models.language_model import LanguageModel
 from editvc.vcs.repository import Repository
 
 if TYPE_CHECKING:
@@ -45,12 +46,12 @@ class Session:
         return Materialiser(self.repository)
 
     @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
+    def _loaded(self) -> LanguageModel:
         from editvc.models.loading import load
 
         return load(self.materialiser.folder, block=self.materialiser.base.architecture)
 
-    def base_model(self) -> tuple[Any, Any]:
+    def base_model(self) -> LanguageModel:
         """The base model of this process, loaded once; unedited between calls."""
         return self._loaded
 
@@ -59,7 +60,7 @@ class Session:
         """Whether this process has loaded the base model already."""
         return "_loaded" in vars(self)
 
-    def edited(self, tree: Tree) -> AbstractContextManager[tuple[Any, Any]]:
+    def edited(self, tree: Tree) -> AbstractContextManager[LanguageModel]:
         """The process's model with the weights and codebooks of ``tree``; then the base again."""
         from editvc.materialise.edited_model import edited
 

@@ -190,10 +190,8 @@ def _located_together(
     facts = [plumbing.read_fact(entry.fact) for entry in entries]
     plan = [planned(session, recipe, fact) for fact in facts]
     alone = session.materialiser.elements.located(make_entries(session, recipe, plan))
-    model, tokenizer = session.base_model()
     located = locate_together(
-        model,
-        tokenizer,
+        session.base_model(),
         [fact.request for fact in facts],
         alone,
         recipe,
@@ -242,12 +240,11 @@ def _replay(
 
 def _measure(session: Session, facts: Sequence[Fact], trees: Sequence[Tree]) -> list[Measured]:
     """Score the same facts on the models of several trees; the base gives Spe's reference."""
-    model, tokenizer = session.base_model()
-    reference = locality_answers(model, tokenizer, facts)
+    reference = locality_answers(session.base_model(), facts)
     measured = []
     for tree in trees:
-        with session.edited(tree) as (edited, _):
-            scores = score(edited, tokenizer, facts, reference)
+        with session.edited(tree) as lm:
+            scores = score(lm, facts, reference)
         measured.append(Measured(scores, session.materialiser.figures(tree)["drift"]))
     return measured
 

@@ -73,13 +73,11 @@ def compute(
     """Take statistics anew, store them, and make them the recipe's."""
     plumbing = session.repository
     require_layers(session.recipe().layers, session.materialiser.base)
-    model, tokenizer = session.base_model()
     sources = sources_of(texts, dataset, entities)
     run = digest_of([sources.digest, list(session.recipe().layers), budget, token_cap])
     state = plumbing.cache.folder / "statistics" / run
     bundle = take(
-        model,
-        tokenizer,
+        session.base_model(),
         session.materialiser.base,
         session.recipe().layers,
         sources,

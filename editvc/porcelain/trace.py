@@ -8,7 +8,6 @@ from typing import Any
 
 from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact, Request
-from editvc.editing.locate import knows
 from editvc.errors import EditvcError
 from editvc.evaluation.causal_tracing import (
     LAST,
@@ -19,7 +18,8 @@ from editvc.evaluation.causal_tracing import (
     causal_trace,
     subject_deviation,
 )
-from editvc.evaluation.probes import first_tokens
+from editvc.evaluation.probes import first_tokens, predicts_target
+from editvc.models.language_model import LanguageModel
 from editvc.porcelain.recording import Skipped
 from editvc.porcelain.session import Session
 from editvc.porcelain.trees import tree_at
@@ -118,8 +118,8 @@ def trace_facts(
     """
     chosen = [one.fact for one in facts if one.duplicate_of is None]
 
-    def choose(model: Any, tokenizer: Any) -> Requests:
-        return known(model, tokenizer, chosen)
+    def choose(lm: LanguageModel) -> Requests:
+        return known(lm, chosen)
 
     return _traced(session, choose, at, kind, corruption or Corruption())
 
@@ -136,15 +136,15 @@ def trace_prompt(
 ) -> TraceReport:
     """Trace one prompt; without a target, for the token that the model says first."""
 
-    def choose(model: Any, tokenizer: Any) -> Requests:
+    def choose(lm: LanguageModel) -> Requests:
         question = Request(subject, prompt, "").question
-        spoken = target or tokenizer.decode(first_tokens(model, tokenizer, [question])).strip()
+        spoken = target or lm.tokenizer.decode(first_tokens(lm, [question])).strip()
         return [Request(subject, prompt, spoken)], ()
 
     return _traced(session, choose, at, kind, corruption or Corruption())
 
 
-def known(model: Any, tokenizer: Any, facts: Sequence[Fact]) -> Requests:
+def known(lm: LanguageModel, facts: Sequence[Fact]) -> Requests:
     """A request for each fact that the model knows, with the object that it says; and the others.
 
     Raises :class:`NothingKnown` where it knows none.
@@ -153,7 +153,7 @@ def known(model: Any, tokenizer: Any, facts: Sequence[Fact]) -> Requests:
         (fact, target) for fact in facts for target in (fact.target_true, fact.target_new) if target
     ]
     requests = [Request(fact.subject, fact.prompt, target) for fact, target in pairs]
-    answers = zip(pairs, requests, knows(model, tokenizer, requests), strict=True)
+    answers = zip(pairs, requests, predicts_target(lm, requests), strict=True)
     chosen: dict[int, Request] = {}
     for (fact, _), request, yes in answers:
         if yes:
@@ -175,19 +175,19 @@ def _counted(facts: int) -> str:
 
 def _traced(
     session: Session,
-    choose: Callable[[Any, Any], Requests],
+    choose: Callable[[LanguageModel], Requests],
     at: str,
     kind: str,
     corruption: Corruption,
 ) -> TraceReport:
     traces = []
-    with session.edited(tree_at(session, at)) as (model, tokenizer):
-        requests, skipped = choose(model, tokenizer)
-        deviation = corruption.noise * subject_deviation(model, tokenizer, requests)
+    with session.edited(tree_at(session, at)) as lm:
+        requests, skipped = choose(lm)
+        deviation = corruption.noise * subject_deviation(lm, requests)
         for request in requests:
             traces.append(
                 causal_trace(
-                    model, tokenizer, request, deviation=deviation, kind=kind,
+                    lm, request, deviation=deviation, kind=kind,
                     samples=corruption.samples, seed=corruption.seed,
                 )
             )  # fmt: skip

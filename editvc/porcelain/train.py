@@ -11,7 +11,7 @@ from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId, digest_of, short
 from editvc.core.methods.mend import MendRecipe, last_three
 from editvc.core.methods.recipe import require_layers
-from editvc.editing.mend_training import Judged, Settings, require_enough, train
+from editvc.editing.mend_training import EditorMetrics, Settings, require_enough, train
 from editvc.porcelain.session import Session
 
 
@@ -51,8 +51,8 @@ class Trained:
     """A stored editor that is in force from now on, and how it did.
 
     ``steps`` is where training was best. ``figures`` are those of
-    :class:`editvc.editing.mend_training.Judged` for the facts held out (``validation``) and for as
-    many of the others (``training``).
+    :class:`editvc.editing.mend_training.EditorMetrics` for the facts held out (``validation``) and
+    for as many of the others (``training``).
     """
 
     editor: ObjectId
@@ -66,7 +66,7 @@ class Trained:
             f"Editor {short(self.editor)} for layers {list(self.layers)}, step {self.steps}, "
             "is what `commit --method mend` uses now"
         ]
-        lines += [f"{name}: {words(Judged(**part))}" for name, part in self.figures.items()]
+        lines += [f"{name}: {words(EditorMetrics(**part))}" for name, part in self.figures.items()]
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -112,14 +112,13 @@ def train_mend(
 ) -> Trained:
     """Train an editor, store it, and put it into config.toml."""
     plan = plan_mend(session, facts, layers=layers, steps=steps, seed=seed)
-    model, tokenizer = session.base_model()
 
-    def watch(step: int, judged: Judged) -> None:
+    def watch(step: int, metrics: EditorMetrics) -> None:
         if remark is not None:
-            remark(f"step {step}: {words(judged)}")
+            remark(f"step {step}: {words(metrics)}")
 
     trained = train(
-        model, tokenizer, plan.facts, plan.settings,
+        session.base_model(), plan.facts, plan.settings,
         seed=plan.seed, progress=session.progress, watch=watch,
     )  # fmt: skip
     origin = {
@@ -134,9 +133,9 @@ def train_mend(
     return done
 
 
-def words(judged: Judged) -> str:
+def words(metrics: EditorMetrics) -> str:
     """The shares of a judgement, for people."""
     return (
-        f"{judged.success:.1f}% of edits hold, {judged.paraphrase:.1f}% in another wording, "
-        f"{judged.locality:.1f}% of prompts beside them unchanged"
+        f"{metrics.success:.1f}% of edits hold, {metrics.paraphrase:.1f}% in another wording, "
+        f"{metrics.locality:.1f}% of prompts beside them unchanged"
     )

@@ -24,7 +24,8 @@ from editvc.editing.target_search import Target, find_targets
 from editvc.evaluation.causal_tracing import LAST_SUBJECT, averaged, causal_trace, subject_deviation
 from editvc.evaluation.scores import Scores, locality_answers, score
 from editvc.materialise.solutions import stack
-from editvc.models.loading import edited
+from editvc.models.language_model import LanguageModel
+from editvc.models.weights import edited
 from editvc.porcelain.coverage import Window, cover
 from editvc.porcelain.probe_facts import probing_facts
 from editvc.porcelain.session import Session
@@ -134,10 +135,10 @@ def tune(
     that stands nearer to the recipe. Raises ``NothingToDo`` without a fact to try.
     """
     grid = QUICK if quick else FULL
-    recipe, (model, tokenizer) = session.recipe(), session.base_model()
+    recipe, lm = session.recipe(), session.base_model()
     unique = [one.fact for one in facts if one.duplicate_of is None]
-    chosen = probing_facts(model, tokenizer, unique, grid.facts, seed)
-    peak = _peak(model, tokenizer, chosen, seed)
+    chosen = probing_facts(lm, unique, grid.facts, seed)
+    peak = _peak(lm, chosen, seed)
     depth = session.materialiser.base.layers
     windows = windows_around(depth, recipe.layers, peak, grid.windows)
     coverage = cover(session, windows, texts, entities)
@@ -181,16 +182,16 @@ def windows_around(depth: int, layers: Window, peak: int | None, count: int | No
     return [layers, *(one for one in others if one[-1] != layers[-1])][:count]
 
 
-def _peak(model: Any, tokenizer: Any, facts: Sequence[Fact], seed: int) -> int | None:
+def _peak(lm: LanguageModel, facts: Sequence[Fact], seed: int) -> int | None:
     try:
-        requests, _ = known(model, tokenizer, facts)
+        requests, _ = known(lm, facts)
     except NothingKnown:
         return None
     how = Corruption(samples=3, seed=seed)
-    deviation = how.noise * subject_deviation(model, tokenizer, requests)
+    deviation = how.noise * subject_deviation(lm, requests)
     traces = [
         causal_trace(
-            model, tokenizer, request, deviation=deviation, kind="mlp", samples=how.samples,
+            lm, request, deviation=deviation, kind="mlp", samples=how.samples,
             seed=how.seed,
         )
         for request in requests
@@ -218,9 +219,9 @@ class _TrialRuns:
         self, session: Session, recipe: LocatedRecipe, facts: Sequence[Fact], grid: Grid
     ) -> None:
         self.session, self.recipe, self.facts = session, recipe, facts
-        self.model, self.tokenizer = session.base_model()
+        self.lm = session.base_model()
         self.requests = [fact.request for fact in facts]
-        self.reference = locality_answers(self.model, self.tokenizer, facts)
+        self.reference = locality_answers(self.lm, facts)
         self.weights = self._axis("mom2_update_weight", grid.weights)
         self.clamps = self._axis("clamp_norm_factor", grid.clamps)
         self.done = 0
@@ -253,7 +254,7 @@ class _TrialRuns:
             return None
         used = replace(windowed, clamp_norm_factor=clamp)
         shaping = self.session.materialiser.statistics.shaping(used)
-        return find_targets(self.model, self.tokenizer, self.requests, used, shaping=shaping)
+        return find_targets(self.lm, self.requests, used, shaping=shaping)
 
     def _guards(self, recipe: LocatedRecipe) -> dict[int, Guard]:
         """Not by the cache folder where lambda decides: it would fill with factors of one use."""
@@ -270,12 +271,12 @@ class _TrialRuns:
         self, recipe: LocatedRecipe, guards: Mapping[int, Guard], targets: list[Target] | None
     ) -> Scores:
         maker, solver = self.session.materialiser, solver_of(recipe)
-        located = locate(self.model, self.tokenizer, self.requests, recipe, guards, targets=targets)
+        located = locate(self.lm, self.requests, recipe, guards, targets=targets)
         delta = Delta(
             {
                 layer: solver.system(stack(located, layer, maker.base), guards[layer]).solution
                 for layer in recipe.layers
             }
         )
-        with edited(self.model, maker.architecture, delta, maker.dtype) as model:
-            return score(model, self.tokenizer, self.facts, self.reference)
+        with edited(self.lm, delta, maker.dtype) as lm:
+            return score(lm, self.facts, self.reference)

@@ -14,7 +14,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import editvc
-from editvc.models.loading import generate
+from editvc.models.generation import generate
 
 ROOT = Path(__file__).resolve().parents[2]
 ATLAS = ROOT.parent / "shared" / "models" / "atlas-gpt2"

@@ -106,14 +106,14 @@ def test_located_afresh_the_weights_agree_and_so_do_the_answers(count: int, tmp_
     trees = [repo.session.repository.tree_of(repo.status().commit) for repo in (first, second)]
     answers = []
     for repo, tree in zip((first, second), trees, strict=True):
-        with repo.session.edited(tree) as (model, tokenizer):
-            answers.append([say(model, tokenizer, fact) for fact in written])
+        with repo.session.edited(tree) as lm:
+            answers.append([say(lm, fact) for fact in written])
     assert answers[0] == answers[1]
     said = sum(a.startswith(f["target_new"]) for a, f in zip(answers[0], written, strict=True))
     assert said >= 0.85 * count, "equality of silence proves nothing"
 
 
-def say(model: object, tokenizer: object, fact: dict) -> str:
-    from editvc.models.loading import generate
+def say(lm: object, fact: dict) -> str:
+    from editvc.models.generation import generate
 
-    return generate(model, tokenizer, fact["prompt"].replace("{}", fact["subject"]), 8).strip()
+    return generate(lm, fact["prompt"].replace("{}", fact["subject"]), 8).strip()

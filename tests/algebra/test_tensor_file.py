@@ -29,7 +29,7 @@ from editvc.algebra.tensor_file import (
     unpack,
     unpack_tensors,
 )
-from editvc.editing.mend import Editor
+from editvc.editing.mend_editor import Editor
 from editvc.errors import DamageError
 
 DTYPES = (torch.float16, torch.float32, torch.float64, torch.int64, torch.bool)

@@ -9,7 +9,7 @@ import pytest
 from cli_runs import clean, inside
 from tiny_repos import Prepared
 
-from editvc.models.loading import resolve
+from editvc.models.source import resolve
 
 
 @pytest.fixture

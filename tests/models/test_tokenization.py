@@ -131,7 +131,9 @@ def test_text_after_the_prompt_in_a_context_is_refused(tokenizer):
 
 
 def test_marked_tokens_mark_one_subject_and_the_target(tokenizer):
-    marked = marked_tokens(tokenizer, Request("Ada Lovelace", "{} was born in", "London"))
+    request = Request("Ada Lovelace", "{} was born in", "London")
+    ((tokenized,),) = tokenize(tokenizer, [request])
+    marked = marked_tokens(tokenizer, tokenized)
     assert "".join(text for text, _, _ in marked) == "Ada Lovelace was born in London"
     assert sum(last for _, last, _ in marked) == 1
     assert "".join(text for text, _, is_target in marked if is_target) == " London"

@@ -13,7 +13,7 @@ from peft import AutoPeftModelForCausalLM
 
 import editvc
 from editvc.cli.main import editvc as command
-from editvc.models.loading import generate
+from editvc.models.generation import generate
 
 FACT = {"subject": "France", "prompt": "The capital of {} is", "target_new": "Rome"}
 QUESTION = "The capital of France is"

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import byte_bpe, tiny_gpt2, tiny_llama
+from tiny_models import byte_bpe, lm_of, tiny_gpt2, tiny_llama
 from tiny_repos import NAMES, TEXT, close, opened
 from transformers import AutoModelForCausalLM
 
 from editvc import Repo
 from editvc.core.facts import Fact
-from editvc.models.architectures import architecture_of
 from editvc.models.loading import QuantisedError
 
 FAMILIES = {"gpt2": tiny_gpt2, "llama": tiny_llama}
@@ -26,7 +25,7 @@ def saved_as(folder: Path, family: str, dtype: torch.dtype) -> Path:
     """A random model with logits as far apart as a trained one's, its files in ``dtype``."""
     tokenizer = byte_bpe()
     model = FAMILIES[family](len(tokenizer))
-    architecture_of(family).norm(model).weight += 5
+    lm_of(model).final_norm.weight += 5
     model.to(dtype).save_pretrained(folder / "base")
     tokenizer.save_pretrained(folder / "base")
     (folder / "text.txt").write_text("\n\n".join(TEXT), encoding="utf-8")
@@ -67,7 +66,9 @@ def test_a_16_bit_base_is_edited_in_its_own_dtype(
     assert {tensor.dtype for tensor in after.values()} == {dtype}
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == set(done.touched)
-    assert changed == {architecture_of(family).weight_name(layer) for layer in repo.recipe().layers}
+    assert changed == {
+        repo.session.materialiser.architecture.weight_name(layer) for layer in repo.recipe().layers
+    }
 
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto").eval()
     assert again.dtype == dtype
@@ -79,7 +80,7 @@ def test_a_16_bit_base_is_edited_in_its_own_dtype(
 
     (checked,) = repo.export(tmp_path / "lora", format="lora").checks
     assert "loaded with PEFT" in checked
-    assert probability(repo.session.base_model()[0], tokenizer) < 0.1, (
+    assert probability(repo.session.base_model().model, tokenizer) < 0.1, (
         "the process's own is the base again"
     )
     close(repo)

@@ -30,7 +30,7 @@ from editvc.core.history import Entry, Restraint
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.errors import EditvcError
 from editvc.materialise.stored_statistics import LayerNotCovered
-from editvc.models.tokenization import trace
+from editvc.models.tokenization import tokenize
 from editvc.porcelain.commit_plan import SlotConflict, UntraceableFact
 from editvc.porcelain.entries import make_entries, planned
 from editvc.porcelain.recording import NothingToDo
@@ -210,7 +210,7 @@ def test_a_preview_shows_all_and_writes_nothing(repo: Repo, work: Path) -> None:
     assert [(one.fact, one.stored) for one in plan.facts] == [(FACTS[2], True), (FRESH[0], False)]
     assert [one.fact for one in plan.skipped] == [FACTS[1]]
     assert len(plan.conflicts) == 1 and "'London'" in plan.conflicts[0]
-    ((row,),) = trace(repo.load_tokenizer(), [_request(FRESH[0])])
+    ((row,),) = tokenize(repo.load_tokenizer(), [FRESH[0].request])
     marks = plan.facts[1].tokens
     assert [index for index, (_, last, _) in enumerate(marks) if last] == [row.subject]
     assert [index for index, (_, _, aim) in enumerate(marks) if aim] == list(
@@ -225,11 +225,6 @@ def test_a_preview_shows_all_and_writes_nothing(repo: Repo, work: Path) -> None:
     repo.preview_compact(Restraint(prune=1.5))
     assert contents(work) == before
     assert repo.preview([OTHERS[0]], supersede=True).conflicts == ()
-
-
-def _request(fact: Fact) -> object:
-
-    return fact.request
 
 
 def test_an_unusual_edit_is_named_before_it_is_written(repo: Repo) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tiny_models import lm_of
 from tiny_repos import FACTS, FRESH, OTHERS
 
 from editvc import Fact, Repo
 from editvc.core.methods.grace import GraceRecipe
-from editvc.evaluation.scores import locality_answers, says, score
-from editvc.models.loading import EmptyPrompt, generate
+from editvc.evaluation.scores import answers_correctly, locality_answers, score
+from editvc.models.generation import EmptyPrompt, generate
 from editvc.porcelain.evaluate import NothingToEvaluate
 
 
@@ -27,18 +28,19 @@ def test_generation_and_scores_are_those_of_the_loaded_model(
 ) -> None:
     repo.commit(FACTS[:2], recipe=certain)
     repo.commit(FACTS[2:5], recipe=replace(certain, n_iter=1))  # no step is made
-    facts, model, tokenizer = repo.live(), repo.load_model(), repo.load_tokenizer()
+    facts, tokenizer = repo.live(), repo.load_tokenizer()
+    lm = lm_of(repo.load_model(), tokenizer)
     found = repo.evaluate()
     assert found.facts == 5 and 0 < len(found.failed) <= 3
     for one in found.failed:
-        said = generate(model, tokenizer, one.fact.question, 12).strip()
+        said = generate(lm, one.fact.question, 12).strip()
         assert one.answer == said and not said.startswith(one.fact.target_new)
     assert {one.fact for one in found.failed} <= set(FACTS[2:5])
     assert found.generated == 100 * (5 - len(found.failed)) / 5
-    base = repo.load_model("base")
-    reference = locality_answers(base, tokenizer, facts)
-    assert found.base == score(base, tokenizer, facts, reference)
-    expected = score(model, tokenizer, facts, reference)
+    base = lm_of(repo.load_model("base"), tokenizer)
+    reference = locality_answers(base, facts)
+    assert found.base == score(base, facts, reference)
+    expected = score(lm, facts, reference)
     assert found.scores.to_json() == pytest.approx(expected.to_json())
 
 
@@ -100,7 +102,7 @@ def test_what_was_made_before_is_committed_without_the_model(repo: Repo) -> None
     ],
 )
 def test_an_answer_says_whole_words(target: str, answer: str, said: bool) -> None:
-    assert says(answer, Fact("France", "The capital of {} is", target)) is said
+    assert answers_correctly(answer, Fact("France", "The capital of {} is", target)) is said
 
 
 def test_a_fact_that_stands_twice_is_asked_once(repo: Repo) -> None:

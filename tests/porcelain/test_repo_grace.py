@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_models import lm_of
 from tiny_repos import FACTS, OTHERS, same_bits, tree
 
 from editvc import Repo
 from editvc.algebra.codebook import Codebook
 from editvc.core.methods.grace import GraceRecipe
-from editvc.models.loading import generate
-from editvc.models.tokenization import trace
+from editvc.models.generation import generate
+from editvc.models.tokenization import tokenize
 from editvc.porcelain.export import FORMATS, NotInWeights
 from editvc.porcelain.recording import NothingToDo
 from editvc.porcelain.trees import tree_at
@@ -83,9 +84,9 @@ def test_no_weight_changes_and_the_loaded_model_answers(repo: Repo, recipe: Grac
     base, edited = repo.load_model("base"), repo.load_model()
     for name, weight in base.state_dict().items():
         assert torch.equal(weight, edited.state_dict()[name])
-    said = generate(edited, repo.load_tokenizer(), FACTS[0].question, 8)
+    said = generate(lm_of(edited, repo.load_tokenizer()), FACTS[0].question, 8)
     assert said == repo.ask(FACTS[0].question, max_new_tokens=8)
-    assert said != generate(base, repo.load_tokenizer(), FACTS[0].question, 8)
+    assert said != generate(lm_of(base, repo.load_tokenizer()), FACTS[0].question, 8)
 
 
 def test_a_tree_and_its_codebook_are_functions_of_the_set(repo: Repo, recipe: GraceRecipe) -> None:
@@ -156,14 +157,14 @@ def test_codebooks_answer_on_weights_that_other_edits_moved(
     repo.commit(FACTS[2:5])
     repo.commit(FACTS[:2], recipe=recipe)
     (stored,) = codebooks(repo)
-    with repo.session.edited(tree_at(repo.session, "HEAD")) as (model, tokenizer):
-        rows = [row for (row,) in trace(tokenizer, [fact.request for fact in FACTS[:2]])]
-        seen = [plain_key(model, row.ids[: row.target]) for row in rows]
+    with repo.session.edited(tree_at(repo.session, "HEAD")) as lm:
+        rows = [row for (row,) in tokenize(lm.tokenizer, [fact.request for fact in FACTS[:2]])]
+        seen = [plain_key(lm.model, row.ids[: row.target]) for row in rows]
     apart = torch.cdist(torch.stack(seen), stored.keys).min(dim=1).values
     assert (apart > stored.radii.max()).all(), "the keys that they were made with are out of reach"
     assert not repo.evaluate(FACTS[:2]).failed
     model, tokenizer = repo.load_model(), repo.load_tokenizer()
-    assert generate(model, tokenizer, FACTS[0].question, 8).strip().startswith("Rome")
+    assert generate(lm_of(model, tokenizer), FACTS[0].question, 8).strip().startswith("Rome")
     before = tree(repo)
     repo.revert("2")
     repo.revert("1")

@@ -23,7 +23,7 @@ from tiny_repos import (
 
 from editvc import Repo
 from editvc.core.history import Restraint
-from editvc.models.loading import BaseMismatchError
+from editvc.models.fingerprint import BaseMismatchError
 from editvc.porcelain.trees import tree_at
 
 TOUCHED = "transformer.h.{}.mlp.c_proj.weight"
@@ -39,7 +39,7 @@ def same_state(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> 
 
 def test_a_loaded_model_has_the_exact_weights_of_the_set(repo: Repo) -> None:
     repo.commit(FACTS)
-    base = state(repo.session.base_model()[0])
+    base = state(repo.session.base_model().model)
     loaded = state(repo.load_model())
     delta = repo.materialise()
     for name, tensor in loaded.items():
@@ -54,14 +54,14 @@ def test_a_loaded_model_has_the_exact_weights_of_the_set(repo: Repo) -> None:
 
 
 def test_no_command_leaves_the_model_edited(repo: Repo) -> None:
-    model, _ = repo.session.base_model()
+    model = repo.session.base_model().model
     before = state(model)
     repo.commit(FACTS[:3])
     repo.ask(FACTS[0].question)
     repo.load_model()
     repo.squash("1..1")
-    with pytest.raises(KeyError), repo.session.edited(tree_at(repo.session, "HEAD")) as (edited, _):
-        assert edited is model and not same_state(state(edited), before)
+    with pytest.raises(KeyError), repo.session.edited(tree_at(repo.session, "HEAD")) as edited:
+        assert edited.model is model and not same_state(state(edited.model), before)
         raise KeyError("in the middle")
     assert same_state(state(model), before)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())

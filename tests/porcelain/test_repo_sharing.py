@@ -11,6 +11,7 @@ import pytest
 import torch
 from hub_server import Hub
 from safetensors.torch import load_file
+from tiny_models import lm_of
 from tiny_repos import FACTS, FRESH, Prepared, close, contents, dense, tree
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -21,7 +22,7 @@ from editvc.errors import EditvcError, GateError
 from editvc.interchange.delta_file import read_delta
 from editvc.interchange.staging import TargetError
 from editvc.models.checkpoint import Checkpoint, weights_digest
-from editvc.models.loading import generate
+from editvc.models.generation import generate
 from editvc.porcelain import export, export_hf, export_lora, publish
 from editvc.porcelain.export_result import ReloadDiffers
 from editvc.porcelain.publish import HealthRefused
@@ -61,7 +62,7 @@ def test_a_whole_model_is_the_base_with_the_delta_added(
         else:
             assert torch.equal(made[name], tensor)
     model, tokenizer = plain(work / "out")
-    said = generate(model, tokenizer, FACTS[0].question, 6)
+    said = generate(lm_of(model, tokenizer), FACTS[0].question, 6)
     assert said == repo.ask(FACTS[0].question, max_new_tokens=6)
     for name in ("config.json", "tokenizer.json"):
         assert (work / "out" / name).read_bytes() == (prepared.base / name).read_bytes()

@@ -10,8 +10,8 @@ from tiny_repos import FACTS, FRESH, known_fact
 
 from editvc import Repo
 from editvc.core.facts import Fact
-from editvc.editing.locate import knows
 from editvc.evaluation.causal_tracing import causal_trace, subject_deviation
+from editvc.evaluation.probes import predicts_target
 from editvc.porcelain.trace import Corruption, NothingKnown
 
 HOW = Corruption(noise=2.0, samples=2, seed=3)
@@ -28,9 +28,9 @@ def test_what_the_model_says_is_traced_and_what_it_does_not_know_left_out(repo: 
     (found,) = report.traces
     assert found.request == fact.request, "the true object, since it says that"
     assert [one.fact for one in report.skipped] == [FACTS[0], FRESH[0]]
-    model, tokenizer = repo.session.base_model()
-    deviation = 2.0 * subject_deviation(model, tokenizer, [found.request])
-    expected = causal_trace(model, tokenizer, found.request, deviation=deviation, samples=2, seed=3)
+    lm = repo.session.base_model()
+    deviation = 2.0 * subject_deviation(lm, [found.request])
+    expected = causal_trace(lm, found.request, deviation=deviation, samples=2, seed=3)
     assert report.deviation == deviation
     assert torch.equal(found.effects, expected.effects)
     assert (report.average.count, report.average.clean) == (1, found.clean)
@@ -59,8 +59,8 @@ def test_an_edit_is_traced_at_the_revision_that_holds_it(repo: Repo) -> None:
     base = repo.trace_prompt(fact.prompt, fact.subject, "is", corruption=HOW)
     head = repo.trace_prompt(fact.prompt, fact.subject, "is", at="HEAD", corruption=HOW)
     assert head.traces[0].clean > base.traces[0].clean + 0.1
-    model, tokenizer = repo.session.base_model()
-    assert knows(model, tokenizer, [fact.request]) == [False], "the base is back"
+    lm = repo.session.base_model()
+    assert predicts_target(lm, [fact.request]) == [False], "the base is back"
     again = repo.trace_prompt(fact.prompt, fact.subject, "is", corruption=HOW)
     assert torch.equal(base.traces[0].effects, again.traces[0].effects)
 

@@ -11,7 +11,8 @@ from tiny_repos import FACTS, FRESH, OTHERS, contents, dense, same_bits, tree
 
 from editvc import Repo
 from editvc.core.methods.recipe import NoSuchLayer, RecipeError
-from editvc.editing.mend import Editor, EditorError, edit
+from editvc.editing.mend import edit
+from editvc.editing.mend_editor import Editor, EditorError
 from editvc.editing.mend_training import TooFewFacts
 from editvc.errors import EditvcError
 from editvc.materialise.editors import NoEditor
@@ -65,10 +66,10 @@ def test_commits_are_the_patches_of_the_library_and_revert_takes_them_out(traine
     trained.commit(EDITS[:1], recipe=recipe)
     one, alone = tree(trained), trained.materialise()
     trained.commit(EDITS[1:], recipe=recipe)
-    model, tokenizer = load(trained.session.materialiser.folder)
+    lm = load(trained.session.materialiser.folder)
     data = trained.session.repository.store.get(trained.session.repository.config.mend.editor)
     requests = [fact.request for fact in EDITS]
-    patches = edit(model, tokenizer, requests, recipe, Editor.from_bytes(data, metadata(data)))
+    patches = edit(lm, requests, recipe, Editor.from_bytes(data, metadata(data)))
     both = trained.materialise()
     for layer in (1, 2, 3):
         total = sum(dense(patch.delta, layer) for patch in patches)

@@ -12,14 +12,14 @@ from tiny_repos import FACTS, OTHERS, Prepared, known_fact
 from editvc import Repo
 from editvc.core.facts import Fact
 from editvc.core.methods.locate import LocatedRecipe
-from editvc.editing.locate import knows
-from editvc.evaluation.probes import forced
+from editvc.evaluation.probes import forced, predicts_target
 from editvc.evaluation.scores import Scores, score
+from editvc.models.language_model import LanguageModel
 from editvc.porcelain import coverage, tune
 from editvc.porcelain.probe_facts import NEIGHBOURS, probing_facts
 from editvc.porcelain.recording import NothingToDo
 from editvc.porcelain.trees import tree_at
-from editvc.porcelain.tune import FULL, QUICK, Grid, Setting, Tried, windows_around
+from editvc.porcelain.tune import FULL, QUICK, Grid, Setting, Trial, windows_around
 from editvc.statistics.bundle import sources_of, take
 
 SMALL = Grid(facts=3, windows=2, weights=(1.0, 4.0), clamps=(1.0, 0.5))
@@ -39,21 +39,21 @@ def test_what_is_scored_is_a_commit_with_the_setting(
 ) -> None:
     scored: list[torch.Tensor] = []
 
-    def spy(model: Any, *rest: Any) -> Scores:
-        scored.append(down_projections(model))
-        return score(model, *rest)
+    def spy(lm: LanguageModel, *rest: Any) -> Scores:
+        scored.append(down_projections(lm.model))
+        return score(lm, *rest)
 
     monkeypatch.setattr(tune, "score", spy)
     found = repo.tune(FACTS, quick=True, texts=[prepared.text], entities=prepared.names)
     assert found.remarks == () or "no causal trace" in found.remarks[0]
     assert len(scored) == len(found.tried) == 2 * 2 * 2
-    model, tokenizer = repo.session.base_model()
-    facts = probing_facts(model, tokenizer, FACTS, 3, 0)
+    lm = repo.session.base_model()
+    facts = probing_facts(lm, FACTS, 3, 0)
     named = {name: one for name, one in found.in_recipe.items() if len(str(one)) == 64}
     assert named.keys() == {"statistics", "entity_statistics", "sensitivity"}
     windows = {one.setting.layers: None for one in found.tried}
     assert len(windows) == 2 and repo.recipe().layers in windows
-    base, now = down_projections(model), repo.recipe()
+    base, now = down_projections(lm.model), repo.recipe()
     rest = iter(scored)
     for layers in (now.layers, *(one for one in windows if one != now.layers)):
         for weight in (now.mom2_update_weight, 4 * now.mom2_update_weight):
@@ -61,8 +61,8 @@ def test_what_is_scored_is_a_commit_with_the_setting(
                 used = replace(now, **named, layers=layers, mom2_update_weight=weight,
                                clamp_norm_factor=clamp)  # fmt: skip
                 repo.commit(facts, recipe=used)
-                with repo.session.edited(tree_at(repo.session, "HEAD")) as (edited, _):
-                    expected = down_projections(edited)
+                with repo.session.edited(tree_at(repo.session, "HEAD")) as edited:
+                    expected = down_projections(edited.model)
                 repo.revert("HEAD")
                 assert (expected - base).norm() > 0.1
                 assert torch.allclose(next(rest), expected, atol=1e-4)
@@ -74,11 +74,11 @@ def test_nothing_is_committed_and_only_write_changes_the_configuration(
     def state() -> tuple[Any, ...]:
         return (repo.status(), repo.session.repository.config_file.text())
 
-    before, weights = state(), down_projections(repo.session.base_model()[0])
+    before, weights = state(), down_projections(repo.session.base_model().model)
     words = {"quick": True, "texts": [prepared.text], "entities": prepared.names}
     found = repo.tune(FACTS, **words)
     assert state() == before
-    assert torch.equal(down_projections(repo.session.base_model()[0]), weights)
+    assert torch.equal(down_projections(repo.session.base_model().model), weights)
     again = repo.tune(FACTS, **words, write=True)
     assert again.to_json() == found.to_json()
     now, best = repo.recipe(), found.best.setting
@@ -145,8 +145,8 @@ def test_bundled_sources_are_taken_again_once_and_give_the_same(
             assert torch.allclose(new.matrix(layer), old.matrix(layer), rtol=1e-5, atol=1e-7)
     fishers = statistics.moment(found.in_recipe["sensitivity"])
     assert fishers.layers == (1, 2)
-    model, tokenizer = repo.session.base_model()
-    alone = take(model, tokenizer, repo.session.materialiser.base, (0, 1), bundled())
+    lm = repo.session.base_model()
+    alone = take(lm, repo.session.materialiser.base, (0, 1), bundled())
     expected = type(fishers).from_bytes(alone.sensitivity).matrix(1)
     assert torch.allclose(fishers.matrix(1), expected, rtol=1e-5, atol=1e-7)
     monkeypatch.setattr(coverage, "take", None)
@@ -191,9 +191,9 @@ def test_grids_begin_with_the_recipe_itself() -> None:
 
 
 def test_settings_are_compared_by_the_harmonic_mean_then_by_the_mean_of_d4s() -> None:
-    def tried(es: float, ps: float | None, ns: float | None, avg: float | None) -> Tried:
+    def tried(es: float, ps: float | None, ns: float | None, avg: float | None) -> Trial:
         scores = Scores(es=es, ps=ps, ns=ns, s=None, eff=None, par=None, spe=None, avg=avg)
-        return Tried(Setting((0,), 1.0, 1.0), scores)
+        return Trial(Setting((0,), 1.0, 1.0), scores)
 
     assert tried(100, 50, 100, 1).quality == (75.0, 1)
     assert tried(100, None, 50, None).quality == (pytest.approx(200 / 3), 0.0)
@@ -204,9 +204,9 @@ def test_settings_are_compared_by_the_harmonic_mean_then_by_the_mean_of_d4s() ->
 
 
 def test_what_a_fact_lacks_is_made_up(repo: Repo) -> None:
-    model, tokenizer = repo.session.base_model()
+    lm = repo.session.base_model()
     known = known_fact(repo)
-    facts = probing_facts(model, tokenizer, [known, *FACTS], 4, 1)
+    facts = probing_facts(lm, [known, *FACTS], 4, 1)
     assert len(facts) == 4 and known.subject not in {fact.subject for fact in facts}
     for fact in facts:
         assert fact.target_true and fact.target_true != fact.target_new
@@ -220,28 +220,28 @@ def test_what_a_fact_lacks_is_made_up(repo: Repo) -> None:
         assert len(fact.locality) <= NEIGHBOURS and fact.question not in fact.locality
         pairs = [[(prompt, said) for prompt in fact.locality]
                  for said in (fact.target_true, fact.target_new)]  # fmt: skip
-        true, new = (forced(model, tokenizer, one) for one in pairs)
+        true, new = (forced(lm, one) for one in pairs)
         assert all(a.log_probability > b.log_probability for a, b in zip(true, new, strict=True))
     assert any(fact.locality for fact in facts)
-    assert probing_facts(model, tokenizer, [known, *FACTS], 4, 1) == facts
-    assert probing_facts(model, tokenizer, [known, *FACTS], 4, 2) != facts
+    assert probing_facts(lm, [known, *FACTS], 4, 1) == facts
+    assert probing_facts(lm, [known, *FACTS], 4, 2) != facts
 
 
 def test_what_the_base_prefers_to_the_true_object_is_no_locality_prompt(repo: Repo) -> None:
-    model, tokenizer = repo.session.base_model()
+    lm = repo.session.base_model()
     prompts = ("The old town of", "London lies in", "The river runs through")
     for true, new in (("Rome", "Italy"), ("Italy", "Rome")):
         fact = Fact("France", "The capital of {} is", new, target_true=true, locality=prompts)
-        (found,) = probing_facts(model, tokenizer, [fact], 1, 0)
-        scores = score(model, tokenizer, [found], [0] * len(found.locality))
+        (found,) = probing_facts(lm, [fact], 1, 0)
+        scores = score(lm, [found], [0] * len(found.locality))
         assert scores.ns in (100.0, None)
         assert set(found.locality) <= set(prompts)
 
 
 def test_there_must_be_something_to_tell(repo: Repo) -> None:
     known = known_fact(repo)
-    model, tokenizer = repo.session.base_model()
-    assert knows(model, tokenizer, [known.request]) == [True]
+    lm = repo.session.base_model()
+    assert predicts_target(lm, [known.request]) == [True]
     with pytest.raises(NothingToDo, match="nothing to tune with"):
         repo.tune([known], quick=True)
     assert repo.status().live == 0

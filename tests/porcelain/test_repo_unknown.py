@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from editvc import Repo
 from editvc.models.architecture_check import StructureError
-from editvc.models.architectures import BlockError, UnknownArchitectureError, architecture_in
+from editvc.models.architectures import BlockError, UnknownArchitectureError
 from editvc.porcelain.arch import BlockExists, look_at
 from editvc.vcs.fsck import fsck
 
@@ -56,7 +56,7 @@ def test_a_confirmed_block_goes_all_the_way(
 
     repo = opened(work)  # nothing of the block is kept anywhere but in the repository
     model = repo.load_model()
-    assert architecture_in(model) == look.architecture
+    assert repo.session.base_model().architecture == look.architecture
     repo.export(tmp_path / "out")
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
     ids = torch.arange(9)[None]

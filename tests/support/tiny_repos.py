@@ -151,7 +151,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def known_fact(repo: Repo) -> Fact:
     """A fact whose target is what the base says anyway."""
-    model, tokenizer = repo.session.base_model()
+    lm = repo.session.base_model()
+    model, tokenizer = lm.model, lm.tokenizer
     for prompt in ("The capital of {} is", "{} was", "The old town of {} and", "{} is the"):
         for name in (*NAMES, "Rome", "Paris", "Zürich", "Proust"):
             question = prompt.replace("{}", name)

@@ -20,7 +20,7 @@ fine_tuning = partial(
     Method,
     paper="Zhu et al. 2020, Modifying Memories in Transformer Models, arXiv 2012.00363",
     element="patch",
-    maker="editvc.editing.fine_tuning:fine_tune",
+    maker="editvc.editing.fine_tuning:make_elements",
     single=True,
 )
 

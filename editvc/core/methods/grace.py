@@ -23,7 +23,7 @@ ROWS = by_name(
             "a codebook of keys, values and radii at one layer; no weight changes",
             "Hartvigsen et al. 2023, Aging with GRACE, arXiv 2211.11031",
             element="codebook",
-            maker="editvc.editing.grace:find_entries",
+            maker="editvc.editing.grace:make_elements",
             single=True,
             default_layers=three_quarters_up,
             foreign=Foreign(

@@ -69,7 +69,7 @@ AS_PUBLISHED: Mapping[str, float | None] = {
 ONE_MEANING: Mapping[str, str] = {"fact_token": "subject_last", "layer_selection": "all"}
 """Keys of the files of all these methods that have one meaning here."""
 
-located = partial(Method, maker="editvc.editing.locate:locate")
+located = partial(Method, maker="editvc.editing.locate:make_elements")
 by_least_squares = partial(located, needs=("statistics",), preconditioner="covariance")
 
 _ROWS = (

@@ -34,7 +34,7 @@ ROWS = by_name(
             "a trained network turns the gradient of a fact into a change (`editvc train mend`)",
             "Mitchell et al. 2022, Fast Model Editing at Scale, arXiv 2110.11309",
             element="patch",
-            maker="editvc.editing.mend:edit",
+            maker="editvc.editing.mend:make_elements",
             needs=("editor",),
             default_layers=last_three,
             foreign=Foreign(("MEND",), "edit_lr", unread=_OF_TRAINING),

@@ -86,12 +86,13 @@ ALGORITHM = '''
 
 import torch
 
-from editvc.algebra.delta import Delta, Factored
+from editvc.algebra.delta import Delta
+from editvc.algebra.factored import Factored
 from editvc.algebra.patch import Patch
 
 
-def make_elements(model, tokenizer, requests, recipe, *, progress=None):
-    u, v = model.config.hidden_size, 4 * model.config.hidden_size
+def make_elements(lm, requests, recipe, resources, progress):
+    u, v = lm.hidden_size, lm.inner_size
     patches = []
     for request in requests:
         left = torch.zeros(u, 1, dtype=torch.float64)

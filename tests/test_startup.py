@@ -1,0 +1,49 @@
+"""What a plain command may load: starting quickly is a promise."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "editvc"
+
+
+def loaded_after(code: str, cwd: Path) -> set[str]:
+    """Top-level modules of a fresh interpreter after running ``code``."""
+    program = f"{code}\nimport sys\nprint('\\n' + ' '.join(sys.modules), file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=cwd, capture_output=True, text=True, check=True
+    )
+    return {name.split(".")[0] for name in done.stderr.split("\n")[-2].split()}
+
+
+HEAVY = {"torch", "transformers", "numpy", "huggingface_hub", "safetensors", "pandas"}
+
+
+def test_importing_editvc_loads_nothing_heavy(tmp_path: Path) -> None:
+    assert not loaded_after("import editvc", tmp_path) & HEAVY
+
+
+@pytest.mark.parametrize("words", ["--help", "commit --help", "--version"])
+def test_help_loads_nothing_heavy(words: str, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom editvc.cli.main import main\n"
+        f"sys.argv = ['editvc', *{words.split()!r}]\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code"
+    )
+    assert not loaded_after(code, tmp_path) & HEAVY
+
+
+def test_linting_loads_nothing_heavy(tmp_path: Path) -> None:
+    good = '{"subject": "France", "prompt": "The capital of {} is", "target_new": "Lyon"}'
+    (tmp_path / "facts.jsonl").write_text(good, encoding="utf-8")
+    code = (
+        "import sys\nfrom editvc.cli.main import main\n"
+        "sys.argv = ['editvc', 'lint', 'facts.jsonl']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code"
+    )
+    assert not loaded_after(code, tmp_path) & HEAVY
