@@ -24,8 +24,8 @@ def edit_one_by_one(
     lm: LanguageModel, facts: Sequence[Fact], recipe: LocatedRecipe, moment: SecondMoment
 ) -> Iterator[int]:
     """Edit a model in place, fact by fact; yields how many are done after each."""
-    guards = {layer: recipe.mom2_update_weight * moment.matrix(layer) for layer in recipe.layers}
-    inverses = {layer: torch.linalg.inv(guard) for layer, guard in guards.items()}
+    moments = {layer: recipe.mom2_update_weight * moment.matrix(layer) for layer in recipe.layers}
+    inverses = {layer: torch.linalg.inv(scaled) for layer, scaled in moments.items()}
     for done, fact in enumerate(facts, 1):
         request = fact.request
         (target,) = find_targets(lm, [request], recipe)

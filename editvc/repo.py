@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.commit import Preview
     from editvc.porcelain.compact import CompactPreview
     from editvc.porcelain.evaluate import Evaluation
-    from editvc.porcelain.export import Export
+    from editvc.porcelain.export_result import Export
     from editvc.porcelain.health import HealthReport
     from editvc.porcelain.import_patch import ImportPreview, ImportResult
     from editvc.porcelain.publish import Published

@@ -12,7 +12,7 @@ With ``C = F F^T`` and whitened keys ``Q = F^-1 K`` it has two forms that never 
     primal   R Q^T (I + Q Q^T)^-1 F^-1         v x v
 
 The solvers of other methods are this one with another ridge in the place of I, with edits scaled or
-normalised before they enter, or with another guard in the place of F (:data:`SOLVERS`).
+normalised before they enter, or with another preconditioner in the place of F^-1 (:data:`SOLVERS`).
 
 Everything is float64, and a pure function of the bits given: sums run in the order of the columns,
 which is the caller's to fix (by edit id). Nothing here mutates its arguments.
@@ -74,13 +74,13 @@ class Edits:
         return self.keys.shape[1]
 
 
-def solve(keys: Tensor, residuals: Tensor, whitening: Guard) -> Factored:
+def solve(keys: Tensor, residuals: Tensor, preconditioner: Guard) -> Factored:
     """``Delta = R K^T (C + K K^T)^-1`` for keys (v, n) and residuals (u, n), float64.
 
     The rank is n, or min(u, v) where n exceeds it. Raises :class:`SolveError` for shapes and values
     that have no solution.
     """
-    return System.of(Edits(keys, residuals), whitening).solution
+    return System.of(Edits(keys, residuals), preconditioner).solution
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,19 +93,19 @@ class System:
     """
 
     edits: Edits
-    whitening: Guard
+    preconditioner: Guard
     primal: bool
     ridge: float = 1.0
 
     @classmethod
-    def of(cls, edits: Edits, whitening: Guard) -> System:
+    def of(cls, edits: Edits, preconditioner: Guard) -> System:
         """In the form that is cheaper for the number of edits: the same numbers."""
-        return cls(edits, whitening, primal=len(edits) >= PRIMAL_FROM * edits.keys.shape[0])
+        return cls(edits, preconditioner, primal=len(edits) >= PRIMAL_FROM * edits.keys.shape[0])
 
     @cached_property
     def whitened(self) -> Tensor:
         """Q, (m, n): m = v, or what a projection leaves of it."""
-        return self.whitening.whiten(self.edits.keys)
+        return self.preconditioner.whiten(self.edits.keys)
 
     @cached_property
     def lower(self) -> Tensor:
@@ -121,15 +121,15 @@ class System:
     @cached_property
     def solution(self) -> Factored:
         """``Delta(S)``, of rank n, or min(u, v) where n exceeds it."""
-        residuals, whitening = self.edits.residuals, self.whitening
+        residuals, preconditioner = self.edits.residuals, self.preconditioner
         if self.primal:
             solved = torch.cholesky_solve(self.whitened @ residuals.T, self.lower)  # (m, u)
-            return Factored.of_dense(whitening.unwhiten_rows(solved.T.contiguous()))  # (u, v)
+            return Factored.of_dense(preconditioner.unwhiten_rows(solved.T.contiguous()))  # (u, v)
         solved = torch.cholesky_solve(residuals.T.contiguous(), self.lower)  # (n, u)
         weights = solved.T.contiguous()
         if len(self.edits) < residuals.shape[0]:  # n < u
-            return Factored(weights, whitening.unwhiten_rows(self.whitened.T.contiguous()))
-        return Factored.of_dense(whitening.unwhiten_rows(weights @ self.whitened.T))
+            return Factored(weights, preconditioner.unwhiten_rows(self.whitened.T.contiguous()))
+        return Factored.of_dense(preconditioner.unwhiten_rows(weights @ self.whitened.T))
 
     def change(self, removed: Edits, added: Edits) -> Factored:
         """``Delta(S + added) - Delta(S + removed)``, of rank ``len(removed) + len(added)``."""
@@ -142,7 +142,7 @@ class System:
 
             (R_D - Delta_S K_D) M^-1 K_D^T A_S^-1,    M = I + K_D^T A_S^-1 K_D
         """
-        whitened = self.whitening.whiten(edits.keys)  # Q_D (m, d)
+        whitened = self.preconditioner.whiten(edits.keys)  # Q_D (m, d)
         if self.primal:
             solved = torch.cholesky_solve(whitened, self.lower)  # (m, d)
             predicted = (self.edits.residuals @ self.whitened.T) @ solved  # (u, d)
@@ -155,7 +155,7 @@ class System:
         gram = whitened.T @ gain  # (d, d)
         lower = _cholesky(plus_diagonal((gram + gram.T) / 2, self.ridge), "M")
         rows = torch.cholesky_solve(gain.T.contiguous(), lower)  # (d, m)
-        return Factored(edits.residuals - predicted, self.whitening.unwhiten_rows(rows))
+        return Factored(edits.residuals - predicted, self.preconditioner.unwhiten_rows(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,21 +172,21 @@ class Solver:
     sums: bool = False
     step: float | None = None
 
-    def system(self, edits: Edits, guard: Guard) -> System:
+    def system(self, edits: Edits, preconditioner: Guard) -> System:
         """The equations of a set of edits."""
         prepared = self._prepared(edits)
-        primal = self.sums or System.of(prepared, guard).primal
-        return System(prepared, guard, primal and self.ridge == 1.0, self.ridge)
+        primal = self.sums or System.of(prepared, preconditioner).primal
+        return System(prepared, preconditioner, primal and self.ridge == 1.0, self.ridge)
 
-    def terms(self, edits: Edits, guard: Guard) -> list[Factored]:
+    def terms(self, edits: Edits, preconditioner: Guard) -> list[Factored]:
         """The solution of a set as a sum of one term of rank 1 an edit, in the order given.
 
         ``r_i g_i^T``, with the rows of ``G = (I + Q^T Q)^-1 Q^T F^-1``.
         """
         prepared = self._prepared(edits)
-        system = System(prepared, guard, primal=False, ridge=self.ridge)
+        system = System(prepared, preconditioner, primal=False, ridge=self.ridge)
         solved = torch.cholesky_solve(system.whitened.T.contiguous(), system.lower)  # (n, m)
-        rows = guard.unwhiten_rows(solved)  # (n, v)
+        rows = preconditioner.unwhiten_rows(solved)  # (n, v)
         return [
             Factored(prepared.residuals[:, i : i + 1].contiguous(), rows[i : i + 1].contiguous())
             for i in range(len(edits))
@@ -201,13 +201,13 @@ class Solver:
         if self.step is None:
             return system.change(self._prepared(removed), self._prepared(added))
         after, before = (
-            self.system(_joined(edits, others), system.whitening).solution
+            self.system(_joined(edits, others), system.preconditioner).solution
             for others in (added, removed)
         )
         return after - before
 
     def alone(self, leverages: Tensor) -> Tensor:
-        """The share of its residual that an edit gets alone, for leverages q of the guard."""
+        """The share of its residual that an edit gets alone, for leverages q."""
         return self.weight * leverages / (self.ridge + self.weight * leverages)
 
     def _prepared(self, edits: Edits) -> Edits:

@@ -19,8 +19,8 @@ from editvc.errors import DamageError
 Damage = Callable[[str], DamageError]
 """Makes the error of one kind of file out of what is wrong with its bytes."""
 
-_UNLOADABLE = (SafetensorError, ValueError, KeyError, TypeError, AssertionError)
-"""What safetensors raises for headers and dtypes that are not as they should be."""
+_UNLOADABLE = (SafetensorError, KeyError)
+"""What safetensors raises for bytes that are no such file, and for a dtype that torch lacks."""
 
 
 def pack(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> bytes:

@@ -24,7 +24,7 @@ def train() -> None:
     """Train what a method needs before it can edit."""
 
 
-@train.command("mend")
+@train.command()
 @files_argument
 @click.option("--layers", metavar="L,L,...", help="Layers to edit; the last three otherwise.")
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="The most to take.")

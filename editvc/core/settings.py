@@ -121,7 +121,6 @@ class Setting:
     """
 
     kind: Kind
-    help: str = ""
     refers_to: str = ""
     counts_with: str = ""
     portable: bool = True
@@ -135,10 +134,12 @@ class Setting:
 class Number(Setting):
     """A number from ``low`` to ``high``; ``above`` and ``below`` leave the ends themselves out.
 
-    ``neutral`` is what it has in a recipe whose method does not know it, where that is not its
-    default: the value that changes nothing.
+    ``help`` says what it is for, as the tables of the documentation have it. ``neutral`` is what it
+    has in a recipe whose method does not know it, where that is not its default: the value that
+    changes nothing.
     """
 
+    help: str = ""
     default: float = 0.0
     low: float = 0.0
     high: float = inf
@@ -165,13 +166,12 @@ def setting(
     kind: Kind,
     default: Any = _NO_DEFAULT,
     *,
-    help: str = "",
     refers_to: str = "",
     counts_with: str = "",
     portable: bool = True,
 ) -> Any:
     """A field with a :class:`Setting`; without a default it must be given."""
-    declared = Setting(kind, help, refers_to, counts_with, portable)
+    declared = Setting(kind, refers_to, counts_with, portable)
     return dataclasses.field(default=default, metadata={"setting": declared})
 
 
@@ -191,7 +191,7 @@ def number(
     """
     declared = Number(
         WHOLE if isinstance(default, int) else NUMBER,
-        help,
+        help=help,
         default=default,
         low=low if above is None else above,
         high=high if below is None else below,

@@ -16,7 +16,8 @@ from editvc.errors import GateError
 from editvc.interchange.hf_checkpoint import LEDGER, LOCK
 from editvc.porcelain.blame import blame
 from editvc.porcelain.changes import live_patch
-from editvc.porcelain.export import Export, export, require_in_weights
+from editvc.porcelain.export import export, require_in_weights
+from editvc.porcelain.export_result import Export
 from editvc.porcelain.health import HealthReport, check_health
 from editvc.porcelain.session import Session
 from editvc.publish.card import CardInput, LedgerRow, hub_id, ledger_jsonl, render_card

@@ -26,3 +26,12 @@ def live_facts(session: Session, revision: str = "HEAD") -> dict[SlotId, Fact]:
     plumbing = session.repository
     edits = plumbing.edits_of(tree_at(session, revision))
     return {entry.slot: plumbing.read_fact(entry.fact) for entry in edits.entries()}
+
+
+PROMPTS = 3
+"""How many live facts an export is asked about after it was loaded again."""
+
+
+def checked_facts(session: Session, revision: str) -> list[Fact]:
+    """The live facts that an export of a revision is checked by."""
+    return list(live_facts(session, revision).values())[:PROMPTS]

@@ -124,11 +124,11 @@ def test_edits_of_several_recipes_count_together(
     one = layer_health(0, weight, delta, moment, [System.of(edits, whitening)])
     assert both.edits == 2 * N
     assert both.directions > one.directions
-    # The same edit twice gets what both deltas give; alone it would get more of the weaker guard.
+    # The same edit twice gets what both deltas give; alone it would get more of the weaker moment.
     gets = (delta.dense() @ edits.keys * edits.residuals).sum(0) / edits.residuals.square().sum(0)
     shares = []
-    for guard in (20.0, 5.0):
-        leverage = (edits.keys * torch.linalg.solve(guard * moment, edits.keys)).sum(0)
+    for factor in (20.0, 5.0):
+        leverage = (edits.keys * torch.linalg.solve(factor * moment, edits.keys)).sum(0)
         shares.append(gets * (1 + leverage) / leverage)
     together = torch.cat(shares)
     assert both.kept == pytest.approx(float(together.mean()))

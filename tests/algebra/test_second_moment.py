@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from editvc.algebra.second_moment import SecondMoment, StatisticsDamageError
+from editvc.algebra.tensor_file import pack
 
 
 @settings(max_examples=20)
@@ -37,3 +38,25 @@ def test_small_bytes_are_near_and_positive_definite():
     assert (back.layers, back.samples, back.unit) == ((2,), 30, "names")
     assert relative(back.matrix(2), moment.matrix(2)) < 2e-3
     assert float(torch.linalg.eigvalsh(back.matrix(2))[0]) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [
+        ("layer.1.song", {"kind": "statistics", "samples": 1, "unit": "tokens"}),
+        ("triangle", {"kind": "statistics", "samples": 1, "unit": "tokens"}),
+        ("layer.1.triangle", {"kind": "statistics", "unit": "tokens"}),
+        ("layer.1.triangle", {"kind": "statistics", "samples": "many", "unit": "tokens"}),
+        ("layer.1.triangle", {"kind": "statistics", "samples": None, "unit": "tokens"}),
+        ("layer.1.triangle", {"kind": "delta", "samples": 1, "unit": "tokens"}),
+    ],
+)
+def test_what_is_no_second_moment(name, record):
+    with pytest.raises(StatisticsDamageError, match="not a second moment: "):
+        SecondMoment.from_bytes(pack({name: torch.ones(3)}, record))
+
+
+def test_a_factor_of_no_square_is_damage():
+    record = {"kind": "statistics", "samples": 1, "unit": "tokens"}
+    with pytest.raises(StatisticsDamageError):
+        SecondMoment.from_bytes(pack({"layer.1.factor": torch.ones(2, 2).half()}, record))

@@ -108,6 +108,12 @@ def test_foreign_bytes_raise_the_error_of_the_caller(noise: bytes) -> None:
             unpack(data, None, damage)
 
 
+def test_a_dtype_that_torch_lacks_is_damage() -> None:
+    header = b'{"a":{"dtype":"F6_E2M3","shape":[8],"data_offsets":[0,6]}}'
+    with pytest.raises(SongDamageError, match="F6_E2M3"):
+        unpack_tensors(len(header).to_bytes(8, "little") + header + bytes(6), damage)
+
+
 @pytest.mark.parametrize("record", [{}, {"kind": "poem"}, {"kind": None}])
 def test_another_kind_is_refused(record: dict[str, object]) -> None:
     data = pack({"a": torch.ones(1)}, record)

@@ -25,6 +25,8 @@ from editvc.cli.main import editvc as command_line
 from editvc.core.base import BaseModel
 from editvc.core.facts import Fact
 from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.methods.recipe import Recipe
+from editvc.core.methods.table import RECIPES
 from editvc.core.settings import Number
 from editvc.core.thresholds import Thresholds
 from editvc.errors import EditvcError
@@ -130,15 +132,16 @@ def test_every_threshold_is_explained_with_its_default() -> None:
         assert float(shown) == field.default, field.name
 
 
-def test_every_number_of_the_recipe_is_explained_with_its_default() -> None:
-    rows = {
-        name: row[1].strip() for row in table_rows(page("concepts.md"))
-        for name in re.findall(r"`(\w+)`", row[0])
-    }  # fmt: skip
-    for name, setting in LocatedRecipe.settings().items():
-        assert name in rows, name
+@pytest.mark.parametrize("cls", sorted(set(RECIPES.values()), key=lambda cls: cls.__name__))
+def test_every_number_of_a_recipe_is_explained_as_it_is_declared(cls: type[Recipe]) -> None:
+    text = page("concepts.md" if cls is LocatedRecipe else "methods.md")
+    rows = {name: row for row in table_rows(text) for name in re.findall(r"`(\w+)`", row[0])}
+    for name, setting in cls.settings().items():
         if isinstance(setting, Number):
-            assert float(rows[name].split(";")[0]) == setting.default, name
+            assert float(rows[name][1].split(";")[0]) == setting.default, name
+            assert rows[name][2] == setting.help, name
+        elif cls is LocatedRecipe:
+            assert name in rows, name
 
 
 def table_rows(text: str) -> list[list[str]]:

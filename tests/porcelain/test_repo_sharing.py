@@ -22,8 +22,8 @@ from editvc.interchange.delta_file import read_delta
 from editvc.interchange.staging import TargetError
 from editvc.models.checkpoint import Checkpoint, weights_digest
 from editvc.models.loading import generate
-from editvc.porcelain import export, export_models, publish
-from editvc.porcelain.export_models import ReloadDiffers
+from editvc.porcelain import export, export_hf, export_lora, publish
+from editvc.porcelain.export_result import ReloadDiffers
 from editvc.porcelain.publish import HealthRefused
 from editvc.publish.lock import Lock
 from editvc.vcs.codec import metadata
@@ -132,8 +132,8 @@ def test_targets_in_use_are_left_alone(repo: Repo, work: Path) -> None:
 def test_an_export_that_answers_otherwise_is_not_kept(
     repo: Repo, work: Path, difference: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_models, "verify_adapter", lambda *_: difference)
-    monkeypatch.setattr(export_models, "verify_reload", lambda _, prompts, **__: prompts)
+    monkeypatch.setattr(export_lora, "verify_adapter", lambda *_: difference)
+    monkeypatch.setattr(export_hf, "verify_reload", lambda _, prompts, **__: prompts)
     repo.commit(FACTS[:2])
     for kind, told in (("lora", "by (0.5|nan) in a logit"), ("hf", "the export answers")):
         with pytest.raises(ReloadDiffers, match=told):

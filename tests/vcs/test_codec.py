@@ -72,7 +72,11 @@ def test_a_missing_or_unknown_field_is_damage(
             decode(canonical_json(broken))
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"[]", b"{}", b'{"kind": 3}', b"{", b"x" * 99])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xff\xfe", b"[]", b"{}", b'{"kind": 3}', b"{", b"x" * 99, b"[" * 200_000],
+    ids=lambda data: repr(data[:12]),
+)
 def test_bytes_that_are_no_object(data: bytes) -> None:
     with pytest.raises(ObjectUnreadable):
         codec.kind_of(data)

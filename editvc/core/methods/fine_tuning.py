@@ -45,17 +45,18 @@ ROWS = by_name(
 
 @dataclass(frozen=True, slots=True)
 class FineTuningRecipe(Recipe):
-    """Adam on one down projection. Names are those of ROME's FT files."""
+    """Adam on one down projection. Names are those of ROME's FT files.
+
+    ``norm_constraint`` is the L-infinity bound on the change of ft-c; 0, no bound, is ft.
+    """
 
     ROWS: ClassVar[Mapping[str, Method]] = ROWS
 
-    method: str = setting(TEXT, "ft", help="ft or ft-c")
-    lr: float = number(5e-4, above=0, help="step of Adam")
-    num_steps: int = number(25, low=1, help="steps at most")
-    weight_decay: float = number(0.0, help="Adam's")
-    norm_constraint: float = number(
-        0.0, help="L-infinity bound on the change of ft-c; 0, no bound, is ft"
-    )
+    method: str = setting(TEXT, "ft")
+    lr: float = number(5e-4, above=0, help="of Adam")
+    num_steps: int = number(25, low=1, help="at most")
+    weight_decay: float = number(0.0, help="of Adam, towards 0 and not towards the base")
+    norm_constraint: float = number(0.0, help="ft refuses any other; ft-c refuses 0")
     energy: float = number(
         0.99, above=0, high=1, help="share of the change's squared norm that is stored"
     )

@@ -25,6 +25,11 @@ REQUIRED: Mapping[str, Any] = {
 }
 """Keys that have one meaning here: another value is an error, whoever's the file is."""
 
+RENAMED: Mapping[str, str] = {
+    key: number for row in METHODS.values() for key, number in row.foreign.renamed.items()
+}
+"""Keys of such files that editvc calls otherwise."""
+
 ELSEWHERE = frozenset(
     """
     alg_name alg model_name model_class tokenizer_class tokenizer_name device model_parallel fp16
@@ -67,9 +72,7 @@ def read_hparams(record: Mapping[str, Any], method: str | None = None) -> HyperP
             )
     foreign = method_of(name).foreign
     aside = tuple(sorted(record.keys() & _idle(name)))
-    numbers = {
-        foreign.renamed.get(key, key): value for key, value in record.items() if key not in aside
-    }
+    numbers = {RENAMED.get(key, key): value for key, value in record.items() if key not in aside}
     for key in numbers.keys() & set(foreign.may_be_false):
         numbers[key] = numbers[key] or 0.0
     for key, other in foreign.instead.items():

@@ -46,11 +46,11 @@ class GraceRecipe(Recipe):
 
     ROWS: ClassVar[Mapping[str, Method]] = ROWS
 
-    method: str = setting(TEXT, "grace", help="grace")
-    edit_lr: float = number(1.0, above=0, help="step of Adam")
+    method: str = setting(TEXT, "grace")
+    edit_lr: float = number(1.0, above=0, help="of Adam")
     n_iter: int = number(100, low=1, help="steps at most")
     eps: float = number(1.0, above=0, help="radius of a new key, in the units of keys")
-    v_loss_threshold: float = number(0.01, help="loss at which the search ends")
+    v_loss_threshold: float = number(0.01, help="loss at which a search ends")
 
 
 RECIPE = GraceRecipe

@@ -38,28 +38,29 @@ ROWS = by_name(
 class KnowledgeNeuronsRecipe(Recipe):
     """Which neurons are looked for, and what is added to their value vectors.
 
-    In each of the ``contexts`` those neurons count whose attribution exceeds ``adaptive_threshold``
-    times the largest; kept are those found in more than the share ``p`` of the contexts, the
-    ``neurons`` strongest of them: the authors tune their thresholds until facts have 2 to 5. Names
-    are those of EasyEdit's files and of the authors' code.
+    In each of the ``contexts``, prefixes with one ``{}`` for the prompt, those neurons count whose
+    attribution exceeds ``adaptive_threshold`` times the largest; kept are those found in more than
+    the share ``p`` of the contexts, the ``neurons`` strongest of them: the authors tune their
+    thresholds until facts have 2 to 5. ``norm_lambda1`` and ``norm_lambda2`` are in units of the
+    value vector's own length. Names are those of EasyEdit's files and of the authors' code.
     """
 
     ROWS: ClassVar[Mapping[str, Method]] = ROWS
 
-    method: str = setting(TEXT, "kn", help="kn")
-    contexts: tuple[str, ...] = setting(
-        TEXTS, ("{}",), help="prefixes, each with one {} for the prompt", portable=False
-    )
-    steps: int = number(20, low=1, help="steps of the integral")
+    method: str = setting(TEXT, "kn")
+    contexts: tuple[str, ...] = setting(TEXTS, ("{}",), portable=False)
+    steps: int = number(20, low=1, help="terms of the integral")
     adaptive_threshold: float = number(
-        0.2, above=0, below=1, help="least attribution that counts, in shares of the largest"
+        0.2, above=0, below=1, help="a neuron counts above this share of the largest attribution"
     )
-    p: float = number(0.4, below=1, help="share of the contexts that a neuron must be found in")
-    neurons: int = number(5, low=1, help="neurons at most")
+    p: float = number(
+        0.4, below=1, help="a neuron is kept that more than this share of the contexts find"
+    )
+    neurons: int = number(5, low=1, help="at most, the strongest")
     norm_lambda1: float = number(
-        1.0, help="of the old answer taken away, in lengths of the value vector"
+        1.0, help="how much of the old answer is taken from a value vector"
     )
-    norm_lambda2: float = number(8.0, help="of the new answer added, in the same unit")
+    norm_lambda2: float = number(8.0, help="how much of the new answer is added")
 
 
 RECIPE = KnowledgeNeuronsRecipe

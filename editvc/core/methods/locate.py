@@ -179,8 +179,9 @@ class LocatedRecipe(Recipe):
 
     Targets are taken after the last of the ``layers``. ``mom2_update_weight`` is lambda for the
     second moment of ordinary text (``statistics``), ``entity_update_weight`` the one for entity
-    keys (``entity_statistics``). ``contexts`` are stored here literally, so that a recipe means the
-    same on every machine. ``sensitivity`` names the Fisher information that targets are shaped by
+    keys (``entity_statistics``). ``contexts`` are the prefixes, each with one ``{}``, that keys and
+    targets are averaged over, stored here literally, so that a recipe means the same on every
+    machine. ``sensitivity`` names the Fisher information that targets are shaped by
     (with its ``floor`` and ``power``); without it they are MEMIT's. ``compensation`` and
     ``delivery_factor``: :mod:`editvc.editing.layer_spread`.
 
@@ -194,52 +195,63 @@ class LocatedRecipe(Recipe):
         "layers", "contexts", "statistics", "entity_statistics", "sensitivity", "method",
     )  # fmt: skip
 
-    method: str = setting(TEXT, "memit", help="the method, a row of `editvc methods`")
-    contexts: tuple[str, ...] = setting(
-        TEXTS, help="prefixes, each with one {}, that keys and targets are averaged over",
+    method: str = setting(TEXT, "memit")
+    contexts: tuple[str, ...] = setting(TEXTS, portable=False)
+    statistics: ObjectId = setting(OBJECT, refers_to="statistics", portable=False)
+    entity_statistics: ObjectId | None = setting(
+        OPTIONAL_OBJECT, None, refers_to="statistics", counts_with="entity_update_weight",
         portable=False,
     )  # fmt: skip
-    statistics: ObjectId = setting(
-        OBJECT, help="the second moment of keys of ordinary text",
-        refers_to="statistics", portable=False,
-    )  # fmt: skip
-    entity_statistics: ObjectId | None = setting(
-        OPTIONAL_OBJECT, None, help="the second moment of keys of entities",
-        refers_to="statistics", counts_with="entity_update_weight", portable=False,
-    )  # fmt: skip
     sensitivity: ObjectId | None = setting(
-        OPTIONAL_OBJECT, None, help="the Fisher information of hidden states",
-        refers_to="statistics", counts_with="sensitivity_power", portable=False,
+        OPTIONAL_OBJECT, None, refers_to="statistics", counts_with="sensitivity_power",
+        portable=False,
     )  # fmt: skip
     mom2_update_weight: float = number(
-        76.8, above=0, neutral=1.0, help="weight of the keys of ordinary text"
+        76.8, above=0, neutral=1.0, help="lambda: the weight of the text statistics"
     )
-    entity_update_weight: float = number(384.0, neutral=0.0, help="weight of the keys of entities")
+    entity_update_weight: float = number(
+        384.0, neutral=0.0, help="the weight of the entity statistics"
+    )
     sensitivity_floor: float = number(
-        0.05, above=0, high=1, help="least share of a direction's sensitivity that counts"
+        0.05, above=0, high=1, help="share of the identity in B: 1 leaves targets unshaped"
     )
-    sensitivity_power: float = number(0.25, help="how much sensitive directions are spared")
-    v_num_grad_steps: int = number(20, low=1, help="evaluations of a target's search at most")
-    v_lr: float = number(0.5, above=0, help="step of the search")
-    v_loss_threshold: float = number(0.05, help="loss at which the search ends")
-    v_weight_decay: float = number(0.5, help="weight of a target's length in the loss")
+    sensitivity_power: float = number(
+        0.25, help="how strongly targets are shaped: 0 leaves them unshaped"
+    )
+    v_num_grad_steps: int = number(20, low=1, help="most evaluations of the target's loss")
+    v_lr: float = number(0.5, above=0, help="Adam's learning rate")
+    v_loss_threshold: float = number(0.05, help="below it, an edit stops")
+    v_weight_decay: float = number(0.5, help="weight of the squared norm of the target's change")
     clamp_norm_factor: float = number(
-        0.85, above=0, help="longest target, in lengths of the hidden state"
+        0.85, above=0, help="largest norm of that change, relative to the hidden state's"
     )
-    kl_factor: float = number(0.0625, help="weight of the subject's next token in the loss")
+    kl_factor: float = number(
+        0.0625, help="weight of the term that holds the next word after the subject"
+    )
     norm_anchor: float = number(
-        0.0, high=1, help="how far a target is brought back to the hidden state's length (NAS)"
+        0.0,
+        high=1,
+        help="how far a target is brought back to the length of its hidden state (NAS); "
+        "1 is wholly",
     )
     delivery_factor: float = number(
-        0.83, above=0, high=1, neutral=1.0,
-        help="share of what a layer delivers alone that it delivers among others",
-    )  # fmt: skip
-    compensation: float = number(
-        1.0, neutral=0.0, help="how far residuals make up for what the solver leaves undone"
+        0.83,
+        above=0,
+        high=1,
+        neutral=1.0,
+        help="share of what a layer gives an edit alone that it is taken to give among others",
     )
-    nullspace_threshold: float = number(0.02, help="largest eigenvalue that counts as zero")
-    l2: float = number(10.0, above=0, help="ridge in the null space")
-    lr: float = number(1e-6, above=0, help="step along normalised gradients")
+    compensation: float = number(
+        1.0,
+        neutral=0.0,
+        help="how far a residual makes up for what the solver leaves undone; "
+        "0 is MEMIT as published",
+    )
+    nullspace_threshold: float = number(
+        0.02, help="alphaedit alone: eigenvalues of C below it are free"
+    )
+    l2: float = number(10.0, above=0, help="alphaedit alone: its ridge")
+    lr: float = number(1e-6, above=0, help="ultraedit alone: its step")
 
     def _require_method(self) -> None:
         """Raise where a number is set that the method does not know, and make it neutral."""

@@ -45,17 +45,16 @@ ROWS = by_name(
 
 @dataclass(frozen=True, slots=True)
 class MendRecipe(Recipe):
-    """The stored editor that turns gradients into changes; its layers are the recipe's."""
+    """The stored editor that turns gradients into changes; its layers are the recipe's.
+
+    Names are those of ROME's MEND files.
+    """
 
     ROWS: ClassVar[Mapping[str, Method]] = ROWS
 
-    method: str = setting(TEXT, "mend", help="mend")
-    editor: ObjectId | None = setting(
-        OPTIONAL_OBJECT, None, help="the trained network", refers_to="editor", portable=False
-    )
-    lr_scale: float = number(
-        1.0, above=0, help="factor on the editor's learned learning rates, as in ROME's MEND files"
-    )
+    method: str = setting(TEXT, "mend")
+    editor: ObjectId | None = setting(OPTIONAL_OBJECT, None, refers_to="editor", portable=False)
+    lr_scale: float = number(1.0, above=0, help="multiplies the editor's learned rates")
 
 
 RECIPE = MendRecipe

@@ -20,6 +20,14 @@ Need = Literal["statistics", "editor"]
 
 Layers = tuple[int, ...]
 
+_TARGETS: Mapping[EditSite | None, str] = {
+    EditSite.BLOCK_OUTPUT: "memit",
+    EditSite.MLP_OUTPUT: "rome",
+    EditSite.ATTENTION_AND_MLP: "pmet",
+    None: "gradient",
+}
+"""Targets by the method that introduced them, as `editvc methods --json` has them."""
+
 
 def layers_in_force(in_force: Layers, depth: int) -> Layers:
     """The layers of the recipe in config.toml."""
@@ -87,10 +95,8 @@ class Method:
 
     @property
     def target(self) -> str:
-        """What `editvc methods --json` calls a located method's targets."""
-        if self.edit_site is not None:
-            return self.edit_site.value
-        return "gradient" if self.element == "located" else ""
+        """What a located method's targets are called; empty for others."""
+        return _TARGETS[self.edit_site] if self.element == "located" else ""
 
     @property
     def own(self) -> set[str]:

@@ -58,10 +58,8 @@ class Recipe:
     ROWS: ClassVar[Mapping[str, Method]] = {}
     COMMON: ClassVar[tuple[str, ...]] = ("layers", "method")
 
-    layers: tuple[int, ...] = setting(
-        WHOLES, help="the layers whose MLP down projection is edited, rising"
-    )
-    method: str = setting(TEXT, help="the method, a row of `editvc methods`")
+    layers: tuple[int, ...] = setting(WHOLES)
+    method: str = setting(TEXT)
 
     def __post_init__(self) -> None:
         settings = self.settings()

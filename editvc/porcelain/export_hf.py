@@ -1,0 +1,71 @@
+"""``export --format hf``: a whole model, loaded with plain transformers and asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from editvc.core.facts import Fact
+from editvc.core.history import Tree
+from editvc.evaluation.scores import room, says
+from editvc.interchange.hf_checkpoint import Exported, changes_of, export_hf
+from editvc.interchange.reload_check import verify_reload
+from editvc.models.loading import generate
+from editvc.porcelain.export_result import Answer, Documents, Export, ReloadDiffers
+from editvc.porcelain.session import Session
+from editvc.porcelain.trees import checked_facts
+
+LENGTH = 12
+"""Tokens generated for a check, where no fact needs more."""
+
+
+def export_model(
+    session: Session,
+    target: Path,
+    tree: Tree,
+    revision: str,
+    replace: bool,
+    documents: Documents | None,
+) -> Export:
+    """A whole model, loaded with plain transformers and asked; raises :class:`ReloadDiffers`."""
+    maker = session.materialiser
+    facts = checked_facts(session, revision)
+    length = room(session.base_model()[1], facts, LENGTH)
+    expected = _answers(session, tree, facts, length)
+
+    def check(folder: Path) -> None:
+        replies = verify_reload(folder, [fact.question for fact in facts], max_new_tokens=length)
+        for fact, now, before in zip(facts, replies, expected, strict=True):
+            if now != before:
+                raise ReloadDiffers(
+                    f"the export answers {fact.question!r} with {now!r}, "
+                    f"the revision with {before!r}",
+                    hint="Nothing was kept. `editvc fsck` checks the repository.",
+                )
+
+    def with_documents(exported: Exported) -> Mapping[str, str | bytes]:
+        assert documents is not None, "it is passed on only where there are some"
+        return dict(documents(exported.base_digest, exported.digest, exported.touched))
+
+    done = export_hf(
+        maker.folder,
+        target,
+        changes_of(maker.architecture, maker.delta(tree)),
+        replace=replace,
+        documents=with_documents if documents else None,
+        check=check,
+        progress=session.progress,
+    )
+    answers = tuple(
+        Answer(fact, reply.rstrip(), says(reply.strip(), fact))
+        for fact, reply in zip(facts, expected, strict=True)
+    )
+    checks = tuple(answer.line for answer in answers)
+    return Export(
+        "hf", target, done.base_digest, done.digest, done.touched, checks, done.notes, answers
+    )
+
+
+def _answers(session: Session, tree: Tree, facts: list[Fact], length: int) -> list[str]:
+    with session.edited(tree) as (model, tokenizer):
+        return [generate(model, tokenizer, fact.question, length) for fact in facts]

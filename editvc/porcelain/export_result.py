@@ -1,0 +1,101 @@
+"""What an export of any format tells: what was written, and how it was checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from editvc.core.facts import Fact
+from editvc.core.history import Tree
+from editvc.errors import EditvcError
+
+Documents = Callable[[str, str, tuple[str, ...]], Mapping[str, "str | bytes"]]
+"""Further files of an export, made of the base's digest, the result's, and the touched tensors."""
+
+
+class ReloadDiffers(EditvcError):
+    """An export that loads but does not answer as the revision does. It was not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an export, loaded again, said of a live fact; ``right`` where it is what the fact says.
+
+    A wrong one is the revision's own: an export that answers otherwise is not kept.
+    """
+
+    fact: Fact
+    completion: str
+    right: bool
+
+    @property
+    def line(self) -> str:
+        """In words; a wrong answer is marked as such."""
+        line = f"reloaded in transformers: {self.fact.question!r} ->{self.completion!r}"
+        return line if self.right else f"{line} WRONG, the fact is {self.fact.target_new!r}"
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``export --json``."""
+        return {
+            "fact": self.fact.id,
+            "question": self.fact.question,
+            "target_new": self.fact.target_new,
+            "answer": self.completion.strip(),
+            "right": self.right,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What ``export`` wrote and how it was checked.
+
+    ``digest`` is over all exported weights; ``base_digest`` over the base's, where the export
+    holds a whole model or adapts one. ``answers`` are those of a whole model; ``checks`` say them
+    in words.
+    """
+
+    kind: str
+    path: Path
+    base_digest: str | None
+    digest: str
+    touched: tuple[str, ...]
+    checks: tuple[str, ...]
+    notes: tuple[str, ...]
+    answers: tuple[Answer, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should look at, in words."""
+        wrong = sum(not answer.right for answer in self.answers)
+        if not wrong:
+            return ()
+        return (
+            f"the export answers {wrong} of {len(self.answers)} prompts wrong; it was kept, for "
+            "the revision says the same (`editvc eval` asks for all facts)",
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract of ``export --json``."""
+        return {
+            "format": self.kind,
+            "path": str(self.path),
+            "base_digest": self.base_digest,
+            "digest": self.digest,
+            "touched": list(self.touched),
+            "checks": list(self.checks),
+            "answers": [answer.to_json() for answer in self.answers],
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+        }
+
+
+def rank_notes(tree: Tree) -> tuple[str, ...]:
+    """What a user of the factors should know of their rank."""
+    if tree.restraint is None or not tree.restraint.chooses_entries:
+        return ()
+    return (
+        "the restraint keeps single entries, so the factors have full rank "
+        "and are larger than the weights themselves",
+    )
