@@ -46,12 +46,12 @@ def subject_states(
     index = torch.arange(len(rows), device=device)  # (rows,)
     caught: dict[str, Tensor] = {}
 
+    # OPT's MLPs are handed all tokens in one dimension, and give them so.
     def catch_key(_module: Any, args: tuple[Any, ...]) -> None:
-        # Some MLPs are handed all tokens in one dimension.
         caught["key"] = args[0].view(*ids.shape, -1)[index, ends]  # (rows, v)
 
     def catch_hidden(_module: Any, _args: Any, output: Any) -> None:
-        caught["hidden"] = first_tensor(output)[index, ends]  # (rows, u)
+        caught["hidden"] = first_tensor(output).view(*ids.shape, -1)[index, ends]  # (rows, u)
         raise StopForward
 
     with eval_mode(lm) as handles, torch.no_grad():

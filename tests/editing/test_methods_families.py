@@ -42,9 +42,10 @@ from editvc.models.replay import prepare_replay
 from editvc.models.tokenization import tokenize
 from editvc.models.weights import edited
 
-FAMILIES = ("gpt2", "gptj", "gemma2", "bloom", "granite", "openai-gpt", "olmo")
+FAMILIES = ("gpt2", "gptj", "gemma2", "bloom", "granite", "opt", "openai-gpt", "olmo")
 """Conv1D, attention beside the MLP, norms behind both, ALiBi and residuals inside of modules,
-a factor, no cache and no final norm, and a family that the table lacks."""
+a factor, an MLP that is handed flattened tokens, no cache and no final norm, and a family that the
+table lacks."""
 
 LOCATED = ("rome", "pmet", "alphaedit", "ultraedit")
 LAYER = 1
