@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editvc.algebra.gated_edit import CodebookEntry
+from editvc.algebra.codebook_entry import CodebookEntry
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,7 +27,7 @@ def share_kept(delta: Factored, system: System) -> Tensor:
     ``<r, D k> / |r|^2 * (1 + q) / q``. 1 is all of it, 0 nothing, negative the opposite of what was
     asked. An edit that gets nothing alone (its residual or its key is zero) loses nothing: 1.
     """
-    edits, shares = system.edits, system.alone(leverage(system.whitened))
+    edits, shares = system.edits, system.self_response(leverage(system.whitened))
     response = (edits.residuals * (delta @ edits.keys)).sum(dim=0)  # (n,)
     self_response = edits.residuals.square().sum(dim=0) * shares  # (n,)
     return torch.where(self_response > 0, response / self_response, torch.ones_like(self_response))

@@ -28,13 +28,13 @@ class SolveError(EditvcError):
     """Keys, residuals or a moment that have no solution; the message says which and why."""
 
 
-class Guard(Protocol):
+class Preconditioner(Protocol):
     """A linear map F^-1 from keys to the space in which edits are weighed against each other."""
 
-    def whiten(self, keys: Tensor) -> Tensor:
+    def apply_left(self, keys: Tensor) -> Tensor:
         """``F^-1 K``: (v, n) to (m, n)."""
 
-    def unwhiten_rows(self, rows: Tensor) -> Tensor:
+    def apply_right(self, rows: Tensor) -> Tensor:
         """``X F^-1`` for rows X: (r, m) to (r, v)."""
 
 
@@ -79,12 +79,12 @@ class Whitening:
             hint="It needs more tokens than dimensions: `editvc stats compute` with more text.",
         )
 
-    def whiten(self, keys: Tensor) -> Tensor:
+    def apply_left(self, keys: Tensor) -> Tensor:
         """``F^-1 K``: (v, n) to (v, n)."""
         whitened: Tensor = torch.linalg.solve_triangular(self.lower, keys, upper=False)  # (v, n)
         return whitened
 
-    def unwhiten_rows(self, rows: Tensor) -> Tensor:
+    def apply_right(self, rows: Tensor) -> Tensor:
         """``X F^-1`` for rows X: (r, v) to (r, v)."""
         solved: Tensor = torch.linalg.solve_triangular(self.lower, rows, upper=False, left=False)
         return solved
@@ -135,11 +135,11 @@ class Projection:
             )
         return cls(free / l2**0.5)
 
-    def whiten(self, keys: Tensor) -> Tensor:
+    def apply_left(self, keys: Tensor) -> Tensor:
         """``U^T K / sqrt(L2)``: (v, n) to (m, n)."""
         return self.basis.T @ keys
 
-    def unwhiten_rows(self, rows: Tensor) -> Tensor:
+    def apply_right(self, rows: Tensor) -> Tensor:
         """``X U^T / sqrt(L2)``: (r, m) to (r, v)."""
         return rows @ self.basis.T
 
@@ -153,14 +153,14 @@ class Projection:
         return cls(_unpacked(data, "projection", {"basis"})["basis"])
 
 
-class Unguarded:
-    """No guard: keys are weighed as they are (UltraEdit)."""
+class IdentityPreconditioner:
+    """No preconditioner: keys are weighed as they are (UltraEdit)."""
 
-    def whiten(self, keys: Tensor) -> Tensor:
+    def apply_left(self, keys: Tensor) -> Tensor:
         """The keys themselves."""
         return keys
 
-    def unwhiten_rows(self, rows: Tensor) -> Tensor:
+    def apply_right(self, rows: Tensor) -> Tensor:
         """The rows themselves."""
         return rows
 

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from editvc.algebra.factored import Factored
-from editvc.algebra.preconditioners import Guard, SolveError, plus_diagonal, row_major
+from editvc.algebra.preconditioners import Preconditioner, SolveError, plus_diagonal, row_major
 from editvc.core.methods.locate import LocatedRecipe
 
 PRIMAL_FROM = 1.0
@@ -74,7 +74,7 @@ class Edits:
         return self.keys.shape[1]
 
 
-def solve(keys: Tensor, residuals: Tensor, preconditioner: Guard) -> Factored:
+def solve(keys: Tensor, residuals: Tensor, preconditioner: Preconditioner) -> Factored:
     """``Delta = R K^T (C + K K^T)^-1`` for keys (v, n) and residuals (u, n), float64.
 
     The rank is n, or min(u, v) where n exceeds it. Raises :class:`SolveError` for shapes and values
@@ -93,19 +93,19 @@ class System:
     """
 
     edits: Edits
-    preconditioner: Guard
+    preconditioner: Preconditioner
     primal: bool
     ridge: float = 1.0
 
     @classmethod
-    def of(cls, edits: Edits, preconditioner: Guard) -> System:
+    def of(cls, edits: Edits, preconditioner: Preconditioner) -> System:
         """In the form that is cheaper for the number of edits: the same numbers."""
         return cls(edits, preconditioner, primal=len(edits) >= PRIMAL_FROM * edits.keys.shape[0])
 
     @cached_property
     def whitened(self) -> Tensor:
         """Q, (m, n): m = v, or what a projection leaves of it."""
-        return self.preconditioner.whiten(self.edits.keys)
+        return self.preconditioner.apply_left(self.edits.keys)
 
     @cached_property
     def lower(self) -> Tensor:
@@ -114,7 +114,7 @@ class System:
         gram = whitened @ whitened.T if self.primal else whitened.T @ whitened
         return _cholesky(plus_diagonal(gram, self.ridge), "I + G")
 
-    def alone(self, leverages: Tensor) -> Tensor:
+    def self_response(self, leverages: Tensor) -> Tensor:
         """The share of its residual that an edit gets alone, for leverages q: ``q / (1 + q)``."""
         return leverages / (self.ridge + leverages)
 
@@ -124,12 +124,12 @@ class System:
         residuals, preconditioner = self.edits.residuals, self.preconditioner
         if self.primal:
             solved = torch.cholesky_solve(self.whitened @ residuals.T, self.lower)  # (m, u)
-            return Factored.of_dense(preconditioner.unwhiten_rows(solved.T.contiguous()))  # (u, v)
+            return Factored.of_dense(preconditioner.apply_right(solved.T.contiguous()))  # (u, v)
         solved = torch.cholesky_solve(residuals.T.contiguous(), self.lower)  # (n, u)
         weights = solved.T.contiguous()
         if len(self.edits) < residuals.shape[0]:  # n < u
-            return Factored(weights, preconditioner.unwhiten_rows(self.whitened.T.contiguous()))
-        return Factored.of_dense(preconditioner.unwhiten_rows(weights @ self.whitened.T))
+            return Factored(weights, preconditioner.apply_right(self.whitened.T.contiguous()))
+        return Factored.of_dense(preconditioner.apply_right(weights @ self.whitened.T))
 
     def change(self, removed: Edits, added: Edits) -> Factored:
         """``Delta(S + added) - Delta(S + removed)``, of rank ``len(removed) + len(added)``."""
@@ -142,7 +142,7 @@ class System:
 
             (R_D - Delta_S K_D) M^-1 K_D^T A_S^-1,    M = I + K_D^T A_S^-1 K_D
         """
-        whitened = self.preconditioner.whiten(edits.keys)  # Q_D (m, d)
+        whitened = self.preconditioner.apply_left(edits.keys)  # Q_D (m, d)
         if self.primal:
             solved = torch.cholesky_solve(whitened, self.lower)  # (m, d)
             predicted = (self.edits.residuals @ self.whitened.T) @ solved  # (u, d)
@@ -155,7 +155,7 @@ class System:
         gram = whitened.T @ gain  # (d, d)
         lower = _cholesky(plus_diagonal((gram + gram.T) / 2, self.ridge), "M")
         rows = torch.cholesky_solve(gain.T.contiguous(), lower)  # (d, m)
-        return Factored(edits.residuals - predicted, self.preconditioner.unwhiten_rows(rows))
+        return Factored(edits.residuals - predicted, self.preconditioner.apply_right(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +172,13 @@ class Solver:
     sums: bool = False
     step: float | None = None
 
-    def system(self, edits: Edits, preconditioner: Guard) -> System:
+    def system(self, edits: Edits, preconditioner: Preconditioner) -> System:
         """The equations of a set of edits."""
         prepared = self._prepared(edits)
         primal = self.sums or System.of(prepared, preconditioner).primal
         return System(prepared, preconditioner, primal and self.ridge == 1.0, self.ridge)
 
-    def terms(self, edits: Edits, preconditioner: Guard) -> list[Factored]:
+    def terms(self, edits: Edits, preconditioner: Preconditioner) -> list[Factored]:
         """The solution of a set as a sum of one term of rank 1 an edit, in the order given.
 
         ``r_i g_i^T``, with the rows of ``G = (I + Q^T Q)^-1 Q^T F^-1``.
@@ -186,7 +186,7 @@ class Solver:
         prepared = self._prepared(edits)
         system = System(prepared, preconditioner, primal=False, ridge=self.ridge)
         solved = torch.cholesky_solve(system.whitened.T.contiguous(), system.lower)  # (n, m)
-        rows = preconditioner.unwhiten_rows(solved)  # (n, v)
+        rows = preconditioner.apply_right(solved)  # (n, v)
         return [
             Factored(prepared.residuals[:, i : i + 1].contiguous(), rows[i : i + 1].contiguous())
             for i in range(len(edits))
@@ -206,7 +206,7 @@ class Solver:
         )
         return after - before
 
-    def alone(self, leverages: Tensor) -> Tensor:
+    def self_response(self, leverages: Tensor) -> Tensor:
         """The share of its residual that an edit gets alone, for leverages q."""
         return self.weight * leverages / (self.ridge + self.weight * leverages)
 

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editvc.algebra.gated_edit import CodebookEntry
+from editvc.algebra.codebook_entry import CodebookEntry
 from editvc.core.edit_site import EditSite
 from editvc.core.facts import Request
 from editvc.core.methods.grace import GraceRecipe

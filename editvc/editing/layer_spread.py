@@ -20,7 +20,7 @@ from math import sqrt
 from torch import Tensor
 
 from editvc.algebra.diagnostics import leverage
-from editvc.algebra.preconditioners import Guard
+from editvc.algebra.preconditioners import Preconditioner
 from editvc.algebra.solvers import solver_of
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing.subject_states import (
@@ -45,7 +45,7 @@ def spread_single_edits(
     rows: Sequence[Sequence[TokenizedPrompt]],
     z: Tensor,
     recipe: LocatedRecipe,
-    guards: Mapping[int, Guard],
+    preconditioners: Mapping[int, Preconditioner],
 ) -> list[tuple[dict[int, Tensor], dict[int, Tensor]]]:
     """Keys (v,) and residuals (u,) by layer of each edit alone; ``rows`` by edit and context.
 
@@ -69,13 +69,13 @@ def spread_single_edits(
         each, hidden = subject_states(lm, flat, recipe, layer, hooks)
         keys[layer] = average_over_contexts(each, contexts)  # (n, v)
         shares = (z - hidden[::contexts]) * (share(recipe, place) / gain)  # (n, u)
-        white = whitened(keys[layer], guards[layer])  # (v, n)
-        self_response = solver.alone(leverage(white))  # (n,)
+        white = whitened(keys[layer], preconditioners[layer])  # (v, n)
+        self_response = solver.self_response(leverage(white))  # (n,)
         residuals[layer] = compensated_residuals(shares, self_response, recipe.compensation)
         delivered = recipe.delivery_factor * (
             residuals[layer] * self_response.to(shares)[:, None]
         )  # (n, u)
-        response = _context_response(whitened(each, guards[layer]), white, contexts)
+        response = _context_response(whitened(each, preconditioners[layer]), white, contexts)
         repeated = delivered.repeat_interleave(contexts, dim=0)  # (n * contexts, u)
         hooks[layer] = injecting(repeated * response[:, None].to(repeated), flat)
     return [
@@ -113,9 +113,9 @@ def uncompensate(residuals: Tensor, self_response: Tensor, compensation: float) 
     return residuals * self_response.to(residuals)[:, None] ** compensation
 
 
-def whitened(keys: Tensor, guard: Guard) -> Tensor:
+def whitened(keys: Tensor, preconditioner: Preconditioner) -> Tensor:
     """Keys (n, v) as columns in float64 on the CPU, whitened: (v, n)."""
-    return guard.whiten(as_columns(keys))
+    return preconditioner.apply_left(as_columns(keys))
 
 
 def _context_response(each: Tensor, white: Tensor, contexts: int) -> Tensor:
@@ -124,5 +124,5 @@ def _context_response(each: Tensor, white: Tensor, contexts: int) -> Tensor:
     Both are whitened; ``a`` is how much of an edit made for the averaged key a context's key gets.
     """
     together = (white.repeat_interleave(contexts, dim=1) * each).sum(dim=0)  # (n * contexts,)
-    # A key that the guard leaves nothing of (AlphaEdit) gets nothing.
+    # A key that the preconditioner leaves nothing of (AlphaEdit) gets nothing.
     return together / leverage(white).repeat_interleave(contexts).clamp_min(1e-300)

@@ -15,7 +15,7 @@ from torch import Tensor
 from editvc.algebra.diagnostics import leverage
 from editvc.algebra.factored import Factored
 from editvc.algebra.located_edit import Located
-from editvc.algebra.preconditioners import Guard, SolveError
+from editvc.algebra.preconditioners import Preconditioner, SolveError
 from editvc.algebra.solvers import Edits, solver_of
 from editvc.core.facts import Request
 from editvc.core.methods.locate import LocatedRecipe
@@ -66,7 +66,7 @@ def locate(
     lm: LanguageModel,
     requests: Sequence[Request],
     recipe: LocatedRecipe,
-    guards: Mapping[int, Guard],
+    preconditioners: Mapping[int, Preconditioner],
     *,
     shaping: Tensor | None = None,
     targets: Sequence[Target] | None = None,
@@ -90,7 +90,9 @@ def locate(
     z = torch.stack([target.z for target in targets]) if targets else torch.zeros(0, 0)  # (n, u)
     spread: dict[int, tuple[dict[int, Tensor], dict[int, Tensor]]] = {}
     for batch in spread_batches(rows, lm, memory):
-        edits = spread_single_edits(lm, [rows[place] for place in batch], z[batch], recipe, guards)
+        edits = spread_single_edits(
+            lm, [rows[place] for place in batch], z[batch], recipe, preconditioners
+        )
         for place, (keys, residuals) in zip(batch, edits, strict=True):
             for layer in recipe.layers:
                 _require_finite(requests[place], layer, keys[layer], residuals[layer])
@@ -105,7 +107,7 @@ def locate_together(
     requests: Sequence[Request],
     alone: Sequence[Located],
     recipe: LocatedRecipe,
-    guards: Mapping[int, Guard],
+    preconditioners: Mapping[int, Preconditioner],
     *,
     memory: int = MEMORY,
     progress: Progress | None = None,
@@ -121,7 +123,7 @@ def locate_together(
     if not requests or recipe.row.edit_site is None:
         return list(alone)
     rows = tokenize(lm.tokenizer, requests, recipe.contexts)
-    deltas = _deltas(alone, recipe, guards).to(lm.device)  # (n, u)
+    deltas = _deltas(alone, recipe, preconditioners).to(lm.device)  # (n, u)
     solver = solver_of(recipe)
     gain = lm.gain(edit_site(recipe))
     keys: dict[int, Tensor] = {}
@@ -132,12 +134,14 @@ def locate_together(
         if not solved:
             z = hidden + deltas * gain  # (n, u)
         shares = (z - hidden) * (share(recipe, place) / gain)  # (n, u)
-        self_response = solver.alone(leverage(whitened(keys[layer], guards[layer])))  # (n,)
+        self_response = solver.self_response(
+            leverage(whitened(keys[layer], preconditioners[layer]))
+        )  # (n,)
         residuals[layer] = compensated_residuals(shares, self_response, recipe.compensation)
         for request, key, residual in zip(requests, keys[layer], residuals[layer], strict=True):
             _require_finite(request, layer, key, residual)
         edits = Edits(as_columns(keys[layer]), as_columns(residuals[layer]))  # (v, n), (u, n)
-        solved[layer] = solver.system(edits, guards[layer]).solution
+        solved[layer] = solver.system(edits, preconditioners[layer]).solution
         if progress is not None:
             progress("layers", place + 1, len(recipe.layers))
     return [
@@ -150,12 +154,16 @@ def locate_together(
     ]
 
 
-def _deltas(alone: Sequence[Located], recipe: LocatedRecipe, guards: Mapping[int, Guard]) -> Tensor:
+def _deltas(
+    alone: Sequence[Located], recipe: LocatedRecipe, preconditioners: Mapping[int, Preconditioner]
+) -> Tensor:
     """``z - h`` (n, u), over the gain, of edits located alone: from the lowest layer's share."""
     lowest = recipe.layers[0]
     residuals = torch.stack([one.residuals[lowest] for one in alone])  # (n, u)
     keys = torch.stack([one.keys[lowest] for one in alone])  # (n, v)
-    self_response = solver_of(recipe).alone(leverage(whitened(keys, guards[lowest])))  # (n,)
+    self_response = solver_of(recipe).self_response(
+        leverage(whitened(keys, preconditioners[lowest]))
+    )  # (n,)
     return uncompensate(residuals, self_response, recipe.compensation) / share(recipe, 0)
 
 

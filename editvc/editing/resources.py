@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from editvc.algebra.preconditioners import Guard
+from editvc.algebra.preconditioners import Preconditioner
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.mend import MendRecipe
 from editvc.editing.mend_editor import Editor
@@ -16,7 +16,7 @@ from editvc.editing.mend_editor import Editor
 class Resources(Protocol):
     """Stored tensors by the recipe that names them; each is looked up only when it is asked for."""
 
-    def preconditioners(self, recipe: LocatedRecipe) -> Mapping[int, Guard]:
+    def preconditioners(self, recipe: LocatedRecipe) -> Mapping[int, Preconditioner]:
         """What the recipe's solver weighs edits against, by layer."""
 
     def shaping(self, recipe: LocatedRecipe) -> Tensor | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from editvc.algebra.codebook import Codebook
-from editvc.algebra.gated_edit import CodebookEntry
+from editvc.algebra.codebook_entry import CodebookEntry
 from editvc.algebra.located_edit import Located
 from editvc.algebra.patch import Patch
 from editvc.core.facts import Fact

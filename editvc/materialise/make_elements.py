@@ -12,7 +12,7 @@ from torch import Tensor
 from editvc.algebra.delta import Delta
 from editvc.algebra.located_edit import Located
 from editvc.algebra.patch import Patch
-from editvc.algebra.preconditioners import Guard
+from editvc.algebra.preconditioners import Preconditioner
 from editvc.algebra.solvers import solver_of
 from editvc.core.facts import Request
 from editvc.core.methods.locate import LocatedRecipe
@@ -40,9 +40,9 @@ class StoredResources:
 
     materialiser: Materialiser
 
-    def preconditioners(self, recipe: LocatedRecipe) -> Mapping[int, Guard]:
+    def preconditioners(self, recipe: LocatedRecipe) -> Mapping[int, Preconditioner]:
         """What the recipe's solver weighs edits against, by layer."""
-        return self.materialiser.guards.of(recipe)
+        return self.materialiser.preconditioners.of(recipe)
 
     def shaping(self, recipe: LocatedRecipe) -> Tensor | None:
         """What the recipe shapes its targets by, (u, u); None where it names no sensitivity."""
@@ -89,10 +89,11 @@ def make_in_sequence(
     if not isinstance(recipe, LocatedRecipe):
         return elements
     located = [element for element in elements if isinstance(element, Located)]
-    solver, guards = solver_of(recipe), materialiser.guards.of(recipe)
+    solver, preconditioners = solver_of(recipe), materialiser.preconditioners.of(recipe)
     base = materialiser.base
     terms = {
-        layer: solver.terms(stack(located, layer, base), guards[layer]) for layer in recipe.layers
+        layer: solver.terms(stack(located, layer, base), preconditioners[layer])
+        for layer in recipe.layers
     }
     return [
         Patch(Delta({layer: terms[layer][index] for layer in recipe.layers}), edit.figures)

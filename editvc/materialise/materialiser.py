@@ -1,8 +1,8 @@
 """The weights of a tree over those of the base.
 
 They are a pure function of the tree: its located edits, in slot order, solved in float64 against
-the guards of their recipes, with its patches, then restrained. Nothing here depends on the history
-that led to the tree, or needs the model to be loaded.
+the preconditioners of their recipes, with its patches, then restrained. Nothing here
+depends on the history that led to the tree, or needs the model to be loaded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from editvc.core.ids import canonical_json, digest_of
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.materialise.elements import Elements
 from editvc.materialise.solutions import Solutions
-from editvc.materialise.stored_preconditioners import Guards
+from editvc.materialise.stored_preconditioners import Preconditioners
 from editvc.materialise.stored_statistics import Statistics
 from editvc.models.architectures import Architecture, architecture_of
 from editvc.models.checkpoint import Checkpoint
@@ -39,21 +39,21 @@ from editvc.vcs.repository import Repository
 class Materialiser:
     """Makes deltas of the trees of one repository, keeping what it has read and factored.
 
-    Attributes: ``elements`` and ``statistics`` read what is stored, ``guards`` factors statistics,
-    and ``solutions`` solves sets of edits before any restraint.
+    Attributes: ``elements`` and ``statistics`` read what is stored, ``preconditioners`` factors
+    statistics, and ``solutions`` solves sets of edits before any restraint.
     """
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
         self.elements = Elements(repository)
         self.statistics = Statistics(repository)
-        self.guards = Guards(self.statistics, repository.cache)
+        self.preconditioners = Preconditioners(self.statistics, repository.cache)
         self._delta: tuple[Tree, Delta] | None = None
 
     @cached_property
     def solutions(self) -> Solutions:
         """What sets of edits add to the weights; made on first use, for it reads the base."""
-        return Solutions(self.repository, self.base, self.elements, self.guards)
+        return Solutions(self.repository, self.base, self.elements, self.preconditioners)
 
     # -- the base ---------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.materialise.elements import Elements
-from editvc.materialise.stored_preconditioners import Guards
+from editvc.materialise.stored_preconditioners import Preconditioners
 from editvc.vcs.repository import Repository
 
 
@@ -37,12 +37,16 @@ class Solutions:
     """Solves the sets of edits of one repository, keeping what it solved last of each recipe."""
 
     def __init__(
-        self, repository: Repository, base: BaseModel, elements: Elements, guards: Guards
+        self,
+        repository: Repository,
+        base: BaseModel,
+        elements: Elements,
+        preconditioners: Preconditioners,
     ) -> None:
         self.repository = repository
         self.base = base
         self.elements = elements
-        self.guards = guards
+        self.preconditioners = preconditioners
         self._groups: dict[ObjectId, Group] = {}
 
     def of(self, tree: Tree) -> Delta:
@@ -90,7 +94,7 @@ class Solutions:
         kept = self._groups.get(recipe.id)
         if kept is None or kept.entries != entries:
             systems = {
-                layer: solver_of(recipe).system(edits, self.guards.of_layer(recipe, layer))
+                layer: solver_of(recipe).system(edits, self.preconditioners.of_layer(recipe, layer))
                 for layer, edits in self.stacked(recipe, entries).items()
             }
             kept = self._groups[recipe.id] = Group(recipe, entries, systems)

@@ -1,35 +1,40 @@
-"""The guards of recipes: what a solver weighs edits against, factored once and cached."""
+"""The preconditioners of recipes: what a solver weighs edits against, factored once and cached."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from editvc.algebra.preconditioners import Guard, Projection, Unguarded, Whitening
+from editvc.algebra.preconditioners import (
+    IdentityPreconditioner,
+    Preconditioner,
+    Projection,
+    Whitening,
+)
 from editvc.core.ids import ObjectId, digest_of
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.materialise.stored_statistics import Statistics
 from editvc.vcs.cache import Cache
 
 
-class Guards:
-    """The guards of one repository's recipes: kept in memory, and their factors in the cache."""
+class Preconditioners:
+    """The preconditioners of a repository's recipes: kept in memory, their factors in the cache."""
 
     def __init__(self, statistics: Statistics, cache: Cache) -> None:
         self.statistics = statistics
         self.cache = cache
-        self._guards: dict[tuple[ObjectId, int], Guard] = {}
+        self._preconditioners: dict[tuple[ObjectId, int], Preconditioner] = {}
 
-    def of(self, recipe: LocatedRecipe) -> dict[int, Guard]:
-        """The guard of every layer of a recipe."""
+    def of(self, recipe: LocatedRecipe) -> dict[int, Preconditioner]:
+        """The preconditioner of every layer of a recipe."""
         return {layer: self.of_layer(recipe, layer) for layer in recipe.layers}
 
-    def of_layer(self, recipe: LocatedRecipe, layer: int) -> Guard:
+    def of_layer(self, recipe: LocatedRecipe, layer: int) -> Preconditioner:
         """What a recipe's solver weighs edits against in one layer."""
         key = (recipe.id, layer)
-        if key not in self._guards:
-            make = GUARDS[recipe.row.preconditioner]
-            self._guards[key] = make(self.statistics, self.cache, recipe, layer)
-        return self._guards[key]
+        if key not in self._preconditioners:
+            make = PRECONDITIONERS[recipe.row.preconditioner]
+            self._preconditioners[key] = make(self.statistics, self.cache, recipe, layer)
+        return self._preconditioners[key]
 
 
 def _whitening(
@@ -67,9 +72,9 @@ def _projection(
     return Projection.from_bytes(cache.get_or_make("nullspace", name, make))
 
 
-GUARDS: Mapping[str, Callable[[Statistics, Cache, LocatedRecipe, int], Guard]] = {
+PRECONDITIONERS: Mapping[str, Callable[[Statistics, Cache, LocatedRecipe, int], Preconditioner]] = {
     "covariance": _whitening,
     "nullspace": _projection,
-    "identity": lambda _statistics, _cache, _recipe, _layer: Unguarded(),
+    "identity": lambda _statistics, _cache, _recipe, _layer: IdentityPreconditioner(),
 }
 """The guards that rows of :mod:`editvc.core.methods.table` name."""

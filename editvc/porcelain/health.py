@@ -206,7 +206,7 @@ def outlier_warnings(
         return ()
     warnings: dict[int, str] = {}
     for layer, edits in maker.solutions.stacked(recipe, both).items():
-        leverages = leverage(maker.guards.of_layer(recipe, layer).whiten(edits.keys))
+        leverages = leverage(maker.preconditioners.of_layer(recipe, layer).apply_left(edits.keys))
         norms = torch.linalg.vector_norm(edits.residuals, dim=0)
         typical = Reference.of(leverages, norms)
         assert typical is not None, "there are edits, so they have medians"

@@ -195,7 +195,7 @@ def _located_together(
         [fact.request for fact in facts],
         alone,
         recipe,
-        session.materialiser.guards.of(recipe),
+        session.materialiser.preconditioners.of(recipe),
         progress=session.progress,
     )
     batch = digest_of(sorted(entry.fact for entry in entries))

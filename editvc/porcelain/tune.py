@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from editvc.algebra.delta import Delta
-from editvc.algebra.preconditioners import Guard, Whitening
+from editvc.algebra.preconditioners import Preconditioner, Whitening
 from editvc.algebra.solvers import solver_of
 from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
@@ -239,10 +239,10 @@ class _TrialRuns:
         trials = []
         for weight in self.weights:
             weighed = replace(windowed, mom2_update_weight=weight)
-            guards = self._guards(weighed)
+            preconditioners = self._preconditioners(weighed)
             for clamp, targets in by_clamp.items():
                 used = replace(weighed, clamp_norm_factor=clamp)
-                trials.append(Trial(_setting(used), self._score(used, guards, targets)))
+                trials.append(Trial(_setting(used), self._score(used, preconditioners, targets)))
                 self.done += 1
                 if self.session.progress is not None:
                     total = len(windows) * len(self.weights) * len(self.clamps)
@@ -256,11 +256,11 @@ class _TrialRuns:
         shaping = self.session.materialiser.statistics.shaping(used)
         return find_targets(self.lm, self.requests, used, shaping=shaping)
 
-    def _guards(self, recipe: LocatedRecipe) -> dict[int, Guard]:
+    def _preconditioners(self, recipe: LocatedRecipe) -> dict[int, Preconditioner]:
         """Not by the cache folder where lambda decides: it would fill with factors of one use."""
         maker = self.session.materialiser
         if recipe.row.preconditioner != "covariance":
-            return maker.guards.of(recipe)
+            return maker.preconditioners.of(recipe)
         weighted = maker.statistics.weighted_moment
         return {
             layer: Whitening.of(weighted(recipe, layer), name=f"layer {layer}")
@@ -268,13 +268,18 @@ class _TrialRuns:
         }
 
     def _score(
-        self, recipe: LocatedRecipe, guards: Mapping[int, Guard], targets: list[Target] | None
+        self,
+        recipe: LocatedRecipe,
+        preconditioners: Mapping[int, Preconditioner],
+        targets: list[Target] | None,
     ) -> Scores:
         maker, solver = self.session.materialiser, solver_of(recipe)
-        located = locate(self.lm, self.requests, recipe, guards, targets=targets)
+        located = locate(self.lm, self.requests, recipe, preconditioners, targets=targets)
         delta = Delta(
             {
-                layer: solver.system(stack(located, layer, maker.base), guards[layer]).solution
+                layer: solver.system(
+                    stack(located, layer, maker.base), preconditioners[layer]
+                ).solution
                 for layer in recipe.layers
             }
         )

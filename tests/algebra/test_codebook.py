@@ -14,7 +14,7 @@ from tiny_families import POST_NORM, tiny
 from tiny_models import lm_of
 
 from editvc.algebra.codebook import Codebook
-from editvc.algebra.gated_edit import CodebookEntry
+from editvc.algebra.codebook_entry import CodebookEntry
 from editvc.core.facts import Request
 from editvc.core.methods.grace import GraceRecipe
 from editvc.editing.grace import find_entries, reread

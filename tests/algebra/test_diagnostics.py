@@ -44,7 +44,7 @@ def test_leverage_is_the_quadratic_form_and_v_over_lambda_on_average(
 ) -> None:
     ordinary = torch.randn(V, 200, generator=draw, dtype=torch.float64)
     moment = ordinary @ ordinary.T / 200
-    found = leverage(Whitening.of(3.0 * moment).whiten(ordinary))
+    found = leverage(Whitening.of(3.0 * moment).apply_left(ordinary))
     expected = (ordinary * (torch.linalg.inv(3.0 * moment) @ ordinary)).sum(dim=0)
     torch.testing.assert_close(found, expected)
     assert float(found.mean()) == pytest.approx(V / 3.0)
@@ -55,7 +55,7 @@ def test_capacity_is_the_trace_on_either_side(
     n: int, draw: torch.Generator, whitening: Whitening
 ) -> None:
     edits = random_edits(U, V, n, draw)
-    system, whitened = System.of(edits, whitening), whitening.whiten(edits.keys)
+    system, whitened = System.of(edits, whitening), whitening.apply_left(edits.keys)
     for gram in (whitened.T @ whitened, whitened @ whitened.T):
         identity = torch.eye(len(gram), dtype=torch.float64)
         expected = float(torch.trace(gram @ torch.linalg.inv(identity + gram)))

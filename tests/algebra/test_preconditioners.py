@@ -13,8 +13,8 @@ from editvc.algebra.preconditioners import JITTERS, SolveError, Whitening, White
 def test_whitening_factors_the_moment(whitening: Whitening, moment: torch.Tensor) -> None:
     keys = torch.randn(V, 3, dtype=torch.float64)
     assert relative(whitening.lower @ whitening.lower.T, moment) < 1e-14
-    assert relative(whitening.whiten(keys), torch.linalg.inv(whitening.lower) @ keys) < 1e-12
-    rows = whitening.unwhiten_rows(keys.T.contiguous())
+    assert relative(whitening.apply_left(keys), torch.linalg.inv(whitening.lower) @ keys) < 1e-12
+    rows = whitening.apply_right(keys.T.contiguous())
     assert relative(rows, keys.T @ torch.linalg.inv(whitening.lower)) < 1e-12
     assert whitening.jitter == 0.0
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import Tensor
 
+from editvc.algebra.codebook_entry import CodebookEntry
 from editvc.algebra.delta import Delta, delta_from_bytes, delta_to_bytes
 from editvc.algebra.factored import Factored
-from editvc.algebra.gated_edit import CodebookEntry
 from editvc.algebra.located_edit import Located
 from editvc.algebra.patch import Patch
 from editvc.algebra.preconditioners import Projection, Whitening

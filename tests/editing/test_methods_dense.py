@@ -8,7 +8,7 @@ from algebra_dense import joined, random_edits, random_moment, relative
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from editvc.algebra.preconditioners import Projection, SolveError, Unguarded, Whitening
+from editvc.algebra.preconditioners import IdentityPreconditioner, Projection, SolveError, Whitening
 from editvc.algebra.solvers import EMMET_LAMBDA, SOLVERS, Edits, Solver, solver_of, standardised
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.table import METHODS
@@ -25,10 +25,10 @@ def drawn(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def guard_of(name: str, moment: torch.Tensor):
+def preconditioner_of(name: str, moment: torch.Tensor):
     if name == "nullspace":
         return Projection.of(moment, threshold_of(moment), 10.0)
-    return Unguarded() if name == "normalised" else Whitening.of(moment)
+    return IdentityPreconditioner() if name == "normalised" else Whitening.of(moment)
 
 
 def threshold_of(moment: torch.Tensor) -> float:
@@ -77,7 +77,7 @@ def normal(features: torch.Tensor) -> torch.Tensor:
 def test_a_solver_is_its_papers_equation(name: str, seed: int, count: int) -> None:
     draw = drawn(seed)
     moment, edits = random_moment(V, draw, weight=2.0), random_edits(U, V, count, draw)
-    found = SOLVERS[name].system(edits, guard_of(name, moment)).solution
+    found = SOLVERS[name].system(edits, preconditioner_of(name, moment)).solution
     assert relative(found.dense(), dense(name, edits, moment)) < CLOSE
 
 
@@ -90,8 +90,8 @@ def test_a_change_is_the_difference_of_two_solutions(
     draw = drawn(seed)
     moment = random_moment(V, draw, weight=2.0)
     stays, goes, comes = (random_edits(U, V, n, draw) for n in (kept, gone, come))
-    guard, solver = guard_of(name, moment), SOLVERS[name]
-    found = solver.change(solver.system(stays, guard), stays, goes, comes)
+    preconditioner, solver = preconditioner_of(name, moment), SOLVERS[name]
+    found = solver.change(solver.system(stays, preconditioner), stays, goes, comes)
     expected = dense(name, joined(stays, comes), moment) - dense(name, joined(stays, goes), moment)
     assert relative(found.dense(), expected) < 1e-7
     if name != "normalised":
@@ -104,7 +104,7 @@ def test_a_change_is_the_difference_of_two_solutions(
 def test_a_solution_is_the_sum_of_one_term_an_edit(name: str, seed: int, count: int) -> None:
     draw = drawn(seed)
     moment, edits = random_moment(V, draw, weight=2.0), random_edits(U, V, count, draw)
-    terms = SOLVERS[name].terms(edits, guard_of(name, moment))
+    terms = SOLVERS[name].terms(edits, preconditioner_of(name, moment))
     assert [term.rank for term in terms] == [1] * count
     total = sum(term.dense() for term in terms)
     assert relative(total, dense(name, edits, moment)) < CLOSE
@@ -119,7 +119,7 @@ def test_one_edit_of_rome_is_its_rank_one_update(seed: int) -> None:
     pulled = torch.linalg.inv(moment) @ key
     expected = torch.outer(missing / (pulled @ key), pulled)
     solver, compensation = SOLVERS["equality"], METHODS["rome"].numbers["compensation"]
-    alone = solver.alone((key @ pulled)[None])
+    alone = solver.self_response((key @ pulled)[None])
     residual = compensated_residuals(missing[None], alone, float(compensation)).T
     found = solver.system(Edits(edits.keys, residual), Whitening.of(moment)).solution
     assert relative(found.dense(), expected) < CLOSE
@@ -149,9 +149,9 @@ def test_ultraedits_normaliser_is_of_the_set_and_not_of_its_order(seed: int, cou
     edits = random_edits(U, V, count, draw)
     order = torch.randperm(count, generator=draw)
     solver = SOLVERS["normalised"]
-    one = solver.system(edits, Unguarded()).solution.dense()
+    one = solver.system(edits, IdentityPreconditioner()).solution.dense()
     shuffled = Edits(edits.keys[:, order], edits.residuals[:, order])
-    assert relative(solver.system(shuffled, Unguarded()).solution.dense(), one) < CLOSE
+    assert relative(solver.system(shuffled, IdentityPreconditioner()).solution.dense(), one) < CLOSE
 
 
 def test_a_feature_that_never_varies_tells_nothing() -> None:
@@ -163,11 +163,13 @@ def test_a_feature_that_never_varies_tells_nothing() -> None:
 def test_an_edit_alone_gets_what_its_solver_says(seed: int, compensation: float) -> None:
     draw = drawn(seed)
     moment, edits = random_moment(V, draw), random_edits(U, V, 1, draw)
-    guard = Whitening.of(moment)
+    preconditioner = Whitening.of(moment)
     for solver in (SOLVERS["ridge"], SOLVERS["equality"], SOLVERS["doubled"]):
-        alone = solver.alone(guard.whiten(edits.keys).square().sum(0))
+        alone = solver.self_response(preconditioner.apply_left(edits.keys).square().sum(0))
         residual = compensated_residuals(edits.residuals.T, alone, compensation).T
-        given_back = solver.system(Edits(edits.keys, residual), guard).solution @ edits.keys
+        given_back = (
+            solver.system(Edits(edits.keys, residual), preconditioner).solution @ edits.keys
+        )
         expected = edits.residuals * alone ** (1 - compensation)
         assert relative(given_back, expected) < CLOSE
 

@@ -12,7 +12,7 @@ from tiny_models import lm_of
 from transformers import AutoConfig
 
 from editvc.algebra.codebook import Codebook
-from editvc.algebra.preconditioners import Projection, Unguarded, Whitening
+from editvc.algebra.preconditioners import IdentityPreconditioner, Projection, Whitening
 from editvc.algebra.solvers import Edits, solver_of
 from editvc.core.edit_site import EditSite
 from editvc.core.ids import ObjectId
@@ -66,7 +66,7 @@ def used(name, **changes):
     return LocatedRecipe(**(values | numbers | {"statistics": ObjectId("0" * 64)} | changes))
 
 
-def guards_for(lm, recipe):
+def preconditioners_for(lm, recipe):
     rows = [row.ids for each in tokenize(lm.tokenizer, REQUESTS) for row in each]
     keys = keys_at(lm, rows, [range(len(row)) for row in rows], recipe.layers)
     found = {}
@@ -76,7 +76,7 @@ def guards_for(lm, recipe):
         threshold = float(torch.linalg.eigvalsh(moment).median())
         found[layer] = {
             "nullspace": lambda m=moment, t=threshold: Projection.of(m, t, 10.0),
-            "normalised": Unguarded,
+            "normalised": IdentityPreconditioner,
         }.get(recipe.row.solver, lambda m=moment: Whitening.of(m))()
     return found
 
@@ -90,9 +90,9 @@ def relative(found, expected):
 def test_keys_and_residuals_are_sound_and_the_model_is_left_alone(family, name, tokenizer):
     lm, recipe = build(family, tokenizer), used(name)
     before = deepcopy(lm.model.state_dict())
-    guards, requests = guards_for(lm, recipe), REQUESTS[:3]
-    alone = locate(lm, requests, recipe, guards)
-    together = locate_together(lm, requests, alone, recipe, guards)
+    preconditioners, requests = preconditioners_for(lm, recipe), REQUESTS[:3]
+    alone = locate(lm, requests, recipe, preconditioners)
+    together = locate_together(lm, requests, alone, recipe, preconditioners)
     weight = lm.down_proj(LAYER).weight
     u, v = reversed(weight.shape) if lm.architecture.transposed else weight.shape
     for one in [*alone, *together]:
@@ -109,12 +109,12 @@ def test_keys_and_residuals_are_sound_and_the_model_is_left_alone(family, name, 
 def test_rome_gives_just_what_its_target_lacks(family, tokenizer):
     """Of the down projection's own output, whatever a block makes of that."""
     lm, recipe = build(family, tokenizer), used("rome")
-    guards = guards_for(lm, recipe)
-    (located,) = locate(lm, REQUESTS[:1], recipe, guards)
+    preconditioners = preconditioners_for(lm, recipe)
+    (located,) = locate(lm, REQUESTS[:1], recipe, preconditioners)
     (target,) = find_targets(lm, REQUESTS[:1], recipe)
     key, residual = located.keys[LAYER].double(), located.residuals[LAYER].double()
     edits = Edits(key[:, None], residual[:, None])
-    change = solver_of(recipe).system(edits, guards[LAYER]).solution
+    change = solver_of(recipe).system(edits, preconditioners[LAYER]).solution
     assert relative(change.dense() @ key, target.delta) < 1e-4
 
 

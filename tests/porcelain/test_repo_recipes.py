@@ -29,7 +29,9 @@ def test_edits_of_two_recipes_are_solved_apart_and_summed(repo: Repo) -> None:
     total = repo.materialise()
     for layer in (1, 2):
         parts = [
-            solve(edits.keys, edits.residuals, maker.guards.of_layer(one.recipe, layer)).dense()
+            solve(
+                edits.keys, edits.residuals, maker.preconditioners.of_layer(one.recipe, layer)
+            ).dense()
             for one in groups.values()
             for edits in [one.systems[layer].edits]
         ]

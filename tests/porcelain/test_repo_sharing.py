@@ -134,7 +134,7 @@ def test_an_export_that_answers_otherwise_is_not_kept(
     repo: Repo, work: Path, difference: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export_lora, "verify_adapter", lambda *_: difference)
-    monkeypatch.setattr(export_hf, "verify_reload", lambda _, prompts, **__: prompts)
+    monkeypatch.setattr(export_hf, "verify_reload", lambda _folder, _block, prompts, **_: prompts)
     repo.commit(FACTS[:2])
     for kind, told in (("lora", "by (0.5|nan) in a logit"), ("hf", "the export answers")):
         with pytest.raises(ReloadDiffers, match=told):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from editvc.algebra.gated_edit import CodebookDamageError, CodebookEntry
+from editvc.algebra.codebook_entry import CodebookDamageError, CodebookEntry
 
 
 def test_entries_survive_their_bytes_and_other_bytes_are_refused():
