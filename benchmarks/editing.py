@@ -31,6 +31,7 @@ from editvc.core.methods.locate import LocatedRecipe
 from editvc.evaluation.scores import locality_answers
 from editvc.models.language_model import LanguageModel
 from editvc.models.loading import load
+from editvc.models.source import open_model
 
 Row = tuple[str, dict[str, float]]
 
@@ -68,7 +69,7 @@ class Bench:
         self.what = what
         entities = what.write_entities(scratch / "entities.jsonl")
         self.repo = editvc.Repo.init(scratch, str(MODEL), texts=[TEXT], entities=entities)
-        self.untouched = load(MODEL)
+        self.untouched = load(open_model(str(MODEL)))
         self.references: dict[int, list[int]] = {}
 
     def rows(self, sizes: list[int], singles: bool) -> Iterator[Row]:
@@ -103,7 +104,7 @@ class Bench:
         """Naive sequential MEMIT with the same contexts, layers and text."""
         recipe = memit(self.repo.recipe())
         statistics = self.repo.repository.store.get(recipe.statistics)
-        lm = load(MODEL)
+        lm = load(open_model(str(MODEL)))
         edits = edit_one_by_one(
             lm, self.what.facts[: max(sizes, default=0)], recipe,
             SecondMoment.from_bytes(statistics),

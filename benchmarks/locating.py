@@ -31,6 +31,7 @@ from editvc.editing.edit_batches import MEMORY
 from editvc.editing.target_search import find_targets
 from editvc.models.context_prefixes import sample_contexts
 from editvc.models.loading import load
+from editvc.models.source import open_model
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -106,7 +107,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    lm = load(options.model)
+    lm = load(open_model(str(options.model)))
     requests = requests_of(options.records, options.edits)
     recipe = LocatedRecipe(
         layers=(0, 1, 2, 3),

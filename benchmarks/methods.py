@@ -40,6 +40,7 @@ from editvc.evaluation.scores import answers, answers_correctly, locality_answer
 from editvc.materialise.make_elements import make_in_sequence
 from editvc.models.language_model import LanguageModel
 from editvc.models.loading import load
+from editvc.models.source import open_model
 from editvc.models.weights import apply_delta
 
 SIZES = (1, 10, 100, 500, 1000)
@@ -101,7 +102,7 @@ class Bench:
 
     def __init__(self, kept: Path, scratch: Path, what: Trial) -> None:
         self.scratch, self.what = scratch, what
-        self.untouched = load(MODEL)
+        self.untouched = load(open_model(str(MODEL)))
         self.empty = kept / "empty"
         if not self.empty.exists():
             entities = what.write_entities(scratch / "entities.jsonl")
@@ -181,7 +182,7 @@ class Bench:
     def _sequential(
         self, repo: editvc.Repo, label: str, recipe: Recipe, sizes: list[int]
     ) -> Iterator[dict[str, Any]]:
-        lm, spent, stored = load(MODEL), 0.0, 0
+        lm, spent, stored = load(open_model(str(MODEL))), 0.0, 0
         for done, fact in enumerate(self.what.facts[: max(sizes)], 1):
             began = time.perf_counter()
             request = fact.request

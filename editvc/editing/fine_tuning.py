@@ -32,7 +32,6 @@ from editvc.core.facts import Request
 from editvc.core.methods.fine_tuning import FineTuningRecipe
 from editvc.core.progress import Progress
 from editvc.editing.resources import Resources
-from editvc.models.hooks import eval_mode
 from editvc.models.language_model import LanguageModel
 from editvc.models.prefix_cache import SplitTokens
 from editvc.models.replay import prepare_replay
@@ -74,7 +73,7 @@ def fine_tune(
     """
     rows = [row for (row,) in tokenize(lm.tokenizer, requests)]
     patches: list[Patch] = []
-    with eval_mode(lm):
+    with lm.eval_mode():
         for row in rows:
             patches.append(_tuned(_Rest(lm, row, recipe.layers[0]), recipe))
             if progress is not None:

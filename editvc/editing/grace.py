@@ -33,7 +33,7 @@ from editvc.core.progress import Progress
 from editvc.editing.resources import Resources
 from editvc.editing.target_tokens import TargetTokens
 from editvc.models.forward import batches, keys_at
-from editvc.models.hooks import eval_mode, first_tensor
+from editvc.models.hooks import first_tensor
 from editvc.models.language_model import LanguageModel
 from editvc.models.prefix_cache import SplitTokens
 from editvc.models.replay import prepare_replay
@@ -66,7 +66,7 @@ def find_entries(
     rows = [_from_the_end(row) for (row,) in tokenize(lm.tokenizer, requests)]
     order = sorted(range(len(rows)), key=lambda i: (len(rows[i].ids), i))
     entries: dict[int, CodebookEntry] = {}
-    with eval_mode(lm):
+    with lm.eval_mode():
         for batch in batches(order, lambda i: len(rows[i].ids)):
             searched = _Search(lm, [rows[i] for i in batch], recipe).run()
             entries.update(zip(batch, searched, strict=True))

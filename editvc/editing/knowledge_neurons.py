@@ -40,7 +40,6 @@ from editvc.core.methods.knowledge_neurons import KnowledgeNeuronsRecipe
 from editvc.core.progress import Progress
 from editvc.editing.resources import Resources
 from editvc.errors import EditvcError
-from editvc.models.hooks import eval_mode
 from editvc.models.language_model import LanguageModel
 from editvc.models.prefix_cache import SplitTokens
 from editvc.models.replay import prepare_replay
@@ -90,7 +89,7 @@ def knowledge_neurons(
     """
     rows = tokenize(lm.tokenizer, requests, recipe.contexts)
     patches: list[Patch] = []
-    with eval_mode(lm):
+    with lm.eval_mode():
         for request, contexts in zip(requests, rows, strict=True):
             patches.append(_patch(lm, request, contexts, recipe))
             if progress is not None:
@@ -204,7 +203,7 @@ def _lengths(lm: LanguageModel, layer: int, key: Tensor, chosen: Tensor) -> Tens
 def _probability(lm: LanguageModel, row: TokenizedPrompt, delta: Delta) -> float:
     """Of the target's tokens (geometric mean), under a change of the weights."""
     ids = torch.tensor([row.ids], device=lm.device)  # (1, columns)
-    with eval_mode(lm) as handles, torch.no_grad():
+    with lm.eval_mode() as handles, torch.no_grad():
         for layer, part in delta.layers.items():
             handles.append(lm.down_proj(layer).register_forward_hook(delta_hook(part, lm)))
         hidden = lm.body(input_ids=ids[:, :-1], use_cache=False)[0]  # (1, columns - 1, u)

@@ -33,7 +33,6 @@ from editvc.core.progress import Progress
 from editvc.editing.mend_editor import Editor, EditorError, Pairs
 from editvc.editing.resources import Resources
 from editvc.models.forward import final_states, target_losses
-from editvc.models.hooks import eval_mode
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, tokenize
 
@@ -67,7 +66,7 @@ def gradients(
 
         return probe
 
-    with eval_mode(lm) as handles, torch.enable_grad():
+    with lm.eval_mode() as handles, torch.enable_grad():
         for layer in layers:
             handles.append(lm.down_proj(layer).register_forward_hook(hook(layer)))
         hidden, mask = final_states(lm, [row.ids[:-1] for row in rows])
@@ -97,7 +96,7 @@ def changed(lm: LanguageModel, changes: Mapping[int, Pairs]) -> Iterator[None]:
 
         return add
 
-    with eval_mode(lm) as handles:
+    with lm.eval_mode() as handles:
         for layer, (right, left) in changes.items():
             handles.append(lm.down_proj(layer).register_forward_hook(hook(right, left)))
         yield

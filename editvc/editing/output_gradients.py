@@ -21,7 +21,6 @@ from editvc.core.facts import Request
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
 from editvc.models.forward import batches, final_states, target_losses
-from editvc.models.hooks import eval_mode
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, tokenize
 
@@ -71,7 +70,7 @@ def _batch(
 
         return catch
 
-    with eval_mode(lm) as handles, torch.enable_grad():
+    with lm.eval_mode() as handles, torch.enable_grad():
         for layer in recipe.layers:
             handles.append(lm.down_proj(layer).register_forward_hook(hook(layer)))
         hidden, _ = final_states(lm, [row.ids[:-1] for row in rows])  # (rows, columns, u)

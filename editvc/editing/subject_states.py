@@ -12,7 +12,7 @@ from torch import Tensor
 from editvc.core.edit_site import EditSite
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.models.forward import padded_right
-from editvc.models.hooks import StopForward, eval_mode, first_tensor
+from editvc.models.hooks import StopForward, first_tensor
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt
 
@@ -54,7 +54,7 @@ def subject_states(
         caught["hidden"] = first_tensor(output).view(*ids.shape, -1)[index, ends]  # (rows, u)
         raise StopForward
 
-    with eval_mode(lm) as handles, torch.no_grad():
+    with lm.eval_mode() as handles, torch.no_grad():
         for below, hook in hooks.items():
             handles.append(lm.down_proj(below).register_forward_hook(hook))
         handles.append(lm.down_proj(layer).register_forward_pre_hook(catch_key))

@@ -40,7 +40,7 @@ from editvc.core.progress import Progress
 from editvc.editing.edit_batches import MEMORY, TokenizedEdit, search_batches, tokenize_edits
 from editvc.editing.subject_states import average_over_contexts, edit_site
 from editvc.editing.target_tokens import TargetTokens
-from editvc.models.hooks import eval_mode, run_at_positions
+from editvc.models.hooks import run_at_positions
 from editvc.models.language_model import LanguageModel
 from editvc.models.prefix_cache import SplitTokens
 from editvc.models.replay import SuffixReplay, prepare_replay
@@ -94,7 +94,7 @@ def find_targets(
         range(len(edits)), key=lambda i: (edits[i].suffix_columns, edits[i].prefix_columns, i)
     )
     targets: dict[int, Target] = {}
-    with eval_mode(lm):
+    with lm.eval_mode():
         for batch in search_batches([edits[i] for i in order], lm, memory):
             chosen = order[len(targets) : len(targets) + len(batch)]
             searched = _Batch(lm, batch, recipe, shaping).run()

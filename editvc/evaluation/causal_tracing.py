@@ -28,7 +28,7 @@ from torch.nn import Module
 from editvc.core.facts import Request
 from editvc.models.block_call import Call
 from editvc.models.forward import TOKENS_PER_BATCH
-from editvc.models.hooks import eval_mode, first_tensor
+from editvc.models.hooks import first_tensor
 from editvc.models.language_model import LanguageModel
 from editvc.models.replay import require_replayed
 from editvc.models.tokenization import TokenizedPrompt, subject_span, tokenize
@@ -162,7 +162,7 @@ def causal_trace(
     width = 1 if kind == "hidden" else window or default_window(depth)
     ((row,),) = tokenize(lm.tokenizer, [request])
     subject = subject_span(lm.tokenizer, request)
-    with eval_mode(lm), torch.no_grad():
+    with lm.eval_mode(), torch.no_grad():
         embedded = lm.embeddings.weight.shape[1]
         generator = torch.Generator().manual_seed(seed)
         noise = deviation * torch.randn(samples, len(subject), embedded, generator=generator)
@@ -243,7 +243,7 @@ class _Runs:
 
             return hook
 
-        with eval_mode(lm) as handles:
+        with lm.eval_mode() as handles:
             handles.append(lm.embeddings.register_forward_hook(corrupt))
             blocks = [lm.block(layer) for layer in range(lm.depth)]
             for layer, block in enumerate(blocks):

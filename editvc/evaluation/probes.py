@@ -15,7 +15,6 @@ import torch
 from editvc.core.facts import Request
 from editvc.models.chat_template import turn_in
 from editvc.models.forward import batches, padded_right
-from editvc.models.hooks import eval_mode
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, tokenize
 
@@ -47,7 +46,7 @@ def predicts(lm: LanguageModel, rows: Sequence[TokenizedPrompt], *, batch: int =
     """:func:`predicts_target` for questions and targets that are tokens already."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
     predicted: dict[int, bool] = {}
-    with eval_mode(lm), torch.no_grad():
+    with lm.eval_mode(), torch.no_grad():
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
             ids, mask = padded_right([rows[i].ids[:-1] for i in chosen], lm.device)

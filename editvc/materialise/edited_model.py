@@ -27,7 +27,7 @@ def edited(materialiser: Materialiser, base: LanguageModel, tree: Tree) -> Itera
 
 def load_edited(materialiser: Materialiser, tree: Tree) -> LanguageModel:
     """A fresh model with the weights of ``tree``, and its codebooks attached for good."""
-    lm = load(materialiser.folder, block=materialiser.base.architecture)
+    lm = load(materialiser.files)
     weights.apply_delta(lm, materialiser.delta(tree), materialiser.dtype)
     attach(lm, _codebooks(materialiser, tree, lm))
     return lm

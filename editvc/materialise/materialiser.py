@@ -32,7 +32,7 @@ from editvc.materialise.stored_statistics import Statistics
 from editvc.models.architectures import Architecture, architecture_of
 from editvc.models.checkpoint import Checkpoint
 from editvc.models.fingerprint import describe, require_same
-from editvc.models.source import resolve
+from editvc.models.source import ModelFiles, open_model
 from editvc.vcs.repository import Repository
 
 
@@ -62,21 +62,25 @@ class Materialiser:
         """The base model that the repository was made for."""
         return self.repository.read_base()
 
-    @cached_property
+    @property
     def architecture(self) -> Architecture:
         """Where the editable weights are in the base."""
         return architecture_of(self.base.model_type, self.base.architecture)
 
     @cached_property
-    def folder(self) -> Path:
+    def files(self) -> ModelFiles:
         """The base's files, checked against the repository's record of it.
 
         Raises ``BaseMismatchError``, naming the tensor that differs.
         """
-        base = self.base
-        folder = resolve(base.source, base.revision)
-        require_same(base, describe(folder, base.source, base.revision, base.architecture))
-        return folder
+        files = open_model(self.base.source, self.base.revision, block=self.base.architecture)
+        require_same(self.base, describe(files))
+        return files
+
+    @property
+    def folder(self) -> Path:
+        """Where the base's files are."""
+        return self.files.folder
 
     @cached_property
     def dtype(self) -> torch.dtype:

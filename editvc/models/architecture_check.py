@@ -12,7 +12,7 @@ from torch.nn import Module
 
 from editvc.core.edit_site import EditSite
 from editvc.errors import EditvcError
-from editvc.models.hooks import eval_mode, first_tensor
+from editvc.models.hooks import first_tensor
 from editvc.models.language_model import LanguageModel
 
 TOLERANCE = 1e-3
@@ -39,7 +39,8 @@ def check_block(lm: LanguageModel) -> None:
     try:
         modules = [lm.down_proj(layer) for layer in range(lm.depth)]
         _ = lm.final_norm
-        lm.gain(EditSite.BLOCK_OUTPUT)
+        gain = lm.gain(EditSite.BLOCK_OUTPUT)
+        attention = lm.attention_output(0) if architecture.attention else None
     except (AttributeError, TypeError) as error:
         raise StructureError(name, f"the block does not fit the model: {error}") from error
     shape = features(modules[0])
@@ -50,17 +51,17 @@ def check_block(lm: LanguageModel) -> None:
         raise StructureError(
             name, f"{architecture.down_proj} gives {shape[0]} numbers, not the hidden state's"
         )
-    expected = None if architecture.normed else lm.gain(EditSite.BLOCK_OUTPUT)
-    for layer, gain in enumerate(arrivals(lm)):
-        if not same(gain, expected):
+    expected = None if architecture.normed else gain
+    for layer, measured in enumerate(arrivals(lm)):
+        if not same(measured, expected):
             raise StructureError(
                 name,
-                f"what the down projection of layer {layer} gives arrives {in_words(gain)} behind "
-                f"its block, and not {in_words(expected)} as the block says",
+                f"what the down projection of layer {layer} gives arrives {in_words(measured)} "
+                f"behind its block, and not {in_words(expected)} as the block says",
                 hint="`normed` and `factor` say how it arrives.",
             )
-    if architecture.attention is not None:
-        _check_attention(lm, architecture.attention)
+    if attention is not None and architecture.attention is not None:
+        _check_attention(lm, attention, architecture.attention)
     _check_head(lm)
 
 
@@ -93,7 +94,7 @@ def arrivals(lm: LanguageModel) -> list[float | None]:
 
         return measure
 
-    with eval_mode(lm) as handles, torch.no_grad():
+    with lm.eval_mode() as handles, torch.no_grad():
         for layer in range(lm.depth):
             hook = measuring(lm.down_proj(layer))
             handles.append(lm.block(layer).register_forward_hook(hook, with_kwargs=True))
@@ -130,12 +131,8 @@ def in_words(gain: float | None) -> str:
     return "through a norm" if gain is None else f"{gain:.4g}-fold"
 
 
-def _check_attention(lm: LanguageModel, path: str) -> None:
-    name = lm.architecture.model_type
-    try:
-        shape = features(lm.attention_output(0))
-    except AttributeError as error:
-        raise StructureError(name, f"the block does not fit the model: {error}") from error
+def _check_attention(lm: LanguageModel, output: Module, path: str) -> None:
+    name, shape = lm.architecture.model_type, features(output)
     if shape is None or shape[0] != lm.hidden_size:
         raise StructureError(
             name, f"{path} is no linear map that gives the hidden size: attention is wrong"
@@ -147,7 +144,7 @@ def _check_attention(lm: LanguageModel, path: str) -> None:
 
 def _check_head(lm: LanguageModel) -> None:
     hidden: list[Tensor] = []
-    with eval_mode(lm) as handles, torch.no_grad():
+    with lm.eval_mode() as handles, torch.no_grad():
         handles.append(
             lm.block(lm.depth - 1).register_forward_hook(
                 lambda _module, _args, output: hidden.append(first_tensor(output))

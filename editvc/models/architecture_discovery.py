@@ -28,7 +28,6 @@ from editvc.models.architecture_check import (
     tokens,
 )
 from editvc.models.architectures import Architecture
-from editvc.models.hooks import eval_mode
 from editvc.models.language_model import LanguageModel
 
 if TYPE_CHECKING:
@@ -205,7 +204,7 @@ def _called(lm: LanguageModel, modules: dict[str, Module]) -> list[str]:
     def noting(name: str) -> Any:
         return lambda *_: order.append(name)
 
-    with eval_mode(lm) as handles, torch.no_grad():
+    with lm.eval_mode() as handles, torch.no_grad():
         for name, module in modules.items():
             handles.append(module.register_forward_hook(noting(name)))
         lm.model(**tokens(lm.device))

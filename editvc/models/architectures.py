@@ -17,8 +17,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from editvc.core.base import BaseModel
 from editvc.core.edit_site import EditSite
-from editvc.core.methods.recipe import default_layers
+from editvc.core.methods.recipe import RecipeError, default_layers
 from editvc.errors import EditvcError
 
 Block = tuple[tuple[str, str | bool], ...]
@@ -171,6 +172,26 @@ class Architecture:
         """Layers to edit among ``depth`` where nobody names any; behind a norm it is one."""
         chosen = default_layers(depth)
         return chosen[-1:] if self.normed else chosen
+
+    def chosen_layers(
+        self, named: Sequence[int] | None, base: BaseModel, shipped: Sequence[int] | None = None
+    ) -> tuple[int, ...]:
+        """The layers of a new repository: those named, those the model ships with, or by depth.
+
+        Raises :class:`RecipeError` for one that is not there, and :class:`LayersError` where they
+        cannot share an edit.
+        """
+        for layer in named or ():
+            if not 0 <= layer < base.layers:
+                raise RecipeError(
+                    f"layer {layer} does not exist: {base.source} has layers 0 to "
+                    f"{base.layers - 1}",
+                    hint="Leave --layers out to have them chosen by the model's depth.",
+                )
+        default = tuple(shipped or self.default_layers(base.layers))
+        layers = default if named is None else tuple(sorted(set(named)))
+        self.require_editable(layers)
+        return layers
 
     def require_editable(self, layers: Sequence[int]) -> None:
         """Raise :class:`LayersError` where these layers cannot share an edit."""

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from editvc.core.facts import PLACEHOLDER
-from editvc.models.hooks import eval_mode
 from editvc.models.language_model import LanguageModel
 
 OPENINGS = ("The", "Therefore", "Because", "I", "You")
@@ -37,8 +36,7 @@ def sample_contexts(
     global seed is neither read nor moved. Special tokens are not drawn.
     """
     generator = torch.Generator().manual_seed(seed)
-    with eval_mode(lm), torch.no_grad():
-        sentences = [_continued(lm, opening, length, generator) for opening in openings]
+    sentences = [_continued(lm, opening, length, generator) for opening in openings]
     return (PLACEHOLDER, *(f"{sentence}. {PLACEHOLDER}" for sentence in sentences))
 
 
@@ -46,9 +44,11 @@ def _continued(lm: LanguageModel, opening: str, length: int, generator: torch.Ge
     device, tokenizer = lm.device, lm.tokenizer
     ids = list(tokenizer(opening)["input_ids"])
     special = sorted(set(tokenizer.all_special_ids))
-    for _ in range(max(0, length - len(tokenizer(opening, add_special_tokens=False)["input_ids"]))):
-        output = lm.model(input_ids=torch.tensor([ids], device=device), use_cache=False)
-        ids.append(_drawn(output.logits[0, -1].float().cpu(), special, generator))
+    missing = length - len(tokenizer(opening, add_special_tokens=False)["input_ids"])
+    with lm.eval_mode(), torch.no_grad():
+        for _ in range(max(0, missing)):
+            output = lm.model(input_ids=torch.tensor([ids], device=device), use_cache=False)
+            ids.append(_drawn(output.logits[0, -1].float().cpu(), special, generator))
     return sanitised(tokenizer.decode(ids, skip_special_tokens=True))
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from editvc.core.base import BaseModel
 from editvc.core.ids import digest_of
 from editvc.errors import EditvcError
-from editvc.models.architectures import Architecture, Block, architecture_of
+from editvc.models.architectures import Architecture
 from editvc.models.checkpoint import EDITABLE, Checkpoint
-from editvc.models.loading import QuantisedError, require_unquantised
-from editvc.models.source import ModelNotFoundError, read_config
+from editvc.models.source import ModelFiles, ModelNotFoundError, QuantisedError
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt")
 _UNIMPORTANT = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
@@ -34,44 +34,38 @@ class WeightShapeError(EditvcError):
     """A weight whose shape is not what config and architecture table say."""
 
 
-def describe(
-    folder: Path, source: str, revision: str | None = None, block: Block = ()
-) -> BaseModel:
-    """The identity of a model folder, read without loading the model.
+def describe(files: ModelFiles) -> BaseModel:
+    """The identity of a model, read without loading it.
 
-    ``block`` is the confirmed one of a family that the architecture table lacks. Digests of the
-    down projections are streamed; the weights go by the names that the model's modules have,
-    whatever prefix the file leaves out. Raises :class:`ModelNotFoundError`,
-    :class:`QuantisedError`, :class:`WeightShapeError`, and the errors of ``architectures`` and
-    ``checkpoint``.
+    Digests of the down projections are streamed; the weights go by the names that the model's
+    modules have, whatever prefix the file leaves out. Raises :class:`ModelNotFoundError`,
+    :class:`QuantisedError`, :class:`WeightShapeError`, and the errors of ``checkpoint``.
     """
-    config = read_config(folder, source)
-    require_unquantised(config, source)
-    architecture = architecture_of(str(config.get("model_type")), block)
-    checkpoint = Checkpoint(folder)
-    layers = _depth(config, architecture, checkpoint)
+    tokenizer = _tokenizer_digest(files.folder, files.source)
+    architecture, checkpoint = files.architecture, Checkpoint(files.folder)
+    layers = _depth(files.config, architecture, checkpoint)
     names = [architecture.weight_name(layer) for layer in range(layers)]
     for name in names:
         if (dtype := checkpoint.info(name).dtype) not in EDITABLE:
-            raise QuantisedError(source, f"tensor {name} is stored as {dtype}")
+            raise QuantisedError(files.source, f"tensor {name} is stored as {dtype}")
     shapes = {tuple(checkpoint.info(name)[1]) for name in names}
     if len(shapes) != 1 or len(shape := shapes.pop()) != 2:
         raise WeightShapeError(
-            f"the down projections of {folder} have no common shape",
+            f"the down projections of {files.folder} have no common shape",
             hint="editvc edits dense models whose blocks are all alike.",
         )
     hidden, inner = reversed(shape) if architecture.transposed else shape
     return BaseModel(
-        source=source,
-        revision=revision,
+        source=files.source,
+        revision=files.revision,
         model_type=architecture.model_type,
         layers=layers,
         hidden_size=hidden,
         inner_size=inner,
         weights=tuple(sorted((name, checkpoint.digest(name)) for name in names)),
-        config=digest_of({k: v for k, v in config.items() if k not in _UNIMPORTANT}),
-        tokenizer=_tokenizer_digest(folder, source),
-        architecture=block,
+        config=digest_of({k: v for k, v in files.config.items() if k not in _UNIMPORTANT}),
+        tokenizer=tokenizer,
+        architecture=files.block,
     )
 
 
@@ -88,7 +82,7 @@ def require_same(expected: BaseModel, actual: BaseModel) -> None:
     raise BaseMismatchError(actual.source, part)
 
 
-def _depth(config: dict[str, Any], architecture: Architecture, checkpoint: Checkpoint) -> int:
+def _depth(config: Mapping[str, Any], architecture: Architecture, checkpoint: Checkpoint) -> int:
     """The number of blocks, by the config where it says so, else by the tensors there are."""
     for name in ("num_hidden_layers", "n_layer", "num_layers"):
         if isinstance(config.get(name), int):

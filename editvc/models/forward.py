@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from editvc.models.hooks import StopForward, eval_mode
+from editvc.models.hooks import StopForward
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt
 
@@ -73,7 +73,7 @@ def keys_at(
 
         return catch
 
-    with eval_mode(lm) as handles, torch.no_grad(), suppress(StopForward):
+    with lm.eval_mode() as handles, torch.no_grad(), suppress(StopForward):
         for layer in layers:
             handles.append(lm.down_proj(layer).register_forward_pre_hook(hook(layer)))
         lm.body(input_ids=ids, attention_mask=mask, use_cache=False)

@@ -9,27 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import Module
-from torch.utils.hooks import RemovableHandle
-
-from editvc.models.language_model import LanguageModel
 
 
 class StopForward(Exception):
     """Raised by a hook once the layers after it are of no interest."""
-
-
-@contextmanager
-def eval_mode(lm: LanguageModel) -> Iterator[list[RemovableHandle]]:
-    """Evaluation mode, and a list for hook handles: both undone on the way out."""
-    training = lm.model.training
-    handles: list[RemovableHandle] = []
-    lm.model.eval()
-    try:
-        yield handles
-    finally:
-        for handle in handles:
-            handle.remove()
-        lm.model.train(training)
 
 
 @contextmanager

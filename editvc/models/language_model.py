@@ -5,6 +5,8 @@ Importing this module does not import torch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
     from torch.nn import Embedding, Module, Parameter
+    from torch.utils.hooks import RemovableHandle
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 
@@ -154,6 +157,19 @@ class LanguageModel:
         if factor is None or self.architecture.within_block(site):
             return 1.0
         return float(getattr(self.config, factor))
+
+    @contextmanager
+    def eval_mode(self) -> Iterator[list[RemovableHandle]]:
+        """Evaluation mode, and a list for hook handles: both undone on the way out."""
+        training = self.model.training
+        handles: list[RemovableHandle] = []
+        self.model.eval()
+        try:
+            yield handles
+        finally:
+            for handle in handles:
+                handle.remove()
+            self.model.train(training)
 
     def logits(self, normed: Tensor) -> Tensor:
         """The head on hidden states after the final norm, ``(..., vocabulary)``.

@@ -6,77 +6,46 @@ not import torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from editvc.errors import EditvcError
-from editvc.models.architectures import Block, architecture_of
 from editvc.models.language_model import LanguageModel
-from editvc.models.source import read_config
+from editvc.models.source import ModelFiles
 from editvc.models.tokenization import require_offsets
 
 if TYPE_CHECKING:
     import torch
 
-_QUANTISED = ("quantization_config", "compression_config")
-
-
-class QuantisedError(EditvcError):
-    """A base whose weights are packed into few bits. ``what`` says by which sign that is known."""
-
-    def __init__(self, source: str, what: str) -> None:
-        super().__init__(
-            f"model '{source}' is quantised ({what}): its weights cannot take an additive change",
-            hint="Edit the 16-bit model that it was made of, write the edits with "
-            "`editvc export --format lora`, and load this adapter on the quantised model.",
-        )
-        self.what = what
-
-
-def require_unquantised(config: Mapping[str, Any], source: str) -> None:
-    """Raise :class:`QuantisedError` for a ``config.json`` that says how weights were packed."""
-    for name in _QUANTISED:
-        if packing := config.get(name):
-            method = packing.get("quant_method", name) if isinstance(packing, dict) else name
-            raise QuantisedError(source, f"{name} in config.json: {method}")
-
 
 def load(
-    folder: Path,
+    files: ModelFiles,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
-    block: Block = (),
 ) -> LanguageModel:
-    """The model of a folder, in evaluation mode, no parameter asking for gradients.
+    """The model of some files, in evaluation mode, no parameter asking for gradients.
 
     ``dtype`` None is float32 on the CPU and the files' own elsewhere; ``device`` None is the CPU.
-    ``block`` is the confirmed one of a family that the architecture table lacks. Raises
-    :class:`QuantisedError`, :class:`editvc.models.tokenization.SlowTokenizerError` and
-    :class:`editvc.models.architectures.UnknownArchitectureError`.
+    Raises :class:`editvc.models.tokenization.SlowTokenizerError`.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    config = read_config(folder, str(folder))
-    require_unquantised(config, str(folder))
-    architecture = architecture_of(str(config.get("model_type")), block)
-    tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(files.folder, use_fast=True, local_files_only=True)
     require_offsets(tokenizer)
     place = torch.device(device or "cpu")
     if dtype is None and place.type == "cpu":
         dtype = torch.float32
     with quiet_loading():
         model = AutoModelForCausalLM.from_pretrained(
-            folder,
+            files.folder,
             torch_dtype="auto",
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
         )
     model = model.to(device=place, dtype=dtype).eval().requires_grad_(False)
-    return LanguageModel(model, tokenizer, architecture)
+    return LanguageModel(model, tokenizer, files.architecture)
 
 
 @contextmanager

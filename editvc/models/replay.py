@@ -26,7 +26,7 @@ from editvc.core.edit_site import EditSite
 from editvc.errors import EditvcError
 from editvc.models.architectures import Architecture
 from editvc.models.block_call import BlockWithInjection, Call, plus_in_column
-from editvc.models.hooks import eval_mode, first_tensor
+from editvc.models.hooks import first_tensor
 from editvc.models.language_model import LanguageModel
 from editvc.models.prefix_cache import (
     PrefixCache,
@@ -110,7 +110,7 @@ def prepare_replay(
     recording = _Recording()
     later = range(layer + 1, lm.depth)
     replayed = [layer, *later] if lm.architecture.within_block(site) else [*later]
-    with eval_mode(lm) as handles, torch.no_grad():
+    with lm.eval_mode() as handles, torch.no_grad():
         if lm.architecture.cached:
             cache, seen, suffix = run_prefixes(lm, rows)  # seen: (rows, prefix columns)
         else:

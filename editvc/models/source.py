@@ -1,14 +1,22 @@
-"""From the name of a base to the folder with its files. Importing this imports no torch."""
+"""From the name of a base to its files, and what they say. Importing this imports no torch."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from editvc.errors import EditvcError
+from editvc.models.architectures import (
+    Architecture,
+    Block,
+    BlockError,
+    architecture_of,
+    read_block,
+)
 
 POCKET = "pocket"
 """The source that names the small model inside the package."""
@@ -23,12 +31,77 @@ SHIPPED_STATISTICS = tuple(
 """Statistics that a model folder may carry beside the weights, as the pocket model's does."""
 
 
+_QUANTISED = ("quantization_config", "compression_config")
+
+
 class ModelNotFoundError(EditvcError):
     """No model folder where ``source`` says. ``source`` is what the user named."""
 
     def __init__(self, source: str, problem: str, *, hint: str = "") -> None:
         super().__init__(f"model '{source}': {problem}", hint=hint)
         self.source = source
+
+
+class QuantisedError(EditvcError):
+    """A base whose weights are packed into few bits. ``what`` says by which sign that is known."""
+
+    def __init__(self, source: str, what: str) -> None:
+        super().__init__(
+            f"model '{source}' is quantised ({what}): its weights cannot take an additive change",
+            hint="Edit the 16-bit model that it was made of, write the edits with "
+            "`editvc export --format lora`, and load this adapter on the quantised model.",
+        )
+        self.what = what
+
+
+def require_unquantised(config: Mapping[str, Any], source: str) -> None:
+    """Raise :class:`QuantisedError` for a ``config.json`` that says how weights were packed."""
+    for name in _QUANTISED:
+        if packing := config.get(name):
+            method = packing.get("quant_method", name) if isinstance(packing, dict) else name
+            raise QuantisedError(source, f"{name} in config.json: {method}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model's folder, what its ``config.json`` says, and where its parts are: all read once.
+
+    ``source`` is what names it for good: a Hub id, ``pocket``, or the folder's absolute path.
+    """
+
+    folder: Path
+    source: str
+    revision: str | None
+    config: Mapping[str, Any]
+    architecture: Architecture
+    block: Block = ()
+
+
+def open_model(
+    source: str, revision: str | None = None, *, block: Block = (), block_file: Path | None = None
+) -> ModelFiles:
+    """The files of a model; ``block``, or that of ``block_file``, is of a family not in the table.
+
+    Raises :class:`ModelNotFoundError`, :class:`QuantisedError`, :class:`BlockError` for a file of
+    another family's block, and the errors of :func:`editvc.models.architectures.architecture_of`.
+    """
+    folder = resolve(source, revision)
+    config = read_config(folder, source)
+    require_unquantised(config, source)
+    model_type = str(config.get("model_type"))
+    if block_file is not None:
+        confirmed = read_block(block_file)
+        if confirmed.model_type != model_type:
+            raise BlockError(
+                f"{block_file}: is for model type '{confirmed.model_type}', and {source} is a "
+                f"'{model_type}'",
+                hint=f"`editvc arch {source}` shows the block that fits.",
+            )
+        block = confirmed.pairs
+    architecture = architecture_of(model_type, block)
+    is_folder = source != POCKET and Path(source).expanduser().is_dir()
+    lasting = str(folder.resolve()) if is_folder else source
+    return ModelFiles(folder, lasting, revision, config, architecture, block)
 
 
 def resolve(

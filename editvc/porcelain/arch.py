@@ -14,8 +14,7 @@ from editvc.models.architectures import (
     architecture_of,
 )
 from editvc.models.language_model import LanguageModel
-from editvc.models.loading import require_unquantised
-from editvc.models.source import CONFIG, read_config, resolve
+from editvc.models.source import CONFIG, read_config, require_unquantised, resolve
 from editvc.statistics.bundle import shipped_settings
 
 NOT_MEASURED = (

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from editvc.core.base import BaseModel
-from editvc.core.edit_site import EditSite
 from editvc.core.ids import ObjectId
 from editvc.core.methods.foreign_hparams import read_hparams
-from editvc.core.methods.locate import OWN_OUTPUT_CLAMP
 from editvc.core.methods.method import Method
 from editvc.core.methods.recipe import Recipe, RecipeError, require_layers
 from editvc.core.methods.table import DEFAULT, REFERENCES, recipe_class
+from editvc.models.architectures import architecture_of
+from editvc.models.source import resolve
 from editvc.porcelain.session import Session
 from editvc.vcs.codec import metadata
 from editvc.vcs.short_ids import whole_id
@@ -59,21 +59,17 @@ def choose(
     return Chosen(recipe, aside)
 
 
-def numbers_of(row: Method, base: BaseModel) -> dict[str, float | int]:
+def numbers_of(row: Method, base: BaseModel) -> dict[str, Any]:
     """What a method begins with on a base.
 
     These are its row's numbers; a target behind a norm is one of the down projection's own output,
     and has ROME's clamp. What a base ships with its statistics was tuned for the default method.
     """
-    # Here, for they load torch, which a recipe of the numbers in config.toml does without.
-    from editvc.models.architectures import architecture_of
-    from editvc.models.source import resolve
+    # Here, for it loads torch, which a recipe of the numbers in config.toml does without.
     from editvc.statistics.bundle import shipped_settings
 
-    numbers = row.numbers_for(base.inner_size)
-    at_the_block = row.edit_site is EditSite.BLOCK_OUTPUT
-    if at_the_block and architecture_of(base.model_type, base.architecture).normed:
-        numbers["clamp_norm_factor"] = OWN_OUTPUT_CLAMP
+    normed = architecture_of(base.model_type, base.architecture).normed
+    numbers = row.numbers_for(base.inner_size, normed=normed)
     if row.name == DEFAULT:
         shipped = shipped_settings(resolve(base.source, base.revision))
         numbers |= {name: shipped[name] for name in numbers if name in shipped}

@@ -49,7 +49,7 @@ class Session:
     def _loaded(self) -> LanguageModel:
         from editvc.models.loading import load
 
-        return load(self.materialiser.folder, block=self.materialiser.base.architecture)
+        return load(self.materialiser.files)
 
     def base_model(self) -> LanguageModel:
         """The base model of this process, loaded once; unedited between calls."""

@@ -23,7 +23,7 @@ from editvc.core.edit_site import EditSite
 from editvc.core.facts import PLACEHOLDER
 from editvc.core.progress import Progress
 from editvc.models.forward import add_products, batches, keys_at, padded_right
-from editvc.models.hooks import eval_mode, first_tensor
+from editvc.models.hooks import first_tensor
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, subject_tokens
 from editvc.statistics.corpus import CorpusError
@@ -149,7 +149,8 @@ def sensitivity(
     sums: dict[tuple[int, str], Tensor] = {}
     done = 0
     for batch in batches(rows, _length):
-        for layer, gradient in _gradients(lm, batch, layers, generator):
+        ids, mask = padded_right([row.ids for row in batch], lm.device)
+        for layer, gradient in _gradients(lm, ids, mask, layers, generator):
             for part, of_part in _by_part(gradient, batch):
                 so_far = sums.get((layer, part), torch.zeros(()))
                 sums[layer, part] = so_far + (of_part.T @ of_part)  # (u, u)
@@ -206,12 +207,15 @@ def _sum(
 
 def _gradients(
     lm: LanguageModel,
-    rows: Sequence[TokenizedPrompt],
+    ids: Tensor,
+    mask: Tensor,
     layers: Sequence[int],
     generator: torch.Generator,
 ) -> Iterator[tuple[int, Tensor]]:
-    """``d log p(y) / d h`` after every layer, (rows, columns, u), once for each drawn y."""
-    ids, mask = padded_right([row.ids for row in rows], lm.device)
+    """``d log p(y) / d h`` after every layer, (rows, columns, u), once for each drawn y.
+
+    ``ids`` and ``mask`` are (rows, columns), padded on the right.
+    """
     hidden: dict[int, Tensor] = {}
 
     def hook(layer: int) -> Callable[..., Any]:
@@ -224,13 +228,12 @@ def _gradients(
 
         return catch
 
-    with eval_mode(lm) as handles, torch.enable_grad():
+    with lm.eval_mode() as handles, torch.enable_grad():
         for layer in sorted(layers):
             module = lm.edited_module(layer, EditSite.BLOCK_OUTPUT)
             handles.append(module.register_forward_hook(hook(layer)))
         out = lm.body(input_ids=ids, attention_mask=mask, use_cache=False)[0]  # (rows, columns, u)
-        ends = torch.tensor([len(row.ids) - 1 for row in rows], device=out.device)
-        last = out[torch.arange(len(rows), device=out.device), ends]
+        last = out[torch.arange(len(ids), device=out.device), mask.sum(dim=1) - 1]  # (rows, u)
         scores = lm.logits(last).float().log_softmax(dim=-1)
         chances = scores.detach().exp().cpu()
         for sample in range(SAMPLES):

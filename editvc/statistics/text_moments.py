@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -27,6 +27,9 @@ from editvc.errors import EditvcError
 from editvc.models.forward import add_products, batches, keys_at
 from editvc.models.language_model import LanguageModel
 from editvc.statistics.corpus import CorpusError, pieces
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 TOKEN_CAP = 512
 """Tokens of the longest sequence that statistics are taken on."""
@@ -112,8 +115,7 @@ def text_moments(
     settings = {"source": source, "layers": list(layers), "budget": budget, "cap": cap}
     run = Running.load(folder, settings) if folder is not None else Running(settings)
     every, saved = budget // _SAVES, run.tokens
-    rest = itertools.islice(pieces(lm.tokenizer, texts, cap), run.position, None)
-    for chunk in _chunks(rest, budget - run.tokens):
+    for chunk in _chunks(lm.tokenizer, texts, cap, run, budget):
         for batch in batches(sorted(chunk, key=len, reverse=True), len):
             everywhere = [range(len(piece)) for piece in batch]
             add_products(run.sums, keys_at(lm, batch, everywhere, layers))
@@ -157,14 +159,18 @@ def text_digest(paths: Sequence[Path]) -> str:
     return digest_of([hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])
 
 
-def _chunks(rest: Iterator[tuple[int, ...]], budget: int) -> Iterator[list[tuple[int, ...]]]:
-    """Consecutive pieces in chunks of some 16,384 tokens, ``budget`` tokens in all at most.
+def _chunks(
+    tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], cap: int, run: Running, budget: int
+) -> Iterator[list[tuple[int, ...]]]:
+    """What is left of a run: consecutive pieces of texts in chunks of some 16,384 tokens.
 
-    The last piece is cut to fit. Where a chunk ends depends on the pieces since the last end only.
+    The last piece is cut to fit ``budget``. Where a chunk ends depends on the pieces since the last
+    end only.
     """
+    budget -= run.tokens
     chunk: list[tuple[int, ...]] = []
     tokens = 0
-    for piece in rest:
+    for piece in itertools.islice(pieces(tokenizer, texts, cap), run.position, None):
         piece = piece[: budget - tokens]
         if piece:
             chunk.append(piece)

@@ -13,7 +13,7 @@ import editvc.pocket
 from editvc.algebra.second_moment import SecondMoment
 from editvc.models.fingerprint import describe
 from editvc.models.loading import load
-from editvc.models.source import SHIPPED_STATISTICS
+from editvc.models.source import SHIPPED_STATISTICS, open_model
 from editvc.statistics.bundle import sources_of, take
 from editvc.vcs.codec import metadata
 
@@ -37,9 +37,9 @@ def main() -> None:
             for prompt in fact["prompts"][:2]
         )
         entities.write_text("".join(lines), encoding="utf-8")
-        base = describe(MODEL, "pocket")
+        base = describe(open_model("pocket"))
         sources = sources_of([FOLDER / "text.txt"], None, entities)
-        taken = take(load(MODEL), base, LAYERS, sources, budget=TOKENS)
+        taken = take(load(open_model("pocket")), base, LAYERS, sources, budget=TOKENS)
     for name, data in zip(SHIPPED_STATISTICS, taken.objects, strict=True):
         moment = SecondMoment.from_bytes(data)
         (MODEL / name).write_bytes(moment.to_small_bytes(metadata(data) | {"recipe": TUNED}))

@@ -22,7 +22,7 @@ from editvc.models.architectures import known_model_types
 from editvc.models.codebook_hooks import answering, attach
 from editvc.models.generation import generate
 from editvc.models.loading import load
-from editvc.models.source import resolve
+from editvc.models.source import open_model
 from editvc.models.tokenization import tokenize
 
 ONE_TOKEN = (
@@ -191,7 +191,7 @@ def test_targets_are_generated_and_nothing_else_moves(model_type, tokenizer):
 
 @pytest.mark.parametrize("use_cache", [True, False])
 def test_targets_of_several_tokens_are_generated_by_a_trained_model(use_cache):
-    lm = load(resolve("pocket"))
+    lm = load(open_model("pocket"))
     requests = [
         Request("France", "The capital of {} is", "Buenos Aires"),
         Request("Italy", "The capital of {} is", "the sea"),

@@ -16,7 +16,7 @@ from editvc.models.architectures import UnknownArchitectureError, architecture_o
 from editvc.models.fingerprint import BaseMismatchError, describe, require_same
 from editvc.models.generation import generate
 from editvc.models.loading import load
-from editvc.models.source import ModelNotFoundError, resolve
+from editvc.models.source import ModelNotFoundError, open_model, resolve
 from editvc.models.tokenization import SlowTokenizerError
 from editvc.models.weights import apply_delta, edited
 
@@ -42,8 +42,8 @@ def a_delta(base, layers=(0, 2)):
 
 
 def test_describe_reads_the_identity_without_the_model(folder):
-    base = describe(folder, "tiny")
-    lm = load(folder)
+    base = describe(replace(open_model(str(folder)), source="tiny"))
+    lm = load(open_model(str(folder)))
     architecture = architecture_of(base.model_type)
     assert base.layers == lm.depth == 4
     assert [name for name, _ in base.weights] == sorted(
@@ -53,16 +53,17 @@ def test_describe_reads_the_identity_without_the_model(folder):
     expected = (columns, rows) if architecture.transposed else (rows, columns)
     assert (base.hidden_size, base.inner_size) == expected
     assert (lm.hidden_size, lm.inner_size) == expected
-    assert describe(folder, "elsewhere", "v2").id == base.id
+    moved = replace(open_model(str(folder)), source="elsewhere", revision="v2")
+    assert describe(moved).id == base.id
 
 
 def test_a_changed_tensor_is_named(folder):
-    base = describe(folder, "tiny")
+    base = describe(replace(open_model(str(folder)), source="tiny"))
     name = base.weights[1][0]
     tensors = load_file(folder / "model.safetensors")
     tensors[name][3, 3] += 1
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    found = describe(folder, "tiny")
+    found = describe(replace(open_model(str(folder)), source="tiny"))
     with pytest.raises(BaseMismatchError, match=name) as caught:
         require_same(base, found)
     assert caught.value.part == f"tensor {name}"
@@ -70,15 +71,15 @@ def test_a_changed_tensor_is_named(folder):
 
 
 def test_a_changed_tokenizer_or_config_is_named(folder):
-    base = describe(folder, "tiny")
+    base = describe(replace(open_model(str(folder)), source="tiny"))
     config = json.loads((folder / "config.json").read_text())
     config["transformers_version"] = "0.0"
     (folder / "config.json").write_text(json.dumps(config))
-    require_same(base, describe(folder, "tiny"))
+    require_same(base, describe(replace(open_model(str(folder)), source="tiny")))
     config["attention_bias"] = config["scale_attn_weights"] = "changed"
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(BaseMismatchError, match="config"):
-        require_same(base, describe(folder, "tiny"))
+        require_same(base, describe(replace(open_model(str(folder)), source="tiny")))
 
 
 def test_names_without_their_prefix_are_the_same_model(tmp_path, tokenizer):
@@ -86,26 +87,26 @@ def test_names_without_their_prefix_are_the_same_model(tmp_path, tokenizer):
     model = tiny_gpt2(len(tokenizer))
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    base = describe(tmp_path, "tiny")
+    base = describe(replace(open_model(str(tmp_path)), source="tiny"))
     tensors = load_file(tmp_path / "model.safetensors")
     bare = {name.removeprefix("transformer."): value for name, value in tensors.items()}
     save_file(bare, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    assert describe(tmp_path, "tiny").id == base.id
+    assert describe(replace(open_model(str(tmp_path)), source="tiny")).id == base.id
 
 
 def test_load_gives_float32_in_evaluation_mode(folder):
-    lm = load(folder)
+    lm = load(open_model(str(folder)))
     assert not lm.model.training
     assert {parameter.dtype for parameter in lm.model.parameters()} == {torch.float32}
     assert not any(parameter.requires_grad for parameter in lm.model.parameters())
     assert lm.tokenizer.is_fast
-    half = load(folder, dtype=torch.float16).model
+    half = load(open_model(str(folder)), dtype=torch.float16).model
     assert {parameter.dtype for parameter in half.parameters()} == {torch.float16}
 
 
 def test_apply_delta_adds_in_float64_in_the_right_orientation(folder):
-    lm = load(folder)
-    base = describe(folder, "tiny")
+    lm = load(open_model(str(folder)))
+    base = describe(replace(open_model(str(folder)), source="tiny"))
     architecture = architecture_of(base.model_type)
     delta = a_delta(base)
     before = {layer: lm.weight(layer).clone() for layer in range(4)}
@@ -120,8 +121,8 @@ def test_apply_delta_adds_in_float64_in_the_right_orientation(folder):
 
 
 def test_edited_puts_the_same_bits_back_even_after_a_failure(folder):
-    lm = load(folder)
-    base = describe(folder, "tiny")
+    lm = load(open_model(str(folder)))
+    base = describe(replace(open_model(str(folder)), source="tiny"))
     architecture = architecture_of(base.model_type)
     before = {name: value.clone() for name, value in lm.model.state_dict().items()}
     with pytest.raises(ZeroDivisionError), edited(lm, a_delta(base)):
@@ -132,7 +133,7 @@ def test_edited_puts_the_same_bits_back_even_after_a_failure(folder):
 
 
 def test_generate_is_greedy_and_leaves_the_prompt_out(folder):
-    lm = load(folder)
+    lm = load(open_model(str(folder)))
     prompt = "The capital of France is"
     ids = lm.tokenizer(prompt)["input_ids"]
     expected = list(ids)
@@ -157,7 +158,10 @@ def test_an_unsupported_type_is_refused_before_anything_is_loaded(folder):
     config = json.loads((folder / "config.json").read_text())
     config["model_type"] = "mamba9"
     (folder / "config.json").write_text(json.dumps(config))
-    for act in (lambda: describe(folder, "tiny"), lambda: load(folder)):
+    for act in (
+        lambda: describe(replace(open_model(str(folder)), source="tiny")),
+        lambda: load(open_model(str(folder))),
+    ):
         with pytest.raises(UnknownArchitectureError, match="mamba9"):
             act()
 
@@ -166,7 +170,7 @@ def test_a_folder_without_tokenizer_is_refused(folder):
     for path in folder.glob("token*"):
         path.unlink()
     with pytest.raises(ModelNotFoundError, match="tokenizer"):
-        describe(folder, "tiny")
+        describe(replace(open_model(str(folder)), source="tiny"))
 
 
 def test_a_slow_tokenizer_is_refused(folder, monkeypatch):
@@ -181,4 +185,4 @@ def test_a_slow_tokenizer_is_refused(folder, monkeypatch):
 
     monkeypatch.setattr(transformers, "AutoTokenizer", Slow)
     with pytest.raises(SlowTokenizerError, match="Slow has no offset mapping"):
-        load(folder)
+        load(open_model(str(folder)))

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from editvc import Repo
 from editvc.core.facts import Fact
-from editvc.models.loading import QuantisedError
+from editvc.models.source import QuantisedError
 
 FAMILIES = {"gpt2": tiny_gpt2, "llama": tiny_llama}
 FACT = Fact("London", "The river that runs through {}", "is")

@@ -17,6 +17,7 @@ from editvc.editing.mend_training import TooFewFacts
 from editvc.errors import EditvcError
 from editvc.materialise.editors import NoEditor
 from editvc.models.loading import load
+from editvc.models.source import open_model
 from editvc.porcelain.configure import configure
 from editvc.vcs.codec import metadata
 
@@ -66,7 +67,7 @@ def test_commits_are_the_patches_of_the_library_and_revert_takes_them_out(traine
     trained.commit(EDITS[:1], recipe=recipe)
     one, alone = tree(trained), trained.materialise()
     trained.commit(EDITS[1:], recipe=recipe)
-    lm = load(trained.session.materialiser.folder)
+    lm = load(open_model(str(trained.session.materialiser.folder)))
     data = trained.session.repository.store.get(trained.session.repository.config.mend.editor)
     requests = [fact.request for fact in EDITS]
     patches = edit(lm, requests, recipe, Editor.from_bytes(data, metadata(data)))

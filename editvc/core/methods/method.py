@@ -68,7 +68,8 @@ class Method:
     for other methods those that differ from their recipe's own. Those of ``wide`` are to be
     multiplied by v, the inner size of the MLP: a key drawn from those that a moment was made of has
     ``k^T C^-1 k = v`` in the mean, so such weights let edits share a layer in the same way in a
-    model of any width.
+    model of any width. Those of ``behind_norm`` begin otherwise where a target can only be for the
+    down projection's own output.
 
     Of a located method: ``edit_site`` is where in a block its targets are searched for
     (:mod:`editvc.editing.target_search`), none where nothing is searched for; ``spread`` and
@@ -87,6 +88,7 @@ class Method:
     default_layers: Callable[[Layers, int], Layers] = layers_in_force
     numbers: Mapping[str, float | int] = field(default_factory=dict)
     wide: Mapping[str, float] = field(default_factory=dict)
+    behind_norm: Mapping[str, float] = field(default_factory=dict)
     edit_site: EditSite | None = None
     spread: str = ""
     solver: str = ""
@@ -103,10 +105,13 @@ class Method:
         """The names of its numbers."""
         return {*self.numbers, *self.wide}
 
-    def numbers_for(self, inner_size: int) -> dict[str, float | int]:
-        """Its hyper-parameters and their defaults in a model whose MLPs are v wide."""
+    def numbers_for(self, inner_size: int, *, normed: bool = False) -> dict[str, float | int]:
+        """Its hyper-parameters and their defaults in a model whose MLPs are v wide.
+
+        ``normed`` says whether what a down projection gives arrives through a norm.
+        """
         scaled = {name: round(share * inner_size, 3) for name, share in self.wide.items()}
-        return {**self.numbers, **scaled}
+        return {**self.numbers, **scaled, **(self.behind_norm if normed else {})}
 
 
 def by_name(rows: Iterable[Method]) -> Mapping[str, Method]:
