@@ -73,7 +73,7 @@ class NudgeRecipe(Recipe):
 
     ROWS: ClassVar[Mapping[str, Method]] = ROWS
 
-    method: str = setting(TEXT, "nudge", help="nudge")
+    method: str = setting(TEXT, "nudge")
     size: float = number(0.25, above=0, high=1, help="what is added")
     output: int = number(0, help="the output that is moved")
 
