@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,15 @@ def branches(repo: Repo) -> list[Branch]:
     if head.branch is not None:
         known.setdefault(head.branch, head.commit)
     return [Branch(name, known[name], name == head.branch) for name in sorted(known)]
+
+
+def by_commit(branches: Iterable[Branch]) -> dict[ObjectId, list[Branch]]:
+    """The branches at each commit, the current one first and the others as they come."""
+    at: dict[ObjectId, list[Branch]] = {}
+    for branch in sorted(branches, key=lambda branch: not branch.current):
+        if branch.commit is not None:
+            at.setdefault(branch.commit, []).append(branch)
+    return at
 
 
 def create(repo: Repo, name: str, at: str, *, author: str) -> None:
