@@ -13,10 +13,12 @@ from editvc.cli import (
     arch,
     facts,
     files,
+    grep,
     history,
     imports,
     inspect,
     methods,
+    query,
     setup,
     share,
     tracing,
@@ -72,8 +74,8 @@ def editvc(ctx: click.Context, directory: Path) -> None:
 for command in (
     setup.init, arch.arch, files.lint, files.convert, facts.commit, methods.methods, train.train,
     imports.import_, inspect.ask, inspect.evaluate, history.log, history.show, history.status,
-    history.diff, facts.revert, facts.squash, facts.compact, inspect.health, tracing.trace,
-    tracing.tune,
+    history.diff, grep.grep, query.query, facts.revert, facts.squash, facts.compact,
+    inspect.health, tracing.trace, tracing.tune,
     share.export, share.publish, history.branch, history.switch, setup.stats, inspect.fsck,
     setup.config,
 ):  # fmt: skip

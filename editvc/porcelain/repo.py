@@ -19,7 +19,6 @@ from editvc.core.recipe import Recipe
 from editvc.porcelain import branching, reading
 from editvc.porcelain.facts import Facts, sourced
 from editvc.vcs.files import Fault
-from editvc.vcs.fsck import Report, fsck
 from editvc.vcs.index import CommitRow
 from editvc.vcs.repo import Repository
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.checking import HealthReport
     from editvc.porcelain.evaluating import Evaluation
     from editvc.porcelain.exporting import Export
+    from editvc.porcelain.grep import Matches
     from editvc.porcelain.importing import ImportPreview, ImportResult
     from editvc.porcelain.previewing import CompactPreview, Preview, RevertPreview, SquashPreview
     from editvc.porcelain.publishing import Published
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from editvc.porcelain.tracing import Corruption, TraceReport
     from editvc.porcelain.training import Trained, TrainingPlan
     from editvc.porcelain.tuning import Tuning
+    from editvc.vcs.fsck import Report
+    from editvc.vcs.read_only import Rows
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, how much is done, how much there is)."""
@@ -226,6 +228,21 @@ class Repo:
         """Commits that a revision reaches, newest first."""
         return reading.log(self, revision, limit)
 
+    def grep(self, text: str, revision: str | None = "HEAD", *, messages: bool = True) -> Matches:
+        """Facts live at a revision, and commits that it reaches, with all words of ``text``.
+
+        Without a revision, everything that was ever committed.
+        """
+        from editvc.porcelain.grep import grep
+
+        return grep(self, text, revision, messages=messages)
+
+    def query(self, sql: str) -> Rows:
+        """What one SQL statement, which only reads, gives of the index (see docs/formats.md)."""
+        from editvc.porcelain.query import query
+
+        return query(self, sql)
+
     def live(self, revision: str = "HEAD") -> list[Fact]:
         """The live facts of a revision, in slot order."""
         return list(reading.live_facts(self, revision).values())
@@ -348,6 +365,8 @@ class Repo:
 
     def fsck(self) -> Report:
         """Verify every object, reference and index row."""
+        from editvc.vcs.fsck import fsck
+
         return fsck(self.repository)
 
     # -- sharing ----------------------------------------------------------------------------
