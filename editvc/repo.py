@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.compact import CompactPreview
     from editvc.porcelain.evaluate import Evaluation
     from editvc.porcelain.export_result import Export
+    from editvc.porcelain.grep import Matches
     from editvc.porcelain.health import HealthReport
     from editvc.porcelain.import_patch import ImportPreview, ImportResult
     from editvc.porcelain.publish import Published
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.train import Trained, TrainingPlan
     from editvc.porcelain.tune import Tuning
     from editvc.vcs.fsck import Report
+    from editvc.vcs.read_only import Rows
 
 
 class Repo:
@@ -234,6 +236,21 @@ class Repo:
         from editvc.porcelain.show import show
 
         return show(self.session, revision)
+
+    def grep(self, text: str, revision: str | None = "HEAD", *, messages: bool = True) -> Matches:
+        """Facts live at a revision, and commits that it reaches, with all words of ``text``.
+
+        Without a revision, everything that was ever committed.
+        """
+        from editvc.porcelain.grep import grep
+
+        return grep(self.session, text, revision, messages=messages)
+
+    def query(self, sql: str) -> Rows:
+        """What one SQL statement, which only reads, gives of the index (see docs/formats.md)."""
+        from editvc.porcelain.query import query
+
+        return query(self.session, sql)
 
     def live(self, revision: str = "HEAD") -> list[Fact]:
         """The live facts of a revision, in slot order."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from editvc.vcs.repository import Repository
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "editvc"
@@ -21,7 +24,10 @@ def loaded_after(code: str, cwd: Path) -> set[str]:
     return {name.split(".")[0] for name in done.stderr.split("\n")[-2].split()}
 
 
-HEAVY = {"torch", "transformers", "numpy", "huggingface_hub", "safetensors", "pandas"}
+HEAVY = {
+    *("torch", "transformers", "numpy", "huggingface_hub", "safetensors", "pandas"),
+    "sqlite_utils",
+}
 
 
 def test_importing_editvc_loads_nothing_heavy(tmp_path: Path) -> None:
@@ -47,3 +53,25 @@ def test_linting_loads_nothing_heavy(tmp_path: Path) -> None:
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code"
     )
     assert not loaded_after(code, tmp_path) & HEAVY
+
+
+@pytest.mark.parametrize("words", ["log", "log --json", "status", "show", "branch"])
+def test_looking_at_history_loads_nothing_heavy(words: str, tmp_path: Path) -> None:
+    shutil.unpack_archive(ROOT / "tests" / "vcs" / "fixtures" / "format-1.zip", tmp_path)
+    Repository.find(tmp_path).close()  # brings the index up to date
+    code = (
+        "import sys\nfrom editvc.cli.main import main\n"
+        f"sys.argv = ['editvc', *{words.split()!r}]\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code"
+    )
+    assert not loaded_after(code, tmp_path) & HEAVY
+
+
+def test_one_module_opens_a_plain_connection_and_another_one_only_reads() -> None:
+    """All others go through sqlite-utils, or through the first."""
+    opening = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if "sqlite3.connect" in path.read_text(encoding="utf-8")
+    }
+    assert opening == {"vcs/index.py", "vcs/read_only.py"}

@@ -11,6 +11,7 @@ from editvc.cli.output import ago, emit_json
 from editvc.core.ids import short
 
 if TYPE_CHECKING:
+    from editvc.porcelain.branch import Branch
     from editvc.vcs.index import CommitRow
 
 
@@ -21,23 +22,33 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def log(ctx: click.Context, revision: str, oneline: bool, limit: int | None, as_json: bool) -> None:
-    """Show the commits that REVISION, or a range A..B, reaches, newest first."""
+    """Show the commits that REVISION, or a range A..B, reaches, newest first.
+
+    Each with all branches at it, HEAD's first; in JSON they are its branches.
+    """
+    from editvc.porcelain.branch import by_commit
     from editvc.porcelain.log import log_json
 
     repo = open_repo(ctx)
     rows = repo.log(revision, limit)
+    branches = by_commit(repo.branches())
     if as_json:
-        emit_json([log_json(row) for row in rows])
+        names = {commit: [one.name for one in at] for commit, at in branches.items()}
+        emit_json([log_json(row) | {"branches": names.get(row.id, [])} for row in rows])
         return
-    names = {branch.commit: branch for branch in repo.branches()}
     lines: list[str] = []
     for row in rows:
-        branch = names.get(row.id)
-        marked = f" ({'HEAD -> ' if branch.current else ''}{branch.name})" if branch else ""
+        marked = _names(branches.get(row.id, []))
         imports = 0 if oneline else repo.imported_patches(row)
         lines.extend(_oneline(row, marked) if oneline else paragraph(row, marked, imports))
     if lines:
         click.echo_via_pager("\n".join(lines))
+
+
+def _names(branches: list[Branch]) -> str:
+    """The branches at a commit, as ``git log --decorate`` shows them."""
+    names = [f"HEAD -> {one.name}" if one.current else one.name for one in branches]
+    return f" ({', '.join(names)})" if names else ""
 
 
 def _oneline(row: CommitRow, marked: str) -> list[str]:

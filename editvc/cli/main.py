@@ -21,6 +21,7 @@ from editvc.cli import (
     evaluate,
     export,
     fsck,
+    grep,
     health,
     import_patch,
     init,
@@ -28,6 +29,7 @@ from editvc.cli import (
     log,
     methods,
     publish,
+    query,
     revert,
     show,
     squash,
@@ -88,8 +90,8 @@ def editvc(ctx: click.Context, directory: Path) -> None:
 for command in (
     init.init, arch.arch, lint.lint, convert.convert, commit.commit, methods.methods, train.train,
     import_patch.import_, ask.ask, evaluate.evaluate, log.log, show.show, status.status, diff.diff,
-    revert.revert, squash.squash, compact.compact, health.health, trace.trace, tune.tune,
-    export.export, publish.publish, branch.branch, switch.switch, stats.stats, fsck.fsck,
+    grep.grep, query.query, revert.revert, squash.squash, compact.compact, health.health,
+    trace.trace, tune.tune, export.export, publish.publish, branch.branch, switch.switch, stats.stats, fsck.fsck,
     config.config,
 ):  # fmt: skip
     editvc.add_command(command)

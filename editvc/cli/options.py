@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +131,8 @@ def _git_identity(folder: Path) -> str:
 
 
 def _git_config(folder: Path, key: str) -> str:
+    import subprocess  # for commands that write alone: nothing else waits for it
+
     try:
         answer = subprocess.run(
             ["git", "-C", str(folder), "config", "--get", key],
@@ -147,6 +147,8 @@ def _git_config(folder: Path, key: str) -> str:
 
 
 def _login() -> str:
+    import getpass
+
     try:
         return getpass.getuser()
     except (OSError, KeyError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,15 @@ def branches(session: Session) -> list[Branch]:
     if head.branch is not None:
         known.setdefault(head.branch, head.commit)
     return [Branch(name, known[name], name == head.branch) for name in sorted(known)]
+
+
+def by_commit(branches: Iterable[Branch]) -> dict[ObjectId, list[Branch]]:
+    """The branches at each commit, the current one first and the others as they come."""
+    at: dict[ObjectId, list[Branch]] = {}
+    for branch in sorted(branches, key=lambda branch: not branch.current):
+        if branch.commit is not None:
+            at.setdefault(branch.commit, []).append(branch)
+    return at
 
 
 def create(session: Session, name: str, at: str) -> None:

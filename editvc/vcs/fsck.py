@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,8 @@ from editvc.core.ids import ObjectId, short
 from editvc.core.progress import Progress
 from editvc.errors import EditvcError
 from editvc.vcs import codec, edit_set
-from editvc.vcs.index import CommitRow, FactRow
+from editvc.vcs.commit_changes import changes_of
+from editvc.vcs.index import ChangeRow, CommitRow, FactRow
 from editvc.vcs.object_links import ELEMENT, Link, fits, links
 from editvc.vcs.refs import readable
 from editvc.vcs.repository import Repository
@@ -201,10 +202,13 @@ def _check_index(check: _Check) -> None:
         commit = _agree(check, identifier, kind="commit")
         if commit is not None and commit_row != CommitRow.of(identifier, Commit.from_json(commit)):
             check.wrong("index.db", f"disagrees with commit {identifier}")
-    for row in repository.index.facts():
-        fact = _agree(check, row.id, kind="fact")
-        if fact is not None and row != FactRow.of(row.id, Fact.from_json(fact)):
-            check.wrong("index.db", f"disagrees with fact {row.id}")
+    facts = {row.id: row for row in repository.index.facts()}
+    for identifier, fact_row in facts.items():
+        fact = _agree(check, identifier, kind="fact")
+        if fact is not None and fact_row != FactRow.of(identifier, Fact.from_json(fact)):
+            check.wrong("index.db", f"disagrees with fact {identifier}")
+    _check_changes(check, rows)
+    _check_texts(check, rows, facts)
     for request, identifier in repository.index.all_located():
         element = _agree(check, identifier, kind=ELEMENT)
         if element is None:
@@ -213,6 +217,37 @@ def _check_index(check: _Check) -> None:
             check.wrong("index.db", f"lists {identifier} under a request that it does not answer")
         # Kept for the next time that its fact is committed: it, and what it needs, is no garbage.
         _follow(check, "index.db", (ELEMENT, identifier))
+
+
+def _check_changes(check: _Check, commits: Mapping[ObjectId, CommitRow]) -> None:
+    """The index says of every commit which slots it changed."""
+    listed: dict[ObjectId, list[ChangeRow]] = {}
+    for change in check.repository.index.changes():
+        listed.setdefault(change.commit_id, []).append(change)
+    for identifier in sorted(listed.keys() - commits.keys()):
+        check.wrong("index.db", f"lists changes of commit {identifier}, and not the commit")
+    for identifier in commits:
+        record = check.records.get(identifier)
+        if record is None or record["kind"] != "commit":
+            continue  # reported when its row was compared
+        try:
+            changes = changes_of(check.repository.store, identifier, Commit.from_json(record))
+        except ObjectDamaged:
+            continue  # reported when the objects were read
+        if changes != listed.get(identifier, []):
+            check.wrong("index.db", f"disagrees with what commit {identifier} changed")
+
+
+def _check_texts(
+    check: _Check, commits: Mapping[ObjectId, CommitRow], facts: Mapping[ObjectId, FactRow]
+) -> None:
+    """What a search looks through is what the rows of facts and commits say."""
+    texts = {identifier: ("fact", row.text) for identifier, row in facts.items()}
+    texts |= {identifier: ("commit", row.text) for identifier, row in commits.items()}
+    listed = check.repository.index.texts()
+    for identifier, text in texts.items():
+        if listed.get(identifier) != text:
+            check.wrong("index.db", f"has another text of {identifier} to search in")
 
 
 def _agree(check: _Check, identifier: ObjectId, *, kind: str) -> dict[str, Any] | None:

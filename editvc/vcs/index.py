@@ -1,9 +1,11 @@
 """``index.db``: refs and reflog under transactions, and what ``log`` needs without objects.
 
 SQLite in WAL mode with ``synchronous=FULL``: a transaction that has returned survives power loss.
-Refs and reflog live here and nowhere else; commits, facts and located edits can be built anew
-from the objects. Plain ``sqlite3`` and not sqlite-utils: importing that costs 0.3 s where pandas
-is installed, as much as ``editvc log`` may take in all.
+Refs and reflog live here and nowhere else; all other tables can be built anew from the objects.
+
+This is the one module that uses a plain ``sqlite3`` connection, for ``log``, ``status``, ``show``
+and ``branch``: importing sqlite-utils takes longer than all that they do (docs/adr/0013). Tables,
+migrations, search and queries are sqlite-utils', in ``index_schema``, ``search`` and ``read_only``.
 """
 
 from __future__ import annotations
@@ -12,39 +14,18 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from editvc.core.facts import Fact
 from editvc.core.history import Commit
-from editvc.core.ids import ObjectId
+from editvc.core.ids import ObjectId, normalised
 from editvc.errors import DamageError, EditvcError
-from editvc.vcs import codec
 from editvc.vcs.files import Fault, no_fault
-from editvc.vcs.object_links import ELEMENTS
-from editvc.vcs.store import ObjectDamaged, ObjectStore
 
-VERSION = 1
+VERSION = 2
 BUSY_SECONDS = 30.0
-
-SCHEMA = """
-CREATE TABLE refs (name TEXT PRIMARY KEY, target TEXT NOT NULL);
-CREATE TABLE reflog (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, ref TEXT NOT NULL, old TEXT, new TEXT,
-    author TEXT NOT NULL, time INTEGER NOT NULL, message TEXT NOT NULL);
-CREATE INDEX reflog_by_ref ON reflog (ref, number);
-CREATE TABLE commits (
-    id TEXT PRIMARY KEY, number INTEGER NOT NULL, tree TEXT NOT NULL, parents TEXT NOT NULL,
-    message TEXT NOT NULL, author TEXT NOT NULL, time INTEGER NOT NULL,
-    edits INTEGER NOT NULL, live INTEGER NOT NULL, delta TEXT, health TEXT NOT NULL);
-CREATE TABLE located (request TEXT PRIMARY KEY, located TEXT NOT NULL);
-CREATE TABLE facts (
-    id TEXT PRIMARY KEY, slot TEXT NOT NULL, subject TEXT NOT NULL, prompt TEXT NOT NULL,
-    target_new TEXT NOT NULL);
-CREATE INDEX facts_by_slot ON facts (slot);
-CREATE INDEX facts_by_subject ON facts (subject);
-"""
 
 
 class IndexDamaged(DamageError):
@@ -112,6 +93,11 @@ class CommitRow:
             health=tuple(sorted(commit.health)),
         )
 
+    @property
+    def text(self) -> str:
+        """What :mod:`editvc.vcs.search` looks through."""
+        return searchable([self.message])
+
 
 @dataclass(frozen=True, slots=True)
 class FactRow:
@@ -122,11 +108,53 @@ class FactRow:
     subject: str
     prompt: str
     target_new: str
+    target_true: str | None
+    relation: str | None
+    source: str | None
+    tags: tuple[str, ...]
 
     @classmethod
     def of(cls, identifier: ObjectId, fact: Fact) -> FactRow:
         """The row of a fact."""
-        return cls(identifier, fact.slot, fact.subject, fact.prompt, fact.target_new)
+        return cls(
+            id=identifier,
+            slot=fact.slot,
+            subject=fact.subject,
+            prompt=fact.prompt,
+            target_new=fact.target_new,
+            target_true=fact.target_true,
+            relation=fact.relation,
+            source=fact.source,
+            tags=fact.tags,
+        )
+
+    @property
+    def text(self) -> str:
+        """What :mod:`editvc.vcs.search` looks through."""
+        texts = (self.subject, self.prompt, self.target_new, self.target_true, self.source)
+        return searchable([*filter(None, texts), *self.tags])
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRow:
+    """What a commit did to one slot, against its first parent.
+
+    ``old`` and ``new`` are facts, ``None`` where the slot was or is empty. They are equal where the
+    same fact was located again.
+    """
+
+    commit_id: ObjectId
+    slot: str
+    old: ObjectId | None
+    new: ObjectId | None
+
+
+def searchable(texts: Iterable[str]) -> str:
+    """Texts in the one spelling that a search compares, each on a line of its own.
+
+    That is NFKC, case folded, and without U+0000, at which SQLite's full-text search stops reading.
+    """
+    return "\n".join(normalised(text.replace("\0", " ")) for text in texts)
 
 
 class Index:
@@ -138,29 +166,29 @@ class Index:
             raise IndexDamaged(path, "is missing")
         self.path = path
         self.fault: Fault = fault or no_fault
-        with self._guarded():
-            self.connection = _connected(path)
-            (version,) = self.connection.execute("PRAGMA user_version").fetchone()
-            if version == 0:
+        with self.guarded():
+            self.connection = connected(path)
+            version = self.version
+            if version == 0 and not self._has_refs():
                 raise IndexDamaged(path, "holds no editvc tables")
         if version > VERSION:
             raise IndexTooNew(path, version)
 
-    @classmethod
-    def create(cls, path: Path, fault: Fault | None = None) -> Index:
-        """Make a new index file, with no refs in it."""
-        connection = _connected(path)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
-        connection.close()
-        return cls(path, fault)
+    @property
+    def version(self) -> int:
+        """The file's format. What is below :data:`VERSION` has to be upgraded before it is used."""
+        return int(self.rows("PRAGMA user_version")[0][0])
+
+    def _has_refs(self) -> bool:
+        return bool(self.rows("SELECT 1 FROM sqlite_master WHERE name = 'refs'"))
 
     def close(self) -> None:
         """Give the file back; the index cannot be used afterwards."""
         self.connection.close()
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def guarded(self) -> Iterator[None]:
+        """SQLite's errors as :class:`IndexBusy` or :class:`IndexDamaged`."""
         try:
             yield
         except sqlite3.DatabaseError as cause:
@@ -175,10 +203,10 @@ class Index:
         Other writers wait from the first line on, so what is read inside stays true.
         """
         self.fault("begin")
-        with self._guarded():
+        with self.guarded():
             self.connection.execute("BEGIN IMMEDIATE")
         try:
-            with self._guarded():
+            with self.guarded():
                 yield
                 self.fault("commit")
                 self.connection.execute("COMMIT")
@@ -190,20 +218,29 @@ class Index:
 
     def rows(self, query: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         """The result of a reading query, whole."""
-        with self._guarded():
+        with self.guarded():
             return self.connection.execute(query, tuple(values)).fetchall()
 
     def problems(self) -> list[str]:
         """What SQLite itself finds wrong with the file."""
-        return [str(row[0]) for row in self.rows("PRAGMA integrity_check") if row[0] != "ok"]
+        problems = [str(row[0]) for row in self.rows("PRAGMA integrity_check") if row[0] != "ok"]
+        try:
+            self.write(
+                "INSERT INTO search_fts (search_fts, rank) VALUES ('integrity-check', 1)", [()]
+            )
+        except IndexDamaged:
+            problems.append("the full-text index does not agree with the table search")
+        return problems
 
     def write(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """Run a writing statement for each row. Only inside :meth:`transaction`."""
-        with self._guarded():
+        with self.guarded():
             self.connection.executemany(statement, rows)
 
     def add_commits(self, rows: Iterable[CommitRow]) -> None:
         """Add commits. Only inside :meth:`transaction`."""
+        rows = list(rows)
+        self._add_texts("commit", ((row.id, row.text) for row in rows))
         self.write(
             "INSERT OR REPLACE INTO commits VALUES (?,?,?,?,?,?,?,?,?,?,?)",
             (
@@ -226,10 +263,22 @@ class Index:
 
     def add_facts(self, rows: Iterable[FactRow]) -> None:
         """Add facts. Only inside :meth:`transaction`."""
+        rows = list(rows)
+        self._add_texts("fact", ((row.id, row.text) for row in rows))
         self.write(
-            "INSERT OR REPLACE INTO facts VALUES (?,?,?,?,?)",
-            ((row.id, row.slot, row.subject, row.prompt, row.target_new) for row in rows),
+            "INSERT OR REPLACE INTO facts VALUES (?,?,?,?,?,?,?,?,?)",
+            ((*astuple(row)[:-1], json.dumps(row.tags, ensure_ascii=False)) for row in rows),
         )
+
+    def _add_texts(self, kind: str, texts: Iterable[tuple[ObjectId, str]]) -> None:
+        self.write(
+            "INSERT OR REPLACE INTO search (id, kind, text) VALUES (?,?,?)",
+            ((identifier, kind, text) for identifier, text in texts),
+        )
+
+    def add_changes(self, rows: Iterable[ChangeRow]) -> None:
+        """Add changes. Only inside :meth:`transaction`."""
+        self.write("INSERT OR REPLACE INTO changes VALUES (?,?,?,?)", map(astuple, rows))
 
     def add_located(self, pairs: Iterable[tuple[str, ObjectId]]) -> None:
         """Add (request, located) pairs; who came first stays. Only inside :meth:`transaction`."""
@@ -276,7 +325,7 @@ class Index:
     def fact(self, identifier: ObjectId) -> FactRow | None:
         """The row of a fact."""
         rows = self.rows("SELECT * FROM facts WHERE id = ?", [identifier])
-        return FactRow(*rows[0]) if rows else None
+        return _fact_row(rows[0]) if rows else None
 
     def facts(
         self, *, prefix: str = "", subject: str | None = None, slot: str | None = None
@@ -288,41 +337,41 @@ class Index:
             if value is not None:
                 query += f" AND {column} = ?"
                 values.append(value)
-        return [FactRow(*row) for row in self.rows(query + " ORDER BY id", values)]
+        return [_fact_row(row) for row in self.rows(query + " ORDER BY id", values)]
 
-    def rebuild(self, store: ObjectStore) -> list[ObjectDamaged]:
-        """Build commits, facts and located anew from the objects; refs and reflog stay.
+    def changes(self) -> list[ChangeRow]:
+        """What every recorded commit did to its slots, by commit and slot."""
+        rows = self.rows("SELECT commit_id, slot, old, new FROM changes ORDER BY commit_id, slot")
+        return [ChangeRow(*row) for row in rows]
 
-        Objects that cannot be read are left out and returned as the errors they gave.
-        """
-        commits, facts, located, damage = [], [], [], list[ObjectDamaged]()
-        for identifier in store.ids():
-            try:
-                data = store.get(identifier)
-                record = codec.record_of(data)
-                if record["kind"] == "commit":
-                    commits.append(CommitRow.of(identifier, codec.decode_commit(data)))
-                elif record["kind"] == "fact":
-                    facts.append(FactRow.of(identifier, codec.decode_fact(data)))
-                elif record["kind"] in ELEMENTS and record.get("request") is not None:
-                    located.append((str(record["request"]), identifier))
-            except ObjectDamaged as error:
-                damage.append(error)
-        found = set(located)
-        winners = [pair for pair in self.all_located() if pair in found]
-        with self.transaction():
-            for table in ("commits", "facts", "located"):
-                self.write(f"DELETE FROM {table}", [()])
-            self.add_commits(commits)
-            self.add_facts(facts)
-            self.add_located(winners + located)  # who came first comes first
-        return damage
+    def texts(self) -> dict[ObjectId, tuple[str, str]]:
+        """What a search looks through: kind (``fact``, ``commit``) and text, by id."""
+        rows = self.rows("SELECT id, kind, text FROM search")
+        return {ObjectId(identifier): (kind, text) for identifier, kind, text in rows}
 
 
-def _connected(path: Path) -> sqlite3.Connection:
+def connected(path: Path) -> sqlite3.Connection:
+    """A connection that commits where it is told to, durably."""
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     connection.execute("PRAGMA synchronous=FULL")
+    # So that a row that is replaced leaves the full-text index, too: its trigger is a deletion's.
+    connection.execute("PRAGMA recursive_triggers=ON")
     return connection
+
+
+def _fact_row(row: tuple[Any, ...]) -> FactRow:
+    identifier, slot, subject, prompt, target_new, target_true, relation, source, tags = row
+    return FactRow(
+        id=identifier,
+        slot=slot,
+        subject=subject,
+        prompt=prompt,
+        target_new=target_new,
+        target_true=target_true,
+        relation=relation,
+        source=source,
+        tags=tuple(json.loads(tags)),
+    )
 
 
 def _commit_row(row: tuple[Any, ...]) -> CommitRow:

@@ -16,10 +16,11 @@ from editvc.core.methods.recipe import Recipe
 from editvc.errors import EditvcError
 from editvc.vcs import codec, config_file
 from editvc.vcs.cache import Cache
+from editvc.vcs.commit_changes import changes_of
 from editvc.vcs.edit_set import EditSet
 from editvc.vcs.files import Fault, Files, is_temporary, unique
 from editvc.vcs.graph import Graph
-from editvc.vcs.index import CommitRow, FactRow, Index
+from editvc.vcs.index import VERSION, CommitRow, FactRow, Index
 from editvc.vcs.refs import ReflogEntry, Refs
 from editvc.vcs.revisions import Revisions
 from editvc.vcs.store import DiskStore
@@ -62,6 +63,10 @@ class Repository:
         self.files = Files(fault)
         self.store = DiskStore(folder / "objects", self.files)
         self.index = Index(folder / "index.db", fault)
+        if self.index.version < VERSION:
+            from editvc.vcs.index_schema import upgrade  # sqlite-utils: not for a `log` to wait for
+
+            upgrade(self.index, self.store)
         self.refs = Refs(self.index)
         self.graph = Graph(self.index)
         self.revisions = Revisions(self.refs, self.graph)
@@ -89,6 +94,8 @@ class Repository:
         """
         from shutil import copytree  # compression and all: not for a `log` to wait for
 
+        from editvc.vcs import index_schema
+
         folder = work / FOLDER
         if folder.exists():
             raise RepositoryExists(folder)
@@ -102,7 +109,8 @@ class Repository:
         store = DiskStore(draft / "objects", files)
         store.prepare()
         store.put_all([codec.encode(base), codec.encode(recipe), *objects])
-        index = Index.create(draft / "index.db", fault)
+        index_schema.create(draft / "index.db")
+        index = Index(draft / "index.db", fault)
         Refs(index).initialise(FIRST_BRANCH)
         index.close()
         files.rename_folder(draft, folder)
@@ -221,9 +229,15 @@ class Repository:
         """
         commits = (*earlier, commit)
         written = self.store.put_all(codec.encode(one) for one in commits)
+        changes = [
+            change
+            for identifier, one in zip(written, commits, strict=True)
+            for change in changes_of(self.store, identifier, one)
+        ]
         with self.index.transaction():
             self.index.add_facts(self._facts)
             self.index.add_commits(map(CommitRow.of, written, commits))
+            self.index.add_changes(changes)
             place = ref or self.refs.head().ref
             self.refs.move(
                 ReflogEntry(place, expected, written[-1], commit.author, commit.time, message)

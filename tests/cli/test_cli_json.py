@@ -61,8 +61,11 @@ def test_status_before_the_first_commit(here: Path) -> None:
 def test_log(two_commits: Path) -> None:
     rows = inside("log", "--json").json
     assert [row.keys() for row in rows] == [
-        {"commit", "number", "tree", "parents", "message", "author", "time", "edits", "live"}
-    ] * 2
+        {
+            "commit", "number", "tree", "parents", "message", "author", "time", "edits", "live",
+            "branches",
+        }
+    ] * 2  # fmt: skip
     newest, oldest = rows
     assert (newest["number"], oldest["number"]) == (2, 1)
     assert (newest["message"], newest["author"]) == ("Others", ADA)
@@ -70,6 +73,7 @@ def test_log(two_commits: Path) -> None:
     assert newest["parents"] == [oldest["commit"]] and oldest["parents"] == []
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", newest["time"])
     assert inside("log", "-n", "1", "--json").json == [newest]
+    assert (newest["branches"], oldest["branches"]) == (["main"], [])
     assert inside("log", "HEAD~1", "--json").json == [oldest]
     assert inside("log", "1..HEAD", "--json").json == [newest]
     assert inside("log", "base", "--json").json == []

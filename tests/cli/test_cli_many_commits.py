@@ -13,7 +13,12 @@ from vcs_values import commit_facts, create, fact, quick_folder
 pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="the console script is not installed")
 
 COMMITS = 1000
-HEAVY = ("torch", "transformers", "huggingface_hub", "safetensors", "numpy", "peft", "rich")
+HEAVY = (
+    *("torch", "transformers", "huggingface_hub", "safetensors", "numpy", "peft", "rich"),
+    "sqlite_utils",
+)
+SQL = ("sqlite_utils", "numpy")
+"""What `grep` and `query` may load: sqlite-utils imports NumPy where it is."""
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +66,15 @@ def test_json_needs_none_either(thousand: Path, light: dict[str, str], name: str
 def test_the_poison_works(thousand: Path, light: dict[str, str]) -> None:
     ran = script("health", cwd=thousand, env=light)
     assert ran.code == 70 and "torch was imported" in ran.err
+
+
+def test_grep_and_query_load_no_tensors(thousand: Path, work: Path) -> None:
+    poison = poisoned(work / "poison", *(name for name in HEAVY if name not in SQL))
+    env = environment(work, PYTHONPATH=poison)
+    found = script("grep", "Thing 777", "--json", cwd=thousand, env=env).json
+    assert [fact["subject"] for fact in found["facts"]] == ["Thing 777"]
+    query = "SELECT count(*) AS n FROM live"
+    assert script("query", query, "--json", cwd=thousand, env=env).json == [{"n": COMMITS}]
 
 
 def test_all_of_it_is_shown(thousand: Path) -> None:

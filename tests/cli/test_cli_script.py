@@ -78,6 +78,8 @@ def test_help_and_version_in_a_bare_environment(work: Path) -> None:
             "show",
             "status",
             "diff",
+            "grep",
+            "query",
             "revert",
             "squash",
             "compact",

@@ -14,6 +14,7 @@ from vcs_values import BASE, commit_facts, create, fact, quick_folder
 from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId
 from editvc.vcs.fsck import fsck
+from editvc.vcs.index_rebuild import rebuild
 from editvc.vcs.refs import Head
 from editvc.vcs.repository import Repository
 
@@ -182,7 +183,7 @@ def test_an_index_built_anew_stopped_anywhere(before: Path, work: Path) -> None:
     def state(repo: Repository) -> object:
         return repo.index.commits(), repo.index.facts(), repo.index.all_located()
 
-    every_stop(damaged, work / "runs", lambda repo: repo.index.rebuild(repo.store), state)
+    every_stop(damaged, work / "runs", lambda repo: rebuild(repo.index, repo.store), state)
 
 
 def test_objects_acknowledged_before_a_stop_stay(before: Path, work: Path) -> None:

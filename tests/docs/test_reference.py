@@ -7,7 +7,6 @@ import importlib.util
 import json
 import pkgutil
 import re
-import sqlite3
 import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
@@ -32,7 +31,8 @@ from editvc.core.thresholds import Thresholds
 from editvc.errors import EditvcError
 from editvc.publish.lock import Lock, LockedEdit
 from editvc.vcs import codec
-from editvc.vcs.index import SCHEMA
+from editvc.vcs.index import VERSION
+from editvc.vcs.read_only import read
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -182,24 +182,45 @@ def test_every_kind_of_object_has_an_example_that_decodes() -> None:
     assert all(len(example(kind)) == 1 for kind in ("located", "delta", "statistics"))
 
 
-def test_every_table_and_column_of_the_index_is_named() -> None:
-    connection = sqlite3.connect(":memory:")
-    connection.executescript(SCHEMA)
-    rows = {
-        row[0].strip("`"): re.findall(r"`(\w+)`", row[1]) for row in table_rows(page("formats.md"))
-    }
-    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    names = [name for (name,) in tables if not name.startswith("sqlite_")]
-    for name in names:
-        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({name})")]
-        assert rows[name] == columns
-
-
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory: pytest.TempPathFactory) -> editvc.Repo:
     made = editvc.Repo.init(tmp_path_factory.mktemp("formats"), "pocket")
-    made.commit([Fact(subject="France", prompt="The capital of {} is", target_new="Rome")])
+    fact = Fact("France", "The capital of {} is", "Rome", tags=("capital",), source="wikidata")
+    made.commit([fact])
     return made
+
+
+def index_page() -> str:
+    return page("formats.md").split("\n## index.db\n")[1].split("\n## ")[0]
+
+
+def test_the_tables_and_columns_of_the_index_are_the_documented_ones(repo: editvc.Repo) -> None:
+    path = repo.session.repository.index.path
+    query = (
+        "SELECT master.name, info.name FROM sqlite_master AS master, "
+        "pragma_table_info(master.name) AS info "
+        "WHERE master.type IN ('table', 'view') ORDER BY master.name, info.cid"
+    )
+    columns: dict[str, list[str]] = {}
+    for table, column in read(path, query).rows:
+        if not str(table).startswith(("sqlite_", "search_fts_")):
+            columns.setdefault(str(table), []).append(str(column))
+    documented = {
+        row[0].strip("`"): re.findall(r"`(\w+)`", row[1]) for row in table_rows(index_page())[2:]
+    }
+    assert documented == columns
+
+
+def test_the_documented_format_of_the_index_is_todays() -> None:
+    assert f"`user_version` {VERSION}." in index_page()
+
+
+def test_the_queries_on_the_page_of_formats_are_queries(repo: editvc.Repo) -> None:
+    (block,) = (block for block in blocks(index_page()) if block.language == "sh")
+    queries = re.findall(r'editvc query "([^"]+)"', "\n".join(block.body))
+    assert len(queries) == "\n".join(block.body).count("editvc query") >= 4
+    path = repo.session.repository.index.path
+    assert [len(read(path, query).rows) for query in queries] == [1, 1, 1, 1]
 
 
 def test_examples_of_tensor_objects_have_the_keys_of_real_ones(repo: editvc.Repo) -> None:

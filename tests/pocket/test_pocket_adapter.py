@@ -14,6 +14,7 @@ from peft import AutoPeftModelForCausalLM
 import editvc
 from editvc.cli.main import editvc as command
 from editvc.models.generation import generate
+from editvc.models.language_model import LanguageModel
 
 FACT = {"subject": "France", "prompt": "The capital of {} is", "target_new": "Rome"}
 QUESTION = "The capital of France is"
@@ -38,10 +39,12 @@ def test_the_readme_of_an_adapter_leads_to_its_base(
         name, *words = line.split()
         assert name == "editvc"
         command.main(words, standalone_mode=False)
-    found: dict[str, Any] = {}
-    exec(python.replace("path/or/id/of/this/adapter", "../adapter"), found)
-    assert generate(found["model"], found["tokenizer"], QUESTION, 4).startswith(" Rome")
+    scope: dict[str, Any] = {}
+    exec(python.replace("path/or/id/of/this/adapter", "../adapter"), scope)
+    assert generate(LanguageModel.of(scope["model"], scope["tokenizer"]), QUESTION, 4).startswith(
+        " Rome"
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         auto = AutoPeftModelForCausalLM.from_pretrained("../adapter")
-    assert generate(auto, found["tokenizer"], QUESTION, 4).startswith(" Rome")
+    assert generate(LanguageModel.of(auto, scope["tokenizer"]), QUESTION, 4).startswith(" Rome")

@@ -33,6 +33,7 @@ MAY_IMPORT = {
 ON_NO_FLOOR = ("errors", "version", "data", "pocket")
 
 FUNCTION_IMPORTS = {
+    "vcs/repository.py": "sqlite-utils is for a new index, and for one that is brought up to date",
     "porcelain/session.py": "what reads history alone starts without torch",
     "porcelain/export.py": "export --format delta needs no torch where a commit left the file",
     "porcelain/export_delta.py": "as above: the base is read where a publication asks for digests",

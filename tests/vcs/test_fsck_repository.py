@@ -13,6 +13,7 @@ from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.mend import MendRecipe
 from editvc.vcs.codec import Leaf
 from editvc.vcs.fsck import Report, fsck
+from editvc.vcs.index_rebuild import rebuild
 from editvc.vcs.repository import Repository
 from editvc.vcs.store import ObjectCorrupt
 
@@ -226,7 +227,15 @@ def test_an_object_that_does_not_decode_is_found(full: Repository) -> None:
         ("UPDATE facts SET subject = 'other' WHERE subject = 'Thing 1'", "disagrees with fact"),
         ("UPDATE located SET request = 'x' WHERE rowid = 1", "under a request"),
         ("INSERT INTO located SELECT 'x', id FROM facts LIMIT 1", "as a located edit"),
-        ("INSERT INTO facts VALUES ('00', '', '', '', '')", "which is missing"),
+        ("INSERT INTO facts VALUES ('00', '', '', '', '', '', '', '', '[]')", "which is missing"),
+        ("UPDATE facts SET tags = '[\"x\"]' WHERE subject = 'Thing 1'", "disagrees with fact"),
+        ("UPDATE facts SET source = 'x' WHERE subject = 'Thing 1'", "disagrees with fact"),
+        ("UPDATE changes SET new = NULL WHERE rowid = 1", "disagrees with what commit"),
+        ("DELETE FROM changes", "disagrees with what commit"),
+        ("INSERT INTO changes VALUES ('00', '', NULL, NULL)", "and not the commit"),
+        ("UPDATE search SET text = 'x' WHERE number = 2", "has another text of"),
+        ("DELETE FROM search WHERE kind = 'commit'", "has another text of"),
+        ("INSERT INTO search_fts (search_fts) VALUES ('delete-all')", "full-text index does not"),
     ],
 )
 def test_an_index_that_disagrees_is_found_and_rebuilt(
@@ -235,7 +244,7 @@ def test_an_index_that_disagrees_is_found_and_rebuilt(
     with full.index.transaction():
         full.index.write(statement, [()])
     assert problem in words(fsck(full))
-    full.index.rebuild(full.store)
+    rebuild(full.index, full.store)
     assert words(fsck(full)) == ""
 
 

@@ -15,6 +15,7 @@ from editvc.vcs.index import (
     IndexDamaged,
     IndexTooNew,
 )
+from editvc.vcs.index_rebuild import rebuild
 from editvc.vcs.repository import Repository
 
 
@@ -25,7 +26,7 @@ def contents(index: Index) -> list[object]:
 def test_durable_and_concurrent_settings(repo: Repository) -> None:
     assert repo.index.rows("PRAGMA journal_mode") == [("wal",)]
     assert repo.index.rows("PRAGMA synchronous") == [(2,)]  # FULL
-    assert repo.index.rows("PRAGMA user_version") == [(1,)]
+    assert repo.index.rows("PRAGMA user_version") == [(2,)]
 
 
 def test_rows_say_what_the_objects_say(repo: Repository) -> None:
@@ -76,7 +77,7 @@ def test_rebuild_gives_the_same_rows_from_objects_alone(repo: Repository) -> Non
         for table in ("commits", "facts", "located"):
             repo.index.write(f"DELETE FROM {table}", [()])
     assert contents(repo.index) == [[], [], []]
-    assert repo.index.rebuild(repo.store) == []
+    assert rebuild(repo.index, repo.store) == []
     assert contents(repo.index) == before
     assert repo.refs.all() == refs
 
@@ -87,7 +88,7 @@ def test_rebuild_keeps_the_winner_and_reports_what_it_cannot_read(repo: Reposito
     repo.index.remember("q" * 64, winner)
     commit_facts(repo, fact(1))
     repo.store.path(fact(1).id).write_bytes(b"{}")
-    (damage,) = repo.index.rebuild(repo.store)
+    (damage,) = rebuild(repo.index, repo.store)
     assert damage.id == fact(1).id
     assert repo.index.located("q" * 64) == winner
     assert repo.index.fact(fact(1).id) is None
@@ -119,8 +120,8 @@ def test_a_file_that_is_no_index(tmp_path: Path) -> None:
 
 
 def test_an_index_of_a_later_editvc_is_left_alone(repo: Repository) -> None:
-    repo.index.connection.execute("PRAGMA user_version=2")
-    with pytest.raises(IndexTooNew, match="format 2"):
+    repo.index.connection.execute("PRAGMA user_version=3")
+    with pytest.raises(IndexTooNew, match="format 3"):
         Index(repo.index.path)
 
 
