@@ -91,8 +91,8 @@ for command in (
     init.init, arch.arch, lint.lint, convert.convert, commit.commit, methods.methods, train.train,
     import_patch.import_, ask.ask, evaluate.evaluate, log.log, show.show, status.status, diff.diff,
     grep.grep, query.query, revert.revert, squash.squash, compact.compact, health.health,
-    trace.trace, tune.tune, export.export, publish.publish, branch.branch, switch.switch, stats.stats, fsck.fsck,
-    config.config,
+    trace.trace, tune.tune, export.export, publish.publish, branch.branch, switch.switch,
+    stats.stats, fsck.fsck, config.config,
 ):  # fmt: skip
     editvc.add_command(command)
 
