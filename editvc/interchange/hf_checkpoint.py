@@ -134,7 +134,7 @@ def export_hf(
     """
     report = progress or (lambda label, done, total: None)
     source = Checkpoint(base)
-    wanted = _resolved(source, changes)
+    by_tensor = _resolved(source, changes)
     if target.resolve() == source.folder.resolve():
         raise TargetError(target, "is the base model itself", hint="Name another folder.")
     files, notes = _files_to_copy(source)
@@ -142,13 +142,13 @@ def export_hf(
         for relative in files:
             (folder / relative).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source.folder / relative, folder / relative)
-        _write_shards(source, folder, wanted, report)
+        _write_shards(source, folder, by_tensor, report)
         before = _digests(source, "hashing the base", report)
         after = _digests(Checkpoint(folder), "hashing the export", report)
         touched = tuple(name for name in sorted(after) if after[name] != before[name])
         notes += tuple(
             f"{name} is unchanged: its delta is below the resolution of {source.info(name).dtype}"
-            for name in sorted(wanted.keys() - set(touched))
+            for name in sorted(by_tensor.keys() - set(touched))
         )
         result = Exported(target, weights_digest(before), weights_digest(after), touched, notes)
         record = {key: value for key, value in result.to_json().items() if key != "path"}
@@ -161,10 +161,10 @@ def export_hf(
 
 def _resolved(source: Checkpoint, changes: Mapping[str, Change]) -> dict[str, Change]:
     """Changes by stored name; two names for one tensor would silently lose a change."""
-    wanted: dict[str, Change] = {}
+    by_tensor: dict[str, Change] = {}
     for name, change in changes.items():
         stored = source.find(name)
-        if stored in wanted:
+        if stored in by_tensor:
             raise TensorNotFound(source.folder, name, f"{name!r} is {stored!r}, changed twice")
         dtype = source.info(stored).dtype
         if dtype not in EDITABLE:
@@ -173,8 +173,8 @@ def _resolved(source: Checkpoint, changes: Mapping[str, Change]) -> dict[str, Ch
                 f"is stored as {dtype}, which cannot take an additive change",
                 hint="Edit the unquantised model and quantise the export.",
             )
-        wanted[stored] = change
-    return wanted
+        by_tensor[stored] = change
+    return by_tensor
 
 
 def _files_to_copy(source: Checkpoint) -> tuple[list[Path], tuple[str, ...]]:
@@ -219,12 +219,12 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _write_shards(
-    source: Checkpoint, folder: Path, wanted: Mapping[str, Change], report: Progress
+    source: Checkpoint, folder: Path, by_tensor: Mapping[str, Change], report: Progress
 ) -> None:
     done, total = 0, len(source.tensors)
     for path in source.shards:
         shard = source.shard(path)
-        if wanted.keys().isdisjoint(shard.infos):
+        if by_tensor.keys().isdisjoint(shard.infos):
             shutil.copyfile(path, folder / path.name)
             done += len(shard.infos)
             report("writing", done, total)
@@ -232,8 +232,8 @@ def _write_shards(
         with (folder / path.name).open("wb") as out:
             out.write(shard.header)
             for name in shard.spans:
-                if name in wanted:
-                    _write_tensor(out, name, source.read(name), wanted[name])
+                if name in by_tensor:
+                    _write_tensor(out, name, source.read(name), by_tensor[name])
                 else:
                     _copy_tensor(out, shard, name)
                 done += 1

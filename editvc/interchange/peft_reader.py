@@ -191,11 +191,11 @@ def _part(folder: Path, weights: BaseWeights, parameter: str, pair: Pair, scale:
     # An embedding looks its rows up, (in, out); so do the weights of Conv1D lie.
     turned = pair.embedding or weights.architecture.inverted(parameter)
     part = product.transposed() if turned else product
-    wanted = tuple(weights.checkpoint.info(weights.stored(parameter)[0]).shape)
-    if part.shape != wanted:
+    shape = tuple(weights.checkpoint.info(weights.stored(parameter)[0]).shape)
+    if part.shape != shape:
         raise ImportRefused(
             folder,
-            f"its change of {parameter} has shape {part.shape}, the base's weight {wanted}",
+            f"its change of {parameter} has shape {part.shape}, the base's weight {shape}",
             hint="The adapter is of another model.",
         )
     return part

@@ -250,7 +250,7 @@ def _encode(
     """
     encoded: dict[int, Encoding] = {}
     for special in (True, False):
-        places = [place for place, (_, wanted) in enumerate(texts) if wanted is special]
+        places = [place for place, (_, with_special) in enumerate(texts) if with_special is special]
         tokens = _encode_alike(tokenizer, [texts[place][0] for place in places], special)
         encoded.update(zip(places, tokens, strict=True))
     return [encoded[place] for place in range(len(texts))]

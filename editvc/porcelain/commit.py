@@ -99,7 +99,7 @@ def failed_facts(session: Session, tree: Tree, facts: Sequence[PlannedFact]) -> 
         return ()
     with session.edited(tree) as lm:
         answers = predicts(lm, [_prompt(lm, one) for one in facts])
-    return tuple(one.fact for one, said in zip(facts, answers, strict=True) if not said)
+    return tuple(one.fact for one, right in zip(facts, answers, strict=True) if not right)
 
 
 def _prompt(lm: LanguageModel, planned: PlannedFact) -> TokenizedPrompt:

@@ -162,14 +162,14 @@ def remote_head(
 
 def _local_files(folder: Path) -> dict[str, Path]:
     """Path in the repository to path on disk, sorted; hidden files stay here."""
-    found = {
+    paths = {
         path.relative_to(folder).as_posix(): path
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
     return {
         name: path
-        for name, path in found.items()
+        for name, path in paths.items()
         if not any(part.startswith(".") for part in name.split("/"))
     }
 

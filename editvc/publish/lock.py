@@ -118,9 +118,11 @@ class Lock:
 
 
 def _read(record: dict[str, Any]) -> Lock:
-    told = record["base"]
-    base = BaseModel.from_json(told["identity"], source=told["source"], revision=told["revision"])
-    _same("base", told["id"], base.id)
+    stated = record["base"]
+    base = BaseModel.from_json(
+        stated["identity"], source=stated["source"], revision=stated["revision"]
+    )
+    _same("base", stated["id"], base.id)
     statistics = record["statistics"]
     recipes = {name: recipe_from_json(values) for name, values in record["recipes"].items()}
     for name, recipe in recipes.items():
@@ -150,10 +152,10 @@ def _read(record: dict[str, Any]) -> Lock:
     )
 
 
-def _same(what: str, told: str, computed: str) -> None:
-    if told != computed:
+def _same(what: str, stated: str, computed: str) -> None:
+    if stated != computed:
         raise LockError(
-            f"the lock contradicts itself: {what} has id {computed}, the file says {told}",
+            f"the lock contradicts itself: {what} has id {computed}, the file says {stated}",
             hint=CHANGED,
         )
 

@@ -173,9 +173,9 @@ class Fields:
             return Fields({})
         return Fields(value, f"{self.path}{key}.", self.problems)
 
-    def _wrong_type(self, key: str, wanted: str, value: Any) -> None:
+    def _wrong_type(self, key: str, expected: str, value: Any) -> None:
         self.refuse(
             key,
-            f"must be {wanted}, got {type_name(value)}",
-            f"Write {wanted} there; an optional field can be left out.",
+            f"must be {expected}, got {type_name(value)}",
+            f"Write {expected} there; an optional field can be left out.",
         )

@@ -65,7 +65,7 @@ class SourcedFact:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What :func:`examined` found: the good facts, and the problems by file and line."""
+    """What :func:`examined` sourced: the good facts, and the problems by file and line."""
 
     facts: tuple[SourcedFact, ...]
     problems: tuple[FactFileError, ...]
@@ -88,15 +88,15 @@ def examined(
     as by :func:`marked`; a fact that contradicts an earlier one of its slot is a problem. Of a
     record with any problem no fact is made. A text that is no JSON has one problem: its first.
     """
-    found: list[SourcedFact] = []
+    sourced: list[SourcedFact] = []
     problems: list[FactFileError] = []
     for file, data in sources:
         facts, wrong = _in_file(file, data, Choices(target, subject))
-        found += facts
+        sourced += facts
         problems += wrong
-    found, contradictions = _mark(found)
+    sourced, contradictions = _mark(sourced)
     files = tuple(file for file, _ in sources)
-    return Reading(tuple(found), tuple(_in_order(files, [*problems, *contradictions])), files)
+    return Reading(tuple(sourced), tuple(_in_order(files, [*problems, *contradictions])), files)
 
 
 def read_facts(
@@ -117,10 +117,10 @@ def marked(facts: Iterable[SourcedFact]) -> list[SourcedFact]:
 
     Raises :class:`FactFileError` where one contradicts an earlier one: same slot, other target.
     """
-    found, contradictions = _mark(facts)
+    sourced, contradictions = _mark(facts)
     if contradictions:
         raise _together(contradictions)
-    return found
+    return sourced
 
 
 def _in_file(
@@ -137,15 +137,15 @@ def _in_file(
         else read_records(file, text, is_record=is_record)
     )
     facts: list[SourcedFact] = []
-    asked = False
+    choice_told = False
     for record in records:
-        found, wrong = facts_of(record.value, choices)
-        facts += [SourcedFact(fact, file, record.line, record.number) for fact in found]
+        of_record, wrong = facts_of(record.value, choices)
+        facts += [SourcedFact(fact, file, record.line, record.number) for fact in of_record]
         for each in wrong:
             if isinstance(each, TargetChoiceError):
-                if asked:
+                if choice_told:
                     continue  # one choice for the whole file, not one a record
-                asked = True
+                choice_told = True
             problems.append(_at(file, record, each))
     return facts, problems
 
@@ -164,18 +164,18 @@ def _at(file: str, record: Record, error: FactError) -> FactFileError:
 
 
 def _mark(facts: Iterable[SourcedFact]) -> tuple[list[SourcedFact], list[FactFileError]]:
-    found: list[SourcedFact] = []
+    sourced: list[SourcedFact] = []
     contradictions: list[FactFileError] = []
     first_of: dict[SlotId, SourcedFact] = {}
     for item in facts:
         earlier = first_of.setdefault(item.fact.slot, item)
         if earlier is item:
-            found.append(item)
+            sourced.append(item)
         elif earlier.fact.target_new == item.fact.target_new:
-            found.append(replace(item, duplicate_of=earlier.place))
+            sourced.append(replace(item, duplicate_of=earlier.place))
         else:
             contradictions.append(_contradiction(item, earlier))
-    return found, contradictions
+    return sourced, contradictions
 
 
 def _contradiction(item: SourcedFact, earlier: SourcedFact) -> FactFileError:

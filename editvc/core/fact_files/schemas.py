@@ -38,9 +38,9 @@ class Choices:
     subject: Subject | None = None
 
 
-def only_candidate(question: str, found: tuple[str, ...]) -> str | None:
+def only_candidate(question: str, spans: tuple[str, ...]) -> str | None:
     """The :data:`Subject` that takes a proposal where there is just one."""
-    return found[0] if len(found) == 1 else None
+    return spans[0] if len(spans) == 1 else None
 
 
 class TargetChoiceError(FactError):
@@ -58,19 +58,20 @@ class TargetChoiceError(FactError):
 class SubjectChoiceError(FactError):
     """A free question without a subject, and nobody said what it is about.
 
-    ``found`` are the spans of it that look like a name.
+    ``candidates`` are the spans of it that look like a name.
     """
 
-    def __init__(self, question: str, found: tuple[str, ...]) -> None:
-        names = ", ".join(repr(name) for name in found)
-        hint = f'Write "subject": "{found[0] if found else "..."}" into the record'
+    def __init__(self, question: str, candidates: tuple[str, ...]) -> None:
+        names = ", ".join(repr(name) for name in candidates)
+        hint = f'Write "subject": "{candidates[0] if candidates else "..."}" into the record'
         super().__init__(
             "subject",
             f"is missing: the question {question!r} "
-            + (f"may be about {names}" if found else "names nothing that looks like one"),
-            hint=hint + (", or take it so with --confirm-subjects." if len(found) == 1 else "."),
+            + (f"may be about {names}" if candidates else "names nothing that looks like one"),
+            hint=hint
+            + (", or take it so with --confirm-subjects." if len(candidates) == 1 else "."),
         )
-        self.found = found
+        self.candidates = candidates
 
 
 def facts_of(record: dict[str, Any], choices: Choices) -> tuple[list[Fact], list[FactError]]:
@@ -128,10 +129,10 @@ def _chosen(source: Fields, choices: Choices) -> str:
     question = source.record.get("question")
     if not isinstance(question, str) or not question.strip():
         return STAND_IN  # which is told where the question is read
-    found = candidates(question)
-    subject = choices.subject(question.strip(), found) if choices.subject is not None else None
+    spans = candidates(question)
+    subject = choices.subject(question.strip(), spans) if choices.subject is not None else None
     if subject is None:
-        source.problems.append(SubjectChoiceError(question.strip(), found))
+        source.problems.append(SubjectChoiceError(question.strip(), spans))
         return STAND_IN
     return subject
 

@@ -64,11 +64,11 @@ def read_hparams(record: Mapping[str, Any], method: str | None = None) -> HyperP
     do (the ``sign`` of rows). Raises :class:`RecipeError`.
     """
     name = method or _named(record)
-    for key, wanted in REQUIRED.items():
-        if key in record and record[key] != wanted:
+    for key, only in REQUIRED.items():
+        if key in record and record[key] != only:
             raise RecipeError(
-                f"{key} is {record[key]!r}; editvc does {wanted!r} only",
-                hint=f"Set {key}: {wanted} in the file, or leave it out.",
+                f"{key} is {record[key]!r}; editvc does {only!r} only",
+                hint=f"Set {key}: {only} in the file, or leave it out.",
             )
     foreign = method_of(name).foreign
     aside = tuple(sorted(record.keys() & _idle(name)))

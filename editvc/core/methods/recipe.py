@@ -72,8 +72,8 @@ class Recipe:
             )
         self._require_method()
         for name, declared in settings.items():
-            if wanted := declared.refusal(getattr(self, name)):
-                raise RecipeError(f"{name} must be {wanted}, got {getattr(self, name)}")
+            if bounds := declared.refusal(getattr(self, name)):
+                raise RecipeError(f"{name} must be {bounds}, got {getattr(self, name)}")
 
     def _require_method(self) -> None:
         """Raise where the method is none of the class's, or edits fewer layers than are named."""
