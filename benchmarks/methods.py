@@ -204,7 +204,7 @@ class Bench:
         plumbing = repo.session.repository
         tree = plumbing.tree_of(plumbing.refs.head().commit)
         entries = list(plumbing.edits_of(tree).entries())
-        stored = sum(len(plumbing.store.get(one.located)) for one in entries) / len(entries)
+        stored = sum(len(plumbing.store.get(one.element)) for one in entries) / len(entries)
         with repo.session.edited(tree) as lm:
             return self._row(label, way, size, lm, seconds, stored)
 

@@ -12,12 +12,12 @@ from editvc.core.ids import ObjectId, SlotId
 class Entry:
     """One live edit of a tree: its slot, the fact in it, and what was made of that fact.
 
-    ``located`` names a located edit, a patch or a codebook entry, by the method of its recipe.
+    ``element`` names a located edit, a patch or a codebook entry, by the method of its recipe.
     """
 
     slot: SlotId
     fact: ObjectId
-    located: ObjectId
+    element: ObjectId
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,14 +49,14 @@ class Elements:
 
     def located(self, entries: Iterable[Entry]) -> list[Located]:
         """Those of the entries that are located edits, in the order given."""
-        elements = (self.element(entry.located)[1] for entry in entries)
+        elements = (self.element(entry.element)[1] for entry in entries)
         return [one for one in elements if isinstance(one, Located)]
 
     def by_recipe(self, entries: Iterable[Entry]) -> list[tuple[LocatedRecipe, list[Entry]]]:
         """The located edits among entries by their recipe, in the order of the recipes' ids."""
         grouped: dict[ObjectId, list[Entry]] = {}
         for entry in entries:
-            recipe, element = self.element(entry.located)
+            recipe, element = self.element(entry.element)
             if isinstance(element, Located):
                 grouped.setdefault(recipe, []).append(entry)
         groups = [(self.repository.read_recipe(key), grouped[key]) for key in sorted(grouped)]
@@ -64,25 +64,25 @@ class Elements:
 
     def patches(self, entries: Iterable[Entry]) -> list[Patch]:
         """Those of the entries that are patches, in the order given."""
-        elements = (self.element(entry.located)[1] for entry in entries)
+        elements = (self.element(entry.element)[1] for entry in entries)
         return [one for one in elements if isinstance(one, Patch)]
 
     def in_codebooks(self, tree: Tree) -> dict[Entry, CodebookEntry]:
         """The live edits of a tree that are codebook entries, in slot order."""
         entries = self.repository.edits_of(tree).entries()
-        elements = {entry: self.element(entry.located)[1] for entry in entries}
+        elements = {entry: self.element(entry.element)[1] for entry in entries}
         return {entry: one for entry, one in elements.items() if isinstance(one, CodebookEntry)}
 
     def anchored(self, entry: Entry) -> bool:
         """Whether an element was made on other weights than the base's: ``commit --sequential``."""
-        return "anchor" in metadata(self.repository.store.get(entry.located))
+        return "anchor" in metadata(self.repository.store.get(entry.element))
 
     def codebooks(self, entries: Mapping[Entry, CodebookEntry]) -> list[Codebook]:
         """The codebooks of edits of one tree, one a layer, lowest first.
 
         They answer beside the weights: the delta of a tree knows nothing of them.
         """
-        recipe_ids = {entry: self.element(entry.located)[0] for entry in entries}
+        recipe_ids = {entry: self.element(entry.element)[0] for entry in entries}
         recipes = {key: self.repository.read_recipe(key) for key in set(recipe_ids.values())}
         layers: dict[int, dict[str, CodebookEntry]] = {}
         eps: dict[str, float] = {}

@@ -1,1 +1,1 @@
-"""What a user does with a repository, a module per kind of work; ``repo.py`` is the front door."""
+"""What a user does with a repository: a file a verb, each a function of a session."""

@@ -140,7 +140,7 @@ def _documents(
             entry,
             plumbing.read_fact(entry.fact),
             brought,
-            metadata(plumbing.store.get(entry.located)),
+            metadata(plumbing.store.get(entry.element)),
         )
         for entry, brought in blame(session, commit).values()
     ]
@@ -207,7 +207,7 @@ def _lock(
             LockedEdit(
                 slot=one.entry.slot,
                 fact=one.fact,
-                located=one.entry.located,
+                located=one.entry.element,
                 recipe=one.origin["recipe"],
                 batch=one.origin.get("batch"),
             )

@@ -55,5 +55,5 @@ def methods_of(session: Session, before: Tree, after: Tree) -> list[str]:
     plumbing = session.repository
     diff = plumbing.edits_of(before).diff(plumbing.edits_of(after))
     come = [*diff.added, *(new for _, new in diff.changed)]
-    recipes = {codec.metadata(plumbing.store.get(entry.located))["recipe"] for entry in come}
+    recipes = {codec.metadata(plumbing.store.get(entry.element))["recipe"] for entry in come}
     return sorted({plumbing.read_recipe(one).method for one in recipes})

@@ -41,7 +41,7 @@ class Leaf:
 
     def to_json(self) -> dict[str, Any]:
         """The canonical form."""
-        rows = [[entry.slot, entry.fact, entry.located] for entry in self.entries]
+        rows = [[entry.slot, entry.fact, entry.element] for entry in self.entries]
         return {"kind": "edits", "entries": rows}
 
 

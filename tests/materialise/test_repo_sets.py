@@ -193,7 +193,7 @@ def test_what_an_edit_takes_on_disk(repo: Repo) -> None:
     repo.commit(FACTS[:1])
     plumbing = repo.session.repository
     store, commit = plumbing.store, plumbing.read_commit(repo.status().commit)
-    located = next(iter(plumbing.edits_of(tree_at(repo.session, "HEAD")).entries())).located
+    located = next(iter(plumbing.edits_of(tree_at(repo.session, "HEAD")).entries())).element
     bound = 4 * (32 + 128) * 2 + 4096
     assert len(store.get(located)) <= bound
     assert len(store.get(commit.delta)) <= bound

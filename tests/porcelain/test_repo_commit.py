@@ -95,8 +95,8 @@ def test_no_fact_takes_the_numbers_of_another_request(repo: Repo) -> None:
         return make_entries(repo.session, recipe, plan)
 
     entries = make(recipe, fact, *others) + make(replace(recipe, v_num_grad_steps=3), fact)
-    assert len({entry.located for entry in entries}) == 5
-    assert make(recipe, replace(fact, tags=("a",)))[0].located == entries[0].located
+    assert len({entry.element for entry in entries}) == 5
+    assert make(recipe, replace(fact, tags=("a",)))[0].element == entries[0].element
 
 
 def test_located_afresh_the_numbers_agree(prepared: Prepared, work: Path) -> None:

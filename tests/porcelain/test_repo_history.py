@@ -26,7 +26,7 @@ def ids(repo: Repo, revision: str = "HEAD") -> set[str]:
 def located(repo: Repo, revision: str = "HEAD") -> dict[str, str]:
     """Which numbers each live fact has."""
     entries = repo.session.repository.edits_of(tree_at(repo.session, revision)).entries()
-    return {entry.fact: entry.located for entry in entries}
+    return {entry.fact: entry.element for entry in entries}
 
 
 # revert ---------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ def test_each_missing_object_is_reported_with_what_needs_it(full: Repository) ->
         ("edits", tree.edits),
         ("delta", commit.delta),
         ("fact", entry.fact),
-        ("located edit", entry.located),
+        ("located edit", entry.element),
         ("base", tree.base),
         ("statistics", full.config.recipe.statistics),
         ("recipe", full.config.recipe.id),
