@@ -7,21 +7,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editvc.core.fact_files.reader import SourcedFact
-from editvc.core.facts import Fact
-from editvc.core.history import Restraint
-from editvc.core.ids import ObjectId
-from editvc.core.methods.locate import LocatedRecipe
-from editvc.core.methods.recipe import Recipe
-from editvc.core.progress import Progress
-from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.session import Session
-from editvc.vcs.files import Fault
-from editvc.vcs.index import CommitRow
 from editvc.vcs.repository import Repository
 
 if TYPE_CHECKING:
     from editvc.algebra.delta import Delta
+    from editvc.core.fact_files.reader import SourcedFact
+    from editvc.core.facts import Fact
+    from editvc.core.history import Restraint
+    from editvc.core.ids import ObjectId
+    from editvc.core.methods.locate import LocatedRecipe
+    from editvc.core.methods.recipe import Recipe
+    from editvc.core.progress import Progress
     from editvc.models.chat_template import Turn
     from editvc.porcelain.branch import Branch
     from editvc.porcelain.changes import FactChanges
@@ -30,6 +27,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.compact import CompactPreview
     from editvc.porcelain.evaluate import Evaluation
     from editvc.porcelain.export_result import Export
+    from editvc.porcelain.fact_input import Facts
     from editvc.porcelain.grep import Matches
     from editvc.porcelain.health import HealthReport
     from editvc.porcelain.import_patch import ImportPreview, ImportResult
@@ -43,7 +41,9 @@ if TYPE_CHECKING:
     from editvc.porcelain.trace import Corruption, TraceReport
     from editvc.porcelain.train import Trained, TrainingPlan
     from editvc.porcelain.tune import Tuning
+    from editvc.vcs.files import Fault
     from editvc.vcs.fsck import Report
+    from editvc.vcs.index import CommitRow
     from editvc.vcs.read_only import Rows
 
 
@@ -123,7 +123,7 @@ class Repo:
         from editvc.porcelain.commit import commit
 
         return commit(
-            self.session, sourced(facts), recipe=recipe or self.recipe(), message=message,
+            self.session, facts, recipe=recipe or self.recipe(), message=message,
             author=self.session.author(author), supersede=supersede, sequential=sequential,
             remark=remark,
         )  # fmt: skip
@@ -140,7 +140,7 @@ class Repo:
         from editvc.porcelain.commit import preview
 
         return preview(
-            self.session, sourced(facts), recipe=recipe or self.recipe(), supersede=supersede,
+            self.session, facts, recipe=recipe or self.recipe(), supersede=supersede,
             sequential=sequential,
         )  # fmt: skip
 
@@ -358,13 +358,13 @@ class Repo:
         """
         from editvc.porcelain.ask import in_chat
 
-        return in_chat(self.session, sourced(facts))
+        return in_chat(self.session, facts)
 
     def evaluate(self, facts: Facts | None = None, *, at: str = "HEAD") -> Evaluation:
         """What a revision says of facts, or of its own live ones: generation and scores."""
         from editvc.porcelain.evaluate import evaluate
 
-        return evaluate(self.session, None if facts is None else sourced(facts), at)
+        return evaluate(self.session, facts, at)
 
     def health(self, revision: str = "HEAD") -> HealthReport:
         """Figures per layer, a verdict with its reasons, and the trend along history."""
@@ -386,7 +386,7 @@ class Repo:
         """
         from editvc.porcelain.trace import trace_facts
 
-        return trace_facts(self.session, sourced(facts), at=at, kind=kind, corruption=corruption)
+        return trace_facts(self.session, facts, at=at, kind=kind, corruption=corruption)
 
     def trace_prompt(
         self,
@@ -499,7 +499,7 @@ class Repo:
         from editvc.porcelain.tune import tune
 
         return tune(
-            self.session, sourced(facts), quick=quick, seed=seed, texts=texts, entities=entities,
+            self.session, facts, quick=quick, seed=seed, texts=texts, entities=entities,
             write=write,
         )  # fmt: skip
 
@@ -519,9 +519,7 @@ class Repo:
         """
         from editvc.porcelain.train import train_mend
 
-        return train_mend(
-            self.session, sourced(facts), layers=layers, steps=steps, seed=seed, remark=remark
-        )
+        return train_mend(self.session, facts, layers=layers, steps=steps, seed=seed, remark=remark)
 
     def plan_mend(
         self,
@@ -534,4 +532,4 @@ class Repo:
         """What :meth:`train_mend` would do, with nothing trained or written."""
         from editvc.porcelain.train import plan_mend
 
-        return plan_mend(self.session, sourced(facts), layers=layers, steps=steps, seed=seed)
+        return plan_mend(self.session, facts, layers=layers, steps=steps, seed=seed)

@@ -9,10 +9,10 @@ import click
 from editvc.cli.log import paragraph
 from editvc.cli.options import json_option, open_repo
 from editvc.cli.output import emit_json, say
-from editvc.core.facts import Fact
 from editvc.core.ids import short
 
 if TYPE_CHECKING:
+    from editvc.core.facts import Fact
     from editvc.porcelain.changes import FactChanges
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +9,7 @@ from editvc.core.fact_files.reader import SourcedFact
 from editvc.materialise.edited_model import load_edited
 from editvc.models.chat_template import Turn, turn_of
 from editvc.models.generation import generate
+from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.session import Session
 from editvc.porcelain.trees import tree_at
 
@@ -30,7 +30,7 @@ def chat_turn(session: Session) -> Turn:
     return turn_of(session.base_model().tokenizer)
 
 
-def in_chat(session: Session, facts: Sequence[SourcedFact]) -> list[SourcedFact]:
+def in_chat(session: Session, facts: Facts) -> list[SourcedFact]:
     """The same facts, asked as a user's turn of the base's chat template."""
     turn = chat_turn(session)
-    return [replace(sourced, fact=turn.asking(sourced.fact)) for sourced in facts]
+    return [replace(record, fact=turn.asking(record.fact)) for record in sourced(facts)]

@@ -18,6 +18,7 @@ from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, marked_tokens, tokenize
 from editvc.porcelain.commit_plan import make_plan, require_ready
 from editvc.porcelain.entries import PlannedFact, make_entries, make_sequential_entries
+from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.health import outlier_warnings
 from editvc.porcelain.recording import CommitResult, Skipped, advance, head_of, with_changes
 from editvc.porcelain.session import Session
@@ -29,7 +30,7 @@ ATTEMPTS = 8
 
 def commit(
     session: Session,
-    facts: Sequence[SourcedFact],
+    facts: Facts,
     *,
     recipe: Recipe,
     message: str | None,
@@ -44,7 +45,7 @@ def commit(
     from the new HEAD where another process moved the branch meanwhile; what was made is found in
     the store then. ``remark`` hears each warning once, before the branch moves.
     """
-    warned = set[str]()
+    records, warned = sourced(facts), set[str]()
 
     def warn(text: str) -> None:
         if remark is not None and text not in warned:
@@ -53,7 +54,7 @@ def commit(
 
     for _ in range(ATTEMPTS):
         try:
-            return _attempt(session, recipe, facts, message, author, supersede, sequential, warn)
+            return _attempt(session, recipe, records, message, author, supersede, sequential, warn)
         except BranchMoved as moved:
             last = moved
     raise last
@@ -171,7 +172,7 @@ class Preview:
 
 def preview(
     session: Session,
-    facts: Sequence[SourcedFact],
+    facts: Facts,
     *,
     recipe: Recipe,
     supersede: bool,
@@ -180,7 +181,9 @@ def preview(
     """What ``commit`` would do with ``facts`` on HEAD."""
     require_ready(session, recipe)
     _, tree = head_of(session)
-    plan = make_plan(session, tree, facts, recipe, supersede=supersede, sequential=sequential)
+    plan = make_plan(
+        session, tree, sourced(facts), recipe, supersede=supersede, sequential=sequential
+    )
     lm = session.base_model()
     previews = [
         FactPreview(

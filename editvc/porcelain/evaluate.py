@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
 from editvc.errors import EditvcError
 from editvc.evaluation.scores import Scores, answers, answers_correctly, locality_answers, score
+from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.session import Session
 from editvc.porcelain.trees import live_facts, tree_at
 
@@ -65,15 +64,15 @@ class Evaluation:
         }
 
 
-def evaluate(session: Session, sourced: Sequence[SourcedFact] | None, revision: str) -> Evaluation:
+def evaluate(session: Session, to_ask: Facts | None, revision: str) -> Evaluation:
     """Ask a revision for facts, or for its own live ones.
 
     Raises :class:`NothingToEvaluate` without any.
     """
-    if sourced is None:
+    if to_ask is None:
         facts = list(live_facts(session, revision).values())
     else:
-        facts = [one.fact for one in sourced if one.duplicate_of is None]
+        facts = [one.fact for one in sourced(to_ask) if one.duplicate_of is None]
     if not facts:
         raise NothingToEvaluate(
             f"there is nothing to ask {revision} for: no facts are live there",

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from editvc.core.history import Tree
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
-from editvc.models.language_model import LanguageModel
 from editvc.vcs.repository import Repository
 
 if TYPE_CHECKING:
     from editvc.materialise.materialiser import Materialiser
+    from editvc.models.language_model import LanguageModel
 
 NOBODY = "nobody <>"
 """The author where neither the caller nor config.toml names one."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact, Request
 from editvc.errors import EditvcError
 from editvc.evaluation.causal_tracing import (
@@ -20,6 +19,7 @@ from editvc.evaluation.causal_tracing import (
 )
 from editvc.evaluation.probes import first_tokens, predicts_target
 from editvc.models.language_model import LanguageModel
+from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.recording import Skipped
 from editvc.porcelain.session import Session
 from editvc.porcelain.trees import tree_at
@@ -105,7 +105,7 @@ def _effects_json(one: CausalTrace | AverageTrace) -> dict[str, Any]:
 
 def trace_facts(
     session: Session,
-    facts: Sequence[SourcedFact],
+    facts: Facts,
     *,
     at: str,
     kind: str,
@@ -116,7 +116,7 @@ def trace_facts(
     Facts of which it says neither are left out, as in the paper. Raises :class:`NothingKnown` where
     that leaves none.
     """
-    chosen = [one.fact for one in facts if one.duplicate_of is None]
+    chosen = [one.fact for one in sourced(facts) if one.duplicate_of is None]
 
     def choose(lm: LanguageModel) -> Requests:
         return known(lm, chosen)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId, digest_of, short
 from editvc.core.methods.mend import MendRecipe, last_three
 from editvc.core.methods.recipe import require_layers
 from editvc.editing.mend_training import EditorMetrics, Settings, require_enough, train
+from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.session import Session
 
 
@@ -81,7 +81,7 @@ class Trained:
 
 def plan_mend(
     session: Session,
-    facts: Sequence[SourcedFact],
+    facts: Facts,
     *,
     layers: Sequence[int] | None,
     steps: int | None,
@@ -95,7 +95,7 @@ def plan_mend(
     chosen = tuple(layers) if layers is not None else last_three((), base.layers)
     MendRecipe(layers=chosen)  # refuses what no recipe could name
     require_layers(chosen, base)
-    used = tuple(one.fact for one in facts if one.duplicate_of is None)
+    used = tuple(one.fact for one in sourced(facts) if one.duplicate_of is None)
     require_enough(len(used))
     settings = Settings(layers=chosen)
     return TrainingPlan(used, settings if steps is None else replace(settings, steps=steps), seed)
@@ -103,7 +103,7 @@ def plan_mend(
 
 def train_mend(
     session: Session,
-    facts: Sequence[SourcedFact],
+    facts: Facts,
     *,
     layers: Sequence[int] | None,
     steps: int | None,

@@ -16,7 +16,6 @@ from typing import Any
 from editvc.algebra.delta import Delta
 from editvc.algebra.preconditioners import Preconditioner, Whitening
 from editvc.algebra.solvers import solver_of
-from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing.locate import locate
@@ -27,6 +26,7 @@ from editvc.materialise.solutions import stack
 from editvc.models.language_model import LanguageModel
 from editvc.models.weights import edited
 from editvc.porcelain.coverage import Window, cover
+from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.probe_facts import probing_facts
 from editvc.porcelain.session import Session
 from editvc.porcelain.trace import Corruption, NothingKnown, known
@@ -118,7 +118,7 @@ class Tuning:
 
 def tune(
     session: Session,
-    facts: Sequence[SourcedFact],
+    facts: Facts,
     *,
     quick: bool,
     seed: int,
@@ -136,7 +136,7 @@ def tune(
     """
     grid = QUICK if quick else FULL
     recipe, lm = session.recipe(), session.base_model()
-    unique = [one.fact for one in facts if one.duplicate_of is None]
+    unique = [one.fact for one in sourced(facts) if one.duplicate_of is None]
     chosen = probing_facts(lm, unique, grid.facts, seed)
     peak = _peak(lm, chosen, seed)
     depth = session.materialiser.base.layers
