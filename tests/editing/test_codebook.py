@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plain_grace import Plain, plain_values
 from test_architectures import POST_NORM, tiny
+from tolerances import assert_near, error, model_rounding, rounding, size
 
 from editvc.core.patch_recipes import Grace
 from editvc.editing.architectures import architecture_of, known_model_types
@@ -74,7 +75,8 @@ def test_the_rules_are_those_of_algorithm_1(entries, eps):
         plain.edit(entry.keys[0].double(), entry.target)
     book = made_of(entries, eps)
     assert book.values[:, 0].tolist() == [float(place) for place, _, _ in plain.book]
-    assert book.radii.tolist() == pytest.approx([radius for _, radius, _ in plain.book])
+    # Kept in float32.
+    assert_near(book.radii, [radius for _, radius, _ in plain.book], rounding(1, torch.float32))
     assert list(book.labels) == [label for _, _, label in plain.book]
 
 
@@ -90,7 +92,7 @@ def test_every_target_token_has_a_key_and_is_labelled_by_what_is_left_to_say():
     }
     book = made_of(both, 1.0)
     assert book.labels == ((7, 8), (8,), (9, 8))
-    assert book.radii.tolist() == pytest.approx([0.5**0.5 / 2, 1.0, 0.5**0.5 / 2])
+    assert_near(book.radii, [0.5**0.5 / 2, 1.0, 0.5**0.5 / 2], rounding(1, torch.float32))
     assert all(book.answers(one) for one in both.values())
 
 
@@ -136,7 +138,9 @@ def test_what_is_found_is_the_nearest_key_within_its_radius():
 
 
 def test_entries_survive_their_bytes_and_other_bytes_are_refused():
-    one = CodebookEntry(3, torch.randn(2, 5), torch.randn(2, 4), (4, 9), {"loss": 0.5})
+    draw = torch.Generator().manual_seed(6)
+    keys, values = (torch.randn(2, width, generator=draw) for width in (5, 4))
+    one = CodebookEntry(3, keys, values, (4, 9), {"loss": 0.5})
     data = one.to_bytes({"request": "abc"})
     again = CodebookEntry.from_bytes(data)
     assert (again.layer, again.target, again.figures) == (3, (4, 9), {"loss": 0.5})
@@ -151,17 +155,25 @@ def test_entries_survive_their_bytes_and_other_bytes_are_refused():
 def test_values_of_a_batch_equal_those_found_one_by_one_by_the_whole_model(family, tokenizer):
     make = FAMILIES.get(family, lambda size: tiny(family, size))
     model = make(len(tokenizer))
-    dtype, close = (torch.float32, 1e-3) if family == "gemma2" else (torch.float64, 1e-6)
-    model = model.to(dtype)
+    model = model if family == "gemma2" else model.double()  # whose padding gives NaN there
     used = recipe(n_iter=7, edit_lr=0.2, v_loss_threshold=0.5)
     module = architecture_of(family).module(model, 1)
-    found = find_entries(model, tokenizer, REQUESTS, used)
-    steps = {one.figures["steps"] for one in found}
-    for request, one in zip(REQUESTS, found, strict=True):
-        ((row,),) = trace(tokenizer, [request])
-        values, loss = plain_values(model, module, row.ids, row.target, used)
-        assert float((one.values - values).norm() / values.norm()) < close
-        assert one.figures["loss"] == pytest.approx(loss, rel=close)
+    rows = [row for (row,) in trace(tokenizer, REQUESTS)]
+    plain = [plain_values(model, module, row.ids, row.target, used) for row in rows]
+
+    def values(one):
+        return torch.cat([each.values for each in find_entries(one, tokenizer, REQUESTS, used)])
+
+    def losses(one):
+        found = find_entries(one, tokenizer, REQUESTS, used)
+        return [each.figures["loss"] for each in found]
+
+    stored = rounding(1, torch.float32)
+    bound = model_rounding(values, model, terms=len(tokenizer)) + stored
+    assert_near(values(model), torch.cat([each for each, _ in plain]), bound)
+    bound = model_rounding(losses, model, terms=len(tokenizer))
+    assert_near(losses(model), [loss for _, loss in plain], bound)
+    steps = {one.figures["steps"] for one in find_entries(model, tokenizer, REQUESTS, used)}
     assert len(steps) > 1 or steps == {6.0}
 
 
@@ -271,7 +283,8 @@ def test_a_question_inside_a_longer_text_is_answered_too(answered, tokenizer):
 def test_a_half_precision_model_is_answered(tokenizer):
     model = tiny_gpt2(len(tokenizer)).to(torch.bfloat16)
     (one,) = find_entries(model, tokenizer, ONE_TOKEN[:1], recipe())
-    with answering(model, [made_of({"a": one}, 0.05)]):
+    # A key is a few roundings to eight bits off where it is seen again.
+    with answering(model, [made_of({"a": one}, size(one.keys[0]) / 8)]):
         said = generate(model, tokenizer, ONE_TOKEN[0].question, 4)
     assert said.startswith(" " + ONE_TOKEN[0].target)
 
@@ -282,14 +295,21 @@ def test_keys_are_read_again_on_the_weights_as_they_are(model_type, tokenizer):
     requests = [*REQUESTS, Request("France", "The capital of {} is", "the sea and the hills")]
     entries = find_entries(model, tokenizer, requests, recipe(n_iter=1))
     same = reread(model, tokenizer, requests, entries)
+
+    def keys(one):
+        return torch.cat([each.keys for each in reread(one, tokenizer, requests, entries)])
+
+    assert_near(keys(model), keys_of(entries), model_rounding(keys, model))
     for one, other in zip(entries, same, strict=True):
-        torch.testing.assert_close(other.keys, one.keys)
         assert (other.values is one.values, other.target) == (True, one.target)
     with torch.no_grad():
         weight = architecture_of(model_type).module(model, 0).weight
         weight += torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)) / 4
-    moved = reread(model, tokenizer, requests, entries)
     fresh = find_entries(model, tokenizer, requests, recipe(n_iter=1))
-    for one, other, before in zip(moved, fresh, entries, strict=True):
-        torch.testing.assert_close(one.keys, other.keys)
-        assert not torch.allclose(one.keys, before.keys)
+    assert_near(keys(model), keys_of(fresh), model_rounding(keys, model))
+    for one, before in zip(fresh, entries, strict=True):
+        assert error(one.keys, before.keys) > 1e-2
+
+
+def keys_of(entries):
+    return torch.cat([one.keys for one in entries])
