@@ -42,6 +42,31 @@ def condition(matrix: Tensor) -> float:
     return float(torch.linalg.cond(matrix.double())) if matrix.numel() else 1.0
 
 
+def scaled(moment: Tensor) -> Tensor:
+    """With a diagonal of ones: its condition is what counts for a Cholesky factor (H. 10.1)."""
+    lengths = moment.diagonal().sqrt()
+    return moment / torch.outer(lengths, lengths)
+
+
+def solving(edits: Any, moment: Tensor, ridge: float = 1.0) -> float:
+    """How far rounding may move ``R K^T (C + K K^T)^-1``, relative to its norm.
+
+    For edits with keys (v, n) and residuals (u, n), and a moment (v, v). Sums run over v and over
+    n. The dense formula inverts ``C + K K^T``; the fast ones factor C and then
+    ``ridge I + K^T C^-1 K``, whichever side they take. What multiplies all of it is how much
+    ``R K^T`` loses by cancellation.
+    """
+    keys, residuals = edits.keys, edits.residuals
+    if not keys.shape[1]:
+        return 0.0
+    eye = torch.eye(keys.shape[1], dtype=torch.float64)
+    levers = keys.T @ torch.linalg.inv(moment) @ keys
+    direct = condition(moment + keys @ keys.T)
+    factored = condition(scaled(moment)) * condition(ridge * eye + levers)
+    cancelled = size(residuals) * size(keys) / size(residuals @ keys.T)
+    return rounding(sum(keys.shape)) * (direct + factored) * cancelled
+
+
 def cutting(values: Tensor, rank: int) -> float:
     """The condition number of a truncated SVD with these singular values, in falling order.
 

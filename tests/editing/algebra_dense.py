@@ -35,8 +35,3 @@ def joined(one: Edits, other: Edits) -> Edits:
         torch.cat([one.keys, other.keys], dim=1),
         torch.cat([one.residuals, other.residuals], dim=1),
     )
-
-
-def relative(found: Tensor, expected: Tensor) -> float:
-    """Frobenius distance over the expected norm (over 1 where that is 0)."""
-    return float((found - expected).norm() / (float(expected.norm()) or 1.0))
