@@ -20,7 +20,7 @@ terms cancel. :func:`model_rounding` is that bound for what a model computes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from typing import Any
 
@@ -54,7 +54,7 @@ def solving(edits: Any, moment: Tensor, ridge: float = 1.0) -> float:
     For edits with keys (v, n) and residuals (u, n), and a moment (v, v). Sums run over v and over
     n. The dense formula inverts ``C + K K^T``; the fast ones factor C and then
     ``ridge I + K^T C^-1 K``, whichever side they take. What multiplies all of it is how much
-    ``R K^T`` loses by cancellation.
+    ``R K^T`` loses by cancellation. Ten more roundings are those of roots, quotients and sums of two.
     """
     keys, residuals = edits.keys, edits.residuals
     if not keys.shape[1]:
@@ -64,7 +64,7 @@ def solving(edits: Any, moment: Tensor, ridge: float = 1.0) -> float:
     direct = condition(moment + keys @ keys.T)
     factored = condition(scaled(moment)) * condition(ridge * eye + levers)
     cancelled = size(residuals) * size(keys) / size(residuals @ keys.T)
-    return rounding(sum(keys.shape)) * (direct + factored) * cancelled
+    return rounding(sum(keys.shape) + 10) * (direct + factored) * cancelled
 
 
 def cutting(values: Tensor, rank: int) -> float:
@@ -156,8 +156,17 @@ def model_rounding(result: Callable[[Any], Any], model: Any, terms: int | None =
     ``terms`` is the longest sum, that of a forward pass by default; a backward pass also sums over
     the vocabulary.
     """
+    return model_roundings(lambda one: [result(one)], model, terms)[0]
+
+
+def model_roundings(
+    results: Callable[[Any], Iterable[Any]], model: Any, terms: int | None = None
+) -> list[float]:
+    """:func:`model_rounding` of each of several results of one computation."""
     longest = longest_sum(model) if terms is None else terms
-    return rounding(longest, computed_in(model)) * moved_by_weights(result, model)
+    unit, (moved, step) = rounding(longest, computed_in(model)), with_moved_weights(model)
+    pairs = zip(results(moved), results(model), strict=True)
+    return [unit * error(other, one) / step for other, one in pairs]
 
 
 def assert_same_logits(

@@ -9,6 +9,17 @@ import pytest
 import torch
 from conftest import REQUESTS
 from test_architectures import tiny
+from tiny_models import tiny_gpt2
+from tolerances import (
+    assert_near,
+    computed_in,
+    error,
+    longest_sum,
+    model_rounding,
+    model_roundings,
+    moved_by_weights,
+    rounding,
+)
 
 from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId
@@ -122,6 +133,11 @@ def dense_gradients(model, row):
     }
 
 
+def compacted(row):
+    """What a patch may lack: singular values below an eps of float32, of as many as tokens."""
+    return rounding(1, torch.float32, scale=len(row.ids) ** 0.5)
+
+
 def test_an_untrained_editor_is_a_step_of_gradient_descent(pair):
     model, tokenizer = pair
     patches = edit(model, tokenizer, REQUESTS, RECIPE, unnormed(*sizes(model)))
@@ -129,7 +145,11 @@ def test_an_untrained_editor_is_a_step_of_gradient_descent(pair):
         ((row,),) = trace(tokenizer, [request])
         for layer, slope in dense_gradients(model, row).items():
             part = patch.delta.layers[layer]
-            assert torch.allclose(part.dense(), -0.25 * slope, rtol=0, atol=1e-7 * slope.norm())
+            bound = model_rounding(
+                lambda one, row=row, at=layer: dense_gradients(one, row)[at], model,
+                terms=len(tokenizer),
+            )  # fmt: skip
+            assert_near(part.dense(), -0.25 * slope, bound + compacted(row))
             assert 0 < part.rank < len(row.ids)
 
 
@@ -151,13 +171,14 @@ def test_a_trained_editor_is_its_equations_token_by_token(pair):
             low = part["1.up"] @ (part["1.down"] @ h) + part["1.bias"]
             h = h + part["1.scale"][place] * low + part["1.offset"][place]
             total -= 3.0 * part["rate"][place] * torch.outer(h[v:], h[:v])
-        found = patch.delta.layers[layer].dense()
-        assert torch.allclose(found, total, rtol=0, atol=1e-6 * total.norm())
+        # In float64, where no sum is longer than a pair and its parts are of its own size.
+        bound = rounding(10 * (u + v)) + compacted(row)
+        assert_near(patch.delta.layers[layer].dense(), total, bound)
 
 
 @pytest.mark.parametrize("model_type", known_model_types())
 def test_a_change_by_hooks_is_a_change_of_the_weight(model_type, tokenizer):
-    """In every family, for each row of a padded batch its own, to 1e-8."""
+    """In every family, for each row of a padded batch its own."""
     model = tiny(model_type, len(tokenizer)).double()
     architecture = architecture_of(model_type)
     rows = [traced for (traced,) in trace(tokenizer, REQUESTS)]
@@ -166,19 +187,24 @@ def test_a_change_by_hooks_is_a_change_of_the_weight(model_type, tokenizer):
     generator = torch.Generator().manual_seed(1)
     right = torch.randn(len(rows), 3, v, generator=generator, dtype=torch.float64)
     left = 0.02 * torch.randn(len(rows), 3, u, generator=generator, dtype=torch.float64)
-    with torch.no_grad(), changed(model, {1: (right, left)}):
-        hidden, _ = final_states(model, [row.ids[:-1] for row in rows])
-        batched = target_losses(model, hidden, rows)
+
+    def batched(one):
+        with torch.no_grad(), changed(one, {1: (right, left)}):
+            hidden, _ = final_states(one, [row.ids[:-1] for row in rows])
+            return target_losses(one, hidden, rows)
+
+    alone = []
     for number, row in enumerate(rows):
         delta = Delta({1: Factored(left[number].T.contiguous(), right[number])})
         before = plain_loss(model, row.ids, row.target)
         with edited(model, architecture, delta), torch.no_grad():
-            alone = plain_loss(model, row.ids, row.target)
-        assert float(batched[number]) == pytest.approx(float(alone), abs=1e-6, rel=1e-6)
-        assert abs(float(before - alone)) > 1e-5
+            alone.append(plain_loss(model, row.ids, row.target))
+        assert abs(float(before - alone[-1])) > 1e-5
+    # A change beside the weight is one more product, of rank 3.
+    assert_near(batched(model), alone, model_rounding(batched, model, longest_sum(model) + 3))
 
 
-def test_the_states_under_a_change_are_those_of_the_weight_to_1e_8(pair):
+def test_the_states_under_a_change_are_those_of_the_weight(pair):
     model, tokenizer = pair
     u, v = sizes(model)
     generator = torch.Generator().manual_seed(1)
@@ -195,25 +221,42 @@ def test_the_states_under_a_change_are_those_of_the_weight_to_1e_8(pair):
     )
     with torch.no_grad():
         plain = model(input_ids=ids).logits
-        with changed(model, changes):
-            hooked = model(input_ids=ids).logits
         with edited(model, architecture_of(model.config.model_type), delta):
             dense = model(input_ids=ids).logits
-    assert torch.allclose(hooked, dense, rtol=0, atol=1e-8)
-    assert not torch.allclose(hooked, plain, rtol=0, atol=1e-3)
+
+    def hooked(one):
+        with torch.no_grad(), changed(one, changes):
+            return one(input_ids=ids).logits
+
+    bound = model_rounding(hooked, model, longest_sum(model) + 3)  # the rank of a change
+    assert_near(hooked(model), dense, bound)
+    assert error(hooked(model), plain) > 1e-2
 
 
 def test_rows_of_a_batch_ask_for_what_they_ask_for_alone(pair):
     model, tokenizer = pair
     rows = [traced for (traced,) in trace(tokenizer, REQUESTS)]
-    together = gradients(model, rows, LAYERS)
-    for number, row in enumerate(rows):
-        alone, width = gradients(model, [row], LAYERS), len(row.ids) - 1
-        assert torch.allclose(together.losses[number], alone.losses[0])
+
+    def parts(found, widths):
+        """Losses, and the pairs of all tokens: the keys, then the gradients, of every layer."""
+        yield torch.cat([one.losses for one in found])
         for layer in LAYERS:
-            for both, one in zip(together.pairs[layer], alone.pairs[layer], strict=True):
-                assert torch.allclose(both[number, :width], one[0], rtol=0, atol=1e-9)
-                assert not both[number, width:].any()
+            for side in (0, 1):
+                pairs = [pair for one in found for pair in one.pairs[layer][side]]
+                yield torch.cat([one[:width] for one, width in zip(pairs, widths, strict=True)])
+
+    def each_alone(one):
+        return parts([gradients(one, [row], LAYERS) for row in rows], widths)
+
+    together, widths = gradients(model, rows, LAYERS), [len(row.ids) - 1 for row in rows]
+    bounds = model_roundings(each_alone, model, terms=len(tokenizer))
+    for found, expected, bound in zip(
+        parts([together], widths), each_alone(model), bounds, strict=True
+    ):
+        assert_near(found, expected, bound)
+    for pairs in together.pairs.values():
+        for side in pairs:
+            assert not any(one[width:].any() for one, width in zip(side, widths, strict=True))
 
 
 def test_an_edit_leaves_no_trace_and_its_figures_are_those_of_the_patch(pair):
@@ -228,14 +271,25 @@ def test_an_edit_leaves_no_trace_and_its_figures_are_those_of_the_patch(pair):
     assert torch.equal(torch.get_rng_state(), state)
     again = [edit(model, tokenizer, [one], RECIPE, editor)[0] for one in REQUESTS]
     assert [one.to_bytes() for one in first] == [one.to_bytes() for one in again]
-    for request, patch in zip(REQUESTS, first, strict=True):
-        ((row,),) = trace(tokenizer, [request])
-        assert patch.figures["loss"] == pytest.approx(
-            float(plain_loss(model, row.ids, row.target)), abs=1e-5
-        )
-        with edited(model, architecture_of(model.config.model_type), patch.delta):
-            after = float(plain_loss(model, row.ids, row.target))
-        assert patch.figures["loss_after"] == pytest.approx(after, abs=1e-4)
+    rows = [row for (row,) in trace(tokenizer, REQUESTS)]
+
+    def losses(one):
+        """Of all requests, before and after."""
+        yield [plain_loss(one, row.ids, row.target) for row in rows]
+        after = []
+        for row, patch in zip(rows, first, strict=True):
+            with edited(one, architecture_of(one.config.model_type), patch.delta):
+                after.append(plain_loss(one, row.ids, row.target))
+        yield after
+
+    # After it, the patch may lack a little: as much as if the weights were rounded to float32.
+    lacking = compacted(max(rows, key=lambda row: len(row.ids)))
+    bounds = model_roundings(losses, model, terms=len(tokenizer))
+    for name, expected, bound, more in zip(
+        ("loss", "loss_after"), losses(model), bounds, (0.0, lacking), strict=True
+    ):
+        bound += bound / rounding(len(tokenizer), computed_in(model)) * more
+        assert_near([patch.figures[name] for patch in first], expected, bound)
 
 
 def test_hooks_are_gone_after_an_error(gpt2, tokenizer):
@@ -245,36 +299,45 @@ def test_hooks_are_gone_after_an_error(gpt2, tokenizer):
     assert not any(module._forward_hooks for module in gpt2.modules())
 
 
-def test_the_pairs_of_the_training_set_have_mean_0_and_deviation_1_once_normed(gpt2, tokenizer):
-    lessons = lessons_of(tokenizer, FACTS)
-    mean, std = normalisation(gpt2, lessons, QUICK)
+def test_the_pairs_of_the_training_set_have_mean_0_and_deviation_1_once_normed(tokenizer):
+    model, lessons = tiny_gpt2(len(tokenizer)).double(), lessons_of(tokenizer, FACTS)
+    mean, std = normalisation(model, lessons, QUICK)
     for place, layer in enumerate(LAYERS):
-        alone = [gradients(gpt2, [one.asked[0]], LAYERS).pairs[layer] for one in lessons]
-        tokens = torch.cat([torch.cat(pairs, dim=-1)[0] for pairs in alone]).double()
+        alone = [gradients(model, [one.asked[0]], LAYERS).pairs[layer] for one in lessons]
+        tokens = torch.cat([torch.cat(pairs, dim=-1)[0] for pairs in alone])
         normed = (tokens - mean[place]) / std[place]
-        assert torch.allclose(normed.mean(0), torch.zeros(160).double(), atol=1e-4)
-        assert torch.allclose(normed.std(0, correction=0), torch.ones(160).double(), atol=1e-3)
+        # Mean and deviation are stored in float32; a mean that is far off loses more of it.
+        far = float((mean[place] / std[place]).abs().max())
+        bound = rounding(1, torch.float32, scale=1 + far)
+        assert_near(normed.mean(0), torch.zeros(160), bound, scale=160**0.5)
+        assert_near(normed.std(0, correction=0), torch.ones(160), bound)
 
 
-def test_the_loss_is_its_formula(gpt2, tokenizer):
+def test_the_loss_is_its_formula(tokenizer):
     """One lesson with one wording and one locality prompt: nothing is left to the draw."""
+    model = tiny_gpt2(len(tokenizer)).double()
     fact = replace(FACTS[0], paraphrases=(), locality=("The river is",))
     (lesson,) = lessons_of(tokenizer, [fact])
     editor = scattered(32, 128)
-    draw = torch.Generator().manual_seed(0)
-    found = lesson_losses(gpt2, editor, [lesson], QUICK, draw)
+
+    def found(one):
+        return lesson_losses(one, editor, [lesson], QUICK, torch.Generator().manual_seed(0))
+
     request = Request(*fact.request)
-    (patch,) = edit(gpt2, tokenizer, [request], RECIPE, editor)
+    (patch,) = edit(model, tokenizer, [request], RECIPE, editor)
     ids = tokenizer("The river is", return_tensors="pt").input_ids
     ((row,),) = trace(tokenizer, [request])
     with torch.no_grad():
-        before = gpt2(input_ids=ids).logits[0, -1].log_softmax(-1)
-        with edited(gpt2, architecture_of("gpt2"), patch.delta):
-            after = gpt2(input_ids=ids).logits[0, -1].log_softmax(-1)
-            nll = plain_loss(gpt2, row.ids, row.target)
+        before = model(input_ids=ids).logits[0, -1].log_softmax(-1)
+        with edited(model, architecture_of("gpt2"), patch.delta):
+            after = model(input_ids=ids).logits[0, -1].log_softmax(-1)
+            nll = plain_loss(model, row.ids, row.target)
     kl = torch.nn.functional.kl_div(after, before, reduction="sum", log_target=True)
     assert float(kl) > 0.01
-    assert float(found) == pytest.approx(float(QUICK.cedit * nll + kl), rel=1e-4)
+    # The patch may lack a little: as much as if the weights were rounded to float32.
+    bound = model_rounding(found, model, terms=len(tokenizer))
+    bound += compacted(row) * moved_by_weights(found, model)
+    assert_near(found(model).sum(), QUICK.cedit * nll + kl, bound)
 
 
 def test_training_lowers_the_loss_and_touches_nothing(gpt2, tokenizer):
