@@ -52,9 +52,9 @@ def solving(edits: Any, moment: Tensor, ridge: float = 1.0) -> float:
     """How far rounding may move ``R K^T (C + K K^T)^-1``, relative to its norm.
 
     For edits with keys (v, n) and residuals (u, n), and a moment (v, v). Sums run over v and over
-    n. The dense formula inverts ``C + K K^T``; the fast ones factor C and then
-    ``ridge I + K^T C^-1 K``, whichever side they take. What multiplies all of it is how much
-    ``R K^T`` loses by cancellation. Ten more roundings are those of roots, quotients and sums of two.
+    n, and ten more roundings are those of roots, quotients and sums of two. The dense formula
+    inverts ``C + K K^T``; the fast ones factor C and then ``ridge I + K^T C^-1 K``, whichever side
+    they take. What multiplies all of it is how much ``R K^T`` loses by cancellation.
     """
     keys, residuals = edits.keys, edits.residuals
     if not keys.shape[1]:
@@ -124,6 +124,18 @@ def longest_sum(model: Any) -> int:
     return max(max(two) for two in sides if model.config.vocab_size not in two)
 
 
+def sum_rounding(model: Any, terms: int | None = None) -> float:
+    """:func:`rounding` of the longest sum that a model computes.
+
+    ``terms`` is its length, that of a forward pass by default; a backward pass also sums over the
+    vocabulary. What is float32 in a float64 model sums over a hidden state or a text at most.
+    """
+    bound = rounding(longest_sum(model) if terms is None else terms, model.dtype)
+    if computed_in(model) != model.dtype:
+        bound += rounding(model.config.hidden_size, computed_in(model))
+    return bound
+
+
 def with_moved_weights(model: Any) -> tuple[Any, float]:
     """A copy with every weight moved up or down at random (seeded), and by which share of itself.
 
@@ -153,8 +165,7 @@ def moved_by_weights(result: Callable[[Any], Any], model: Any) -> float:
 def model_rounding(result: Callable[[Any], Any], model: Any, terms: int | None = None) -> float:
     """How far two computations of ``result(model)`` may differ, relative to its norm.
 
-    ``terms`` is the longest sum, that of a forward pass by default; a backward pass also sums over
-    the vocabulary.
+    ``terms`` is that of :func:`sum_rounding`.
     """
     return model_roundings(lambda one: [result(one)], model, terms)[0]
 
@@ -163,8 +174,7 @@ def model_roundings(
     results: Callable[[Any], Iterable[Any]], model: Any, terms: int | None = None
 ) -> list[float]:
     """:func:`model_rounding` of each of several results of one computation."""
-    longest = longest_sum(model) if terms is None else terms
-    unit, (moved, step) = rounding(longest, computed_in(model)), with_moved_weights(model)
+    unit, (moved, step) = sum_rounding(model, terms), with_moved_weights(model)
     pairs = zip(results(moved), results(model), strict=True)
     return [unit * error(other, one) / step for other, one in pairs]
 
@@ -184,6 +194,6 @@ def assert_same_logits(
             return model(input_ids=ids).logits
 
     moved = moved_by_weights(logits, found)
-    computed = rounding(longest_sum(found) + rank, computed_in(found))
+    computed = sum_rounding(found, longest_sum(found) + rank)
     bound = (rounding(stored, torch.float32) / 2 + computed) * moved
     assert_near(logits(found), logits(expected), bound)

@@ -12,13 +12,13 @@ from test_architectures import tiny
 from tiny_models import tiny_gpt2
 from tolerances import (
     assert_near,
-    computed_in,
     error,
     longest_sum,
     model_rounding,
     model_roundings,
     moved_by_weights,
     rounding,
+    sum_rounding,
 )
 
 from editvc.core.facts import Fact
@@ -288,7 +288,7 @@ def test_an_edit_leaves_no_trace_and_its_figures_are_those_of_the_patch(pair):
     for name, expected, bound, more in zip(
         ("loss", "loss_after"), losses(model), bounds, (0.0, lacking), strict=True
     ):
-        bound += bound / rounding(len(tokenizer), computed_in(model)) * more
+        bound += bound / sum_rounding(model, len(tokenizer)) * more
         assert_near([patch.figures[name] for patch in first], expected, bound)
 
 
