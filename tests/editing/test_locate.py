@@ -11,10 +11,10 @@ from tiny_families import tiny
 from tiny_models import lm_of
 from tolerances import (
     assert_near,
-    computed_in,
     condition,
     error,
     rounding,
+    sum_rounding,
     with_moved_weights,
 )
 
@@ -110,7 +110,7 @@ def located_rounding(make, model, tokenizer):
 
     moved, step = with_moved_weights(model)
     one, other = make(model), make(moved)
-    unit = rounding(len(tokenizer), computed_in(model)) + rounding(1, torch.float32)
+    unit = sum_rounding(model, len(tokenizer)) + rounding(1, torch.float32)
     return {
         layer: [
             unit * (1 + error(*both) / step)

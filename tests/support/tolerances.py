@@ -20,7 +20,7 @@ terms cancel. :func:`model_rounding` is that bound for what a model computes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from typing import Any
 
@@ -52,9 +52,9 @@ def solving(edits: Any, moment: Tensor, ridge: float = 1.0) -> float:
     """How far rounding may move ``R K^T (C + K K^T)^-1``, relative to its norm.
 
     For edits with keys (v, n) and residuals (u, n), and a moment (v, v). Sums run over v and over
-    n. The dense formula inverts ``C + K K^T``; the fast ones factor C and then
-    ``ridge I + K^T C^-1 K``, whichever side they take. What multiplies all of it is how much
-    ``R K^T`` loses by cancellation.
+    n, and ten more roundings are those of roots, quotients and sums of two. The dense formula
+    inverts ``C + K K^T``; the fast ones factor C and then ``ridge I + K^T C^-1 K``, whichever side
+    they take. What multiplies all of it is how much ``R K^T`` loses by cancellation.
     """
     keys, residuals = edits.keys, edits.residuals
     if not keys.shape[1]:
@@ -64,7 +64,7 @@ def solving(edits: Any, moment: Tensor, ridge: float = 1.0) -> float:
     direct = condition(moment + keys @ keys.T)
     factored = condition(scaled(moment)) * condition(ridge * eye + levers)
     cancelled = size(residuals) * size(keys) / size(residuals @ keys.T)
-    return rounding(sum(keys.shape)) * (direct + factored) * cancelled
+    return rounding(sum(keys.shape) + 10) * (direct + factored) * cancelled
 
 
 def cutting(values: Tensor, rank: int) -> float:
@@ -124,6 +124,18 @@ def longest_sum(model: Any) -> int:
     return max(max(two) for two in sides if model.config.vocab_size not in two)
 
 
+def sum_rounding(model: Any, terms: int | None = None) -> float:
+    """:func:`rounding` of the longest sum that a model computes.
+
+    ``terms`` is its length, that of a forward pass by default; a backward pass also sums over the
+    vocabulary. What is float32 in a float64 model sums over a hidden state or a text at most.
+    """
+    bound = rounding(longest_sum(model) if terms is None else terms, model.dtype)
+    if computed_in(model) != model.dtype:
+        bound += rounding(model.config.hidden_size, computed_in(model))
+    return bound
+
+
 def with_moved_weights(model: Any) -> tuple[Any, float]:
     """A copy with every weight moved up or down at random (seeded), and by which share of itself.
 
@@ -153,11 +165,18 @@ def moved_by_weights(result: Callable[[Any], Any], model: Any) -> float:
 def model_rounding(result: Callable[[Any], Any], model: Any, terms: int | None = None) -> float:
     """How far two computations of ``result(model)`` may differ, relative to its norm.
 
-    ``terms`` is the longest sum, that of a forward pass by default; a backward pass also sums over
-    the vocabulary.
+    ``terms`` is that of :func:`sum_rounding`.
     """
-    longest = longest_sum(model) if terms is None else terms
-    return rounding(longest, computed_in(model)) * moved_by_weights(result, model)
+    return model_roundings(lambda one: [result(one)], model, terms)[0]
+
+
+def model_roundings(
+    results: Callable[[Any], Iterable[Any]], model: Any, terms: int | None = None
+) -> list[float]:
+    """:func:`model_rounding` of each of several results of one computation."""
+    unit, (moved, step) = sum_rounding(model, terms), with_moved_weights(model)
+    pairs = zip(results(moved), results(model), strict=True)
+    return [unit * error(other, one) / step for other, one in pairs]
 
 
 def assert_same_logits(
@@ -175,6 +194,6 @@ def assert_same_logits(
             return model(input_ids=ids).logits
 
     moved = moved_by_weights(logits, found)
-    computed = rounding(longest_sum(found) + rank, computed_in(found))
+    computed = sum_rounding(found, longest_sum(found) + rank)
     bound = (rounding(stored, torch.float32) / 2 + computed) * moved
     assert_near(logits(found), logits(expected), bound)
