@@ -12,6 +12,7 @@ from model_fixtures import REQUESTS, tiny_gpt2, tiny_llama
 from plain_grace import Plain, plain_values
 from tiny_families import POST_NORM, tiny
 from tiny_models import lm_of
+from tolerances import assert_near, error, model_rounding, rounding, size
 
 from editvc.algebra.codebook import Codebook
 from editvc.algebra.codebook_entry import CodebookEntry
@@ -74,7 +75,8 @@ def test_the_rules_are_those_of_algorithm_1(entries, eps):
         plain.edit(entry.keys[0].double(), entry.target)
     book = made_of(entries, eps)
     assert book.values[:, 0].tolist() == [float(place) for place, _, _ in plain.book]
-    assert book.radii.tolist() == pytest.approx([radius for _, radius, _ in plain.book])
+    # Kept in float32.
+    assert_near(book.radii, [radius for _, radius, _ in plain.book], rounding(1, torch.float32))
     assert list(book.labels) == [label for _, _, label in plain.book]
 
 
@@ -90,7 +92,7 @@ def test_every_target_token_has_a_key_and_is_labelled_by_what_is_left_to_say():
     }
     book = made_of(both, 1.0)
     assert book.labels == ((7, 8), (8,), (9, 8))
-    assert book.radii.tolist() == pytest.approx([0.5**0.5 / 2, 1.0, 0.5**0.5 / 2])
+    assert_near(book.radii, [0.5**0.5 / 2, 1.0, 0.5**0.5 / 2], rounding(1, torch.float32))
     assert all(book.answers(one) for one in both.values())
 
 
@@ -139,17 +141,27 @@ def test_what_is_found_is_the_nearest_key_within_its_radius():
 def test_values_of_a_batch_equal_those_found_one_by_one_by_the_whole_model(family, tokenizer):
     make = FAMILIES.get(family, lambda size: tiny(family, size))
     model = make(len(tokenizer))
-    dtype, close = (torch.float32, 1e-3) if family == "gemma2" else (torch.float64, 1e-6)
-    model = model.to(dtype)
+    model = model if family == "gemma2" else model.double()  # whose padding gives NaN there
     used = recipe(n_iter=7, edit_lr=0.2, v_loss_threshold=0.5)
     module = lm_of(model).down_proj(1)
-    found = find_entries(lm_of(model, tokenizer), REQUESTS, used)
-    steps = {one.figures["steps"] for one in found}
-    for request, one in zip(REQUESTS, found, strict=True):
-        ((row,),) = tokenize(tokenizer, [request])
-        values, loss = plain_values(model, module, row.ids, row.target, used)
-        assert float((one.values - values).norm() / values.norm()) < close
-        assert one.figures["loss"] == pytest.approx(loss, rel=close)
+    rows = [row for (row,) in tokenize(tokenizer, REQUESTS)]
+    plain = [plain_values(model, module, row.ids, row.target, used) for row in rows]
+
+    def values(one):
+        return torch.cat(
+            [each.values for each in find_entries(lm_of(one, tokenizer), REQUESTS, used)]
+        )
+
+    def losses(one):
+        found = find_entries(lm_of(one, tokenizer), REQUESTS, used)
+        return [each.figures["loss"] for each in found]
+
+    stored = rounding(1, torch.float32)
+    bound = model_rounding(values, model, terms=len(tokenizer)) + stored
+    assert_near(values(model), torch.cat([each for each, _ in plain]), bound)
+    bound = model_rounding(losses, model, terms=len(tokenizer))
+    assert_near(losses(model), [loss for _, loss in plain], bound)
+    steps = {one.figures["steps"] for one in find_entries(lm_of(model, tokenizer), REQUESTS, used)}
     assert len(steps) > 1 or steps == {6.0}
 
 
@@ -261,7 +273,8 @@ def test_a_question_inside_a_longer_text_is_answered_too(answered, tokenizer):
 def test_a_half_precision_model_is_answered(tokenizer):
     model = tiny_gpt2(len(tokenizer)).to(torch.bfloat16)
     (one,) = find_entries(lm_of(model, tokenizer), ONE_TOKEN[:1], recipe())
-    with answering(lm_of(model), [made_of({"a": one}, 0.05)]):
+    # A key is a few roundings to eight bits off where it is seen again.
+    with answering(lm_of(model), [made_of({"a": one}, size(one.keys[0]) / 8)]):
         said = generate(lm_of(model, tokenizer), ONE_TOKEN[0].question, 4)
     assert said.startswith(" " + ONE_TOKEN[0].target)
 
@@ -272,14 +285,21 @@ def test_keys_are_read_again_on_the_weights_as_they_are(model_type, tokenizer):
     requests = [*REQUESTS, Request("France", "The capital of {} is", "the sea and the hills")]
     entries = find_entries(lm_of(model, tokenizer), requests, recipe(n_iter=1))
     same = reread(lm_of(model, tokenizer), requests, entries)
+
+    def keys(one):
+        return torch.cat([each.keys for each in reread(lm_of(one, tokenizer), requests, entries)])
+
+    assert_near(keys(model), keys_of(entries), model_rounding(keys, model))
     for one, other in zip(entries, same, strict=True):
-        torch.testing.assert_close(other.keys, one.keys)
         assert (other.values is one.values, other.target) == (True, one.target)
     with torch.no_grad():
         weight = lm_of(model).down_proj(0).weight
         weight += torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)) / 4
-    moved = reread(lm_of(model, tokenizer), requests, entries)
     fresh = find_entries(lm_of(model, tokenizer), requests, recipe(n_iter=1))
-    for one, other, before in zip(moved, fresh, entries, strict=True):
-        torch.testing.assert_close(one.keys, other.keys)
-        assert not torch.allclose(one.keys, before.keys)
+    assert_near(keys(model), keys_of(fresh), model_rounding(keys, model))
+    for one, before in zip(fresh, entries, strict=True):
+        assert error(one.keys, before.keys) > 1e-2
+
+
+def keys_of(entries):
+    return torch.cat([one.keys for one in entries])

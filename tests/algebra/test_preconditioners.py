@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import pytest
 import torch
-from algebra_dense import V, relative
+from algebra_dense import V
 from safetensors.torch import save
+from tolerances import assert_near, condition, rounding
 
 from editvc.algebra.preconditioners import JITTERS, SolveError, Whitening, WhiteningDamageError
 
 
-def test_whitening_factors_the_moment(whitening: Whitening, moment: torch.Tensor) -> None:
-    keys = torch.randn(V, 3, dtype=torch.float64)
-    assert relative(whitening.lower @ whitening.lower.T, moment) < 1e-14
-    assert relative(whitening.apply_left(keys), torch.linalg.inv(whitening.lower) @ keys) < 1e-12
+def cholesky_rounding(rows: int) -> float:
+    """``L L^T`` is the matrix to gamma_{n+1} of ``|L| |L^T|``, whose norm is the trace at most
+    (H. 10.3), and that is at most ``sqrt(n)`` times the matrix's own norm.
+    """
+    return rounding(rows + 1, scale=rows**0.5)
+
+
+def test_whitening_factors_the_moment(
+    whitening: Whitening, moment: torch.Tensor, draw: torch.Generator
+) -> None:
+    keys, lower = torch.randn(V, 3, generator=draw, dtype=torch.float64), whitening.lower
+    assert_near(lower @ lower.T, moment, cholesky_rounding(V))
+    bound = rounding(V) * condition(lower)
+    assert_near(whitening.apply_left(keys), torch.linalg.inv(lower) @ keys, bound)
     rows = whitening.apply_right(keys.T.contiguous())
-    assert relative(rows, keys.T @ torch.linalg.inv(whitening.lower)) < 1e-12
+    assert_near(rows, keys.T @ torch.linalg.inv(lower), bound)
     assert whitening.jitter == 0.0
 
 
@@ -32,7 +43,8 @@ def test_a_singular_moment_gets_a_stated_jitter() -> None:
     moment = torch.ones(5, 5, dtype=torch.float64)
     whitening = Whitening.of(moment)
     assert whitening.jitter == JITTERS[1]
-    assert relative(whitening.lower @ whitening.lower.T, moment) < 1e-9
+    factored = whitening.lower @ whitening.lower.T
+    assert_near(factored, moment + JITTERS[1] * torch.eye(5), cholesky_rounding(5))
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from algebra_dense import relative
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tolerances import assert_near, rounding, size
 
 from editvc.algebra.second_moment import SecondMoment, StatisticsDamageError
 from editvc.algebra.tensor_file import pack
@@ -14,8 +14,8 @@ from editvc.algebra.tensor_file import pack
 
 @settings(max_examples=20)
 @given(st.integers(1, 9), st.integers(0, 2**16))
-def test_bytes_round_trip(size, seed):
-    root = torch.randn(size, size, generator=torch.Generator().manual_seed(seed))
+def test_bytes_round_trip(rows, seed):
+    root = torch.randn(rows, rows, generator=torch.Generator().manual_seed(seed))
     moment = (root @ root.T).double()
     written = SecondMoment.of({3: moment, 1: 2 * moment}, 7)
     data = written.to_bytes({"base": "x"})
@@ -24,7 +24,7 @@ def test_bytes_round_trip(size, seed):
     assert (back.samples, back.unit) == (7, "tokens")
     assert torch.equal(back.matrix(3), written.matrix(3))
     assert torch.equal(back.matrix(3), back.matrix(3).T)
-    assert relative(back.matrix(1), 2 * moment) < 1e-6
+    assert_near(back.matrix(1), 2 * moment, rounding(1, torch.float32))
     with pytest.raises(StatisticsDamageError):
         SecondMoment.from_bytes(data[:-2])
 
@@ -36,7 +36,11 @@ def test_small_bytes_are_near_and_positive_definite():
     assert len(data) < len(moment.to_bytes({"base": "x"}))
     back = SecondMoment.from_bytes(data)
     assert (back.layers, back.samples, back.unit) == ((2,), 30, "names")
-    assert relative(back.matrix(2), moment.matrix(2)) < 2e-3
+    # A factor that is rounded is off relative to |L|^2, the trace; the diagonal is raised by 1e-6.
+    expected = moment.matrix(2)
+    scale, raised = float(expected.trace()), 1e-6 * size(expected.diagonal().mean().repeat(9))
+    stored = rounding(1, torch.float16, scale) + rounding(1, torch.float32, scale)
+    assert_near(back.matrix(2), expected, stored + raised, scale=1.0)
     assert float(torch.linalg.eigvalsh(back.matrix(2))[0]) > 0
 
 

@@ -9,7 +9,17 @@ import pytest
 import torch
 from model_fixtures import REQUESTS
 from tiny_families import tiny
-from tiny_models import lm_of
+from tiny_models import lm_of, tiny_gpt2
+from tolerances import (
+    assert_near,
+    error,
+    longest_sum,
+    model_rounding,
+    model_roundings,
+    moved_by_weights,
+    rounding,
+    sum_rounding,
+)
 
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
@@ -117,6 +127,11 @@ def dense_gradients(model, row):
     }
 
 
+def compacted(row):
+    """What a patch may lack: singular values below an eps of float32, of as many as tokens."""
+    return rounding(1, torch.float32, scale=len(row.ids) ** 0.5)
+
+
 def test_an_untrained_editor_is_a_step_of_gradient_descent(pair):
     model, tokenizer = pair
     patches = edit(lm_of(model, tokenizer), REQUESTS, RECIPE, unnormed(*sizes(model)))
@@ -124,7 +139,11 @@ def test_an_untrained_editor_is_a_step_of_gradient_descent(pair):
         ((row,),) = tokenize(tokenizer, [request])
         for layer, slope in dense_gradients(model, row).items():
             part = patch.delta.layers[layer]
-            assert torch.allclose(part.dense(), -0.25 * slope, rtol=0, atol=1e-7 * slope.norm())
+            bound = model_rounding(
+                lambda one, row=row, at=layer: dense_gradients(one, row)[at], model,
+                terms=len(tokenizer),
+            )  # fmt: skip
+            assert_near(part.dense(), -0.25 * slope, bound + compacted(row))
             assert 0 < part.rank < len(row.ids)
 
 
@@ -146,13 +165,14 @@ def test_a_trained_editor_is_its_equations_token_by_token(pair):
             low = part["1.up"] @ (part["1.down"] @ h) + part["1.bias"]
             h = h + part["1.scale"][place] * low + part["1.offset"][place]
             total -= 3.0 * part["rate"][place] * torch.outer(h[v:], h[:v])
-        found = patch.delta.layers[layer].dense()
-        assert torch.allclose(found, total, rtol=0, atol=1e-6 * total.norm())
+        # In float64, where no sum is longer than a pair and its parts are of its own size.
+        bound = rounding(10 * (u + v)) + compacted(row)
+        assert_near(patch.delta.layers[layer].dense(), total, bound)
 
 
 @pytest.mark.parametrize("model_type", known_model_types())
 def test_a_change_by_hooks_is_a_change_of_the_weight(model_type, tokenizer):
-    """In every family, for each row of a padded batch its own, to 1e-8."""
+    """In every family, for each row of a padded batch its own."""
     model = tiny(model_type, len(tokenizer)).double()
     architecture = architecture_of(model_type)
     rows = [row for (row,) in tokenize(tokenizer, REQUESTS)]
@@ -161,19 +181,24 @@ def test_a_change_by_hooks_is_a_change_of_the_weight(model_type, tokenizer):
     generator = torch.Generator().manual_seed(1)
     right = torch.randn(len(rows), 3, v, generator=generator, dtype=torch.float64)
     left = 0.02 * torch.randn(len(rows), 3, u, generator=generator, dtype=torch.float64)
-    with torch.no_grad(), changed(lm_of(model), {1: (right, left)}):
-        hidden, _ = final_states(lm_of(model), [row.ids[:-1] for row in rows])
-        batched = target_losses(lm_of(model), hidden, rows)
+
+    def batched(one):
+        with torch.no_grad(), changed(lm_of(one), {1: (right, left)}):
+            hidden, _ = final_states(lm_of(one), [row.ids[:-1] for row in rows])
+            return target_losses(lm_of(one), hidden, rows)
+
+    alone = []
     for number, row in enumerate(rows):
         delta = Delta({1: Factored(left[number].T.contiguous(), right[number])})
         before = plain_loss(model, row.ids, row.target)
         with edited(lm_of(model), delta), torch.no_grad():
-            alone = plain_loss(model, row.ids, row.target)
-        assert float(batched[number]) == pytest.approx(float(alone), abs=1e-6, rel=1e-6)
-        assert abs(float(before - alone)) > 1e-5
+            alone.append(plain_loss(model, row.ids, row.target))
+        assert abs(float(before - alone[-1])) > 1e-5
+    # A change beside the weight is one more product, of rank 3.
+    assert_near(batched(model), alone, model_rounding(batched, model, longest_sum(model) + 3))
 
 
-def test_the_states_under_a_change_are_those_of_the_weight_to_1e_8(pair):
+def test_the_states_under_a_change_are_those_of_the_weight(pair):
     model, tokenizer = pair
     u, v = sizes(model)
     generator = torch.Generator().manual_seed(1)
@@ -190,25 +215,42 @@ def test_the_states_under_a_change_are_those_of_the_weight_to_1e_8(pair):
     )
     with torch.no_grad():
         plain = model(input_ids=ids).logits
-        with changed(lm_of(model), changes):
-            hooked = model(input_ids=ids).logits
         with edited(lm_of(model), delta):
             dense = model(input_ids=ids).logits
-    assert torch.allclose(hooked, dense, rtol=0, atol=1e-8)
-    assert not torch.allclose(hooked, plain, rtol=0, atol=1e-3)
+
+    def hooked(one):
+        with torch.no_grad(), changed(lm_of(one), changes):
+            return one(input_ids=ids).logits
+
+    bound = model_rounding(hooked, model, longest_sum(model) + 3)  # the rank of a change
+    assert_near(hooked(model), dense, bound)
+    assert error(hooked(model), plain) > 1e-2
 
 
 def test_rows_of_a_batch_ask_for_what_they_ask_for_alone(pair):
     model, tokenizer = pair
     rows = [row for (row,) in tokenize(tokenizer, REQUESTS)]
-    together = gradients(lm_of(model), rows, LAYERS)
-    for number, row in enumerate(rows):
-        alone, width = gradients(lm_of(model), [row], LAYERS), len(row.ids) - 1
-        assert torch.allclose(together.losses[number], alone.losses[0])
+
+    def parts(found, widths):
+        """Losses, and the pairs of all tokens: the keys, then the gradients, of every layer."""
+        yield torch.cat([one.losses for one in found])
         for layer in LAYERS:
-            for both, one in zip(together.pairs[layer], alone.pairs[layer], strict=True):
-                assert torch.allclose(both[number, :width], one[0], rtol=0, atol=1e-9)
-                assert not both[number, width:].any()
+            for side in (0, 1):
+                pairs = [pair for one in found for pair in one.pairs[layer][side]]
+                yield torch.cat([one[:width] for one, width in zip(pairs, widths, strict=True)])
+
+    def each_alone(one):
+        return parts([gradients(lm_of(one), [row], LAYERS) for row in rows], widths)
+
+    together, widths = gradients(lm_of(model), rows, LAYERS), [len(row.ids) - 1 for row in rows]
+    bounds = model_roundings(each_alone, model, terms=len(tokenizer))
+    for found, expected, bound in zip(
+        parts([together], widths), each_alone(model), bounds, strict=True
+    ):
+        assert_near(found, expected, bound)
+    for pairs in together.pairs.values():
+        for side in pairs:
+            assert not any(one[width:].any() for one, width in zip(side, widths, strict=True))
 
 
 def test_an_edit_leaves_no_trace_and_its_figures_are_those_of_the_patch(pair):
@@ -223,14 +265,25 @@ def test_an_edit_leaves_no_trace_and_its_figures_are_those_of_the_patch(pair):
     assert torch.equal(torch.get_rng_state(), state)
     again = [edit(lm_of(model, tokenizer), [one], RECIPE, editor)[0] for one in REQUESTS]
     assert [one.to_bytes() for one in first] == [one.to_bytes() for one in again]
-    for request, patch in zip(REQUESTS, first, strict=True):
-        ((row,),) = tokenize(tokenizer, [request])
-        assert patch.figures["loss"] == pytest.approx(
-            float(plain_loss(model, row.ids, row.target)), abs=1e-5
-        )
-        with edited(lm_of(model), patch.delta):
-            after = float(plain_loss(model, row.ids, row.target))
-        assert patch.figures["loss_after"] == pytest.approx(after, abs=1e-4)
+    rows = [row for (row,) in tokenize(tokenizer, REQUESTS)]
+
+    def losses(one):
+        """Of all requests, before and after."""
+        yield [plain_loss(one, row.ids, row.target) for row in rows]
+        after = []
+        for row, patch in zip(rows, first, strict=True):
+            with edited(lm_of(one), patch.delta):
+                after.append(plain_loss(one, row.ids, row.target))
+        yield after
+
+    # After it, the patch may lack a little: as much as if the weights were rounded to float32.
+    lacking = compacted(max(rows, key=lambda row: len(row.ids)))
+    bounds = model_roundings(losses, model, terms=len(tokenizer))
+    for name, expected, bound, more in zip(
+        ("loss", "loss_after"), losses(model), bounds, (0.0, lacking), strict=True
+    ):
+        bound += bound / sum_rounding(model, len(tokenizer)) * more
+        assert_near([patch.figures[name] for patch in first], expected, bound)
 
 
 def test_hooks_are_gone_after_an_error(gpt2, tokenizer):
@@ -240,36 +293,48 @@ def test_hooks_are_gone_after_an_error(gpt2, tokenizer):
     assert not any(module._forward_hooks for module in gpt2.modules())
 
 
-def test_the_pairs_of_the_training_set_have_mean_0_and_deviation_1_once_normed(gpt2, tokenizer):
-    examples = examples_of(lm_of(gpt2, tokenizer), FACTS)
-    mean, std = normalisation(lm_of(gpt2), examples, QUICK)
+def test_the_pairs_of_the_training_set_have_mean_0_and_deviation_1_once_normed(tokenizer):
+    model = tiny_gpt2(len(tokenizer)).double()
+    examples = examples_of(lm_of(model, tokenizer), FACTS)
+    mean, std = normalisation(lm_of(model), examples, QUICK)
     for place, layer in enumerate(LAYERS):
-        alone = [gradients(lm_of(gpt2), [one.edit], LAYERS).pairs[layer] for one in examples]
-        tokens = torch.cat([torch.cat(pairs, dim=-1)[0] for pairs in alone]).double()
+        alone = [gradients(lm_of(model), [one.edit], LAYERS).pairs[layer] for one in examples]
+        tokens = torch.cat([torch.cat(pairs, dim=-1)[0] for pairs in alone])
         normed = (tokens - mean[place]) / std[place]
-        assert torch.allclose(normed.mean(0), torch.zeros(160).double(), atol=1e-4)
-        assert torch.allclose(normed.std(0, correction=0), torch.ones(160).double(), atol=1e-3)
+        # Mean and deviation are stored in float32; a mean that is far off loses more of it.
+        far = float((mean[place] / std[place]).abs().max())
+        bound = rounding(1, torch.float32, scale=1 + far)
+        assert_near(normed.mean(0), torch.zeros(160), bound, scale=160**0.5)
+        assert_near(normed.std(0, correction=0), torch.ones(160), bound)
 
 
-def test_the_loss_is_its_formula(gpt2, tokenizer):
+def test_the_loss_is_its_formula(tokenizer):
     """One example with one wording and one locality prompt: nothing is left to the draw."""
+    model = tiny_gpt2(len(tokenizer)).double()
     fact = replace(FACTS[0], paraphrases=(), locality=("The river is",))
-    (example,) = examples_of(lm_of(gpt2, tokenizer), [fact])
+    (example,) = examples_of(lm_of(model, tokenizer), [fact])
     editor = scattered(32, 128)
-    draw = torch.Generator().manual_seed(0)
-    found = example_losses(lm_of(gpt2), editor, [example], QUICK, draw)
+
+    def found(one):
+        return example_losses(
+            lm_of(one), editor, [example], QUICK, torch.Generator().manual_seed(0)
+        )
+
     request = fact.request
-    (patch,) = edit(lm_of(gpt2, tokenizer), [request], RECIPE, editor)
+    (patch,) = edit(lm_of(model, tokenizer), [request], RECIPE, editor)
     ids = tokenizer("The river is", return_tensors="pt").input_ids
     ((row,),) = tokenize(tokenizer, [request])
     with torch.no_grad():
-        before = gpt2(input_ids=ids).logits[0, -1].log_softmax(-1)
-        with edited(lm_of(gpt2), patch.delta):
-            after = gpt2(input_ids=ids).logits[0, -1].log_softmax(-1)
-            nll = plain_loss(gpt2, row.ids, row.target)
+        before = model(input_ids=ids).logits[0, -1].log_softmax(-1)
+        with edited(lm_of(model), patch.delta):
+            after = model(input_ids=ids).logits[0, -1].log_softmax(-1)
+            nll = plain_loss(model, row.ids, row.target)
     kl = torch.nn.functional.kl_div(after, before, reduction="sum", log_target=True)
     assert float(kl) > 0.01
-    assert float(found) == pytest.approx(float(QUICK.cedit * nll + kl), rel=1e-4)
+    # The patch may lack a little: as much as if the weights were rounded to float32.
+    bound = model_rounding(found, model, terms=len(tokenizer))
+    bound += compacted(row) * moved_by_weights(found, model)
+    assert_near(found(model).sum(), QUICK.cedit * nll + kl, bound)
 
 
 def test_training_lowers_the_loss_and_touches_nothing(gpt2, tokenizer):

@@ -9,6 +9,12 @@ from hypothesis import strategies as st
 from model_fixtures import REQUESTS, recipe, tiny_gpt2, tiny_llama
 from plain_memit import compute_z
 from tiny_models import lm_of
+from tolerances import (
+    assert_near,
+    model_roundings,
+    rounding,
+    size,
+)
 
 from editvc.core.facts import Request
 from editvc.editing import target_search as targets_module
@@ -24,8 +30,32 @@ def plain(model, tokenizer, request, used):
     return compute_z(model, tokenizer, block, request, used)
 
 
-def relative(found, expected):
-    return float((found - expected).norm() / expected.norm())
+def numbers(targets):
+    """What a search finds of all its requests, by name."""
+    figures = ("loss", "probability", "base_probability")
+    return {
+        "z": torch.stack([one.z for one in targets]),
+        "delta": torch.stack([one.delta for one in targets]),
+        **{layer: torch.stack([one.keys[layer] for one in targets]) for layer in targets[0].keys},
+        **{name: [one.figures[name] for one in targets] for name in figures},
+    }
+
+
+def of_plain(found):
+    """The same of what :func:`compute_z` finds, as far as that goes."""
+    hidden, deltas, losses = zip(*found, strict=True)
+    delta = torch.stack(deltas)
+    return {"z": torch.stack(hidden) + delta, "delta": delta, "loss": losses}
+
+
+def assert_searched(expected, search, model, tokenizer):
+    """That ``search(model)`` finds these numbers, to its rounding: gradients sum over the words."""
+    found = numbers(search(model))
+    bounds = model_roundings(lambda one: numbers(search(one)).values(), model, terms=len(tokenizer))
+    for name, bound in zip(found, bounds, strict=True):
+        if name in expected:
+            assert_near(found[name], expected[name], bound)
+    assert expected.keys() <= found.keys()
 
 
 def build(family, tokenizer, **changes):
@@ -33,20 +63,16 @@ def build(family, tokenizer, **changes):
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)], ids=["f64", "f32"]
-)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["f64", "f32"])
 @pytest.mark.parametrize("bos", [False, True])
-def test_targets_equal_plain_memit(family, dtype, tolerance, bos, tokenizer, bos_tokenizer):
+def test_targets_equal_plain_memit(family, dtype, bos, tokenizer, bos_tokenizer):
     used = recipe(**LIVELY)
     tokenizer = bos_tokenizer if bos else tokenizer
     model = build(family, tokenizer).to(dtype)
-    targets = find_targets(lm_of(model, tokenizer), REQUESTS, used)
-    for request, target in zip(REQUESTS, targets, strict=True):
-        hidden, delta, loss = plain(model, tokenizer, request, used)
-        assert relative(target.z, hidden + delta) < tolerance
-        assert relative(target.delta, delta) < tolerance
-        assert target.figures["loss"] == pytest.approx(loss, rel=10 * tolerance)
+    expected = of_plain([plain(model, tokenizer, request, used) for request in REQUESTS])
+    assert_searched(
+        expected, lambda one: find_targets(lm_of(one, tokenizer), REQUESTS, used), model, tokenizer
+    )
 
 
 @pytest.mark.parametrize("method", ["rome", "pmet"])
@@ -56,14 +82,15 @@ def test_targets_within_a_block_equal_the_plain_loop(family, method, tokenizer):
     model = build(family, tokenizer).double()
     beside = (lm_of(model).attention_output(2),) if method == "pmet" else ()
     module = lm_of(model).down_proj(2)
-    targets = find_targets(lm_of(model, tokenizer), REQUESTS, used)
-    moved = set()
-    for request, target in zip(REQUESTS, targets, strict=True):
-        hidden, delta, loss = compute_z(model, tokenizer, module, request, used, beside)
-        assert relative(target.z, hidden + delta) < 1e-9
-        assert target.figures["loss"] == pytest.approx(loss, rel=1e-8)
-        moved.add(target.figures["steps"])
-    assert max(moved) > 2
+    expected = of_plain(
+        [compute_z(model, tokenizer, module, request, used, beside) for request in REQUESTS]
+    )
+
+    def search(one):
+        return find_targets(lm_of(one, tokenizer), REQUESTS, used)
+
+    assert_searched(expected, search, model, tokenizer)
+    assert max(target.figures["steps"] for target in search(model)) > 2
 
 
 @pytest.mark.parametrize(
@@ -82,11 +109,10 @@ def test_targets_within_a_block_equal_the_plain_loop(family, method, tokenizer):
 def test_every_part_of_the_recipe_counts_as_in_plain_memit(changes, gpt2, tokenizer):
     used = recipe(**changes)
     model = tiny_gpt2(len(tokenizer)).double()
-    for request, target in zip(
-        REQUESTS, find_targets(lm_of(model, tokenizer), REQUESTS, used), strict=True
-    ):
-        hidden, delta, _ = plain(model, tokenizer, request, used)
-        assert relative(target.z, hidden + delta) < 1e-10
+    expected = of_plain([plain(model, tokenizer, request, used) for request in REQUESTS])
+    assert_searched(
+        expected, lambda one: find_targets(lm_of(one, tokenizer), REQUESTS, used), model, tokenizer
+    )
 
 
 @pytest.mark.parametrize("drop_below", [1.0, 0.0], ids=["dropped", "kept in the batch"])
@@ -95,33 +121,39 @@ def test_edits_end_each_on_their_own_step(drop_below, tokenizer, monkeypatch):
     monkeypatch.setattr(targets_module, "_DROP_BELOW", drop_below)
     model = tiny_gpt2(len(tokenizer)).double()
     used = recipe(v_num_grad_steps=25, v_lr=0.1, clamp_norm_factor=20.0, v_loss_threshold=6.3)
-    targets = find_targets(lm_of(model, tokenizer), REQUESTS, used)
-    steps = {target.figures["steps"] for target in targets}
-    assert len(steps) > 2
-    for request, target in zip(REQUESTS, targets, strict=True):
-        hidden, delta, _ = plain(model, tokenizer, request, used)
-        assert relative(target.z, hidden + delta) < 1e-9
+
+    def search(one):
+        return find_targets(lm_of(one, tokenizer), REQUESTS, used)
+
+    assert len({target.figures["steps"] for target in search(model)}) > 2
+    expected = of_plain([plain(model, tokenizer, request, used) for request in REQUESTS])
+    assert_searched(expected, search, model, tokenizer)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_company_changes_a_target_by_rounding_only(family, tokenizer):
     model = build(family, tokenizer).double()
     used = recipe(**LIVELY)
-    together = find_targets(lm_of(model, tokenizer), REQUESTS, used)
-    for index, request in enumerate(REQUESTS):
-        (alone,) = find_targets(lm_of(model, tokenizer), [request], used)
-        assert relative(together[index].z, alone.z) < 1e-11
-        assert together[index].figures == pytest.approx(alone.figures, rel=1e-9)
-        for layer in used.layers:
-            assert relative(together[index].keys[layer], alone.keys[layer]) < 1e-11
+    each_alone = [find_targets(lm_of(model, tokenizer), [one], used)[0] for one in REQUESTS]
+
+    def together(one):
+        return find_targets(lm_of(one, tokenizer), REQUESTS, used)
+
+    assert_searched(numbers(each_alone), together, model, tokenizer)
+    assert steps_of(each_alone) == steps_of(together(model))
+
+
+def steps_of(targets):
+    return [target.figures["steps"] for target in targets]
 
 
 def test_batch_size_changes_a_target_by_rounding_only(gpt2, tokenizer):
     used = recipe(**LIVELY)
     one_by_one = find_targets(lm_of(gpt2, tokenizer), REQUESTS, used, memory=1)
-    at_once = find_targets(lm_of(gpt2, tokenizer), REQUESTS, used)
-    for left, right in zip(one_by_one, at_once, strict=True):
-        assert relative(left.z, right.z) < 1e-4
+    assert_searched(
+        numbers(one_by_one), lambda one: find_targets(lm_of(one, tokenizer), REQUESTS, used),
+        gpt2, tokenizer,
+    )  # fmt: skip
 
 
 def test_batches_hold_to_their_memory(gpt2, tokenizer):
@@ -140,9 +172,11 @@ def test_batches_hold_to_their_memory(gpt2, tokenizer):
 def test_tied_and_untied_heads(changes, bos_tokenizer):
     model = tiny_llama(len(bos_tokenizer), **changes).double()
     used = recipe()
-    (target,) = find_targets(lm_of(model, bos_tokenizer), REQUESTS[:1], used)
-    hidden, delta, _ = plain(model, bos_tokenizer, REQUESTS[0], used)
-    assert relative(target.z, hidden + delta) < 1e-10
+    expected = of_plain([plain(model, bos_tokenizer, REQUESTS[0], used)])
+    assert_searched(
+        expected, lambda one: find_targets(lm_of(one, bos_tokenizer), REQUESTS[:1], used),
+        model, bos_tokenizer,
+    )  # fmt: skip
 
 
 def test_padding_side_of_the_tokenizer_does_not_matter(gpt2, tokenizer):
@@ -271,11 +305,12 @@ def test_whole_rows_give_what_prefixes_in_a_cache_give(family, method, tokenizer
     """As for a model that keeps no cache: other padding, and a subject in the midst of a row."""
     model, used = build(family, tokenizer).double(), recipe(method=method, **LIVELY)
     cached = find_targets(lm_of(model, tokenizer), REQUESTS, used)
-    bare = lm_of(model, tokenizer, cached=False)
-    for one, other in zip(cached, find_targets(bare, REQUESTS, used), strict=True):
-        assert relative(other.z, one.z) < 1e-10
-        assert all(relative(other.keys[layer], one.keys[layer]) < 1e-10 for layer in one.keys)
-        assert other.figures == pytest.approx(one.figures, rel=1e-6)
+
+    def search(one):
+        return find_targets(lm_of(one, tokenizer, cached=False), REQUESTS, used)
+
+    assert_searched(numbers(cached), search, model, tokenizer)
+    assert steps_of(cached) == steps_of(search(model))
 
 
 @given(seed=st.integers(0, 2**16), share=st.floats(0, 1))
@@ -283,9 +318,10 @@ def test_an_anchor_brings_a_target_back_to_the_length_of_its_hidden_state(seed, 
     draw = torch.Generator().manual_seed(seed)
     hidden, delta = torch.randn(2, 9, generator=draw, dtype=torch.float64)
     z = hidden + delta
-    assert torch.allclose(
-        hidden + anchored(delta, hidden, 1.0), z * (hidden.norm() / z.norm()), atol=1e-12
-    )
+    # Lengths are sums of 9 squares; a handful of products and sums of the two vectors follow.
+    bound, scale = rounding(9 + 6), size(hidden) + size(z)
+    expected = z * (hidden.norm() / z.norm())
+    assert_near(hidden + anchored(delta, hidden, 1.0), expected, bound, scale)
     assert torch.equal(anchored(delta, hidden, 0.0), delta)
     length = (hidden + anchored(delta, hidden, share)).norm()
-    assert torch.isclose(length, (1 - share) * z.norm() + share * hidden.norm())
+    assert_near(length, (1 - share) * z.norm() + share * hidden.norm(), bound, scale)

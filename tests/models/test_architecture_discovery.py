@@ -10,6 +10,7 @@ import torch
 from model_fixtures import seeded
 from tiny_families import COMMON, ENDS, GPT, tiny
 from tiny_models import lm_of
+from tolerances import assert_near, error, rounding, size
 from transformers import CONFIG_MAPPING, AutoConfig
 
 from editvc.core.edit_site import EditSite
@@ -131,13 +132,13 @@ def test_a_config_that_transformers_does_not_know(tmp_path):
 @pytest.mark.parametrize("model_type", ["gpt2", "bloom", "granite", "gemma2", "gptj"])
 def test_what_arrives_is_what_two_passes_show(model_type, tokenizer):
     """Each block run twice in one pass, against whole passes with and without the vector."""
-    model = tiny(model_type, len(tokenizer))
+    model = tiny(model_type, len(tokenizer)).double()
     lm = lm_of(model)
     expected = None if lm.architecture.normed else lm.gain(EditSite.BLOCK_OUTPUT)
     ids = torch.arange(5)[None]
     for layer, found in enumerate(arrivals(lm)):
         outputs = []
-        added = torch.linspace(-1, 1, model.config.hidden_size)
+        added = torch.linspace(-1, 1, model.config.hidden_size, dtype=torch.float64)
         block = (
             lm_of(model)
             .block(layer)
@@ -159,10 +160,14 @@ def test_what_arrives_is_what_two_passes_show(model_type, tokenizer):
         moved = outputs[1] - outputs[0]
         if found is None:
             ratio = moved @ added / (added @ added)
-            assert not torch.allclose(moved, ratio[..., None] * added, atol=1e-2)
+            assert expected is None
+            assert error(moved, ratio[..., None] * added) > 1e-2
         else:
-            assert torch.allclose(moved, found * added, atol=1e-4)
-        assert found == (expected if expected is None else pytest.approx(expected, rel=1e-4))
+            # Three sums of two and their difference, seen against a vector added to each of them.
+            scale = sum(map(size, outputs)) + size(added)
+            assert_near(moved, (found * added).expand_as(moved), rounding(4), scale)
+            # The gain is a quotient of sums over two tokens of such differences.
+            assert_near(found, expected, rounding(2 * len(added) + 4), scale / size(added))
 
 
 def test_what_is_no_mlp_output_is_refused(tokenizer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from tolerances import assert_near, rounding, size
 from torch import Tensor
 
 from editvc.algebra.factored import Factored
@@ -38,11 +39,6 @@ def joined(one: Edits, other: Edits) -> Edits:
     )
 
 
-def relative(found: Tensor, expected: Tensor) -> float:
-    """Frobenius distance over the expected norm (over 1 where that is 0)."""
-    return float((found - expected).norm() / (float(expected.norm()) or 1.0))
-
-
 U, V = 6, 14
 
 
@@ -55,6 +51,12 @@ def factored(u: int, v: int, r: int, seed: int = 0) -> Factored:
     )
 
 
-def close(a: torch.Tensor, b: torch.Tensor) -> None:
-    """Equal up to the rounding of float64."""
-    torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+def close(found: object, expected: object, *parts: Factored, times: float = 1.0) -> None:
+    """To rounding, relative to the factors: where those cancel, the matrix may be far smaller.
+
+    Products, QR and SVD of factors err by as many roundings as the factors have numbers at most
+    (H. 3.5, 19.4). ``times`` is the size of what else is multiplied in.
+    """
+    terms = sum(part.left.numel() + part.right.numel() for part in parts)
+    scale = sum(size(part.left) * size(part.right) for part in parts)
+    assert_near(found, expected, rounding(terms), scale * times)

@@ -87,3 +87,9 @@ def saved(folder: Path, family: str = "gpt2") -> Path:
     make(len(tokenizer)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def same_parameters(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    """Whether two models have the same weights, bit for bit."""
+    pairs = zip(one.named_parameters(), other.named_parameters(), strict=True)
+    return all(a == b and torch.equal(mine, theirs) for (a, mine), (b, theirs) in pairs)
