@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test lint types tests docs cli-docs docs-output format clean
+.PHONY: demo test lint types tests test-variants docs cli-docs docs-output format clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -21,6 +21,16 @@ types: $(STAMP)
 
 tests: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# As other processors compute: one thread and two, without AVX-512, with no vectors at all, and with
+# an older oneDNN, three times each in other orders. Takes about an hour on two cores.
+VARIANTS := OMP_NUM_THREADS=1 OMP_NUM_THREADS=2 ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 \
+	ONEDNN_MAX_CPU_ISA=SSE41
+test-variants: $(STAMP)
+	set -e; for variant in $(VARIANTS); do for seed in 1 2 3; do \
+		echo "== $$variant, seed $$seed"; \
+		env $$variant $(BIN)/python -m pytest -q -n 2 --dist loadfile -p randomly --randomly-seed=$$seed; \
+	done; done
 
 docs: $(STAMP)
 	$(BIN)/mkdocs build --strict --quiet --site-dir site

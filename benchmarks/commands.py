@@ -44,8 +44,8 @@ def main() -> None:
             print(f"editvc {' '.join(words)}: {timed(place, words):.2f} s", flush=True)
         began = time.perf_counter()
         advance(
-            repo, repo.status().commit, full_tree(repo, entries), message="all", author="a <a>",
-            verb="commit",
+            repo.session, repo.status().commit, full_tree(repo, entries), message="all",
+            author="a <a>", verb="commit",
         )  # fmt: skip
         print(f"solve and commit {COUNT} edits: {time.perf_counter() - began:.2f} s", flush=True)
         began = time.perf_counter()

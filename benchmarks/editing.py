@@ -103,7 +103,7 @@ class Bench:
     def naive(self, sizes: list[int]) -> Iterator[Row]:
         """Naive sequential MEMIT with the same contexts, layers and text."""
         recipe = memit(self.repo.recipe())
-        statistics = self.repo.repository.store.get(recipe.statistics)
+        statistics = self.repo.session.repository.store.get(recipe.statistics)
         lm = load(open_model(str(MODEL)))
         edits = edit_one_by_one(
             lm, self.what.facts[: max(sizes, default=0)], recipe,
@@ -115,12 +115,12 @@ class Bench:
 
     def tree(self) -> Tree:
         """HEAD's tree."""
-        head = self.repo.repository.refs.head().commit
-        return self.repo.repository.tree_of(head)
+        head = self.repo.session.repository.refs.head().commit
+        return self.repo.session.repository.tree_of(head)
 
     def at(self, tree: Tree, size: int) -> dict[str, float]:
         """A row for the model of a tree."""
-        with self.repo.edited(tree) as lm:
+        with self.repo.session.edited(tree) as lm:
             return self.score(lm, size)
 
     def score(self, lm: LanguageModel, size: int) -> dict[str, float]:

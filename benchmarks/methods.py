@@ -31,6 +31,7 @@ import torch
 from atlas import MODEL, TEXT, Trial, task_accuracies, trial
 
 import editvc
+from editvc.algebra.patch import Patch
 from editvc.core.history import Restraint
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
@@ -186,7 +187,9 @@ class Bench:
         for done, fact in enumerate(self.what.facts[: max(sizes)], 1):
             began = time.perf_counter()
             request = fact.request
-            (patch,) = make_in_sequence(repo, lm, [request], recipe)
+            materialiser = repo.session.materialiser
+            (patch,) = make_in_sequence(materialiser, lm, [request], recipe, None)
+            assert isinstance(patch, Patch), "no other element is applied one after the other"
             apply_delta(lm, patch.delta)
             spent += time.perf_counter() - began
             stored += len(patch.to_bytes())

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 # Tests run side by side; one thread each is faster than several that fight, and repeatable.
@@ -25,6 +26,16 @@ settings.register_profile(
 settings.load_profile("editvc")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _seeded(request: pytest.FixtureRequest) -> None:
+    """What draws from torch's global generator draws the same when the run's seed is given again.
+
+    pytest-randomly shuffles the tests and seeds Python's and NumPy's generators, not torch's.
+    """
+    seed = request.config.getoption("randomly_seed", None)
+    torch.manual_seed(seed if isinstance(seed, int) else 0)
 
 
 @pytest.fixture(scope="session")

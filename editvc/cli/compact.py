@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -17,9 +17,6 @@ from editvc.cli.options import (
     open_repo,
 )
 from editvc.cli.output import emit_json, note, say
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()

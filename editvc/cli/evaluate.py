@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
@@ -15,9 +15,6 @@ from editvc.cli.options import (
     target_option,
 )
 from editvc.cli.output import emit_json, say, table
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command(name="eval")

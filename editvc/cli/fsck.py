@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from editvc.cli.options import (
@@ -11,9 +9,6 @@ from editvc.cli.options import (
     open_repo,
 )
 from editvc.cli.output import complain, emit_json, note, say
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()

@@ -7,9 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from editvc.core.progress import Progress
 
 
 def emit_json(value: Any) -> None:
@@ -65,7 +68,7 @@ def table(
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str, int, int], None] | None]:
+def progress() -> Iterator[Progress | None]:
     """A progress bar with an estimate of the time left, on a terminal's stderr; else nothing."""
     if not sys.stderr.isatty():
         yield None

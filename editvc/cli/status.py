@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from editvc.cli.options import json_option, open_repo
 from editvc.cli.output import emit_json, say
 from editvc.core.ids import short
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()

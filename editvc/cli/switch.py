@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from editvc.cli.options import open_repo
 from editvc.cli.output import say
 from editvc.core.ids import short
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()

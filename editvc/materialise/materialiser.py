@@ -62,7 +62,7 @@ class Materialiser:
         """The base model that the repository was made for."""
         return self.repository.read_base()
 
-    @property
+    @cached_property
     def architecture(self) -> Architecture:
         """Where the editable weights are in the base."""
         return architecture_of(self.base.model_type, self.base.architecture)

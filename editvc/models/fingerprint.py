@@ -41,7 +41,6 @@ def describe(files: ModelFiles) -> BaseModel:
     modules have, whatever prefix the file leaves out. Raises :class:`ModelNotFoundError`,
     :class:`QuantisedError`, :class:`WeightShapeError`, and the errors of ``checkpoint``.
     """
-    tokenizer = _tokenizer_digest(files.folder, files.source)
     architecture, checkpoint = files.architecture, Checkpoint(files.folder)
     layers = _depth(files.config, architecture, checkpoint)
     names = [architecture.weight_name(layer) for layer in range(layers)]
@@ -64,7 +63,7 @@ def describe(files: ModelFiles) -> BaseModel:
         inner_size=inner,
         weights=tuple(sorted((name, checkpoint.digest(name)) for name in names)),
         config=digest_of({k: v for k, v in files.config.items() if k not in _UNIMPORTANT}),
-        tokenizer=tokenizer,
+        tokenizer=_tokenizer_digest(files.folder, files.source),
         architecture=files.block,
     )
 

@@ -86,11 +86,10 @@ def open_model(
     another family's block, and the errors of :func:`editvc.models.architectures.architecture_of`.
     """
     folder = resolve(source, revision)
+    confirmed = read_block(block_file) if block_file is not None else None
     config = read_config(folder, source)
-    require_unquantised(config, source)
     model_type = str(config.get("model_type"))
-    if block_file is not None:
-        confirmed = read_block(block_file)
+    if confirmed is not None:
         if confirmed.model_type != model_type:
             raise BlockError(
                 f"{block_file}: is for model type '{confirmed.model_type}', and {source} is a "
@@ -98,10 +97,10 @@ def open_model(
                 hint=f"`editvc arch {source}` shows the block that fits.",
             )
         block = confirmed.pairs
-    architecture = architecture_of(model_type, block)
     is_folder = source != POCKET and Path(source).expanduser().is_dir()
     lasting = str(folder.resolve()) if is_folder else source
-    return ModelFiles(folder, lasting, revision, config, architecture, block)
+    require_unquantised(config, lasting)
+    return ModelFiles(folder, lasting, revision, config, architecture_of(model_type, block), block)
 
 
 def resolve(

@@ -1,4 +1,4 @@
-"""``branch`` and ``switch``: plain refs, as in git."""
+"""``branch``: names of commits, as in git."""
 
 from __future__ import annotations
 

@@ -65,12 +65,12 @@ def numbers_of(row: Method, base: BaseModel) -> dict[str, Any]:
     These are its row's numbers; a target behind a norm is one of the down projection's own output,
     and has ROME's clamp. What a base ships with its statistics was tuned for the default method.
     """
-    # Here, for it loads torch, which a recipe of the numbers in config.toml does without.
-    from editvc.statistics.bundle import shipped_settings
-
     normed = architecture_of(base.model_type, base.architecture).normed
     numbers = row.numbers_for(base.inner_size, normed=normed)
     if row.name == DEFAULT:
+        # Here, for it loads torch, which a recipe of the numbers in config.toml does without.
+        from editvc.statistics.bundle import shipped_settings
+
         shipped = shipped_settings(resolve(base.source, base.revision))
         numbers |= {name: shipped[name] for name in numbers if name in shipped}
     return numbers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from editvc.core.methods.locate import LocatedRecipe
-from editvc.core.methods.table import METHODS, REFERENCES, method_of
+from editvc.core.methods.table import METHODS, REFERENCES, method_of, require_located
 from editvc.porcelain.choose_recipe import numbers_of
 from editvc.porcelain.session import Session
 from editvc.vcs.config_file import FIELDS
@@ -40,6 +40,7 @@ def _set_method(session: Session, name: str) -> tuple[str, ...]:
     The file is taken as it is written, so that one in which method and numbers contradict each
     other can be set right.
     """
+    require_located(name)
     plumbing, row = session.repository, method_of(name)
     written = plumbing.config_file.section("recipe")
     before = METHODS.get(str(written.get("method")))

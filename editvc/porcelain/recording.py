@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from editvc.algebra.delta import Delta, delta_to_bytes
 from editvc.core.facts import Fact
@@ -11,10 +12,6 @@ from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, SlotId
 from editvc.errors import EditvcError
 from editvc.porcelain.delta_cache import keep_delta_file
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 from editvc.porcelain.session import Session
 
 

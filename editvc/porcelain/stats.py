@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from editvc.core.ids import ObjectId, digest_of, short
 from editvc.core.methods.recipe import require_layers
-from editvc.vcs.codec import metadata
-
-if TYPE_CHECKING:
-    pass
 from editvc.porcelain.session import Session
 from editvc.porcelain.status import status
 from editvc.statistics.bundle import sources_of, take
+from editvc.vcs.codec import metadata
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,9 @@ RENAMED: Mapping[str, str] = {
 }
 """Keys of such files that editvc calls otherwise."""
 
+MAY_BE_FALSE = frozenset(key for row in METHODS.values() for key in row.foreign.may_be_false)
+"""Numbers that such files write as false for 0."""
+
 ELSEWHERE = frozenset(
     """
     alg_name alg model_name model_class tokenizer_class tokenizer_name device model_parallel fp16
@@ -73,7 +76,7 @@ def read_hparams(record: Mapping[str, Any], method: str | None = None) -> HyperP
     foreign = method_of(name).foreign
     aside = tuple(sorted(record.keys() & _idle(name)))
     numbers = {RENAMED.get(key, key): value for key, value in record.items() if key not in aside}
-    for key in numbers.keys() & set(foreign.may_be_false):
+    for key in numbers.keys() & MAY_BE_FALSE:
         numbers[key] = numbers[key] or 0.0
     for key, other in foreign.instead.items():
         if numbers.get(key):
@@ -94,9 +97,10 @@ def _idle(name: str) -> set[str]:
 def _named(record: Mapping[str, Any]) -> str:
     algorithm = record.get("alg_name")
     if algorithm is None:
-        # GRACE's files have MEND's sign too: the last row of the table that fits is meant.
         signed = [name for name, row in METHODS.items() if row.foreign.sign in record]
-        return signed[-1] if signed else WITHOUT_SIGN
+        # GRACE's files have MEND's sign, too.
+        signed.sort(key=lambda name: METHODS[name].foreign.shared)
+        return signed[0] if signed else WITHOUT_SIGN
     if str(algorithm).upper() not in ALGORITHMS:
         guess = did_you_mean(str(algorithm), ALGORITHMS)
         lists = "`editvc methods` lists them; --method NAME takes the file for another one."

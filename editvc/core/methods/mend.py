@@ -37,7 +37,7 @@ ROWS = by_name(
             maker="editvc.editing.mend:make_elements",
             needs=("editor",),
             default_layers=last_three,
-            foreign=Foreign(("MEND",), "edit_lr", unread=_OF_TRAINING),
+            foreign=Foreign(("MEND",), "edit_lr", shared=True, unread=_OF_TRAINING),
         )
     ]
 )

@@ -39,7 +39,8 @@ class Foreign:
     """How hyper-parameter files of other tools (ROME's, MEMIT's, EasyEdit's) have a method.
 
     ``algorithms`` are what they call it, in capitals. ``sign`` is a key that tells whose a file is
-    that does not say so. ``unread`` are keys of such files that the method's code reads nowhere, or
+    that does not say so; where it is in the files of another method, too, it is ``shared``, and
+    looked for after all others. ``unread`` are keys of such files that the method's code reads nowhere, or
     to no effect; ``required`` are keys that have one meaning here: another value is an error.
     ``renamed`` are keys by editvc's names. ``may_be_false`` are numbers that they write as false
     for 0. ``adds`` is what editvc adds to the method, taken away again for a file that knows
@@ -48,6 +49,7 @@ class Foreign:
 
     algorithms: tuple[str, ...] = ()
     sign: str | None = None
+    shared: bool = False
     unread: frozenset[str] = frozenset()
     required: Mapping[str, Any] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)

@@ -121,7 +121,8 @@ class Recipe:
     def from_json(cls, record: Mapping[str, Any]) -> Self:
         """The inverse of :meth:`to_json`; unknown names raise :class:`RecipeError`.
 
-        What a record leaves out begins as in the method's row.
+        What a record leaves out has the class's default: a located recipe's those of config.toml,
+        another's those that its method's row has in place of them.
         """
         values = {key: value for key, value in record.items() if key != "kind"}
         settings = cls.settings()
@@ -130,7 +131,8 @@ class Recipe:
         for name in values:
             if settings[name].kind in (WHOLES, TEXTS):
                 values[name] = tuple(values[name])
-        return cls(**{**row.numbers, **values})
+        begins = {} if row.element == "located" else row.numbers
+        return cls(**{**begins, **values})
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Self:

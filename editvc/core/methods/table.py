@@ -21,10 +21,11 @@ from editvc.errors import EditvcError
 DEFAULT = "memit"
 """What ``init`` makes a repository with."""
 
+READERS = ("table", "foreign_hparams")
+"""Modules of this package that read the table, and so cannot be looked into for it."""
+
 ORDER = ("locate", "fine_tuning", "mend", "knowledge_neurons", "lora", "grace")
 """In which order declarations are listed; any others follow by name."""
-
-_WITHOUT_ROWS = ("method", "recipe", "table", "foreign_hparams")
 
 
 class UnknownMethod(EditvcError):
@@ -39,10 +40,11 @@ class UnknownMethod(EditvcError):
 
 
 def _declarations() -> Iterator[ModuleType]:
-    names = {module.name for module in pkgutil.iter_modules(package.__path__)}
-    others = sorted(names.difference(ORDER, _WITHOUT_ROWS))
-    for name in (*ORDER, *others):
-        yield importlib.import_module(f"{package.__name__}.{name}")
+    names = {module.name for module in pkgutil.iter_modules(package.__path__)} - {*READERS}
+    for name in (*ORDER, *sorted(names.difference(ORDER))):
+        module = importlib.import_module(f"{package.__name__}.{name}")
+        if hasattr(module, "ROWS"):
+            yield module
 
 
 DECLARATIONS: Mapping[str, ModuleType] = MappingProxyType(
