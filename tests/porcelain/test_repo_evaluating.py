@@ -37,7 +37,7 @@ def test_generation_and_scores_are_those_of_the_loaded_model(repo: Repo, certain
     reference = locality_answers(base, tokenizer, facts)
     assert found.base == score(base, tokenizer, facts, reference)
     expected = score(model, tokenizer, facts, reference)
-    assert found.scores.to_json() == pytest.approx(expected.to_json())
+    assert found.scores == expected
 
 
 def test_any_facts_can_be_asked_of_any_revision(repo: Repo, certain: Grace) -> None:
