@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cli_runs import inside, written
 from tiny_repos import ADA, FACTS, FRESH, OTHERS, Prepared
+from tolerances import assert_near, rounding
 
 HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -121,7 +122,9 @@ def test_diff(two_commits: Path, here: Path) -> None:
     assert found["delta_norm"].keys() == {"1", "2"}
     assert all(norm > 0 for norm in found["delta_norm"].values())
     back = inside("diff", "HEAD", "1", "--json").json
-    assert back["delta_norm"] == pytest.approx(found["delta_norm"])
+    # Norms by the QR of factors that stand in another order, at most 32 x 128 numbers (H. 19.4).
+    for layer, norm in found["delta_norm"].items():
+        assert_near(back["delta_norm"][layer], norm, rounding(32 * 128))
     assert back["removed"] == found["added"]
     same = inside("diff", "HEAD", "HEAD", "--json").json
     assert same["added"] == same["removed"] == same["changed"] == []
@@ -261,7 +264,7 @@ def test_eval(two_commits: Path) -> None:
                             "base", "unsaid"}  # fmt: skip
     assert found["facts"] == 5 and found["eff"] is not None
     said = found["facts"] - len(found["unsaid"])
-    assert found["generated"] == pytest.approx(100 * said / 5)
+    assert_near(found["generated"], 100 * said / 5, rounding(2))
     for one in found["unsaid"]:
         assert one.keys() == {"fact", "question", "target_new", "answer"}
     text = inside("eval", "--at", "1")

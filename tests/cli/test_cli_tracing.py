@@ -8,6 +8,7 @@ import pytest
 from cli_runs import inside, written
 from test_cli_messages import ZSRE
 from tiny_repos import FACTS, Prepared, close, known_fact, opened
+from tolerances import assert_near, rounding
 
 from editvc.core.facts import Fact
 from editvc.porcelain import tune
@@ -40,7 +41,8 @@ def test_a_trace_shows_every_layer_and_token(here: Path, said: Fact) -> None:
     (one,) = found["traces"]
     assert len(one["effects"]) == len(one["tokens"])
     assert all(len(row) == 4 for row in one["effects"])
-    assert one["total_effect"] == pytest.approx(one["clean"] - one["corrupted"])
+    difference = one["clean"] - one["corrupted"]
+    assert_near(one["total_effect"], difference, rounding(1), scale=one["clean"])
     cells = [f"{round(100 * row[0], 1) + 0.0:.1f}" for row in one["effects"]]
     assert lines[3].split() == ["0", *cells]
 

@@ -8,63 +8,32 @@ from dataclasses import replace
 import pytest
 import torch
 from model_fixtures import REQUESTS
+from plain_mend import LAYERS, compacted, plain_loss, scattered, unnormed
 from tiny_families import tiny
-from tiny_models import lm_of, tiny_gpt2
+from tiny_models import lm_of
 from tolerances import (
     assert_near,
     error,
     longest_sum,
     model_rounding,
     model_roundings,
-    moved_by_weights,
     rounding,
     sum_rounding,
 )
 
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
-from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId
 from editvc.core.methods.mend import MendRecipe
 from editvc.editing.mend import changed, edit, gradients
 from editvc.editing.mend_editor import Editor, EditorDamageError, EditorError
-from editvc.editing.mend_training import (
-    Settings,
-    TooFewFacts,
-    example_losses,
-    examples_of,
-    judge,
-    normalisation,
-    train,
-)
 from editvc.models.architectures import architecture_of, known_model_types
 from editvc.models.forward import final_states, target_losses
 from editvc.models.tokenization import tokenize
 from editvc.models.weights import edited
 
-LAYERS = (1, 2)
 SIZES = {"gpt2": (32, 128), "llama": (32, 48)}
 RECIPE = MendRecipe(layers=LAYERS)
-NAMES = (
-    "France",
-    "Italy",
-    "Paris",
-    "Rome",
-    "London",
-    "Proust",
-    "Ada",
-    "Zürich",
-    "Marie",
-    "Babbage",
-)
-FACTS = [
-    Fact(name, "The capital of {} is", target, paraphrases=(f"The old town of {name} is",))
-    for name, target in zip(NAMES, NAMES[1:] + NAMES[:1], strict=True)
-]
-QUICK = Settings(
-    layers=LAYERS, rank=8, steps=80, batch=4, edit_lr=1e-2, lr=1e-2, lr_lr=1e-3, cedit=1.0,
-    interval=10,
-)  # fmt: skip
 
 
 @pytest.fixture(params=["gpt2", "llama"])
@@ -76,25 +45,6 @@ def pair(request, gpt2, llama, tokenizer, bos_tokenizer):
     model.float()
 
 
-def unnormed(u, v, *, rate=0.25):
-    """The identity on pairs as they are."""
-    size = u + v
-    return Editor.untrained(
-        LAYERS, torch.zeros(2, size), torch.ones(2, size), rank=4, rate=rate, seed=0
-    )
-
-
-def scattered(u, v, *, seed=5):
-    """An editor with no tensor left as it begins."""
-    generator = torch.Generator().manual_seed(seed)
-    begun = unnormed(u, v)
-    tensors = {
-        name: tensor + 0.2 * torch.randn(tensor.shape, generator=generator).abs()
-        for name, tensor in begun.tensors.items()
-    }
-    return replace(begun, tensors=tensors)
-
-
 def sizes(model):
     return SIZES[model.config.model_type]
 
@@ -104,12 +54,6 @@ def oriented(model, layer):
     architecture = architecture_of(model.config.model_type)
     weight = lm_of(model).down_proj(layer).weight
     return weight, (lambda matrix: matrix.T if architecture.transposed else matrix)
-
-
-def plain_loss(model, ids, target):
-    """Mean negative log likelihood of the target's tokens, by the model's own head."""
-    logits = model(input_ids=torch.tensor([ids])).logits[0, target - 1 : -1]
-    return torch.nn.functional.cross_entropy(logits, torch.tensor(ids[target:]))
 
 
 def dense_gradients(model, row):
@@ -125,11 +69,6 @@ def dense_gradients(model, row):
     return {
         layer: oriented(model, layer)[1](slope) for layer, slope in zip(LAYERS, found, strict=True)
     }
-
-
-def compacted(row):
-    """What a patch may lack: singular values below an eps of float32, of as many as tokens."""
-    return rounding(1, torch.float32, scale=len(row.ids) ** 0.5)
 
 
 def test_an_untrained_editor_is_a_step_of_gradient_descent(pair):
@@ -293,112 +232,6 @@ def test_hooks_are_gone_after_an_error(gpt2, tokenizer):
     assert not any(module._forward_hooks for module in gpt2.modules())
 
 
-def test_the_pairs_of_the_training_set_have_mean_0_and_deviation_1_once_normed(tokenizer):
-    model = tiny_gpt2(len(tokenizer)).double()
-    examples = examples_of(lm_of(model, tokenizer), FACTS)
-    mean, std = normalisation(lm_of(model), examples, QUICK)
-    for place, layer in enumerate(LAYERS):
-        alone = [gradients(lm_of(model), [one.edit], LAYERS).pairs[layer] for one in examples]
-        tokens = torch.cat([torch.cat(pairs, dim=-1)[0] for pairs in alone])
-        normed = (tokens - mean[place]) / std[place]
-        # Mean and deviation are stored in float32; a mean that is far off loses more of it.
-        far = float((mean[place] / std[place]).abs().max())
-        bound = rounding(1, torch.float32, scale=1 + far)
-        assert_near(normed.mean(0), torch.zeros(160), bound, scale=160**0.5)
-        assert_near(normed.std(0, correction=0), torch.ones(160), bound)
-
-
-def test_the_loss_is_its_formula(tokenizer):
-    """One example with one wording and one locality prompt: nothing is left to the draw."""
-    model = tiny_gpt2(len(tokenizer)).double()
-    fact = replace(FACTS[0], paraphrases=(), locality=("The river is",))
-    (example,) = examples_of(lm_of(model, tokenizer), [fact])
-    editor = scattered(32, 128)
-
-    def found(one):
-        return example_losses(
-            lm_of(one), editor, [example], QUICK, torch.Generator().manual_seed(0)
-        )
-
-    request = fact.request
-    (patch,) = edit(lm_of(model, tokenizer), [request], RECIPE, editor)
-    ids = tokenizer("The river is", return_tensors="pt").input_ids
-    ((row,),) = tokenize(tokenizer, [request])
-    with torch.no_grad():
-        before = model(input_ids=ids).logits[0, -1].log_softmax(-1)
-        with edited(lm_of(model), patch.delta):
-            after = model(input_ids=ids).logits[0, -1].log_softmax(-1)
-            nll = plain_loss(model, row.ids, row.target)
-    kl = torch.nn.functional.kl_div(after, before, reduction="sum", log_target=True)
-    assert float(kl) > 0.01
-    # The patch may lack a little: as much as if the weights were rounded to float32.
-    bound = model_rounding(found, model, terms=len(tokenizer))
-    bound += compacted(row) * moved_by_weights(found, model)
-    assert_near(found(model).sum(), QUICK.cedit * nll + kl, bound)
-
-
-def test_training_lowers_the_loss_and_touches_nothing(gpt2, tokenizer):
-    before = {name: tensor.clone() for name, tensor in gpt2.state_dict().items()}
-    state = torch.get_rng_state()
-    examples = examples_of(lm_of(gpt2, tokenizer), FACTS)
-    mean, std = normalisation(lm_of(gpt2), examples, QUICK)
-    begun = Editor.untrained(LAYERS, mean, std, rank=8, rate=QUICK.edit_lr, seed=0)
-    trained = train(lm_of(gpt2, tokenizer), FACTS, QUICK)
-
-    def loss(editor):
-        metrics = judge(lm_of(gpt2), editor, examples, QUICK)
-        return QUICK.cedit * metrics.nll + metrics.kl
-
-    assert loss(trained) < 0.6 * loss(begun)
-    assert trained.origin["figures"].keys() == {"validation", "training"}
-    for name, tensor in gpt2.state_dict().items():
-        assert torch.equal(tensor, before[name])
-    assert torch.equal(torch.get_rng_state(), state)
-    assert not any(tensor.requires_grad for tensor in trained.tensors.values())
-
-
-def test_every_tensor_but_the_statistics_is_trained(gpt2, tokenizer):
-    examples = examples_of(lm_of(gpt2, tokenizer), FACTS)[:4]
-    editor = scattered(32, 128)
-    for tensor in editor.tensors.values():
-        tensor.requires_grad_(True)
-    draw = torch.Generator().manual_seed(0)
-    example_losses(lm_of(gpt2), editor, examples, QUICK, draw).sum().backward()
-    assert {name for name, tensor in editor.tensors.items() if tensor.grad.any()} == set(
-        editor.tensors
-    )
-
-
-def test_training_is_a_function_of_its_facts_settings_and_seed(gpt2, tokenizer):
-    short = replace(QUICK, steps=4, interval=2)
-    seen = []
-    one, again, other = (
-        train(
-            lm_of(gpt2, tokenizer), FACTS, short, seed=seed, watch=lambda *what: seen.append(what)
-        )
-        for seed in (1, 1, 2)
-    )
-    assert one.to_bytes() == again.to_bytes()
-    assert one.to_bytes() != other.to_bytes()
-    assert [step for step, _ in seen] == [2, 4] * 3
-
-
-def test_training_ends_early_where_nothing_gets_better(gpt2, tokenizer):
-    seen = []
-    harmful = replace(QUICK, lr=10.0, lr_lr=10.0, interval=1, patience=2)
-    train(lm_of(gpt2, tokenizer), FACTS, harmful, watch=lambda step, _: seen.append(step))
-    assert len(seen) < 10
-
-
-def test_other_facts_questions_stand_in_for_locality_prompts(gpt2, tokenizer):
-    facts = [*FACTS[:2], replace(FACTS[0], target_new="Rome", locality=("The river is",))]
-    examples = examples_of(lm_of(gpt2, tokenizer), facts)
-    ids = [tuple(tokenizer(text)["input_ids"]) for text in (FACTS[1].question, FACTS[0].question)]
-    assert examples[0].locality == (ids[0],)
-    assert examples[1].locality == (ids[1], ids[1])
-    assert examples[2].locality == (tuple(tokenizer("The river is")["input_ids"]),)
-
-
 def test_bytes_of_an_editor():
     editor = replace(scattered(32, 48), origin={"base": "0" * 64, "figures": {"a": 0.5}})
     data = editor.to_bytes()
@@ -423,8 +256,6 @@ def test_what_does_not_fit_is_refused(gpt2, tokenizer):
     assert "--layers 0" in caught.value.hint
     with pytest.raises(EditorError, match="80 numbers"):
         edit(lm_of(gpt2, tokenizer), REQUESTS, RECIPE, unnormed(32, 48))
-    with pytest.raises(TooFewFacts):
-        train(lm_of(gpt2, tokenizer), FACTS[:3], QUICK)
 
 
 def test_the_recipe_names_its_editor():

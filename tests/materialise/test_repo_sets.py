@@ -9,7 +9,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from repo_rounding import factors, solution_rounding
 from tiny_repos import FACTS, OTHERS, Prepared, close, contents, dense, same_bits, tree
+from tolerances import assert_near, rounding
 from vcs_values import quick_folder
 
 from editvc import Repo
@@ -164,7 +166,7 @@ def test_all_reverted_is_the_base(repo: Repo, prepared: Prepared, work: Path) ->
 
 
 def test_deltas_of_commits_add_up_to_the_delta_of_the_tree(repo: Repo) -> None:
-    """To 1e-9 as they are computed, to float32's accuracy as they are stored."""
+    """To rounding as they are computed, to that of float32 as they are stored."""
     for group in (FACTS[:2], FACTS[2:5], FACTS[5:]):
         repo.commit(group)
     repo.commit([OTHERS[0]], supersede=True)
@@ -175,15 +177,16 @@ def test_deltas_of_commits_add_up_to_the_delta_of_the_tree(repo: Repo) -> None:
     total = maker.solutions.of(tree_at(repo.session, "HEAD"))
     for layer in (1, 2):
         expected = dense(total, layer)
-        steps = [maker.solutions.change(a, b) for a, b in itertools.pairwise(trees)]
-        exact = sum(dense(step, layer) for step in steps)
-        assert torch.linalg.norm(exact - expected) <= 1e-9 * torch.linalg.norm(expected)
+        changes = [maker.solutions.change(a, b) for a, b in itertools.pairwise(trees)]
+        steps = [change.layers[layer] for change in changes]
+        bound, scale = solution_rounding(repo, layer), sum(map(factors, steps))
+        assert_near(sum(step.dense() for step in steps), expected, bound, scale)
         stored = [
             delta_from_bytes(plumbing.store.get(plumbing.read_commit(one).delta))[0]
             for one in commits
         ]
         rounded = sum(dense(step, layer) for step in stored)
-        assert torch.linalg.norm(rounded - expected) <= 1e-5 * torch.linalg.norm(expected)
+        assert_near(rounded, expected, bound + rounding(1, torch.float32), scale)
         ranks = [step.layers[layer].rank for step in stored]
         assert ranks == [2, 3, 1, 2, 3], "one of rank 2 takes a fact out and puts one in"
 

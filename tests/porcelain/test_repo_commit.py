@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from repo_rounding import located_rounding
 from tiny_repos import (
     ADA,
     FACTS,
@@ -22,6 +23,7 @@ from tiny_repos import (
     opened,
     tree,
 )
+from tolerances import assert_near
 
 from editvc import Repo
 from editvc.core.fact_files.reader import FactFileError
@@ -110,7 +112,7 @@ def test_located_afresh_the_numbers_agree(prepared: Prepared, work: Path) -> Non
     other.commit(FACTS)
     for layer in (1, 2):
         a, b = (repo.materialise().layers[layer].dense() for repo in (one, other))
-        assert torch.linalg.norm(a - b) <= 1e-4 * torch.linalg.norm(b)
+        assert_near(a, b, located_rounding(one, one.recipe(), FACTS, layer))
     assert one.ask(FACTS[0].question) == other.ask(FACTS[0].question)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_repos import ADA, FACTS, FRESH, OTHERS, Prepared, close, contents, same_bits, tree
+from tolerances import assert_near, rounding
 
 from editvc import Repo
 from editvc.core.facts import Fact
@@ -228,7 +229,7 @@ def test_a_squash_measures_both_sides(repo: Repo) -> None:
         assert side.drift == maker.figures(tree_at(repo.session, revision))["drift"]
         asked = [fact for fact in repo.live(revision)]
         right = [repo.ask(f.question, at=revision).startswith(" " + f.target_new) for f in asked]
-        assert side.scores.eff == pytest.approx(100 * sum(right) / len(right))
+        assert_near(side.scores.eff, 100 * sum(right) / len(right), rounding(2))
 
 
 def test_what_cannot_be_squashed(repo: Repo, work: Path) -> None:
@@ -275,9 +276,9 @@ def test_compact_restrains_what_weights_are_made_of(repo: Repo) -> None:
         s = before[layer][:3]
         log = torch.log(s / s_max) / math.log(1.2) + s_max
         expected = torch.where(s > s_max, torch.minimum(s, log), s)
-        after = singular(repo, layer)
-        assert torch.allclose(after[:3], expected, rtol=1e-9)
-        assert float(after[3]) < 1e-9
+        # Singular values err relative to the largest (Weyl), as their factorisations do (H. 19.4).
+        bound = rounding(32 * 128)
+        assert_near(singular(repo, layer)[:4], [*expected, 0.0], bound, scale=float(s[0]))
     assert any(float(before[layer][0]) > s_max for layer in (1, 2)), "or PRUNE has nothing to do"
 
 
@@ -354,11 +355,12 @@ def test_the_preview_of_compact_says_what_it_does(repo: Repo) -> None:
     repo.compact(Restraint(rank=2))
     for layer, figures in plan.layers.items():
         assert (figures["rank"], figures["rank_after"]) == (6, 2)
-        assert figures["norm"] == pytest.approx(float(values[layer].norm()))
-        assert figures["s_max"] == pytest.approx(float(values[layer][0]))
+        bound = rounding(32 * 128)
+        assert_near(figures["norm"], values[layer].norm(), bound)
+        assert_near(figures["s_max"], values[layer][0], bound)
         delta = repo.materialise().layers[layer]
-        assert figures["norm_after"] == pytest.approx(float(delta.dense().norm()))
-        assert figures["s_max_after"] == pytest.approx(float(singular(repo, layer)[0]))
+        assert_near(figures["norm_after"], delta.dense().norm(), bound)
+        assert_near(figures["s_max_after"], singular(repo, layer)[0], bound)
         assert f"layer {layer}: rank 6 -> 2" in plan.summary()
 
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
+from repo_rounding import factors, located_rounding, solution_rounding
 from tiny_repos import FACTS, OTHERS, Prepared, dense, same_bits, tree
+from tolerances import assert_near, error
 
 from editvc import Repo
 from editvc.core.methods.locate import LocatedRecipe
@@ -57,9 +58,8 @@ def test_the_deltas_of_commits_add_up_to_the_solution(repo: Repo, name: str) -> 
                 before
             )
             for layer in recipe.layers:
-                assert torch.allclose(
-                    dense(change, layer), dense(difference, layer), rtol=0, atol=1e-9
-                )
+                part, bound = difference.layers[layer], solution_rounding(repo, layer)
+                assert_near(dense(change, layer), part.dense(), bound, factors(part))
         before = after
     repo.health()
 
@@ -70,7 +70,7 @@ def test_d4s_has_the_numbers_of_memit(repo: Repo, prepared: Prepared, tmp_path: 
     other.commit(FACTS, recipe=small(other, "d4s"))
     memit, d4s = repo.materialise(), other.materialise()
     for layer in memit.layers:
-        assert torch.allclose(dense(d4s, layer), dense(memit, layer), rtol=0, atol=1e-9)
+        assert_near(dense(d4s, layer), dense(memit, layer), solution_rounding(repo, layer))
 
 
 def test_methods_mix_and_are_summed(repo: Repo, prepared: Prepared, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_methods_mix_and_are_summed(repo: Repo, prepared: Prepared, tmp_path: Pa
         expected = sum(dense(part, layer) for part in parts)
         if layer in patch.delta.layers:
             expected = expected + dense(patch.delta, layer)
-        assert torch.allclose(whole.dense(), expected, rtol=0, atol=1e-9)
+        assert_near(whole.dense(), expected, solution_rounding(repo, layer))
     assert not repo.fsck().errors
 
 
@@ -120,7 +120,7 @@ def test_a_sequential_edit_depends_on_what_is_live(
     after = other.materialise()
     layer = recipe.layers[-1]
     step = dense(after, layer) - dense(before, layer)
-    assert not torch.allclose(step, dense(alone, layer), rtol=1e-3)
+    assert error(step, dense(alone, layer)) > 1e-3
 
 
 def test_a_squash_keeps_the_method_of_each_edit(repo: Repo) -> None:
@@ -281,7 +281,8 @@ def test_a_sequence_depends_on_its_batch_and_not_on_what_was_made_before(
     repo.commit(FACTS[:1], recipe=recipe, sequential=True)
     other.commit(FACTS[:1], recipe=small(other, "memit"), sequential=True)
     for layer, part in other.materialise().layers.items():
-        assert torch.allclose(dense(repo.materialise(), layer), part.dense(), rtol=1e-4, atol=1e-7)
+        bound = located_rounding(repo, recipe, FACTS[:1], layer)
+        assert_near(dense(repo.materialise(), layer), part.dense(), bound)
 
 
 def test_a_patch_that_supersedes_is_made_without_what_it_replaces(
@@ -292,4 +293,5 @@ def test_a_patch_that_supersedes_is_made_without_what_it_replaces(
     repo.commit(OTHERS[:1], recipe=recipe, sequential=True, supersede=True)
     alone.commit(OTHERS[:1], recipe=small(alone, "memit"), sequential=True)
     for layer, part in alone.materialise().layers.items():
-        assert torch.allclose(dense(repo.materialise(), layer), part.dense(), rtol=1e-4, atol=1e-7)
+        bound = located_rounding(repo, recipe, OTHERS[:1], layer)
+        assert_near(dense(repo.materialise(), layer), part.dense(), bound)

@@ -1,0 +1,159 @@
+"""Training of MEND's editors: its statistics, its loss by the formula, and what it leaves alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from plain_mend import LAYERS, compacted, plain_loss, scattered
+from tiny_models import lm_of, tiny_gpt2
+from tolerances import assert_near, model_rounding, moved_by_weights, rounding
+
+from editvc.core.facts import Fact
+from editvc.core.methods.mend import MendRecipe
+from editvc.editing.mend import edit, gradients
+from editvc.editing.mend_editor import Editor
+from editvc.editing.mend_training import (
+    Settings,
+    TooFewFacts,
+    example_losses,
+    examples_of,
+    judge,
+    normalisation,
+    train,
+)
+from editvc.models.tokenization import tokenize
+from editvc.models.weights import edited
+
+NAMES = (
+    "France",
+    "Italy",
+    "Paris",
+    "Rome",
+    "London",
+    "Proust",
+    "Ada",
+    "Zürich",
+    "Marie",
+    "Babbage",
+)
+FACTS = [
+    Fact(name, "The capital of {} is", target, paraphrases=(f"The old town of {name} is",))
+    for name, target in zip(NAMES, NAMES[1:] + NAMES[:1], strict=True)
+]
+QUICK = Settings(
+    layers=LAYERS, rank=8, steps=80, batch=4, edit_lr=1e-2, lr=1e-2, lr_lr=1e-3, cedit=1.0,
+    interval=10,
+)  # fmt: skip
+
+
+def test_the_pairs_of_the_training_set_have_mean_0_and_deviation_1_once_normed(tokenizer):
+    model = tiny_gpt2(len(tokenizer)).double()
+    examples = examples_of(lm_of(model, tokenizer), FACTS)
+    mean, std = normalisation(lm_of(model), examples, QUICK)
+    for place, layer in enumerate(LAYERS):
+        alone = [gradients(lm_of(model), [one.edit], LAYERS).pairs[layer] for one in examples]
+        tokens = torch.cat([torch.cat(pairs, dim=-1)[0] for pairs in alone])
+        normed = (tokens - mean[place]) / std[place]
+        # Mean and deviation are stored in float32; a mean that is far off loses more of it.
+        far = float((mean[place] / std[place]).abs().max())
+        bound = rounding(1, torch.float32, scale=1 + far)
+        assert_near(normed.mean(0), torch.zeros(160), bound, scale=160**0.5)
+        assert_near(normed.std(0, correction=0), torch.ones(160), bound)
+
+
+def test_the_loss_is_its_formula(tokenizer):
+    """One example with one wording and one locality prompt: nothing is left to the draw."""
+    model = tiny_gpt2(len(tokenizer)).double()
+    fact = replace(FACTS[0], paraphrases=(), locality=("The river is",))
+    (example,) = examples_of(lm_of(model, tokenizer), [fact])
+    editor = scattered(32, 128)
+
+    def found(one):
+        return example_losses(
+            lm_of(one), editor, [example], QUICK, torch.Generator().manual_seed(0)
+        )
+
+    request = fact.request
+    (patch,) = edit(lm_of(model, tokenizer), [request], MendRecipe(layers=LAYERS), editor)
+    ids = tokenizer("The river is", return_tensors="pt").input_ids
+    ((row,),) = tokenize(tokenizer, [request])
+    with torch.no_grad():
+        before = model(input_ids=ids).logits[0, -1].log_softmax(-1)
+        with edited(lm_of(model), patch.delta):
+            after = model(input_ids=ids).logits[0, -1].log_softmax(-1)
+            nll = plain_loss(model, row.ids, row.target)
+    kl = torch.nn.functional.kl_div(after, before, reduction="sum", log_target=True)
+    assert float(kl) > 0.01
+    # The patch may lack a little: as much as if the weights were rounded to float32.
+    bound = model_rounding(found, model, terms=len(tokenizer))
+    bound += compacted(row) * moved_by_weights(found, model)
+    assert_near(found(model).sum(), QUICK.cedit * nll + kl, bound)
+
+
+def test_training_lowers_the_loss_and_touches_nothing(gpt2, tokenizer):
+    before = {name: tensor.clone() for name, tensor in gpt2.state_dict().items()}
+    state = torch.get_rng_state()
+    examples = examples_of(lm_of(gpt2, tokenizer), FACTS)
+    mean, std = normalisation(lm_of(gpt2), examples, QUICK)
+    begun = Editor.untrained(LAYERS, mean, std, rank=8, rate=QUICK.edit_lr, seed=0)
+    trained = train(lm_of(gpt2, tokenizer), FACTS, QUICK)
+
+    def loss(editor):
+        metrics = judge(lm_of(gpt2), editor, examples, QUICK)
+        return QUICK.cedit * metrics.nll + metrics.kl
+
+    assert loss(trained) < 0.6 * loss(begun)
+    assert trained.origin["figures"].keys() == {"validation", "training"}
+    for name, tensor in gpt2.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not any(tensor.requires_grad for tensor in trained.tensors.values())
+
+
+def test_every_tensor_but_the_statistics_is_trained(gpt2, tokenizer):
+    examples = examples_of(lm_of(gpt2, tokenizer), FACTS)[:4]
+    editor = scattered(32, 128)
+    for tensor in editor.tensors.values():
+        tensor.requires_grad_(True)
+    draw = torch.Generator().manual_seed(0)
+    example_losses(lm_of(gpt2), editor, examples, QUICK, draw).sum().backward()
+    assert {name for name, tensor in editor.tensors.items() if tensor.grad.any()} == set(
+        editor.tensors
+    )
+
+
+def test_training_is_a_function_of_its_facts_settings_and_seed(gpt2, tokenizer):
+    short = replace(QUICK, steps=4, interval=2)
+    seen = []
+    one, again, other = (
+        train(
+            lm_of(gpt2, tokenizer), FACTS, short, seed=seed, watch=lambda *what: seen.append(what)
+        )
+        for seed in (1, 1, 2)
+    )
+    assert one.to_bytes() == again.to_bytes()
+    assert one.to_bytes() != other.to_bytes()
+    assert [step for step, _ in seen] == [2, 4] * 3
+
+
+def test_training_ends_early_where_nothing_gets_better(gpt2, tokenizer):
+    seen = []
+    harmful = replace(QUICK, lr=10.0, lr_lr=10.0, interval=1, patience=2)
+    train(lm_of(gpt2, tokenizer), FACTS, harmful, watch=lambda step, _: seen.append(step))
+    assert len(seen) < 10
+
+
+def test_other_facts_questions_stand_in_for_locality_prompts(gpt2, tokenizer):
+    facts = [*FACTS[:2], replace(FACTS[0], target_new="Rome", locality=("The river is",))]
+    examples = examples_of(lm_of(gpt2, tokenizer), facts)
+    ids = [tuple(tokenizer(text)["input_ids"]) for text in (FACTS[1].question, FACTS[0].question)]
+    assert examples[0].locality == (ids[0],)
+    assert examples[1].locality == (ids[1], ids[1])
+    assert examples[2].locality == (tuple(tokenizer("The river is")["input_ids"]),)
+
+
+def test_three_facts_are_too_few(gpt2, tokenizer):
+    with pytest.raises(TooFewFacts):
+        train(lm_of(gpt2, tokenizer), FACTS[:3], QUICK)

@@ -1,0 +1,42 @@
+"""Editors of MEND to test with, and the loss that they lower by the model's own head."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from tolerances import rounding
+
+from editvc.editing.mend_editor import Editor
+
+LAYERS = (1, 2)
+
+
+def unnormed(u, v, *, rate=0.25):
+    """The identity on pairs as they are."""
+    size = u + v
+    return Editor.untrained(
+        LAYERS, torch.zeros(2, size), torch.ones(2, size), rank=4, rate=rate, seed=0
+    )
+
+
+def scattered(u, v, *, seed=5):
+    """An editor with no tensor left as it begins."""
+    generator = torch.Generator().manual_seed(seed)
+    begun = unnormed(u, v)
+    tensors = {
+        name: tensor + 0.2 * torch.randn(tensor.shape, generator=generator).abs()
+        for name, tensor in begun.tensors.items()
+    }
+    return replace(begun, tensors=tensors)
+
+
+def plain_loss(model, ids, target):
+    """Mean negative log likelihood of the target's tokens, by the model's own head."""
+    logits = model(input_ids=torch.tensor([ids])).logits[0, target - 1 : -1]
+    return torch.nn.functional.cross_entropy(logits, torch.tensor(ids[target:]))
+
+
+def compacted(row):
+    """What a patch may lack: singular values below an eps of float32, of as many as tokens."""
+    return rounding(1, torch.float32, scale=len(row.ids) ** 0.5)
