@@ -34,7 +34,7 @@ def test_importing_editvc_loads_nothing_heavy(tmp_path: Path) -> None:
     assert not loaded_after("import editvc", tmp_path) & HEAVY
 
 
-@pytest.mark.parametrize("words", ["--help", "commit --help", "--version"])
+@pytest.mark.parametrize("words", ["--help", "commit --help", "--version", "methods"])
 def test_help_loads_nothing_heavy(words: str, tmp_path: Path) -> None:
     code = (
         "import sys\nfrom editvc.cli.main import main\n"
@@ -55,7 +55,9 @@ def test_linting_loads_nothing_heavy(tmp_path: Path) -> None:
     assert not loaded_after(code, tmp_path) & HEAVY
 
 
-@pytest.mark.parametrize("words", ["log", "log --json", "status", "show", "branch"])
+@pytest.mark.parametrize(
+    "words", ["log", "log --json", "status", "show", "branch", "methods grace"]
+)
 def test_looking_at_history_loads_nothing_heavy(words: str, tmp_path: Path) -> None:
     shutil.unpack_archive(ROOT / "tests" / "vcs" / "fixtures" / "format-1.zip", tmp_path)
     Repository.find(tmp_path).close()  # brings the index up to date

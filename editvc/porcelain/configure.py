@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from editvc.core.methods.locate import LocatedRecipe
-from editvc.core.methods.table import METHODS, REFERENCES, method_of, require_located
+from editvc.core.methods.table import METHODS, REFERENCES, method_of
 from editvc.porcelain.choose_recipe import numbers_of
 from editvc.porcelain.session import Session
 from editvc.vcs.config_file import FIELDS
@@ -40,7 +40,6 @@ def _set_method(session: Session, name: str) -> tuple[str, ...]:
     The file is taken as it is written, so that one in which method and numbers contradict each
     other can be set right.
     """
-    require_located(name)
     plumbing, row = session.repository, method_of(name)
     written = plumbing.config_file.section("recipe")
     before = METHODS.get(str(written.get("method")))
@@ -50,7 +49,9 @@ def _set_method(session: Session, name: str) -> tuple[str, ...]:
         if f"recipe.{key}" in FIELDS and key not in row.own and key not in LocatedRecipe.COMMON
     }
     same_numbers = before is not None and before.own == row.own and not gone
-    numbers = {} if same_numbers else numbers_of(row, plumbing.read_base())
+    # Of a method that cannot be in force, only its name is refused.
+    keep = same_numbers or row.element != "located"
+    numbers = {} if keep else numbers_of(row, plumbing.read_base())
     changed = [
         f"{key} = {value}" + (f" (was {written[key]})" if key in written else "")
         for key, value in numbers.items()

@@ -96,10 +96,11 @@ def test_a_method_that_was_written_by_hand_can_be_set_right(
     assert broken.commit(FACTS[:1]).commit.live == 1
 
 
-@pytest.mark.parametrize("name", ["ft", "grace", "alphaedti"])
+@pytest.mark.parametrize("name", [*sorted({*METHODS} - {*LOCATED}), "alphaedti"])
 def test_what_cannot_be_in_force_changes_nothing(repo: Repo, name: str) -> None:
     before = repo.session.repository.config_file.text()
     with pytest.raises(EditvcError) as caught:
         configure(repo.session, "recipe.method", name)
     assert caught.value.hint and not isinstance(caught.value, RecipeError)
+    assert "no such key" not in str(caught.value)
     assert repo.session.repository.config_file.text() == before

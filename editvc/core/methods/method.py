@@ -40,10 +40,10 @@ class Foreign:
 
     ``algorithms`` are what they call it, in capitals. ``sign`` is a key that tells whose a file is
     that does not say so; where it is in the files of another method, too, it is ``shared``, and
-    looked for after all others. ``unread`` are keys of such files that the method's code reads nowhere, or
-    to no effect; ``required`` are keys that have one meaning here: another value is an error.
-    ``renamed`` are keys by editvc's names. ``may_be_false`` are numbers that they write as false
-    for 0. ``adds`` is what editvc adds to the method, taken away again for a file that knows
+    looked for after all others. ``unread`` are keys of such files that the method's code reads
+    nowhere, or to no effect; ``required`` are keys that have one meaning here: another value is an
+    error. ``renamed`` are keys by editvc's names. ``may_be_false`` are numbers that they write as
+    false for 0. ``adds`` is what editvc adds to the method, taken away again for a file that knows
     nothing of it. ``instead`` names the method that a file is of where it sets a number.
     """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from editvc.core.methods.foreign_hparams import read_hparams
@@ -141,3 +143,20 @@ def test_an_unknown_algorithm_is_named() -> None:
     with pytest.raises(RecipeError, match="alg_name 'WISE'") as caught:
         read_hparams({"alg_name": "WISE"})
     assert "editvc methods" in caught.value.hint
+
+
+SIGNS = {
+    "mom2_update_weight": "memit",
+    "num_steps": "ft",
+    "adaptive_threshold": "kn",
+    "eps_expand": "grace",
+    "edit_lr": "mend",
+}
+"""Whose a file without ``alg_name`` is: the first of these that is there."""
+
+
+@pytest.mark.parametrize(("first", "second"), itertools.combinations(SIGNS, 2))
+def test_of_two_signs_the_first_tells_whose_a_file_is(first: str, second: str) -> None:
+    values = {"eps_expand": "coverage"}
+    record = {key: values.get(key, 1) for key in (second, first)}
+    assert read_hparams(record).method == SIGNS[first]
