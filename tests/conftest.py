@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,17 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("editvc")
+
+
+@pytest.fixture(autouse=True)
+def _torch_begins_anew() -> None:
+    """Every test draws the same numbers from torch's own generator, whatever ran before it.
+
+    pytest-randomly does that for Python and NumPy. torch is imported for nobody's sake here.
+    """
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+
 
 ROOT = Path(__file__).resolve().parent.parent
 
