@@ -8,7 +8,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from blocks import ROOT, ForkingSession, Session, blocks, elided, run_page, same, steps, warm
+from blocks import (
+    ROOT,
+    ForkingSession,
+    Session,
+    blocks,
+    elided,
+    run_page,
+    same,
+    same_number,
+    steps,
+    warm,
+)
 
 PAGES = ("README.md", "docs/tutorial.md", "docs/python.md")
 
@@ -71,6 +82,24 @@ def test_runner_sees_a_wrong_word_a_wrong_number_and_a_missing_line(tmp_path: Pa
     assert same(["...", "b"], ["a", "b"])
     assert same(["[1 0123456789] m"], ["[1 abcdef0123] m"])
     assert not same(["[1 0123456789] m"], ["[2 abcdef0123] m"])
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "agree"),
+    [
+        ("0.0001852", "0.0001864", True),
+        ("0.0001852", "0.0001900", False),
+        ("1", "0.9999", True),
+        ("1", "0.98", False),
+        ("0.0", "0.1", True),
+        ("0.0", "0.2", False),
+        ("2e-05", "1.9e-05", True),
+        ("99", "100", False),
+        ("3", "4", False),
+    ],
+)
+def test_counts_are_exact_and_figures_nearly_so(shown: str, printed: str, agree: bool) -> None:
+    assert same_number(shown, printed) == same_number(printed, shown) == agree
 
 
 def test_a_console_block_begins_with_a_command() -> None:
