@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_repos import FACTS
+from tiny_repos import FACTS, close
 
 from editvc import Repo
 from editvc.core.methods.recipe import RecipeError
@@ -22,7 +22,7 @@ LOCATED = [name for name, row in METHODS.items() if row.element == "located"]
 def pocket(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository over the pocket model, which ships numbers of its own."""
     place = tmp_path_factory.mktemp("pocket")
-    Repo.init(place, "pocket", layers=[0])
+    close(Repo.init(place, "pocket", layers=[0]))
     return place
 
 
