@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tiny_repos import close
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import editvc
@@ -41,12 +42,12 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A repository without commits, and ``edits.jsonl`` and ``learn.jsonl`` beside it."""
     place = tmp_path_factory.mktemp(request.param)
     if request.param == "pocket":
-        editvc.Repo.init(place, "pocket")
+        close(editvc.Repo.init(place, "pocket"))
         lines = (ROOT / "examples" / "pocket" / "edits.jsonl").read_text().splitlines()
     elif not ATLAS.is_dir():
         pytest.skip("the reference model is not here")
     else:
-        editvc.Repo.init(place, str(ATLAS), texts=[DATA / "wiki-valid.txt"])
+        close(editvc.Repo.init(place, str(ATLAS), texts=[DATA / "wiki-valid.txt"]))
         lines = (DATA / "records-dev.jsonl").read_text().splitlines()
     (place / "edits.jsonl").write_text("\n".join(lines[:10]))
     (place / "learn.jsonl").write_text("\n".join(lines[40:200]))
