@@ -33,8 +33,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SHOWN_HOME = "/home/ada"
 SHELL_SYNTAX = set("|<>;&`$*\\\n")
 TOLERANCE = 0.01
-"""Of a figure. Edits of the pocket model are located to 0.2 per cent at worst: float32 sums over its
-2,048 tokens, times what a search makes of their rounding (``located_rounding`` in
+"""Of a figure. Edits of the pocket model are located to 0.2 per cent at worst: float32 sums over
+its 2,048 tokens, times what a search makes of their rounding (``located_rounding`` in
 ``tests/repo_rounding.py``). Figures such as drift are squares of that."""
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<info>.*)$")

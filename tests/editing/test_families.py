@@ -181,7 +181,7 @@ def test_one_edited_layer_gives_just_the_target(model_type, tokenizer):
     apply_delta(model, architecture, solved(located, whitenings))
     place = architecture.module if model_type in POST_NORM else architecture.block
 
-    def given(one):
+    def output(one):
         outputs = []
         handle = place(one, 1).register_forward_hook(
             lambda _m, _a, out: outputs.append(first_tensor(out)[0, -1])
@@ -191,8 +191,8 @@ def test_one_edited_layer_gives_just_the_target(model_type, tokenizer):
         return outputs[0]
 
     # Beside the passes themselves, key, residual and weight are rounded to float32 once.
-    stored = rounding(2, torch.float32) * moved_by_weights(given, model)
-    assert_near(given(model), target.z, model_rounding(given, model) + stored)
+    stored = rounding(2, torch.float32) * moved_by_weights(output, model)
+    assert_near(output(model), target.z, model_rounding(output, model) + stored)
     assert target.delta.norm() > 1
 
 

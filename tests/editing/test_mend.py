@@ -237,12 +237,12 @@ def test_rows_of_a_batch_ask_for_what_they_ask_for_alone(pair):
     model, tokenizer = pair
     rows = [traced for (traced,) in trace(tokenizer, REQUESTS)]
 
-    def parts(found, widths):
+    def parts(batches, widths):
         """Losses, and the pairs of all tokens: the keys, then the gradients, of every layer."""
-        yield torch.cat([one.losses for one in found])
+        yield torch.cat([one.losses for one in batches])
         for layer in LAYERS:
             for side in (0, 1):
-                pairs = [pair for one in found for pair in one.pairs[layer][side]]
+                pairs = [pair for one in batches for pair in one.pairs[layer][side]]
                 yield torch.cat([one[:width] for one, width in zip(pairs, widths, strict=True)])
 
     def each_alone(one):
@@ -250,10 +250,10 @@ def test_rows_of_a_batch_ask_for_what_they_ask_for_alone(pair):
 
     together, widths = gradients(model, rows, LAYERS), [len(row.ids) - 1 for row in rows]
     bounds = model_roundings(each_alone, model, terms=len(tokenizer))
-    for found, expected, bound in zip(
+    for actual, expected, bound in zip(
         parts([together], widths), each_alone(model), bounds, strict=True
     ):
-        assert_near(found, expected, bound)
+        assert_near(actual, expected, bound)
     for pairs in together.pairs.values():
         for side in pairs:
             assert not any(one[width:].any() for one, width in zip(side, widths, strict=True))
@@ -320,7 +320,7 @@ def test_the_loss_is_its_formula(tokenizer):
     (lesson,) = lessons_of(tokenizer, [fact])
     editor = scattered(32, 128)
 
-    def found(one):
+    def loss(one):
         return lesson_losses(one, editor, [lesson], QUICK, torch.Generator().manual_seed(0))
 
     request = Request(*fact.request)
@@ -335,9 +335,9 @@ def test_the_loss_is_its_formula(tokenizer):
     kl = torch.nn.functional.kl_div(after, before, reduction="sum", log_target=True)
     assert float(kl) > 0.01
     # The patch may lack a little: as much as if the weights were rounded to float32.
-    bound = model_rounding(found, model, terms=len(tokenizer))
-    bound += compacted(row) * moved_by_weights(found, model)
-    assert_near(found(model).sum(), QUICK.cedit * nll + kl, bound)
+    bound = model_rounding(loss, model, terms=len(tokenizer))
+    bound += compacted(row) * moved_by_weights(loss, model)
+    assert_near(loss(model).sum(), QUICK.cedit * nll + kl, bound)
 
 
 def test_training_lowers_the_loss_and_touches_nothing(gpt2, tokenizer):

@@ -215,13 +215,13 @@ def test_patches_do_what_they_say_where_nothing_is_cached_or_known(family, token
                 )
 
             stated = patch.figures.get("loss_after") or -math.log(patch.figures["probability"])
-            found = losses(model)
+            each = losses(model)
             # A patch of MEND leaves out what is below an eps of float32, of rank 20 at most.
             terms = sum_rounding(model, len(tokenizer))
             bound = (terms + rounding(1, torch.float32, scale=20**0.5)) * moved_by_weights(
                 losses, model
             )
-            assert_near(stated, found.mean(), bound * size(found), scale=1)
+            assert_near(stated, each.mean(), bound * size(each), scale=1)
 
 
 @pytest.mark.parametrize("family", ["openai-gpt", "olmo"])
@@ -267,6 +267,6 @@ def test_every_method_gives_without_a_cache_what_it_gives_with_one(family, token
 
     # Entries of a codebook are stored in float32.
     bounds = model_roundings(results, model, terms=len(tokenizer))
-    for found, expected, bound in zip(results(bare), results(model), bounds, strict=True):
-        stored = rounding(1, torch.float32) if found.dtype == torch.float32 else 0.0
-        assert_near(found, expected, bound + stored)
+    for actual, expected, bound in zip(results(bare), results(model), bounds, strict=True):
+        stored = rounding(1, torch.float32) if actual.dtype == torch.float32 else 0.0
+        assert_near(actual, expected, bound + stored)
