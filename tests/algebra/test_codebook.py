@@ -153,8 +153,8 @@ def test_values_of_a_batch_equal_those_found_one_by_one_by_the_whole_model(famil
         )
 
     def losses(one):
-        found = find_entries(lm_of(one, tokenizer), REQUESTS, used)
-        return [each.figures["loss"] for each in found]
+        entries = find_entries(lm_of(one, tokenizer), REQUESTS, used)
+        return [each.figures["loss"] for each in entries]
 
     stored = rounding(1, torch.float32)
     bound = model_rounding(values, model, terms=len(tokenizer)) + stored

@@ -180,7 +180,7 @@ def test_one_edited_layer_gives_just_the_target(model_type, tokenizer):
     (located,) = locate(lm_of(model, tokenizer), [REQUEST], used, whitenings)
     apply_delta(lm_of(model), solved(located, whitenings))
 
-    def given(one):
+    def output(one):
         lm, outputs = lm_of(one), []
         place = (lm.down_proj if model_type in POST_NORM else lm.block)(1)
         handle = place.register_forward_hook(
@@ -191,8 +191,8 @@ def test_one_edited_layer_gives_just_the_target(model_type, tokenizer):
         return outputs[0]
 
     # Beside the passes themselves, key, residual and weight are rounded to float32 once.
-    stored = rounding(2, torch.float32) * moved_by_weights(given, model)
-    assert_near(given(model), target.z, model_rounding(given, model) + stored)
+    stored = rounding(2, torch.float32) * moved_by_weights(output, model)
+    assert_near(output(model), target.z, model_rounding(output, model) + stored)
     assert target.delta.norm() > 1
 
 

@@ -122,8 +122,8 @@ def test_the_model_says_the_target_with_the_stored_patch(family, tokenizer):
             expected = logs(version)
             # The factors are stored in float32, and the weight is rounded once more.
             bound = model_rounding(logs, version, longest_sum(version) + 3)
-            found = math.log(patch.figures[figure])
-            assert_near(found, expected.mean(), bound * size(expected), scale=1)
+            stated = math.log(patch.figures[figure])
+            assert_near(stated, expected.mean(), bound * size(expected), scale=1)
 
 
 def test_no_entry_leaves_the_bound_before_the_cut(gpt2, tokenizer):

@@ -143,10 +143,10 @@ def test_together_equals_memit_that_changes_the_weights(family, tokenizer):
         residuals = residuals / (3 - place) / GAIN[family]
         leverage = (keys * torch.linalg.solve(covariances[layer], keys)).sum(0)
         residuals = residuals * (1 + leverage) / leverage
-        for found, expected, bound in zip(
+        for actual, expected, bound in zip(
             numbers_of(located, layer), (keys.T, residuals.T), bounds[layer], strict=True
         ):
-            assert_near(found, expected, bound)
+            assert_near(actual, expected, bound)
         dense = residuals @ keys.T @ torch.linalg.inv(covariances[layer] + keys @ keys.T)
         weight = lm_of(changed).down_proj(layer).weight
         weight += dense.T if architecture.transposed else dense
@@ -238,10 +238,10 @@ def test_located_edits_do_not_depend_on_company(tokenizer):
         lambda one: locate(lm_of(one, tokenizer), REQUESTS[3:4], USED, whitenings), model, tokenizer
     )
     for layer in USED.layers:
-        for found, expected, bound in zip(
+        for actual, expected, bound in zip(
             numbers_of(together[3:4], layer), numbers_of([alone], layer), bounds[layer], strict=True
         ):
-            assert_near(found, expected, bound)
+            assert_near(actual, expected, bound)
 
 
 def test_bytes_round_trip_and_stay_small(gpt2, tokenizer):

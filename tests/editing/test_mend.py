@@ -170,12 +170,12 @@ def test_rows_of_a_batch_ask_for_what_they_ask_for_alone(pair):
     model, tokenizer = pair
     rows = [row for (row,) in tokenize(tokenizer, REQUESTS)]
 
-    def parts(found, widths):
+    def parts(batches, widths):
         """Losses, and the pairs of all tokens: the keys, then the gradients, of every layer."""
-        yield torch.cat([one.losses for one in found])
+        yield torch.cat([one.losses for one in batches])
         for layer in LAYERS:
             for side in (0, 1):
-                pairs = [pair for one in found for pair in one.pairs[layer][side]]
+                pairs = [pair for one in batches for pair in one.pairs[layer][side]]
                 yield torch.cat([one[:width] for one, width in zip(pairs, widths, strict=True)])
 
     def each_alone(one):
@@ -183,10 +183,10 @@ def test_rows_of_a_batch_ask_for_what_they_ask_for_alone(pair):
 
     together, widths = gradients(lm_of(model), rows, LAYERS), [len(row.ids) - 1 for row in rows]
     bounds = model_roundings(each_alone, model, terms=len(tokenizer))
-    for found, expected, bound in zip(
+    for actual, expected, bound in zip(
         parts([together], widths), each_alone(model), bounds, strict=True
     ):
-        assert_near(found, expected, bound)
+        assert_near(actual, expected, bound)
     for pairs in together.pairs.values():
         for side in pairs:
             assert not any(one[width:].any() for one, width in zip(side, widths, strict=True))

@@ -70,7 +70,7 @@ def test_the_loss_is_its_formula(tokenizer):
     (example,) = examples_of(lm_of(model, tokenizer), [fact])
     editor = scattered(32, 128)
 
-    def found(one):
+    def loss(one):
         return example_losses(
             lm_of(one), editor, [example], QUICK, torch.Generator().manual_seed(0)
         )
@@ -87,9 +87,9 @@ def test_the_loss_is_its_formula(tokenizer):
     kl = torch.nn.functional.kl_div(after, before, reduction="sum", log_target=True)
     assert float(kl) > 0.01
     # The patch may lack a little: as much as if the weights were rounded to float32.
-    bound = model_rounding(found, model, terms=len(tokenizer))
-    bound += compacted(row) * moved_by_weights(found, model)
-    assert_near(found(model).sum(), QUICK.cedit * nll + kl, bound)
+    bound = model_rounding(loss, model, terms=len(tokenizer))
+    bound += compacted(row) * moved_by_weights(loss, model)
+    assert_near(loss(model).sum(), QUICK.cedit * nll + kl, bound)
 
 
 def test_training_lowers_the_loss_and_touches_nothing(gpt2, tokenizer):

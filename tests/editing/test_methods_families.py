@@ -215,13 +215,13 @@ def test_patches_do_what_they_say_where_nothing_is_cached_or_known(family, token
                 )
 
             stated = patch.figures.get("loss_after") or -math.log(patch.figures["probability"])
-            found = losses(lm.model)
+            each = losses(lm.model)
             # A patch of MEND leaves out what is below an eps of float32, of rank 20 at most.
             terms = sum_rounding(lm.model, len(tokenizer))
             bound = (terms + rounding(1, torch.float32, scale=20**0.5)) * moved_by_weights(
                 losses, lm.model
             )
-            assert_near(stated, found.mean(), bound * size(found), scale=1)
+            assert_near(stated, each.mean(), bound * size(each), scale=1)
 
 
 @pytest.mark.parametrize("family", ["openai-gpt", "olmo"])
@@ -241,9 +241,9 @@ def test_a_codebook_answers_where_nothing_is_cached_or_known(family, tokenizer):
             return torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
 
         # The values are searched for with gradients, which sum over the vocabulary.
-        found = losses(lm.model)
-        bound = model_rounding(losses, lm.model, terms=len(tokenizer)) * size(found)
-        assert_near(entry.figures["loss"], found.mean(), bound, scale=1)
+        each = losses(lm.model)
+        bound = model_rounding(losses, lm.model, terms=len(tokenizer)) * size(each)
+        assert_near(entry.figures["loss"], each.mean(), bound, scale=1)
         assert entry.figures["probability"] > entry.figures["base_probability"]
 
 
@@ -270,6 +270,6 @@ def test_every_method_gives_without_a_cache_what_it_gives_with_one(family, token
     without = results(lm_of(model, tokenizer, cached=False))
     # Entries of a codebook are stored in float32.
     bounds = model_roundings(with_cache, model, terms=len(tokenizer))
-    for found, expected, bound in zip(without, with_cache(model), bounds, strict=True):
-        stored = rounding(1, torch.float32) if found.dtype == torch.float32 else 0.0
-        assert_near(found, expected, bound + stored)
+    for actual, expected, bound in zip(without, with_cache(model), bounds, strict=True):
+        stored = rounding(1, torch.float32) if actual.dtype == torch.float32 else 0.0
+        assert_near(actual, expected, bound + stored)

@@ -41,21 +41,21 @@ def numbers(targets):
     }
 
 
-def of_plain(found):
+def of_plain(searches):
     """The same of what :func:`compute_z` finds, as far as that goes."""
-    hidden, deltas, losses = zip(*found, strict=True)
+    hidden, deltas, losses = zip(*searches, strict=True)
     delta = torch.stack(deltas)
     return {"z": torch.stack(hidden) + delta, "delta": delta, "loss": losses}
 
 
 def assert_searched(expected, search, model, tokenizer):
     """That ``search(model)`` finds these numbers, to its rounding: gradients sum over the words."""
-    found = numbers(search(model))
+    actual = numbers(search(model))
     bounds = model_roundings(lambda one: numbers(search(one)).values(), model, terms=len(tokenizer))
-    for name, bound in zip(found, bounds, strict=True):
+    for name, bound in zip(actual, bounds, strict=True):
         if name in expected:
-            assert_near(found[name], expected[name], bound)
-    assert expected.keys() <= found.keys()
+            assert_near(actual[name], expected[name], bound)
+    assert expected.keys() <= actual.keys()
 
 
 def build(family, tokenizer, **changes):

@@ -106,21 +106,21 @@ def test_effects_of_every_family_equal_the_obvious_version(model_type, kind, tok
     request, window = REQUESTS[1], 1 if kind == "hidden" else 2
 
     def traced(one):
-        found = causal_trace(lm_of(one, tokenizer), request, kind=kind, window=window, **SETTINGS)
-        assert found.effects.shape == (len(found.tokens), 3)
-        return found.clean, found.corrupted, found.effects
+        trace = causal_trace(lm_of(one, tokenizer), request, kind=kind, window=window, **SETTINGS)
+        assert trace.effects.shape == (len(trace.tokens), 3)
+        return trace.clean, trace.corrupted, trace.effects
 
     expected = plain(model, tokenizer, request, kind, window, **SETTINGS)
     sound, _, effects = expected
     assert float(effects.abs().max()) > least * sound, "something is to be seen"
     *bounds, moved = model_roundings(traced, model)
-    *found, effects_found = traced(model)
-    for probability, one, bound in zip(found, expected, bounds, strict=False):
+    *probabilities, traced_effects = traced(model)
+    for probability, one, bound in zip(probabilities, expected, bounds, strict=False):
         assert_near(probability, one, bound)
     # Effects are differences of two probabilities, each of which is rounded.
-    each = max(bounds) * (max(found) + float(effects.abs().max()))
+    each = max(bounds) * (max(probabilities) + float(effects.abs().max()))
     scale = moved * size(effects) + 2 * each * effects.numel() ** 0.5
-    assert_near(effects_found, effects, 1.0, scale)
+    assert_near(traced_effects, effects, 1.0, scale)
 
 
 def test_tokens_in_several_chunks_and_before_the_subject(gpt2, tokenizer, monkeypatch):
@@ -232,9 +232,9 @@ def test_averages_are_over_the_prompts_that_have_a_role():
     mean = averaged([of_places(3, range(2, 3), 0.2), of_places(6, range(1, 4), 0.6)])
     assert mean.roles == tuple(role for role in ROLES if role not in ROLES[4:5])
     assert mean.count == 2
-    for found, expected in (
+    for average, expected in (
         (mean.of(ROLES[2]), [0.4, 0.4]),
         (mean.of(ROLES[0]), [0.6, 0.6]),
         (mean.total_effect, 0.8),
     ):
-        assert_near(found, expected, rounding(2))
+        assert_near(average, expected, rounding(2))

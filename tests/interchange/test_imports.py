@@ -214,7 +214,7 @@ def test_the_stated_error_is_the_error(
     base = bases[family]
     other = finetuned(base, tmp_path / "other")
     made = taken(base, other, **cut)
-    old, new, found = (
+    old, new, rebuilt = (
         dict(model.named_parameters())
         for model in (
             loaded(base, torch.float64),
@@ -227,7 +227,7 @@ def test_the_stated_error_is_the_error(
     bound = rounding(1, torch.float32, scale=48**0.5)
     lost, whole = [], []
     for name, stated in made.errors.items():
-        lost.append(size(new[name] - found[name]))
+        lost.append(size(new[name] - rebuilt[name]))
         whole.append(size(new[name] - old[name]))
         assert abs(lost[-1] / whole[-1] - stated) <= bound, name
     assert abs(size(lost) / size(whole) - made.error) <= bound

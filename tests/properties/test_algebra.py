@@ -62,8 +62,8 @@ def dense(edits: Edits, moment: torch.Tensor) -> torch.Tensor:
 
 def size_of_change(change: Factored, *edits: Edits) -> float:
     """What rounding is relative to: left is what was asked for, less what others give already."""
-    asked = sum(size(one.residuals) for one in edits)
-    return (2 * asked + size(change.left)) * size(change.right)
+    requested = sum(size(one.residuals) for one in edits)
+    return (2 * requested + size(change.left)) * size(change.right)
 
 
 def solved(edits: Edits, whitening: Whitening) -> Factored:

@@ -51,7 +51,7 @@ def factored(u: int, v: int, r: int, seed: int = 0) -> Factored:
     )
 
 
-def close(found: object, expected: object, *parts: Factored, times: float = 1.0) -> None:
+def close(actual: object, expected: object, *parts: Factored, times: float = 1.0) -> None:
     """To rounding, relative to the factors: where those cancel, the matrix may be far smaller.
 
     Products, QR and SVD of factors err by as many roundings as the factors have numbers at most
@@ -59,4 +59,4 @@ def close(found: object, expected: object, *parts: Factored, times: float = 1.0)
     """
     terms = sum(part.left.numel() + part.right.numel() for part in parts)
     scale = sum(size(part.left) * size(part.right) for part in parts)
-    assert_near(found, expected, rounding(terms), scale * times)
+    assert_near(actual, expected, rounding(terms), scale * times)

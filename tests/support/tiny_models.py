@@ -92,4 +92,4 @@ def saved(folder: Path, family: str = "gpt2") -> Path:
 def same_parameters(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     """Whether two models have the same weights, bit for bit."""
     pairs = zip(one.named_parameters(), other.named_parameters(), strict=True)
-    return all(a == b and torch.equal(mine, theirs) for (a, mine), (b, theirs) in pairs)
+    return all(a == b and torch.equal(weight, same) for (a, weight), (b, same) in pairs)

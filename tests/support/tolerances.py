@@ -85,23 +85,24 @@ def _double(value: Any) -> Tensor:
     return torch.as_tensor(value, dtype=torch.float64).detach()
 
 
-def error(found: Any, expected: Any, scale: float | None = None) -> float:
+def error(actual: Any, expected: Any, scale: float | None = None) -> float:
     """Norm of the difference over ``scale``, else over the norm of what is expected.
 
     Infinite where shapes differ or where something is not a number; 0 where both are equal.
     """
-    found, expected = (_double(one) for one in (found, expected))
-    if found.shape != expected.shape:
+    actual, expected = (_double(one) for one in (actual, expected))
+    if actual.shape != expected.shape:
         return math.inf
-    difference, whole = size(found - expected), size(expected) if scale is None else scale
+    difference, whole = size(actual - expected), size(expected) if scale is None else scale
     if difference == 0:
         return 0.0
     return difference / whole if whole and not math.isnan(difference) else math.inf
 
 
-def assert_near(found: Any, expected: Any, bound: float, scale: float | None = None) -> None:
+def assert_near(actual: Any, expected: Any, bound: float, scale: float | None = None) -> None:
     """Raise ``AssertionError`` unless :func:`error` is at most ``bound``."""
-    off = error(found, expected, scale)
+    off = error(actual, expected, scale)
+    assert math.isfinite(bound), "a bound that allows everything"
     assert off <= bound, f"a relative error of {off:.2e} where rounding makes {bound:.2e} at most"
 
 
@@ -180,20 +181,20 @@ def model_roundings(
 
 
 def assert_same_logits(
-    found: Any, expected: Any, ids: Tensor, *, stored: int = 0, rank: int = 0
+    actual: Any, expected: Any, ids: Tensor, *, stored: int = 0, rank: int = 0
 ) -> None:
     """Of two models, computed in float64, whatever they are in.
 
     Between their weights lie ``stored`` roundings to float32, each by half an eps. A product that
     goes through an adapter sums over its ``rank`` too.
     """
-    found, expected = (deepcopy(model).double() for model in (found, expected))
+    actual, expected = (deepcopy(model).double() for model in (actual, expected))
 
     def logits(model: Any) -> Tensor:
         with torch.no_grad():
             return model(input_ids=ids).logits
 
-    moved = moved_by_weights(logits, found)
-    computed = sum_rounding(found, longest_sum(found) + rank)
+    moved = moved_by_weights(logits, actual)
+    computed = sum_rounding(actual, longest_sum(actual) + rank)
     bound = (rounding(stored, torch.float32) / 2 + computed) * moved
-    assert_near(logits(found), logits(expected), bound)
+    assert_near(logits(actual), logits(expected), bound)
