@@ -77,4 +77,4 @@ PRECONDITIONERS: Mapping[str, Callable[[Statistics, Cache, LocatedRecipe, int], 
     "nullspace": _projection,
     "identity": lambda _statistics, _cache, _recipe, _layer: IdentityPreconditioner(),
 }
-"""The guards that rows of :mod:`editvc.core.methods.table` name."""
+"""The preconditioners that rows of :mod:`editvc.core.methods.table` name."""
