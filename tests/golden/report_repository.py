@@ -96,11 +96,10 @@ def export(line: CommandLine, family: str, revision: str, *how: str) -> dict[str
 def publish(line: CommandLine, hub: Hub, family: str, revision: str, format: str) -> dict[str, str]:
     """What is on the Hub after a push: card, ledger and lock as text, all others as digests."""
     name = f"alice/{family}-{revision.partition('~')[0]}-{format}"
-    line.run(f"{family}/work", "publish", name, "--at", revision, "--format", format, "--force")
-    return {
-        f"{name} > {path}": text_of(path, data)
-        for path, data in hub.repositories[name].head.items()
-    }
+    words = ("publish", name, "--at", revision, "--format", format, "--force")
+    line.run(f"{family}/work", *words, code=None)
+    files = hub.repositories[name].head if name in hub.repositories else {}
+    return {f"{name} > {path}": text_of(path, data) for path, data in files.items()}
 
 
 def text_of(path: str, data: bytes) -> str:
