@@ -10,7 +10,8 @@ do little harm where an edit leaks into its neighbours.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,22 +111,59 @@ def entity_moments(
         raise CorpusError("entities", "no names to take statistics from")
     names = _tokenized(lm, [(entity.name, PLACEHOLDER) for entity in entities])
     prompted = _tokenized(lm, [(e.name, prompt) for e in entities for prompt in e.prompts])
-    chosen = {
-        "name": (names, lambda row: range(row.subject, row.subject + 1)),
-        "before": (prompted, lambda row: range(row.subject)),
-        "after": (prompted, lambda row: range(row.subject + 1, len(row.ids))),
-    }
-    total: dict[int, Tensor] = {}
-    weight = 0.0
-    for part, (rows, places) in chosen.items():
-        sums, count = _sum(lm, rows, places, layers, part, progress)
-        if count:
-            weight += PARTS[part]
-            for layer, moment in sums.items():
-                share = moment * (PARTS[part] / count)
-                total[layer] = total[layer] + share if layer in total else share
-    mixed = {layer: moment / weight for layer, moment in total.items()}
-    return SecondMoment.of(mixed, len(entities), "names")
+    rows = _rows_of_parts(names, prompted)
+    counts = Counter(part for row in rows for part in row.parts.values())
+    whole = sum(PARTS[part] for part in counts)
+    share = {part: PARTS[part] / (whole * count) for part, count in counts.items()}
+    sums: dict[int, Tensor] = {}
+    done = 0
+    for batch in batches(rows, lambda row: len(row.ids)):
+        places = [sorted(row.parts) for row in batch]
+        keys = keys_at(lm, [row.ids for row in batch], places, layers)
+        weights = [share[row.parts[at]] for row in batch for at in sorted(row.parts)]
+        add_products(sums, _weighted(keys, weights))
+        done += len(batch)
+        if progress is not None:
+            progress("names", done, len(rows))
+    return SecondMoment.of(sums, len(entities), "names")
+
+
+@dataclass(frozen=True, slots=True)
+class _RowOfParts:
+    """Tokens to run, and which part of the entity moment the keys of some columns belong to."""
+
+    ids: tuple[int, ...]
+    parts: dict[int, str]
+
+
+def _rows_of_parts(
+    names: Sequence[TokenizedPrompt], prompted: Sequence[TokenizedPrompt]
+) -> list[_RowOfParts]:
+    """The rows that have all keys of all parts, the shortest first.
+
+    A name that a prompt begins with is not run: no key knows what comes after it, so the prompt's
+    row has its key as well.
+    """
+    rows = []
+    beginning: dict[tuple[int, ...], _RowOfParts] = {}
+    for prompt in prompted:
+        before = dict.fromkeys(range(prompt.subject), "before")
+        after = dict.fromkeys(range(prompt.subject + 1, len(prompt.ids)), "after")
+        rows.append(_RowOfParts(prompt.ids, before | after))
+        beginning[prompt.ids[: prompt.subject + 1]] = rows[-1]
+    for name in names:
+        row = beginning.get(name.ids)
+        if row is None or name.subject in row.parts:
+            row = _RowOfParts(name.ids, {})
+            rows.append(row)
+        row.parts[name.subject] = "name"
+    return sorted((row for row in rows if row.parts), key=lambda row: (len(row.ids), row.ids))
+
+
+def _weighted(keys: Mapping[int, Tensor], weights: Sequence[float]) -> dict[int, Tensor]:
+    """Keys (places, v) by layer, each times the root of its weight in the moment."""
+    roots = torch.tensor(weights, dtype=torch.float64).sqrt()  # (places,)
+    return {layer: each * roots[:, None].to(each) for layer, each in keys.items()}
 
 
 def sensitivity(
@@ -181,28 +219,6 @@ def _tokenized(lm: LanguageModel, pairs: Sequence[tuple[str, str]]) -> list[Toke
 
 def _length(row: TokenizedPrompt) -> int:
     return len(row.ids)
-
-
-def _sum(
-    lm: LanguageModel,
-    rows: Sequence[TokenizedPrompt],
-    places: Callable[[TokenizedPrompt], range],
-    layers: Sequence[int],
-    label: str,
-    progress: Progress | None,
-) -> tuple[dict[int, Tensor], int]:
-    """``sum k k^T`` by layer over the chosen places of all rows, and how many there are."""
-    sums: dict[int, Tensor] = {}
-    count = done = 0
-    for batch in batches(rows, _length):
-        columns = [places(row) for row in batch]
-        if any(columns):
-            add_products(sums, keys_at(lm, [row.ids for row in batch], columns, layers))
-        count += sum(map(len, columns))
-        done += len(batch)
-        if progress is not None:
-            progress(f"keys ({label})", done, len(rows))
-    return sums, count
 
 
 def _gradients(
