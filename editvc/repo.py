@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from editvc.core.compute import Compute
 from editvc.porcelain.session import Session
 from editvc.vcs.repository import Repository
 
@@ -51,9 +52,11 @@ class Repo:
     """A repository of edits over one base model.
 
     ``path`` is the folder that holds ``.editvc`` or any folder below it. ``clock`` gives seconds
-    since the epoch; ``progress`` hears of long work. Methods return frozen values and print
-    nothing. Each is one verb of :mod:`editvc.porcelain`, which is imported when it is called: those
-    that need tensors import torch then. ``session`` is what the verbs share.
+    since the epoch; ``progress`` hears of long work. ``device`` and ``dtype`` are what models are
+    run on and in (:class:`editvc.core.compute.Compute`), config.toml's otherwise. Methods return
+    frozen values and print nothing. Each is one verb of :mod:`editvc.porcelain`, which is imported
+    when it is called: those that need tensors import torch then. ``session`` is what the verbs
+    share.
     """
 
     def __init__(
@@ -63,8 +66,13 @@ class Repo:
         clock: Callable[[], int] = lambda: int(time.time()),
         progress: Progress | None = None,
         fault: Fault | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
     ) -> None:
-        self.session = Session(Repository.find(Path(path), fault), clock=clock, progress=progress)
+        self.session = Session(
+            Repository.find(Path(path), fault), clock=clock, progress=progress, device=device,
+            dtype=dtype,
+        )  # fmt: skip
 
     @classmethod
     def init(
@@ -77,6 +85,8 @@ class Repo:
         texts: Sequence[Path] = (),
         entities: Path | None = None,
         architecture: Path | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
         progress: Progress | None = None,
         remark: Callable[[str], None] | None = None,
     ) -> Repo:
@@ -90,9 +100,10 @@ class Repo:
 
         init(
             Path(path), model, revision=revision, layers=layers, texts=texts, entities=entities,
-            architecture=architecture, progress=progress, remark=remark or (lambda text: None),
+            architecture=architecture, compute=Compute().over(device, dtype), progress=progress,
+            remark=remark or (lambda text: None),
         )  # fmt: skip
-        return cls(path, progress=progress)
+        return cls(path, progress=progress, device=device, dtype=dtype)
 
     @property
     def folder(self) -> Path:

@@ -36,6 +36,13 @@ def _torch_begins_anew() -> None:
         torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests run on the processor, whatever the machine has; those of devices say otherwise."""
+    monkeypatch.setattr("editvc.models.devices.accelerator", lambda: None)
+    monkeypatch.setenv("EDITVC_DEVICE", "cpu")
+
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -6,6 +6,7 @@ import click
 
 from editvc.cli.options import (
     chat_option,
+    compute_options,
     json_option,
     open_repo,
 )
@@ -21,6 +22,7 @@ from editvc.cli.output import emit_json, say, table
     help="How far to go on.",
 )  # fmt: skip
 @chat_option
+@compute_options
 @json_option
 @click.pass_context
 def ask(

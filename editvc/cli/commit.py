@@ -11,6 +11,7 @@ from editvc.cli.options import (
     author_of,
     author_option,
     chat_option,
+    compute_options,
     confirm_option,
     dry_run_option,
     facts_in,
@@ -53,6 +54,7 @@ UNSAID_SHOWN = 3
 @confirm_option
 @chat_option
 @dry_run_option
+@compute_options
 @json_option
 @click.pass_context
 def commit(

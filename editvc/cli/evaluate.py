@@ -8,6 +8,7 @@ import click
 
 from editvc.cli.options import (
     chat_option,
+    compute_options,
     confirm_option,
     facts_in,
     json_option,
@@ -26,6 +27,7 @@ from editvc.cli.output import emit_json, say, table
 @target_option
 @confirm_option
 @chat_option
+@compute_options
 @json_option
 @click.pass_context
 def evaluate(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.options import compute_options, json_option, open_repo
 from editvc.cli.output import emit_json, note, progress, say, warn
 from editvc.core.ids import short
 
@@ -25,6 +25,7 @@ from editvc.core.ids import short
     "--rank", type=click.IntRange(1), metavar="R", help="lora only: cut to rank R, error printed."
 )
 @click.option("--force", is_flag=True, help="Replace an earlier export in DIR.")
+@compute_options
 @json_option
 @click.pass_context
 def export(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from editvc.cli.options import json_option, layer_numbers
+from editvc.cli.options import compute_of, compute_options, json_option, layer_numbers
 from editvc.cli.output import emit_json, note, progress, say
 from editvc.core.ids import short
 
@@ -27,6 +27,7 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     "--architecture", type=FILE,
     help="The confirmed block of a family that is not in the table, from `editvc arch`.",
 )  # fmt: skip
+@compute_options
 @json_option
 @click.pass_context
 def init(
@@ -43,10 +44,12 @@ def init(
     from editvc.repo import Repo
 
     chosen = layer_numbers(layers) if layers is not None else None
+    device, dtype = compute_of(ctx)
     with progress() as report:
         repo = Repo.init(
             ctx.find_root().obj, model, revision=revision, layers=chosen, texts=texts,
-            entities=entities, architecture=architecture, progress=report, remark=note,
+            entities=entities, architecture=architecture, device=device, dtype=dtype,
+            progress=report, remark=note,
         )  # fmt: skip
     now, recipe = repo.status(), repo.recipe()
     if as_json:

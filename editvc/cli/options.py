@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_META = "editvc.compute"
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 message_option = click.option("-m", "--message", metavar="MSG", help="Why; made up if not given.")
 author_option = click.option(
@@ -49,6 +51,29 @@ chat_option = click.option(
     is_flag=True,
     help="Ask as a user does in the model's chat template.",
 )
+
+
+def compute_options(command: Command) -> Command:
+    """``--device`` and ``--dtype``, for commands that run the model; :func:`open_repo` has them."""
+
+    def kept(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+        ctx.meta[f"{_META}.{param.name}"] = value
+
+    for name, values, words in (
+        ("dtype", "float32, bfloat16, float16", "What to compute in"),
+        ("device", "cpu, cuda, cuda:1, mps", "What to run the model on"),
+    ):
+        command = click.option(
+            f"--{name}", metavar="NAME", expose_value=False, callback=kept,
+            envvar=f"EDITVC_{name.upper()}", help=f"{words}: auto, {values}; else "
+            f"EDITVC_{name.upper()}, config compute.{name}.",
+        )(command)  # fmt: skip
+    return command
+
+
+def compute_of(ctx: click.Context) -> tuple[str | None, str | None]:
+    """The device and the dtype that were asked for."""
+    return ctx.meta.get(f"{_META}.device"), ctx.meta.get(f"{_META}.dtype")
 
 
 def layer_numbers(text: str) -> list[int]:
@@ -111,7 +136,8 @@ def open_repo(ctx: click.Context, progress: Progress | None = None) -> Repo:
     """The repository of the current directory, or of ``-C DIR``."""
     from editvc.repo import Repo
 
-    return Repo(ctx.find_root().obj, progress=progress)
+    device, dtype = compute_of(ctx)
+    return Repo(ctx.find_root().obj, progress=progress, device=device, dtype=dtype)
 
 
 def author_of(repo: Repo, option: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.options import compute_options, json_option, open_repo
 from editvc.cli.output import emit_json, progress, say, warn
 from editvc.core.ids import short
 
@@ -22,6 +22,7 @@ from editvc.core.ids import short
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Publish although the health gate refuses.")
 @click.option("-m", "--message", metavar="MSG", help="The Hub commit's message.")
+@compute_options
 @json_option
 @click.pass_context
 def publish(

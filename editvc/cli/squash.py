@@ -9,6 +9,7 @@ import click
 from editvc.cli.options import (
     author_of,
     author_option,
+    compute_options,
     dry_run_option,
     json_option,
     message_option,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @message_option
 @author_option
 @dry_run_option
+@compute_options
 @json_option
 @click.pass_context
 def squash(

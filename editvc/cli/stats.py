@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.options import compute_options, json_option, open_repo
 from editvc.cli.output import emit_json, note, progress, say, table
 from editvc.core.ids import short
 
@@ -29,6 +29,7 @@ def stats() -> None:
     "--token-cap", type=click.IntRange(2), default=512, show_default=True,
     help="Longest sequence; longer texts are cut into several.",
 )  # fmt: skip
+@compute_options
 @json_option
 @click.pass_context
 def compute(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from editvc.cli.options import (
+    compute_options,
     confirm_option,
     facts_in,
     json_option,
@@ -46,6 +47,7 @@ PATH = click.Path(path_type=Path, exists=True, dir_okay=False)
 )  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="What it is drawn by.")
 @confirm_option
+@compute_options
 @json_option
 @click.pass_context
 def trace(

@@ -7,6 +7,7 @@ from typing import Literal
 import click
 
 from editvc.cli.options import (
+    compute_options,
     confirm_option,
     dry_run_option,
     facts_in,
@@ -32,6 +33,7 @@ def train() -> None:
 @target_option
 @confirm_option
 @dry_run_option
+@compute_options
 @json_option
 @click.pass_context
 def mend(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from editvc.cli.options import (
+    compute_options,
     confirm_option,
     facts_in,
     files_argument,
@@ -35,6 +36,7 @@ PATH = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--write", is_flag=True, help="Put the best setting into config.toml.")
 @target_option
 @confirm_option
+@compute_options
 @json_option
 @click.pass_context
 def tune(

@@ -32,15 +32,23 @@ class MissingPeft(EditvcError):
 
 
 def verify_reload(
-    folder: Path, architecture: Architecture, prompts: Sequence[str], *, max_new_tokens: int = 12
+    folder: Path,
+    architecture: Architecture,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int = 12,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
 ) -> list[str]:
-    """Greedy completions by the model in ``folder``, loaded by transformers alone in float32.
+    """Greedy completions by the model in ``folder``, loaded by transformers alone.
 
-    ``architecture`` is that of the base. One completion per prompt, without the prompt and without
-    special tokens. Raises :class:`ReloadError` where transformers refuses the folder, or finds
-    weights missing in it.
+    ``architecture`` is that of the base. In another ``dtype`` or on another ``device`` than the
+    model's that it is compared with, two words that are about as likely may change places. One
+    completion per prompt, without the prompt and without special tokens. Raises
+    :class:`ReloadError` where transformers refuses the folder, or finds weights missing in it.
     """
-    model, tokenizer = _load(folder)
+    model, tokenizer = _load(folder, dtype)
+    model = model.to(device)
     lm = LanguageModel(model, tokenizer, architecture)
     return [generate(lm, prompt, max_new_tokens) for prompt in prompts]
 
@@ -50,7 +58,7 @@ def verify_adapter(
 ) -> float:
     """Largest difference of any logit between base + adapter (through PEFT) and ``edited``.
 
-    ``edited`` is a loaded model of the same base, in float32. NaN where a logit of
+    ``edited`` is a loaded model of the same base, in float32 on the CPU. NaN where a logit of
     either is not a number; 0 without prompts. Raises
     :class:`MissingPeft` without the ``lora`` extra, :class:`ReloadError` where PEFT refuses.
     """
@@ -60,7 +68,7 @@ def verify_adapter(
         raise MissingPeft(
             "checking an adapter needs PEFT", hint="pip install 'editvc[lora]'"
         ) from error
-    model, tokenizer = _load(base)
+    model, tokenizer = _load(base, torch.float32)
     try:
         with warnings.catch_warnings():
             # PEFT asks a transformers model by a name that is on its way out.
@@ -77,18 +85,22 @@ def verify_adapter(
     return float(torch.stack(largest).max())  # unlike Python's, torch's max does not pass over NaN
 
 
-def _load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """Model (float32, eval) and tokenizer, from local files only."""
+def _load(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """Model (eval, on the CPU) and tokenizer, from local files only."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
         with quiet_loading():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             model, report = AutoModelForCausalLM.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+                folder,
+                torch_dtype=dtype,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
             )
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise ReloadError(folder, f"transformers does not load it ({error})") from error
     if missing := sorted(map(str, report["missing_keys"])):
         raise ReloadError(folder, f"weights are missing: {', '.join(missing)}")
-    return model.float().eval(), tokenizer
+    return model.eval(), tokenizer

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from editvc.algebra.codebook import Codebook
+from editvc.core.compute import Compute
 from editvc.core.history import Tree
 from editvc.editing.grace import reread
 from editvc.materialise.materialiser import Materialiser
@@ -25,9 +26,9 @@ def edited(materialiser: Materialiser, base: LanguageModel, tree: Tree) -> Itera
         yield base
 
 
-def load_edited(materialiser: Materialiser, tree: Tree) -> LanguageModel:
+def load_edited(materialiser: Materialiser, tree: Tree, compute: Compute) -> LanguageModel:
     """A fresh model with the weights of ``tree``, and its codebooks attached for good."""
-    lm = load(materialiser.files)
+    lm = load(materialiser.files, compute)
     weights.apply_delta(lm, materialiser.delta(tree), materialiser.dtype)
     attach(lm, _codebooks(materialiser, tree, lm))
     return lm

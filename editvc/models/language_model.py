@@ -77,6 +77,12 @@ class LanguageModel:
         return devices.pop()
 
     @property
+    def dtype(self) -> torch.dtype:
+        """What the model computes in; the dtype of its weights."""
+        dtype: torch.dtype = self.model.dtype
+        return dtype
+
+    @property
     def depth(self) -> int:
         """How many blocks the model has."""
         return len(self.model.get_submodule(self.architecture.layers))

@@ -8,43 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
+from editvc.core.compute import Compute
+from editvc.models.checkpoint import Checkpoint
+from editvc.models.devices import placement
 from editvc.models.language_model import LanguageModel
 from editvc.models.source import ModelFiles
 from editvc.models.tokenization import require_offsets
 
-if TYPE_CHECKING:
-    import torch
+REFERENCE = Compute("cpu", "float32")
+"""What every machine has, and the most exact: what other ways to run a model are compared to."""
 
 
-def load(
-    files: ModelFiles,
-    dtype: torch.dtype | None = None,
-    device: torch.device | str | None = None,
-) -> LanguageModel:
+def load(files: ModelFiles, compute: Compute = REFERENCE) -> LanguageModel:
     """The model of some files, in evaluation mode, no parameter asking for gradients.
 
-    ``dtype`` None is float32 on the CPU and the files' own elsewhere; ``device`` None is the CPU.
-    Raises :class:`editvc.models.tokenization.SlowTokenizerError`.
+    Raises :class:`editvc.models.tokenization.SlowTokenizerError` and
+    :class:`editvc.models.devices.NoSuchDevice`.
     """
-    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(files.folder, use_fast=True, local_files_only=True)
     require_offsets(tokenizer)
-    place = torch.device(device or "cpu")
-    if dtype is None and place.type == "cpu":
-        dtype = torch.float32
+    stored = Checkpoint(files.folder).read(files.architecture.weight_name(0)).dtype
+    place = placement(compute, stored)
     with quiet_loading():
         model = AutoModelForCausalLM.from_pretrained(
             files.folder,
-            torch_dtype="auto",
+            torch_dtype=place.dtype,  # model.to(dtype) would round what a rotation turns by, too
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
         )
-    model = model.to(device=place, dtype=dtype).eval().requires_grad_(False)
+    model = model.to(place.device).eval().requires_grad_(False)
     return LanguageModel(model, tokenizer, files.architecture)
 
 

@@ -22,7 +22,8 @@ def ask(session: Session, prompt: str, revision: str, max_new_tokens: int) -> st
 
 def load_model(session: Session, revision: str) -> Any:
     """A fresh transformers model that answers as a revision does, codebooks attached."""
-    return load_edited(session.materialiser, tree_at(session, revision)).model
+    tree = tree_at(session, revision)
+    return load_edited(session.materialiser, tree, session.compute).model
 
 
 def chat_turn(session: Session) -> Turn:

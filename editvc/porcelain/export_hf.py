@@ -30,12 +30,18 @@ def export_model(
     """A whole model, loaded with plain transformers and asked; raises :class:`ReloadDiffers`."""
     maker = session.materialiser
     facts = checked_facts(session, revision)
-    length = room(session.base_model().tokenizer, facts, LENGTH)
+    base = session.base_model()
+    length = room(base.tokenizer, facts, LENGTH)
     expected = _answers(session, tree, facts, length)
 
     def check(folder: Path) -> None:
         replies = verify_reload(
-            folder, maker.architecture, [fact.question for fact in facts], max_new_tokens=length
+            folder,
+            maker.architecture,
+            [fact.question for fact in facts],
+            max_new_tokens=length,
+            dtype=base.dtype,
+            device=base.device,
         )
         for fact, now, before in zip(facts, replies, expected, strict=True):
             if now != before:

@@ -12,6 +12,7 @@ from editvc.core.history import Tree
 from editvc.interchange.peft_writer import Adapter, AdapterError, export_lora
 from editvc.interchange.reload_check import verify_adapter
 from editvc.models.checkpoint import Checkpoint, weights_digest
+from editvc.models.loading import load
 from editvc.models.source import POCKET
 from editvc.models.weights import edited
 from editvc.porcelain.export_result import Documents, Export, ReloadDiffers, rank_notes
@@ -50,7 +51,7 @@ def export_adapter(
     def check(folder: Path) -> None:
         # Without rounding to the base's dtype: an adapter stands beside the weights, not in them.
         prompts = [fact.question for fact in checked_facts(session, revision)]
-        with edited(session.base_model(), maker.delta(tree)) as lm:
+        with edited(load(maker.files), maker.delta(tree)) as lm:
             worst.append(verify_adapter(maker.folder, folder, lm, prompts))
         if not worst[0] <= LOGIT_TOLERANCE:
             raise ReloadDiffers(

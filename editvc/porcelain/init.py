@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from editvc.core.base import BaseModel
+from editvc.core.compute import Compute
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.table import DEFAULT, method_of
 from editvc.models.architecture_check import check_block
@@ -47,6 +48,7 @@ def init(
     texts: Sequence[Path],
     entities: Path | None,
     architecture: Path | None,
+    compute: Compute,
     progress: Progress | None,
     remark: Callable[[str], None],
 ) -> None:
@@ -57,9 +59,9 @@ def init(
     base = describe(files)
     shipped = shipped_settings(files.folder)
     chosen = files.architecture.chosen_layers(layers, base, shipped.get("layers"))
-    lm = load(files)
     if files.block:
-        check_block(lm)
+        check_block(load(files))
+    lm = load(files, compute)
     ships = not texts and entities is None
     bundle = shipped_with(files.folder, base, chosen) if ships else None
     if bundle is None:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from editvc.core.compute import Compute
 from editvc.core.history import Tree
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
@@ -23,8 +24,10 @@ NOBODY = "nobody <>"
 class Session:
     """State only: it knows no verb, and every verb is a function of it.
 
-    ``clock`` gives seconds since the epoch; ``progress`` hears of long work. Tensors are imported
-    when they are first asked for, so that what reads history alone starts without torch.
+    ``clock`` gives seconds since the epoch; ``progress`` hears of long work; ``device`` and
+    ``dtype`` are what was asked for besides ``[compute]`` of config.toml, and go before it. Tensors
+    are imported when they are first asked for, so that what reads history alone starts without
+    torch.
     """
 
     def __init__(
@@ -33,10 +36,13 @@ class Session:
         *,
         clock: Callable[[], int],
         progress: Progress | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
     ) -> None:
         self.repository = repository
         self.clock = clock
         self.progress = progress
+        self._device, self._dtype = device, dtype
 
     @cached_property
     def materialiser(self) -> Materialiser:
@@ -49,7 +55,12 @@ class Session:
     def _loaded(self) -> LanguageModel:
         from editvc.models.loading import load
 
-        return load(self.materialiser.files)
+        return load(self.materialiser.files, self.compute)
+
+    @property
+    def compute(self) -> Compute:
+        """What models are run on, and in which dtype."""
+        return self.repository.config.compute.over(self._device, self._dtype)
 
     def base_model(self) -> LanguageModel:
         """The base model of this process, loaded once; unedited between calls."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from editvc.core.compute import Compute, ComputeError
 from editvc.core.ids import ObjectId
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import RecipeError
@@ -77,6 +78,7 @@ class Config:
     health: Thresholds = field(default_factory=Thresholds)
     user: UserSection = field(default_factory=UserSection)
     mend: MendSection = field(default_factory=MendSection)
+    compute: Compute = field(default_factory=Compute)
 
     def as_dict(self) -> dict[str, Any]:
         """All settings by dotted name, defaults filled in."""
@@ -91,7 +93,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     item.name: cls
     for item, cls in zip(
         dataclasses.fields(Config),
-        (BaseSection, LocatedRecipe, Thresholds, UserSection, MendSection),
+        (BaseSection, LocatedRecipe, Thresholds, UserSection, MendSection, Compute),
         strict=True,
     )
 }
@@ -153,7 +155,7 @@ def _section(name: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
         if cls is LocatedRecipe:
             require_located(settings.get("method", DEFAULT))
         return cls(**settings)
-    except (RecipeError, ThresholdError, UnknownMethod) as cause:
+    except (RecipeError, ThresholdError, UnknownMethod, ComputeError) as cause:
         raise ConfigError(name, str(cause), hint=cause.hint) from cause
 
 

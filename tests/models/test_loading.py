@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
+from editvc.core.compute import Compute
 from editvc.models.architectures import UnknownArchitectureError, architecture_of
 from editvc.models.fingerprint import BaseMismatchError, describe, require_same
 from editvc.models.generation import generate
@@ -100,7 +101,7 @@ def test_load_gives_float32_in_evaluation_mode(folder):
     assert {parameter.dtype for parameter in lm.model.parameters()} == {torch.float32}
     assert not any(parameter.requires_grad for parameter in lm.model.parameters())
     assert lm.tokenizer.is_fast
-    half = load(open_model(str(folder)), dtype=torch.float16).model
+    half = load(open_model(str(folder)), Compute("cpu", "float16")).model
     assert {parameter.dtype for parameter in half.parameters()} == {torch.float16}
 
 
