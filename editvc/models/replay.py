@@ -25,6 +25,7 @@ from torch.utils.hooks import RemovableHandle
 from editvc.core.edit_site import EditSite
 from editvc.errors import EditvcError
 from editvc.models.architectures import Architecture
+from editvc.models.attention import plain_attention
 from editvc.models.block_call import BlockWithInjection, Call, plus_in_column
 from editvc.models.hooks import first_tensor
 from editvc.models.language_model import LanguageModel
@@ -73,12 +74,13 @@ class SuffixReplay:
         ``(rows, suffix columns, u)``; whoever needs some columns only may use
         :func:`editvc.models.hooks.run_at_positions` around it.
         """
-        if self.within is not None:
-            hidden = self.within.run(deltas)  # (rows, columns, u)
-        else:
-            hidden = plus_in_column(self.hidden, deltas[:, 0], self.start)  # (rows, columns, u)
-        for call in self.calls:
-            hidden = call.run(hidden)  # (rows, columns, u)
+        with plain_attention(self.hidden.device):
+            if self.within is not None:
+                hidden = self.within.run(deltas)  # (rows, columns, u)
+            else:
+                hidden = plus_in_column(self.hidden, deltas[:, 0], self.start)  # (rows, columns, u)
+            for call in self.calls:
+                hidden = call.run(hidden)  # (rows, columns, u)
         return hidden[:, self.start :]  # (rows, suffix columns, u)
 
     def pick(self, index: Tensor) -> SuffixReplay:
@@ -110,7 +112,7 @@ def prepare_replay(
     recording = _Recording()
     later = range(layer + 1, lm.depth)
     replayed = [layer, *later] if lm.architecture.within_block(site) else [*later]
-    with lm.eval_mode() as handles, torch.no_grad():
+    with lm.eval_mode() as handles, torch.no_grad(), plain_attention(lm.device):
         if lm.architecture.cached:
             cache, seen, suffix = run_prefixes(lm, rows)  # seen: (rows, prefix columns)
         else:

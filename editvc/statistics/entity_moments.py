@@ -23,7 +23,8 @@ from editvc.algebra.second_moment import SecondMoment
 from editvc.core.edit_site import EditSite
 from editvc.core.facts import PLACEHOLDER
 from editvc.core.progress import Progress
-from editvc.models.forward import add_products, batches, keys_at, padded_right
+from editvc.models.attention import plain_attention
+from editvc.models.forward import add_products, batches, gram, keys_at, padded_right
 from editvc.models.hooks import first_tensor
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, subject_tokens
@@ -191,7 +192,7 @@ def sensitivity(
         for layer, gradient in _gradients(lm, ids, mask, layers, generator):
             for part, of_part in _by_part(gradient, batch):
                 so_far = sums.get((layer, part), torch.zeros(()))
-                sums[layer, part] = so_far + (of_part.T @ of_part)  # (u, u)
+                sums[layer, part] = so_far + gram(of_part).double()  # (u, u)
         done += len(batch)
         if progress is not None:
             progress("sensitivity", done, len(rows))
@@ -244,7 +245,7 @@ def _gradients(
 
         return catch
 
-    with lm.eval_mode() as handles, torch.enable_grad():
+    with lm.eval_mode() as handles, torch.enable_grad(), plain_attention(lm.device):
         for layer in sorted(layers):
             module = lm.edited_module(layer, EditSite.BLOCK_OUTPUT)
             handles.append(module.register_forward_hook(hook(layer)))
@@ -263,7 +264,8 @@ def _gradients(
 
 
 def _by_part(gradient: Tensor, rows: Sequence[TokenizedPrompt]) -> Iterator[tuple[str, Tensor]]:
-    """The gradients (places, u) float64 of each part of ``SENSITIVE``."""
+    """The gradients (places, u) of each part of ``SENSITIVE``, in float32 at least."""
+    work = torch.promote_types(gradient.dtype, torch.float32)
     places = {
         "name": [(i, row.subject) for i, row in enumerate(rows)],
         "before": [(i, place) for i, row in enumerate(rows) for place in range(row.subject)],
@@ -273,4 +275,4 @@ def _by_part(gradient: Tensor, rows: Sequence[TokenizedPrompt]) -> Iterator[tupl
     for part, pairs in places.items():
         if pairs:
             at = torch.tensor(pairs, device=gradient.device)
-            yield part, gradient[at[:, 0], at[:, 1]].double().cpu()
+            yield part, gradient[at[:, 0], at[:, 1]].to(work).cpu()
