@@ -68,10 +68,10 @@ def table(
 
 
 @contextmanager
-def progress() -> Iterator[Progress | None]:
-    """A progress bar with an estimate of the time left, on a terminal's stderr; else nothing."""
+def progress() -> Iterator[Progress]:
+    """A bar with an estimate of the time left on a terminal's stderr; else a line now and then."""
     if not sys.stderr.isatty():
-        yield None
+        yield PlainProgress()
         return
     from rich.console import Console
     from rich.progress import (
@@ -95,6 +95,37 @@ def progress() -> Iterator[Progress | None]:
             bar.update(tasks[label], completed=done, total=total)
 
         yield report
+
+
+class PlainProgress:
+    """Lines on stderr for logs: the first after ``EVERY`` seconds, then at most one in as many."""
+
+    EVERY = 15.0
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told = clock()
+        self._label = ""
+        self._began, self._first = 0.0, 0
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        """As :data:`editvc.core.progress.Progress` is called."""
+        now = self._clock()
+        if label != self._label:
+            self._label, self._began, self._first = label, now, done
+        if now - self._told < self.EVERY:
+            return
+        self._told = now
+        speed = (done - self._first) / (now - self._began) if now > self._began else 0.0
+        left = f", about {duration((total - done) / speed)} left" if speed > 0 else ""
+        note(f"{label}: {done} of {total}{left}")
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``3 min`` or ``2.5 h``."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def ago(seconds: int) -> str:
