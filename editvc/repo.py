@@ -85,6 +85,7 @@ class Repo:
         texts: Sequence[Path] = (),
         entities: Path | None = None,
         architecture: Path | None = None,
+        later: bool = False,
         device: str | None = None,
         dtype: str | None = None,
         progress: Progress | None = None,
@@ -93,15 +94,16 @@ class Repo:
         """Make a repository in ``path`` over a model folder, a Hub id, or ``pocket``.
 
         ``architecture`` is a file with the confirmed block of a family that the architecture table
-        lacks (:func:`editvc.porcelain.arch.look_at` finds one). ``remark`` hears what a user should
+        lacks (:func:`editvc.porcelain.arch.look_at` finds one). ``later`` puts statistics off to
+        the first commit that needs them. ``remark`` hears what a user should
         know of the choices made, such as the statistics.
         """
         from editvc.porcelain.init import init
 
         init(
             Path(path), model, revision=revision, layers=layers, texts=texts, entities=entities,
-            architecture=architecture, compute=Compute().over(device, dtype), progress=progress,
-            remark=remark or (lambda text: None),
+            architecture=architecture, later=later, compute=Compute().over(device, dtype),
+            progress=progress, remark=remark or (lambda text: None),
         )  # fmt: skip
         return cls(path, progress=progress, device=device, dtype=dtype)
 

@@ -27,6 +27,9 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     "--architecture", type=FILE,
     help="The confirmed block of a family that is not in the table, from `editvc arch`.",
 )  # fmt: skip
+@click.option(
+    "--later", is_flag=True, help="Take statistics at the first commit that needs them, not now."
+)
 @compute_options
 @json_option
 @click.pass_context
@@ -38,6 +41,7 @@ def init(
     texts: tuple[Path, ...],
     entities: Path | None,
     architecture: Path | None,
+    later: bool,
     as_json: bool,
 ) -> None:
     """Make a repository over MODEL: a folder, a Hub id, or `pocket`, the embedded model."""
@@ -48,7 +52,7 @@ def init(
     with progress() as report:
         repo = Repo.init(
             ctx.find_root().obj, model, revision=revision, layers=chosen, texts=texts,
-            entities=entities, architecture=architecture, device=device, dtype=dtype,
+            entities=entities, architecture=architecture, later=later, device=device, dtype=dtype,
             progress=report, remark=note,
         )  # fmt: skip
     now, recipe = repo.status(), repo.recipe()

@@ -12,7 +12,7 @@ from editvc.algebra.preconditioners import (
 )
 from editvc.core.ids import ObjectId, digest_of
 from editvc.core.methods.locate import LocatedRecipe
-from editvc.materialise.stored_statistics import Statistics
+from editvc.materialise.stored_statistics import Statistics, of_text
 from editvc.vcs.cache import Cache
 
 
@@ -43,7 +43,7 @@ def _whitening(
     """The factor of ``lambda C``."""
     name = digest_of(
         [
-            recipe.statistics,
+            of_text(recipe),
             recipe.mom2_update_weight,
             recipe.entity_statistics,
             recipe.entity_update_weight,
@@ -63,10 +63,10 @@ def _projection(
 ) -> Projection:
     """The null space of C."""
     threshold, l2 = recipe.nullspace_threshold, recipe.l2
-    name = digest_of([recipe.statistics, threshold, l2, layer])
+    name = digest_of([of_text(recipe), threshold, l2, layer])
 
     def make() -> bytes:
-        moment = statistics.moment_of(recipe.statistics, layer)
+        moment = statistics.moment_of(of_text(recipe), layer)
         return Projection.of(moment, threshold, l2, name=f"layer {layer}").to_bytes()
 
     return Projection.from_bytes(cache.get_or_make("nullspace", name, make))

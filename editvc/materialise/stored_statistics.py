@@ -27,6 +27,23 @@ class LayerNotCovered(EditvcError):
         self.layer = layer
 
 
+class NoStatistics(EditvcError):
+    """A recipe that names no statistics of text, where they are needed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no statistics were taken yet: `init --later` put them off",
+            hint="`editvc stats compute` takes them; so does the first commit that needs them.",
+        )
+
+
+def of_text(recipe: LocatedRecipe) -> ObjectId:
+    """The statistics of text that a recipe names. Raises :class:`NoStatistics`."""
+    if recipe.statistics is None:
+        raise NoStatistics
+    return recipe.statistics
+
+
 class Statistics:
     """The statistics objects of one repository, each read once."""
 
@@ -57,7 +74,7 @@ class Statistics:
 
     def weighted_moment(self, recipe: LocatedRecipe, layer: int) -> torch.Tensor:
         """(v, v) float64: ``lambda C`` of a recipe, text and entities together."""
-        total = recipe.mom2_update_weight * self.moment_of(recipe.statistics, layer)
+        total = recipe.mom2_update_weight * self.moment_of(of_text(recipe), layer)
         if recipe.entity_statistics is not None and recipe.entity_update_weight:
             entities = self.moment_of(recipe.entity_statistics, layer)
             total = total + recipe.entity_update_weight * entities
@@ -80,15 +97,16 @@ class Statistics:
         """
         in_force = self.repository.config.recipe
         for recipe in (in_force, *recipes):
-            if layer in self.moment(recipe.statistics).layers:
-                return recipe.statistics
-        raise LayerNotCovered(in_force.statistics, layer)
+            text = recipe.statistics
+            if text is not None and layer in self.moment(text).layers:
+                return text
+        raise LayerNotCovered(of_text(in_force), layer)
 
     def covers(self, layer: int, recipes: Iterable[LocatedRecipe] = ()) -> bool:
         """Whether there are statistics to judge a layer by; an import may change any layer."""
         try:
             self.text_statistics(layer, recipes)
-        except LayerNotCovered:
+        except (LayerNotCovered, NoStatistics):
             return False
         return True
 

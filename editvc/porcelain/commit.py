@@ -22,6 +22,7 @@ from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.health import outlier_warnings
 from editvc.porcelain.recording import CommitResult, Skipped, advance, head_of, with_changes
 from editvc.porcelain.session import Session
+from editvc.porcelain.take_statistics import with_statistics
 from editvc.vcs.refs import BranchMoved
 
 ATTEMPTS = 8
@@ -46,6 +47,8 @@ def commit(
     the store then. ``remark`` hears each warning once, before the branch moves.
     """
     records, warned = sourced(facts), set[str]()
+    if isinstance(recipe, LocatedRecipe):
+        recipe = with_statistics(session, recipe)
 
     def warn(text: str) -> None:
         if remark is not None and text not in warned:

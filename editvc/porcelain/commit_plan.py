@@ -80,7 +80,8 @@ def require_ready(session: Session, recipe: Recipe) -> None:
 
 
 def _require_statistics(session: Session, recipe: Any) -> None:
-    session.materialiser.statistics.require(recipe.statistics, recipe.layers)
+    if recipe.statistics is not None:  # otherwise the commit takes them
+        session.materialiser.statistics.require(recipe.statistics, recipe.layers)
 
 
 def _require_editor(session: Session, recipe: Any) -> None:

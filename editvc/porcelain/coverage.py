@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from editvc.core.ids import ObjectId, canonical_json, digest_of
+from editvc.materialise.stored_statistics import of_text
 from editvc.porcelain.session import Session
 from editvc.statistics.bundle import Sources, sources_of, take
 from editvc.statistics.text_moments import TOKEN_CAP, text_digest
@@ -57,7 +58,7 @@ def cover(
 
 def _is_covered(session: Session, window: Window) -> bool:
     statistics, recipe = session.materialiser.statistics, session.recipe()
-    needed = {recipe.statistics: window}
+    needed = {of_text(recipe): window}
     if recipe.entity_statistics is not None and recipe.entity_update_weight:
         needed[recipe.entity_statistics] = window
     if recipe.sensitivity is not None:
@@ -67,7 +68,7 @@ def _is_covered(session: Session, window: Window) -> bool:
 
 def _named(session: Session) -> tuple[ObjectId, ObjectId | None]:
     recipe = session.recipe()
-    return recipe.statistics, recipe.entity_statistics
+    return of_text(recipe), recipe.entity_statistics
 
 
 def _origin(session: Session, identifier: ObjectId | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from editvc.core.base import BaseModel
 from editvc.core.compute import Compute
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.table import DEFAULT, method_of
+from editvc.errors import EditvcError
 from editvc.models.architecture_check import check_block
 from editvc.models.context_prefixes import sample_contexts
 from editvc.models.fingerprint import describe
@@ -28,6 +29,18 @@ if TYPE_CHECKING:
     from editvc.core.progress import Progress
 
 CONTEXT_SEED = 0
+
+
+class PutOff(EditvcError):
+    """Sources of statistics that are to be taken later."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "--later keeps no --text and no --entities",
+            hint="Leave --later out, or give them to `editvc stats compute` before the first "
+            "commit; a commit takes what is bundled.",
+        )
+
 
 BUNDLED_TEXT = (
     "no --text given: statistics are a modest default from bundled text; for a model in "
@@ -48,11 +61,18 @@ def init(
     texts: Sequence[Path],
     entities: Path | None,
     architecture: Path | None,
+    later: bool,
     compute: Compute,
     progress: Progress | None,
     remark: Callable[[str], None],
 ) -> None:
-    """Make ``path/.editvc``, whole or not at all."""
+    """Make ``path/.editvc``, whole or not at all.
+
+    ``later`` puts the statistics off to the first commit that needs them
+    (:mod:`editvc.porcelain.take_statistics`); a model's own are there at once.
+    """
+    if later and (texts or entities is not None):
+        raise PutOff
     if (path / FOLDER).exists():
         raise RepositoryExists(path / FOLDER)
     files = open_model(model, revision, block_file=architecture)
@@ -64,7 +84,7 @@ def init(
     lm = load(files, compute)
     ships = not texts and entities is None
     bundle = shipped_with(files.folder, base, chosen) if ships else None
-    if bundle is None:
+    if bundle is None and not later:
         if not texts:
             remark(BUNDLED_TEXT)
         if entities is None:
@@ -74,7 +94,8 @@ def init(
     recipe = LocatedRecipe.from_json(
         method_of(DEFAULT).numbers_for(base.inner_size, normed=files.architecture.normed)
         | shipped
-        | bundle.in_recipe
+        | {"statistics": None}
+        | (bundle.in_recipe if bundle is not None else {})
         | {"layers": chosen, "contexts": contexts}
     )
     path.mkdir(parents=True, exist_ok=True)
@@ -84,7 +105,7 @@ def init(
             base=base,
             recipe=recipe,
             config_text=_config((template / "config.toml").read_text("utf-8"), base, recipe),
-            objects=bundle.objects,
+            objects=bundle.objects if bundle is not None else (),
             template=template,
         ).close()
 

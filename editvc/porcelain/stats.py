@@ -11,6 +11,7 @@ from editvc.core.ids import ObjectId, digest_of, short
 from editvc.core.methods.recipe import require_layers
 from editvc.porcelain.session import Session
 from editvc.porcelain.status import status
+from editvc.porcelain.take_statistics import put_in_force
 from editvc.statistics.bundle import sources_of, take
 from editvc.vcs.codec import metadata
 
@@ -83,8 +84,6 @@ def compute(
         folder=state,
         progress=session.progress,
     )
-    for data in bundle.objects:
-        plumbing.store.put(data)
     before, remarks = session.recipe(), []
     if live := status(session).live:
         remarks.append(
@@ -95,7 +94,7 @@ def compute(
         old = getattr(before, name)
         if old not in (None, identifier):
             remarks.append(f"recipe.{name} was {short(old)}; `editvc config` sets it back")
-        plumbing.set_config(f"recipe.{name}", identifier)
+    put_in_force(session, bundle)
     return StatisticsResult(tuple(described(session)), tuple(remarks))
 
 

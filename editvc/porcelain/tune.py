@@ -29,6 +29,7 @@ from editvc.porcelain.coverage import Window, cover
 from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.probe_facts import probing_facts
 from editvc.porcelain.session import Session
+from editvc.porcelain.take_statistics import with_statistics
 from editvc.porcelain.trace import Corruption, NothingKnown, known
 
 
@@ -135,7 +136,7 @@ def tune(
     that stands nearer to the recipe. Raises ``NothingToDo`` without a fact to try.
     """
     grid = QUICK if quick else FULL
-    recipe, lm = session.recipe(), session.base_model()
+    recipe, lm = with_statistics(session, session.recipe()), session.base_model()
     unique = [one.fact for one in sourced(facts) if one.duplicate_of is None]
     chosen = probing_facts(lm, unique, grid.facts, seed)
     peak = _peak(lm, chosen, seed)

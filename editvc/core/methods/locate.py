@@ -16,7 +16,6 @@ from editvc.core.ids import ObjectId
 from editvc.core.methods.method import Foreign, Method, by_name
 from editvc.core.methods.recipe import Recipe, RecipeError
 from editvc.core.settings import (
-    OBJECT,
     OPTIONAL_OBJECT,
     TEXT,
     TEXTS,
@@ -186,8 +185,9 @@ class LocatedRecipe(Recipe):
     keys (``entity_statistics``). ``contexts`` are the prefixes, each with one ``{}``, that keys and
     targets are averaged over, stored here literally, so that a recipe means the same on every
     machine. ``sensitivity`` names the Fisher information that targets are shaped by
-    (with its ``floor`` and ``power``); without it they are MEMIT's. ``compensation`` and
-    ``delivery_factor``: :mod:`editvc.editing.layer_spread`.
+    (with its ``floor`` and ``power``); without it they are MEMIT's. ``statistics`` are None where
+    they were put off (`editvc init --later`): no edit that needs them is made with such a recipe.
+    ``compensation`` and ``delivery_factor``: :mod:`editvc.editing.layer_spread`.
 
     A recipe has the numbers of its method's row and no others: only these count for its id, and
     setting another one is an error. A number that the method does not know stands at what changes
@@ -201,7 +201,7 @@ class LocatedRecipe(Recipe):
 
     method: str = setting(TEXT, "memit")
     contexts: tuple[str, ...] = setting(TEXTS, portable=False)
-    statistics: ObjectId = setting(OBJECT, refers_to="statistics", portable=False)
+    statistics: ObjectId | None = setting(OPTIONAL_OBJECT, refers_to="statistics", portable=False)
     entity_statistics: ObjectId | None = setting(
         OPTIONAL_OBJECT, None, refers_to="statistics", counts_with="entity_update_weight",
         portable=False,

@@ -1,0 +1,39 @@
+"""Statistics that were put off, taken at the first commit that needs them, and stored for good."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from editvc.core.methods.locate import LocatedRecipe
+from editvc.porcelain.session import Session
+from editvc.statistics.bundle import StatisticsBundle, sources_of, take
+
+
+def with_statistics(session: Session, recipe: LocatedRecipe) -> LocatedRecipe:
+    """The recipe, with statistics where its method needs some and it names none.
+
+    They are of the layers of config.toml, from the bundled text and names, and become those of
+    config.toml. Facts committed with other layers find that they are not covered, as ever.
+    """
+    if "statistics" not in recipe.row.needs or recipe.statistics is not None:
+        return recipe
+    config = session.recipe()
+    if config.statistics is None:
+        base, layers = session.materialiser.base, config.layers
+        bundle = take(session.base_model(), base, layers, sources_of(), progress=session.progress)
+        put_in_force(session, bundle)
+        config = session.recipe()
+    return replace(
+        recipe,
+        statistics=config.statistics,
+        entity_statistics=config.entity_statistics,
+        sensitivity=config.sensitivity,
+    )
+
+
+def put_in_force(session: Session, bundle: StatisticsBundle) -> None:
+    """Store statistics and make them config.toml's."""
+    session.repository.store.put_all(bundle.objects)
+    session.repository.set_configs(
+        {f"recipe.{name}": identifier for name, identifier in bundle.in_recipe.items()}
+    )
