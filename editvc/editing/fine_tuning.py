@@ -33,6 +33,7 @@ from editvc.core.methods.fine_tuning import FineTuningRecipe
 from editvc.core.progress import Progress
 from editvc.editing.resources import Resources
 from editvc.models.language_model import LanguageModel
+from editvc.models.offload import resident_weight
 from editvc.models.prefix_cache import SplitTokens
 from editvc.models.replay import prepare_replay
 from editvc.models.tokenization import TokenizedPrompt, tokenize
@@ -95,7 +96,7 @@ class _Rest:
         self.module = lm.down_proj(layer)
         self.block, self.later = suffixes.within.call, suffixes.calls
         self.keys = self.block.input_of(self.module)  # (..., v)
-        own = lm.weight(layer).detach()
+        own = resident_weight(self.module, "weight")
         self.weight = own.to(torch.promote_types(own.dtype, torch.float32))
         self.first = row.target - 1
         self.target = torch.tensor(row.ids[row.target :], device=own.device)

@@ -41,6 +41,7 @@ from editvc.core.progress import Progress
 from editvc.editing.resources import Resources
 from editvc.errors import EditvcError
 from editvc.models.language_model import LanguageModel
+from editvc.models.offload import read_weight
 from editvc.models.prefix_cache import SplitTokens
 from editvc.models.replay import prepare_replay
 from editvc.models.tokenization import TokenizedPrompt, tokenize
@@ -194,7 +195,7 @@ def _change(lm: LanguageModel, old: int, new: int, recipe: KnowledgeNeuronsRecip
 
 def _lengths(lm: LanguageModel, layer: int, key: Tensor, chosen: Tensor) -> Tensor:
     """(1, v): the lengths of the chosen neurons' value vectors, with the signs of their keys."""
-    weight = lm.weight(layer).detach().double()
+    weight = read_weight(lm.down_proj(layer), "weight").to(key.device).double()
     lengths = torch.linalg.vector_norm(weight, dim=1 if lm.architecture.transposed else 0)  # (v,)
     signed: Tensor = lengths * key.double().sign() * chosen
     return signed[None].cpu()
@@ -205,7 +206,7 @@ def _probability(lm: LanguageModel, row: TokenizedPrompt, delta: Delta) -> float
     ids = torch.tensor([row.ids], device=lm.device)  # (1, columns)
     with lm.eval_mode() as handles, torch.no_grad():
         for layer, part in delta.layers.items():
-            handles.append(lm.down_proj(layer).register_forward_hook(delta_hook(part, lm)))
+            handles.append(lm.down_proj(layer).register_forward_hook(delta_hook(part)))
         hidden = lm.body(input_ids=ids[:, :-1], use_cache=False)[0]  # (1, columns - 1, u)
         logits = lm.logits(hidden[0, row.target - 1 :])  # (target tokens, vocabulary)
     nll = torch.nn.functional.cross_entropy(logits, ids[0, row.target :])

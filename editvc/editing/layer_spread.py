@@ -68,7 +68,7 @@ def spread_single_edits(
         # each: (n * contexts, v), hidden: (n * contexts, u)
         each, hidden = subject_states(lm, flat, recipe, layer, hooks)
         keys[layer] = average_over_contexts(each, contexts)  # (n, v)
-        shares = (z - hidden[::contexts]) * (share(recipe, place) / gain)  # (n, u)
+        shares = (z.to(hidden) - hidden[::contexts]) * (share(recipe, place) / gain)  # (n, u)
         white = whitened(keys[layer], preconditioners[layer])  # (v, n)
         self_response = solver.self_response(leverage(white))  # (n,)
         residuals[layer] = compensated_residuals(shares, self_response, recipe.compensation)

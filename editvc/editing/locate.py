@@ -200,7 +200,7 @@ def _states(
 ) -> tuple[Tensor, Tensor]:
     """Keys (n, v) of one layer, and h^L (n, u) in the first context, under the layers solved."""
     contexts = len(rows[0])
-    hooks = {below: delta_hook(factored, lm) for below, factored in solved.items()}
+    hooks = {below: delta_hook(factored) for below, factored in solved.items()}
     keys: dict[int, Tensor] = {}
     hidden: dict[int, Tensor] = {}
     for batch in spread_batches(rows, lm, memory):

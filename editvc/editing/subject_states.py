@@ -48,10 +48,10 @@ def subject_states(
 
     # OPT's MLPs are handed all tokens in one dimension, and give them so.
     def catch_key(_module: Any, args: tuple[Any, ...]) -> None:
-        caught["key"] = args[0].view(*ids.shape, -1)[index, ends]  # (rows, v)
+        caught["key"] = _at(args[0].view(*ids.shape, -1), index, ends)  # (rows, v)
 
     def catch_hidden(_module: Any, _args: Any, output: Any) -> None:
-        caught["hidden"] = first_tensor(output).view(*ids.shape, -1)[index, ends]  # (rows, u)
+        caught["hidden"] = _at(first_tensor(output).view(*ids.shape, -1), index, ends)  # (rows, u)
         raise StopForward
 
     with lm.eval_mode() as handles, torch.no_grad():
@@ -66,6 +66,11 @@ def subject_states(
     return caught["key"].to(work), caught["hidden"].to(work)
 
 
+def _at(states: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """States (rows, columns, d) at some places, (places, d)."""
+    return states[row.to(states.device), column.to(states.device)]
+
+
 def injecting(vectors: Tensor, rows: Sequence[TokenizedPrompt]) -> Callable[..., Tensor]:
     """A hook that adds vectors (rows, u) to a down projection's output at the subjects' ends."""
     ends = torch.tensor([row.subject for row in rows], device=vectors.device)
@@ -74,7 +79,7 @@ def injecting(vectors: Tensor, rows: Sequence[TokenizedPrompt]) -> Callable[...,
     def hook(_module: Any, _args: tuple[Any, ...], output: Tensor) -> Tensor:
         added = output.clone()
         by_row = added.view(len(rows), -1, output.shape[-1])  # (rows, columns, u)
-        by_row[index, ends] += vectors.to(output.dtype)
+        by_row[index.to(output.device), ends.to(output.device)] += vectors.to(output)
         return added
 
     return hook

@@ -228,7 +228,7 @@ class _Batch:
         return self.recipe.kl_factor * kl
 
     def _head(self, hidden: Tensor) -> Tensor:
-        return self.lm.logits(self.lm.final_norm(hidden))
+        return self.lm.logits(self.lm.final_norm(hidden)).to(self.hidden.device)
 
     def _target(self, edit: int, free: Tensor, figures: dict[str, float]) -> Target:
         hidden = self.hidden[edit, 0]  # (u,)

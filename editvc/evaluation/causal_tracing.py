@@ -131,7 +131,7 @@ def subject_deviation(lm: LanguageModel, requests: Sequence[Request]) -> float:
             for (row,) in tokenize(lm.tokenizer, [request])]  # fmt: skip
     ids = [ids[place] for ids, request in rows for place in subject_span(lm.tokenizer, request)]
     with torch.no_grad():
-        vectors = lm.embeddings(torch.tensor(ids, device=lm.embeddings.weight.device))
+        vectors = lm.embeddings(torch.tensor(ids, device=lm.device))
     return float(vectors.double().std())
 
 

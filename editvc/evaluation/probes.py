@@ -121,6 +121,6 @@ def _by_length(rows: Sequence[Sequence[int]]) -> Iterator[list[int]]:
 @torch.no_grad()
 def _logits(lm: LanguageModel, ids: Sequence[Sequence[int]]) -> torch.Tensor:
     """(rows, longest, vocabulary); places past a row's end hold nothing of meaning."""
-    tokens, mask = padded_right(ids, lm.embeddings.weight.device)
+    tokens, mask = padded_right(ids, lm.device)
     logits: torch.Tensor = lm.model(input_ids=tokens, attention_mask=mask, use_cache=False).logits
     return logits

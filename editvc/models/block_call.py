@@ -82,13 +82,15 @@ class Call:
             if isinstance(value, PrefixCache):
                 return value.pick(index)
             if isinstance(value, Tensor) and value.ndim > 1 and value.shape[0] == rows:
-                return value[index]
+                return value[index.to(value.device)]
             return value
 
         kwargs = _mapped(self.kwargs, chosen)
         alibi = self.kwargs.get("alibi")
         if isinstance(alibi, Tensor):  # (rows * heads, 1, columns) in Bloom and Falcon
-            kwargs["alibi"] = alibi.reshape(rows, -1, *alibi.shape[1:])[index].flatten(0, 1)
+            kwargs["alibi"] = alibi.reshape(rows, -1, *alibi.shape[1:])[
+                index.to(alibi.device)
+            ].flatten(0, 1)
         return Call(self.block, _mapped(self.args, chosen), kwargs)
 
 
@@ -122,7 +124,7 @@ class BlockWithInjection:
 
 def plus_in_column(hidden: Tensor, delta: Tensor, column: int) -> Tensor:
     """``hidden`` (rows, columns, u) with ``delta`` (rows, u) added in one column."""
-    moved = hidden[:, column : column + 1] + delta[:, None].to(hidden.dtype)
+    moved = hidden[:, column : column + 1] + delta[:, None].to(hidden)
     return torch.cat([hidden[:, :column], moved, hidden[:, column + 1 :]], dim=1)
 
 

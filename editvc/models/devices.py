@@ -30,10 +30,11 @@ class NoSuchDevice(EditvcError):
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a model goes, and in which dtype."""
+    """Where a model goes, and in which dtype; ``named`` where it may go nowhere else."""
 
     device: torch.device
     dtype: torch.dtype
+    named: bool
 
 
 def placement(compute: Compute, stored: torch.dtype) -> Placement:
@@ -46,12 +47,12 @@ def placement(compute: Compute, stored: torch.dtype) -> Placement:
     """
     import torch
 
-    device = _device(compute.device)
+    device, named = _device(compute.device), ":" in compute.device
     if compute.dtype != AUTO:
-        return Placement(device, getattr(torch, compute.dtype))
+        return Placement(device, getattr(torch, compute.dtype), named)
     native = stored == torch.bfloat16 and multiplies_bfloat16(device)
     half = stored == torch.float16 and device.type != "cpu"
-    return Placement(device, stored if native or half else torch.float32)
+    return Placement(device, stored if native or half else torch.float32, named)
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
@@ -70,6 +71,13 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 _BFLOAT16 = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
 """What torch.cpu calls its questions; older builds lack one, and are taken to lack the thing."""
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that nobody has on a GPU."""
+    import torch
+
+    return int(torch.cuda.mem_get_info(device)[0])
 
 
 def accelerator() -> torch.device | None:

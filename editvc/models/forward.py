@@ -70,7 +70,7 @@ def keys_at(
     def hook(layer: int) -> Callable[..., None]:
         def catch(_module: Any, args: tuple[Any, ...]) -> None:
             # Some MLPs are handed all tokens in one dimension.
-            each = args[0].view(*ids.shape, -1)[chosen]
+            each = args[0].view(*ids.shape, -1)[chosen.to(args[0].device)]
             keys[layer] = each.to(torch.promote_types(each.dtype, torch.float32))
             if len(keys) == len(layers):
                 raise StopForward

@@ -23,7 +23,7 @@ def generate(lm: LanguageModel, prompt: str, max_new_tokens: int = 16) -> str:
     """
     special = turn_in(lm.tokenizer, prompt) is None
     encoded = lm.tokenizer(prompt, return_tensors="pt", add_special_tokens=special)
-    encoded = encoded.to(next(lm.model.parameters()).device)
+    encoded = encoded.to(lm.device)
     length = encoded["input_ids"].shape[1]
     if not length:
         raise EmptyPrompt(

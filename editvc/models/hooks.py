@@ -28,13 +28,15 @@ def run_at_positions(module: Module, row: Tensor, column: Tensor) -> Iterator[No
         if len(args) != 1 or args[0].ndim != 3:
             return None
         shape.append(args[0].shape)
-        chosen: Tensor = args[0][row, column][None]
+        device = args[0].device
+        chosen: Tensor = args[0][row.to(device), column.to(device)][None]
         return chosen
 
     def after(_module: Any, _args: Any, output: Tensor) -> Tensor | None:
         if not shape:
             return None
-        return output.new_zeros(shape.pop()).index_put((row, column), output[0])
+        places = row.to(output.device), column.to(output.device)
+        return output.new_zeros(shape.pop()).index_put(places, output[0])
 
     handles = [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
     try:

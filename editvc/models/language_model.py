@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from editvc.core.edit_site import EditSite
-from editvc.errors import EditvcError
 from editvc.models.architectures import Architecture, NoAttentionError, architecture_of
+from editvc.models.offload import execution_device
 
 if TYPE_CHECKING:
     import torch
@@ -20,18 +20,6 @@ if TYPE_CHECKING:
     from torch.nn import Embedding, Module, Parameter
     from torch.utils.hooks import RemovableHandle
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
-
-
-class SpreadModelError(EditvcError):
-    """A model whose weights are on several devices, or on none. ``devices`` names them, sorted."""
-
-    def __init__(self, devices: tuple[str, ...]) -> None:
-        super().__init__(
-            f"the model's weights are on {', '.join(devices)}: editvc edits a model that is whole "
-            "on one device ('meta' is what accelerate leaves of weights that it offloads)",
-            hint='Load it in one place: device_map={"": "cpu"}, or no device_map.',
-        )
-        self.devices = devices
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,14 +55,13 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        """The device that all weights are on.
+        """Where tokens go: the device that the embeddings run on.
 
-        Raises :class:`SpreadModelError` for a model that a ``device_map`` has spread or offloaded.
+        A model that accelerate spreads runs each block where its hook says; whoever meets tensors
+        of several blocks brings them together. Raises
+        :class:`editvc.models.offload.MissingWeights`.
         """
-        devices: set[torch.device] = {parameter.device for parameter in self.model.parameters()}
-        if len(devices) != 1 or next(iter(devices)).type == "meta":
-            raise SpreadModelError(tuple(sorted(map(str, devices))))
-        return devices.pop()
+        return execution_device(self.embeddings)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -132,7 +119,10 @@ class LanguageModel:
         return self.block(layer).get_submodule(self.architecture.down_proj)
 
     def weight(self, layer: int) -> Parameter:
-        """The weight of one down projection: (u, v), or (v, u) where the architecture says so."""
+        """The weight of one down projection: (u, v), or (v, u) where the architecture says so.
+
+        Without values where it is offloaded: :func:`editvc.models.offload.read_weight` has them.
+        """
         weight: Parameter = self.model.get_parameter(self.architecture.weight_name(layer))
         return weight
 

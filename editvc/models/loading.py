@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+from math import prod
 
 from editvc.core.compute import Compute
+from editvc.errors import EditvcError
 from editvc.models.checkpoint import Checkpoint
-from editvc.models.devices import placement
+from editvc.models.devices import Placement, free_memory, placement
 from editvc.models.language_model import LanguageModel
 from editvc.models.source import ModelFiles
 from editvc.models.tokenization import require_offsets
@@ -32,6 +35,7 @@ def load(files: ModelFiles, compute: Compute = REFERENCE) -> LanguageModel:
     require_offsets(tokenizer)
     stored = Checkpoint(files.folder).read(files.architecture.weight_name(0)).dtype
     place = placement(compute, stored)
+    spread = {"device_map": "auto"} if outgrows(files, place) else {}
     with quiet_loading():
         model = AutoModelForCausalLM.from_pretrained(
             files.folder,
@@ -39,9 +43,40 @@ def load(files: ModelFiles, compute: Compute = REFERENCE) -> LanguageModel:
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
+            **spread,
         )
-    model = model.to(place.device).eval().requires_grad_(False)
+    if not spread:
+        model = model.to(place.device)
+    model = model.eval().requires_grad_(False)
     return LanguageModel(model, tokenizer, files.architecture)
+
+
+def outgrows(files: ModelFiles, place: Placement) -> bool:
+    """Whether a model is too large for its device, and is to be spread over all that there are.
+
+    What it leaves beside its weights has to hold a pass: a fifth of them. An index (``cuda:1``)
+    asks for one device and gets it. Raises :class:`MissingAccelerate`.
+    """
+    if place.device.type != "cuda" or place.named:
+        return False
+    checkpoint = Checkpoint(files.folder)
+    numbers = sum(prod(checkpoint.info(name).shape) for name in checkpoint.tensors)
+    if 1.2 * numbers * place.dtype.itemsize <= free_memory(place.device):
+        return False
+    if find_spec("accelerate") is None:
+        raise MissingAccelerate(files.source)
+    return True
+
+
+class MissingAccelerate(EditvcError):
+    """A model that is larger than the device, and no accelerate to spread it."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"{source} is larger than the GPU's free memory, and spreading it needs accelerate",
+            hint="pip install 'editvc[accelerate]', or --device cpu, or --dtype bfloat16 where it "
+            "is in float32.",
+        )
 
 
 @contextmanager

@@ -57,7 +57,12 @@ class PrefixCache:
 
     def pick(self, index: Tensor) -> PrefixCache:
         """The same for a choice of rows."""
-        return PrefixCache({layer: (k[index], v[index]) for layer, (k, v) in self.stored.items()})
+        return PrefixCache(
+            {
+                layer: (k[index.to(k.device)], v[index.to(v.device)])
+                for layer, (k, v) in self.stored.items()
+            }
+        )
 
 
 def run_prefixes(lm: LanguageModel, rows: Sequence[SplitTokens]) -> tuple[Any, Tensor, Columns]:

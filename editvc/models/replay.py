@@ -71,7 +71,7 @@ class SuffixReplay:
     def replay(self, deltas: Tensor) -> Tensor:
         """Output of the last block with ``deltas`` (rows, parts, u) added in the first column.
 
-        ``(rows, suffix columns, u)``; whoever needs some columns only may use
+        ``(rows, suffix columns, u)``, where ``hidden`` is; whoever needs some columns only may use
         :func:`editvc.models.hooks.run_at_positions` around it.
         """
         with plain_attention(self.hidden.device):
@@ -81,7 +81,7 @@ class SuffixReplay:
                 hidden = plus_in_column(self.hidden, deltas[:, 0], self.start)  # (rows, columns, u)
             for call in self.calls:
                 hidden = call.run(hidden)  # (rows, columns, u)
-        return hidden[:, self.start :]  # (rows, suffix columns, u)
+        return hidden[:, self.start :].to(self.hidden.device)  # (rows, suffix columns, u)
 
     def pick(self, index: Tensor) -> SuffixReplay:
         """The same for a choice of rows, in that order."""
@@ -89,7 +89,7 @@ class SuffixReplay:
         return SuffixReplay(
             self.hidden[index],
             self.unedited[index],
-            {layer: keys[index] for layer, keys in self.keys.items()},
+            {layer: keys[index.to(keys.device)] for layer, keys in self.keys.items()},
             None if self.within is None else self.within.pick(index, rows),
             tuple(call.pick(index, rows) for call in self.calls),
             self.start,
@@ -154,10 +154,10 @@ def _injected(lm: LanguageModel, layer: int, site: EditSite) -> tuple[Module, ..
 def _verify(lm: LanguageModel, replay: SuffixReplay, final: Tensor) -> None:
     """Without a delta, the replay of the first row must give what the model gave."""
     with torch.no_grad():
-        one = replay.pick(torch.zeros(1, dtype=torch.long, device=final.device))
+        one = replay.pick(torch.zeros(1, dtype=torch.long, device=replay.hidden.device))
         hidden = one.replay(torch.zeros_like(one.unedited))  # (1, suffix columns, u)
         replayed = lm.final_norm(hidden)[0, 0]  # (u,)
-    require_replayed(lm.architecture, replayed, final[0, replay.start])
+    require_replayed(lm.architecture, replayed, final[0, replay.start].to(replayed.device))
 
 
 def require_replayed(architecture: Architecture, replayed: Tensor, expected: Tensor) -> None:

@@ -3,41 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
+from torch.nn import Module
 
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
 from editvc.models.language_model import LanguageModel
 from editvc.models.loading import quiet_loading
+from editvc.models.offload import read_weight, replace_weight, replaced_weight
 
 
 def apply_delta(lm: LanguageModel, delta: Delta, dtype: torch.dtype | None = None) -> None:
     """Add a delta to the model's weights, in place: in float64, rounded once.
 
     ``dtype`` is what they are rounded to, the weights' own by default. A float32 copy of a float16
-    base, rounded to float16, has the very weights that an export of it has. Raises
-    :class:`editvc.models.language_model.SpreadModelError`.
+    base, rounded to float16, has the very weights that an export of it has. Offloaded weights stay
+    as they are kept, and other ones are brought (:mod:`editvc.models.offload`).
     """
-    _ = lm.device  # refuses a model that is spread, before any weight has changed
-    with torch.no_grad():
-        for weight, factored, transposed in _changed(lm, delta):
-            dense = factored.dense()
-            added = dense.T if transposed else dense.reshape(weight.shape)
-            weight.copy_((weight.double().cpu() + added).to(dtype or weight.dtype))
+    for module, name, changed in _changed(lm, delta, dtype):
+        replace_weight(module, name, changed)
 
 
-def _changed(lm: LanguageModel, delta: Delta) -> Iterator[tuple[Parameter, Factored, bool]]:
-    """Every parameter that a delta changes, the change, and whether it is kept transposed."""
-    for layer, factored in delta.layers.items():
-        yield lm.weight(layer), factored, lm.architecture.transposed
-    for name, factored in delta.weights.items():
-        yield lm.model.get_parameter(name), factored, False
+def _changed(
+    lm: LanguageModel, delta: Delta, dtype: torch.dtype | None
+) -> Iterator[tuple[Module, str, Tensor]]:
+    """Every weight that a delta changes, by module and name, and what it is with the delta."""
+    named = [
+        (lm.architecture.weight_name(layer), factored, lm.architecture.transposed)
+        for layer, factored in delta.layers.items()
+    ]
+    named += [(name, factored, False) for name, factored in delta.weights.items()]
+    for path, factored, transposed in named:
+        inside, _, name = path.rpartition(".")
+        module = lm.model.get_submodule(inside)
+        weight, dense = read_weight(module, name), factored.dense()
+        added = dense.T if transposed else dense.reshape(weight.shape)
+        yield module, name, (weight.double().cpu() + added).to(dtype or weight.dtype)
 
 
 @contextmanager
@@ -45,28 +51,21 @@ def edited(
     lm: LanguageModel, delta: Delta, dtype: torch.dtype | None = None
 ) -> Iterator[LanguageModel]:
     """The model with a delta in its weights; the very same weights as before on the way out."""
-    weights = [weight for weight, _, _ in _changed(lm, delta)]
-    kept = [weight.detach().clone() for weight in weights]
-    try:
-        apply_delta(lm, delta, dtype)
+    with ExitStack() as stack:
+        for module, name, changed in _changed(lm, delta, dtype):
+            stack.enter_context(replaced_weight(module, name, changed))
         yield lm
-    finally:
-        with torch.no_grad():
-            for weight, before in zip(weights, kept, strict=True):
-                weight.copy_(before)
 
 
-def delta_hook(factored: Factored, lm: LanguageModel) -> Callable[..., Tensor]:
+def delta_hook(factored: Factored) -> Callable[..., Tensor]:
     """A forward hook that adds ``left @ right @ input`` to a down projection's output.
 
     What :func:`apply_delta` does to the weight of one layer, with no weight touched.
     """
-    weight = next(lm.model.parameters())
-    left = factored.left.to(weight.device, weight.dtype)  # (u, r)
-    right = factored.right.to(weight.device, weight.dtype)  # (r, v)
 
     def hook(_module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        added: Tensor = output + (args[0] @ right.T) @ left.T  # (..., u)
+        left, right = factored.left.to(output), factored.right.to(output)  # (u, r), (r, v)
+        added: Tensor = output + (args[0].to(output) @ right.T) @ left.T  # (..., u)
         return added
 
     return hook

@@ -250,7 +250,8 @@ def _gradients(
             module = lm.edited_module(layer, EditSite.BLOCK_OUTPUT)
             handles.append(module.register_forward_hook(hook(layer)))
         out = lm.body(input_ids=ids, attention_mask=mask, use_cache=False)[0]  # (rows, columns, u)
-        last = out[torch.arange(len(ids), device=out.device), mask.sum(dim=1) - 1]  # (rows, u)
+        ends = (mask.sum(dim=1) - 1).to(out.device)
+        last = out[torch.arange(len(ids), device=out.device), ends]  # (rows, u)
         scores = lm.logits(last).float().log_softmax(dim=-1)
         chances = scores.detach().exp().cpu()
         for sample in range(SAMPLES):

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
+from model_fixtures import tiny_llama
+from transformers import AutoModelForCausalLM
 
 from editvc.core.compute import DTYPES, Compute
-from editvc.models import devices
-from editvc.models.devices import NoSuchDevice, multiplies_bfloat16, placement, present
-from editvc.models.loading import load
+from editvc.models import devices, loading
+from editvc.models.devices import (
+    NoSuchDevice,
+    Placement,
+    multiplies_bfloat16,
+    placement,
+    present,
+)
+from editvc.models.loading import MissingAccelerate, load, outgrows
 from editvc.models.source import open_model
 
 CPU = torch.device("cpu")
@@ -18,6 +26,13 @@ FLOATS = [torch.float16, torch.bfloat16, torch.float32]
 @pytest.fixture(autouse=True)
 def _no_accelerator() -> None:
     """Here are the tests that choose one."""
+
+
+@pytest.fixture
+def files(tmp_path, tokenizer):
+    tiny_llama(len(tokenizer)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    return open_model(str(tmp_path))
 
 
 class Machine:
@@ -119,15 +134,10 @@ def test_a_device_that_is_not_there_is_named_beside_those_that_are(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_model_is_loaded_as_transformers_loads_it(dtype, tmp_path, tokenizer):
+def test_a_model_is_loaded_as_transformers_loads_it(dtype, files):
     """What a rotation turns by stays in float32: ``model.to`` would round it."""
-    from model_fixtures import tiny_llama
-    from transformers import AutoModelForCausalLM
-
-    tiny_llama(len(tokenizer)).save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    lm = load(open_model(str(tmp_path)), Compute("cpu", dtype))
-    plain = AutoModelForCausalLM.from_pretrained(tmp_path, torch_dtype=lm.dtype)
+    lm = load(files, Compute("cpu", dtype))
+    plain = AutoModelForCausalLM.from_pretrained(files.folder, torch_dtype=lm.dtype)
     assert lm.dtype == getattr(torch, dtype)
     assert lm.device == CPU
     ids = torch.tensor([[3, 4, 5]])
@@ -136,14 +146,34 @@ def test_a_model_is_loaded_as_transformers_loads_it(dtype, tmp_path, tokenizer):
     assert set(turned.values()) == {torch.float32}
 
 
+def test_a_model_outgrows_a_gpu_without_room_for_its_weights_and_a_fifth(files, monkeypatch):
+    plain = load(files).model
+    numbers = sum(weight.numel() for weight in plain.parameters())
+    gpu = torch.device("cuda")
+    for dtype, size in ((torch.float32, 4), (torch.bfloat16, 2)):
+        for room, expected in ((int(1.2 * size * numbers) + 1, False), (size * numbers, True)):
+            monkeypatch.setattr(loading, "free_memory", lambda _, room=room: room)
+            assert outgrows(files, Placement(gpu, dtype, False)) == expected
+    assert not outgrows(files, Placement(CPU, torch.float32, False))
+    assert not outgrows(files, Placement(gpu, torch.float32, True)), "cuda:1 means that one"
+    monkeypatch.setattr(loading, "find_spec", lambda _: None)
+    with pytest.raises(MissingAccelerate, match="needs accelerate") as caught:
+        outgrows(files, Placement(gpu, torch.float32, False))
+    assert "editvc[accelerate]" in caught.value.hint
+
+
+def test_what_outgrows_its_device_is_left_to_accelerate(files, monkeypatch):
+    pytest.importorskip("accelerate")
+    monkeypatch.setattr(loading, "outgrows", lambda *_: True)
+    lm, ids = load(files), torch.tensor([[3, 4, 5]])
+    assert hasattr(lm.model, "hf_device_map")
+    monkeypatch.undo()
+    assert torch.equal(lm.model(input_ids=ids).logits, load(files).model(input_ids=ids).logits)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_gpu_computes_what_the_processor_does(dtype, tmp_path, tokenizer):
-    from model_fixtures import tiny_llama
-
-    tiny_llama(len(tokenizer)).save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    files = open_model(str(tmp_path))
+def test_a_gpu_computes_what_the_processor_does(dtype, files):
     ids = torch.tensor([[3, 4, 5]])
     exact = load(files).model(input_ids=ids).logits
     lm = load(files, Compute("cuda", dtype))
