@@ -6,8 +6,7 @@
 Both checkouts make a repository over DIR and commit the same facts with their defaults, turn by
 turn, each in a process of its own. Prints processor seconds by part, and how many times less the
 newer one takes: on a machine that others use only such ratios mean anything. --names takes the
-first so many of the bundled names, for a quick look; `rest of init` is what reading them and
-storing costs, among other things.
+first so many of the bundled names, for a quick look.
 """
 
 from __future__ import annotations
@@ -45,22 +44,31 @@ PARTS = {
 }
 """What is timed: functions by module and name, in words."""
 
-Times = dict[str, list[float]]
-"""Processor and wall-clock seconds of each part."""
+Times = dict[str, float]
+"""Processor seconds of each part."""
 
 
-def timed(times: Times, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-    """``call``, with its seconds added at every call."""
+class Clock:
+    """Processor seconds by part, those of a part within another counted once, for the inner one."""
 
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        cpu, wall = time.process_time(), time.perf_counter()
-        try:
-            return call(*args, **kwargs)
-        finally:
-            times[name][0] += time.process_time() - cpu
-            times[name][1] += time.perf_counter() - wall
+    def __init__(self) -> None:
+        self.seconds: Times = defaultdict(float)
+        self._within = [0.0]
 
-    return wrapped
+    def timed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """``call``, with its seconds added at every call."""
+
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            began = time.process_time()
+            self._within.append(0.0)
+            try:
+                return call(*args, **kwargs)
+            finally:
+                spent = time.process_time() - began
+                self.seconds[name] += spent - self._within.pop()
+                self._within[-1] += spent
+
+        return wrapped
 
 
 def run_verb(verb: str, place: Path, options: argparse.Namespace) -> Times:
@@ -68,13 +76,13 @@ def run_verb(verb: str, place: Path, options: argparse.Namespace) -> Times:
     import torch
 
     torch.set_num_threads(options.threads)
-    times: Times = defaultdict(lambda: [0.0, 0.0])
+    clock = Clock()
     for module, path, words in PARTS[verb]:
         owner: Any = importlib.import_module(module)
         *above, name = path.split(".")
         for part in above:
             owner = getattr(owner, part)
-        setattr(owner, name, timed(times, words, getattr(owner, name)))
+        setattr(owner, name, clock.timed(words, getattr(owner, name)))
     from editvc import Repo
 
     def init() -> None:
@@ -91,8 +99,8 @@ def run_verb(verb: str, place: Path, options: argparse.Namespace) -> Times:
         facts.write_text("\n".join(chosen), encoding="utf-8")
         Repo(place).commit(facts, supersede=True)
 
-    timed(times, "all", {"init": init, "commit": commit}[verb])()
-    return dict(times)
+    clock.timed(f"rest of {verb}", {"init": init, "commit": commit}[verb])()
+    return dict(clock.seconds)
 
 
 def in_checkout(checkout: Path, verb: str, place: Path, options: argparse.Namespace) -> Times:
@@ -112,12 +120,10 @@ def in_checkout(checkout: Path, verb: str, place: Path, options: argparse.Namesp
 
 
 def show(verb: str, before: Times, now: Times) -> None:
-    """A table of one verb's parts, the dearest first, and what is left."""
+    """A table of one verb's parts, the dearest first."""
     print(f"\n{verb:<18}{'before':>10}{'now':>10}{'ratio':>8}   processor seconds")
-    parts = sorted((name for name in before if name != "all"), key=lambda one: -before[one][0])
-    rest = [both["all"][0] - sum(both[name][0] for name in parts) for both in (before, now)]
-    rows = [(name, before[name][0], now[name][0]) for name in parts]
-    rows += [(f"rest of {verb}", *rest), ("all", before["all"][0], now["all"][0])]
+    rows = [(name, before[name], now[name]) for name in sorted(before, key=before.__getitem__)]
+    rows = [*reversed(rows), ("all", sum(before.values()), sum(now.values()))]
     for name, old, new in rows:
         print(f"{name:<18}{old:>10.1f}{new:>10.1f}{old / max(new, 1e-9):>8.1f}", flush=True)
 

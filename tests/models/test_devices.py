@@ -164,11 +164,18 @@ def test_a_model_outgrows_a_gpu_without_room_for_its_weights_and_a_fifth(files, 
 
 def test_what_outgrows_its_device_is_left_to_accelerate(files, monkeypatch):
     pytest.importorskip("accelerate")
+    as_ever, asked = AutoModelForCausalLM.from_pretrained, []
+
+    def spied(*args, **options):
+        asked.append(options.get("device_map"))
+        return as_ever(*args, **options)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", spied)
+    plain = load(files)
     monkeypatch.setattr(loading, "outgrows", lambda *_: True)
     lm, ids = load(files), torch.tensor([[3, 4, 5]])
-    assert hasattr(lm.model, "hf_device_map")
-    monkeypatch.undo()
-    assert torch.equal(lm.model(input_ids=ids).logits, load(files).model(input_ids=ids).logits)
+    assert asked == [None, "auto"]
+    assert torch.equal(lm.model(input_ids=ids).logits, plain.model(input_ids=ids).logits)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")
