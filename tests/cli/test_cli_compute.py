@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from tiny_repos import FACTS, Prepared
 from editvc import Repo
 from editvc.models.language_model import LanguageModel
 from editvc.porcelain import ask as verb
+from editvc.porcelain import export_hf
 
 
 @pytest.fixture
@@ -55,8 +57,17 @@ def test_what_is_none_is_answered_with_what_there_is(
     assert all(word in done.err for word in words)
 
 
-def test_a_model_can_be_made_and_edited_in_bfloat16(prepared: Prepared, tmp_path: Path) -> None:
+def test_a_model_can_be_made_and_edited_in_bfloat16(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From init to export, whose check runs like the revision that it checks."""
+    as_ever, checked = export_hf.verify_reload, []
+
+    def verify_reload(*args: Any, **options: Any) -> list[str]:
+        checked.append((options["dtype"], options["device"].type))
+        return as_ever(*args, **options)
+
+    monkeypatch.setattr(export_hf, "verify_reload", verify_reload)
     repo = Repo.init(
         tmp_path / "work", str(prepared.base), layers=[1, 2], texts=[prepared.text],
         entities=prepared.names, device="cpu", dtype="bfloat16",
@@ -64,4 +75,5 @@ def test_a_model_can_be_made_and_edited_in_bfloat16(prepared: Prepared, tmp_path
     repo.commit(list(FACTS[:2]))
     assert repo.session.base_model().dtype == torch.bfloat16
     repo.export(tmp_path / "out")
+    assert checked == [(torch.bfloat16, "cpu")]
     repo.export(tmp_path / "adapter", format="lora")

@@ -78,9 +78,9 @@ def moment_rounding(model, tokenizer, entities, layer, tokens):
     return model_rounding(moment, model) + products
 
 
-def plain_moment(model, tokenizer, layer):
+def plain_moment(model, tokenizer, layer, entities=ENTITIES):
     parts = {"name": [], "before": [], "after": []}
-    for entity in ENTITIES:
+    for entity in entities:
         ids, at = pieces(tokenizer, entity.name, "{}")
         parts["name"].append(keys_of(model, ids, layer)[at : at + 1])
         for prompt in entity.prompts:
@@ -139,6 +139,16 @@ def test_the_moment_mixes_the_keys_of_names_and_of_what_stands_around_them(
     for layer in LAYERS:
         expected = plain_moment(model, tokenizer, layer)
         bound = moment_rounding(model, tokenizer, ENTITIES, layer, TOKENS)
+        assert_near(found.matrix(layer), expected, bound)
+
+
+def test_names_of_the_same_tokens_count_each(tokenizer):
+    """Two spellings may be one to a tokenizer; a prompt's row has room for one of them."""
+    model, twice = tiny_gpt2(len(tokenizer)), [*ENTITIES, *ENTITIES[3:4] * 2]
+    found = entity_moments(lm_of(model, tokenizer), twice, LAYERS)
+    for layer in LAYERS:
+        expected = plain_moment(model, tokenizer, layer, twice)
+        bound = moment_rounding(model, tokenizer, twice, layer, TOKENS)
         assert_near(found.matrix(layer), expected, bound)
 
 
