@@ -100,9 +100,15 @@ def perplexity(lm: LanguageModel, text: str, *, block: int = 128, blocks: int = 
     tokens = lm.tokenizer(text, verbose=False)["input_ids"]
     pieces = [tokens[i : i + block] for i in range(0, len(tokens) - block + 1, block)]
     pieces = pieces[:blocks] if blocks else pieces
+    return perplexity_of(lm, pieces)
+
+
+def perplexity_of(lm: LanguageModel, rows: Sequence[Sequence[int]]) -> float:
+    """Perplexity over rows of tokens, of all their tokens but the first of each."""
+    rows = [row for row in rows if len(row) > 1]
     total, count = 0.0, 0
-    for index, logits in _logits_behind(lm, [tuple(piece[:-1]) for piece in pieces]):
-        target = torch.tensor(pieces[index][1:], device=logits.device)
+    for index, logits in _logits_behind(lm, [tuple(row[:-1]) for row in rows]):
+        target = torch.tensor(rows[index][1:], device=logits.device)
         losses = torch.nn.functional.cross_entropy(logits, target, reduction="sum")
         total, count = total + float(losses), count + target.numel()
     return math.exp(total / count)
