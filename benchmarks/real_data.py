@@ -179,6 +179,25 @@ def probes(collection: Collection, records: Sequence[Record]) -> Probes:
     return Probes(tuple(facts), tuple(near), tuple(recall), tuple(same))
 
 
+def training_facts(collection: Collection) -> list[Fact]:
+    """What a trained editor learns on: known facts that no run edits or recalls.
+
+    Each gets the object of another one of its relation; where a relation has one object alone, its
+    facts are left out.
+    """
+    asked = probes(collection, collection.records)
+    taken = {fact.subject for fact in asked.facts} | {one.subject for one in asked.recall}
+    free = [one for one in collection.known if one.subject not in taken]
+    chance, facts = random.Random(SEED), []
+    for one in free:
+        others = sorted({k.object for k in collection.known if k.relation == one.relation})
+        others = [name for name in others if name != one.object]
+        if others and one.prompt.count(one.subject) == 1:
+            prompt = one.prompt.replace(one.subject, PLACEHOLDER)
+            facts.append(Fact(one.subject, prompt, chance.choice(others), one.object))
+    return facts
+
+
 def naming(names: Sequence[str]) -> Callable[[str], bool]:
     """Whether a text holds one of the names, as whole words."""
     if not names:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from model_fixtures import REQUESTS, tiny_gpt2, tiny_llama
-from tiny_models import TEXT, lm_of
+from tiny_models import TEXT, lm_of, speak_words
 from tolerances import assert_near, model_rounding
 
 from editvc.core.facts import Request
@@ -30,15 +30,6 @@ def test_a_predicted_target_is_what_greedy_generation_says(build, tokenizer):
     ]
     assert answers[: len(true)] == [True] * len(true)
     assert not all(answers)
-
-
-def speak_words(model, tokenizer):
-    """Let a random model say only tokens that are a space and letters: text that can be read."""
-    head = model.get_output_embeddings().weight
-    for token in range(len(tokenizer)):
-        text = tokenizer.decode([token])
-        if not (text[:1] == " " and text[1:].isascii() and text[1:].isalpha()):
-            head[token] = 0
 
 
 PAIRS = [
