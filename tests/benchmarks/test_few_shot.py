@@ -16,7 +16,10 @@ from editvc.models.language_model import LanguageModel
 
 
 @pytest.mark.parametrize("build", [tiny_gpt2, tiny_llama])
-def test_the_likeliest_choice_is_that_of_a_whole_pass(build, chat: LanguageModel) -> None:
+def test_the_likeliest_choice_is_that_of_a_whole_pass(
+    build, chat: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("editvc.models.forward.TOKENS_PER_BATCH", 120)  # several batches
     tokenizer = chat.tokenizer
     lm = lm_of(build(len(tokenizer)), tokenizer)
     solved, choices = "London? y\n\nRome? n\n\n", tuple("ynatbcdefgh")

@@ -68,7 +68,9 @@ def test_the_page_is_written_between_its_marks(tmp_path: Path) -> None:
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
     write_report(rows, tmp_path)
     text = page.read_text(encoding="utf-8")
-    assert text.startswith(f"before\n{BEGIN}\n\n| method") and text.endswith(f".svg)\n\n{END}\nafter\n")
+    assert text.startswith(f"before\n{BEGIN}\n\n| method") and text.endswith(
+        f".svg)\n\n{END}\nafter\n"
+    )
     assert "old" not in text
     for name in FIGURES:
         assert f"(figures/real-{name}.svg)" in text

@@ -105,3 +105,14 @@ def test_alphaedit_remembers_the_keys_of_earlier_edits(workshop: Workshop) -> No
         assert_near(delta.layers[layer].dense(), expected, bound, size(expected))
     alone = remembered(materialiser, edits[-1:], recipe)
     assert not torch.allclose(alone.layers[1].dense(), delta.layers[1].dense())
+
+
+def test_alphaedits_published_sequence_goes_on_remembering(workshop: Workshop) -> None:
+    repo = workshop.repo
+    recipe = repo.choose("alphaedit", options=["nullspace_threshold=1e9"]).recipe
+    materialiser, lm, edits = repo.session.materialiser, repo.session.base_model(), []
+    for fact in FACTS[:3]:
+        edits += make(materialiser, lm, [fact.request], recipe, None)
+        apply_delta(lm, remembered(materialiser, edits, recipe))
+    (one,) = workshop.edited("published", recipe, [3])
+    assert same(weights(one.lm), weights(lm))
