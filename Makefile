@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test lint types tests test-variants docs cli-docs docs-output format clean
+.PHONY: demo test lint types tests test-variants docs cli-docs docs-output benchmark-real format clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -45,14 +45,18 @@ cli-docs: $(STAMP)
 docs-output: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/docs/blocks.py README.md docs/tutorial.md docs/python.md
 
+# The table and the figures of a real model; rows that are there are not measured again. Takes a day.
+benchmark-real: $(STAMP)
+	$(BIN)/python benchmarks/real.py
+
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,lora]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,lora,benchmarks]'
 	touch $(STAMP)
 
 clean:
-	rm -rf .venv .demo site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .demo .models site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -38,9 +38,12 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Facts to edit, in order; unedited facts to recall; entities to take statistics from."""
+    """Facts to edit, in order; unedited facts to recall, as the data has them and as prompts with
+    their answers; entities to take statistics from.
+    """
 
     facts: list[Fact]
+    recalled: list[dict[str, Any]]
     recall: list[tuple[str, str]]
     entities: list[dict[str, str]]
 
@@ -76,7 +79,8 @@ def trial(start: int, stop: int) -> Trial:
             prompts = patterns[fact["relation_id"]]["prompts"]
             for prompt in chance.sample(prompts, min(2, len(prompts))):
                 entities.append({"subject": fact["subject"], "prompt": prompt})
-    return Trial(facts, [(_question(f, patterns), f["object"]) for f in recall], entities)
+    pairs = [(_question(f, patterns), f["object"]) for f in recall]
+    return Trial(facts, recall, pairs, entities)
 
 
 def _question(fact: dict[str, Any], patterns: dict[str, Any]) -> str:

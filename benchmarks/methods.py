@@ -3,12 +3,7 @@
     python benchmarks/methods.py --out methods.jsonl --methods memit,rome --ways set,sequential
     python benchmarks/methods.py --table methods.jsonl
 
-Three ways, where a method has them. ``set``: every fact made on the base alone, and the set solved
-(committing one by one or all at once gives the same weights). ``batch``: the same facts located
-again together, layer after layer (``squash``, of the repository of ``set``; its time is the
-squash's alone). ``sequential``: one fact after the other on whatever
-the weights are by then, blind to what was edited before, as papers measure collapse. Besides,
-``prune``, ``linear``, ``rect`` and ``drop``: the set under a restraint. A method that
+The ways are those of :mod:`ways`, where a method has them. A method that
 has collapsed (less than a tenth of a hundred edits said, or five times the base's perplexity) is
 not taken further. Rows are appended to ``--out`` as they are measured.
 """
@@ -17,32 +12,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from atlas import MODEL, TEXT, Trial, task_accuracies, trial
+from ways import WAYS, Workshop, as_published
 
 import editvc
-from editvc.algebra.patch import Patch
-from editvc.core.history import Restraint
-from editvc.core.methods.locate import LocatedRecipe
-from editvc.core.methods.recipe import Recipe
 from editvc.core.methods.table import METHODS
 from editvc.evaluation.probes import forced, perplexity
 from editvc.evaluation.scores import answers, answers_correctly, locality_answers, score
-from editvc.materialise.make_elements import make_in_sequence
 from editvc.models.language_model import LanguageModel
 from editvc.models.loading import load
 from editvc.models.source import open_model
-from editvc.models.weights import apply_delta
 
 SIZES = (1, 10, 100, 500, 1000)
 SCORED = 100
@@ -51,14 +37,8 @@ NEIGHBOURS = 3
 GENERATED = 50
 BLOCKS = 40
 RECALLED = 200
-RESTRAINTS = {
-    "prune": Restraint(prune=math.e),
-    "linear": Restraint(linear=2.0),
-    "rect": Restraint(rect=40.0),
-    "drop": Restraint(drop=0.8),
-}
-"""With the papers' numbers."""
-WAYS = ("", "set", "batch", "sequential", *RESTRAINTS)
+PUBLISHED_WEIGHT = 100.0
+"""MEMIT's lambda for this model, as the data's first tries have it."""
 TITLES = {
     "es": "ES", "ps": "PS", "ns": "NS", "s": "S", "eff": "Eff", "par": "Par", "spe": "Spe",
     "avg": "Avg", "gen": "Gen", "ppl": "ppl", "sent": "sent", "subj": "subj", "recall": "recall",
@@ -122,94 +102,18 @@ class Bench:
         if name == "base":
             yield self._row("base", "", 0, self.untouched, 0.0, 0)
             return
-        repo = self._repo()
-        recipe = repo.choose(name, options=options).recipe
-        if published and isinstance(recipe, LocatedRecipe):
-            recipe = as_published(recipe)
-        made = {"set": self._set, "batch": self._batch, "sequential": self._sequential}
+        folder = Path(tempfile.mkdtemp(dir=self.scratch)) / "repo"
+        workshop = Workshop(self.empty, folder, self.what.facts)
+        recipe = workshop.repo.choose(name, options=options).recipe
+        if published:
+            recipe = as_published(recipe, PUBLISHED_WEIGHT)
         for way in ways:
-            measure = made.get(way) or partial(self._restrained, way)
-            for row in measure(repo, label, recipe, sizes):
+            for one in workshop.edited(way, recipe, sizes):
+                row = self._row(label, way, one.edits, one.lm, one.seconds, one.stored)
                 yield row
                 forgotten = row["edits"] >= 100 and row["eff"] < 10
                 if forgotten or row["ppl"] > 5 * self.base_perplexity:
                     break
-
-    def _set(
-        self, repo: editvc.Repo, label: str, recipe: Recipe, sizes: list[int]
-    ) -> Iterator[dict[str, Any]]:
-        spent = 0.0
-        for size in sizes:
-            began = time.perf_counter()
-            self._have(repo, recipe, size)
-            spent += time.perf_counter() - began
-            yield self._of_head(repo, label, "set", size, spent / size)
-
-    def _batch(
-        self, repo: editvc.Repo, label: str, recipe: Recipe, sizes: list[int]
-    ) -> Iterator[dict[str, Any]]:
-        for size in sizes:
-            self._branch(repo, recipe, "batch", size)
-            began = time.perf_counter()
-            repo.squash(f"1..{repo.status().number}")
-            yield self._of_head(repo, label, "batch", size, (time.perf_counter() - began) / size)
-
-    def _restrained(
-        self, way: str, repo: editvc.Repo, label: str, recipe: Recipe, sizes: list[int]
-    ) -> Iterator[dict[str, Any]]:
-        for size in sizes:
-            self._branch(repo, recipe, way, size)
-            began = time.perf_counter()
-            repo.compact(RESTRAINTS[way])
-            yield self._of_head(repo, label, way, size, (time.perf_counter() - began) / size)
-
-    def _branch(self, repo: editvc.Repo, recipe: Recipe, way: str, size: int) -> None:
-        """Go to a new branch that begins with the set of so many edits."""
-        self._have(repo, recipe, size)
-        repo.create_branch(f"{way}-{size}", at=f"set-{size}")
-        repo.switch(f"{way}-{size}")
-
-    def _have(self, repo: editvc.Repo, recipe: Recipe, size: int) -> None:
-        """See to it that the branch ``set-<size>`` holds so many edits."""
-        name = f"set-{size}"
-        if any(branch.name == name for branch in repo.branches()):
-            repo.switch(name)
-            return
-        if repo.live():
-            repo.switch("main")
-        repo.commit(self.what.facts[len(repo.live()) : size], recipe=recipe)
-        repo.create_branch(name)
-
-    def _sequential(
-        self, repo: editvc.Repo, label: str, recipe: Recipe, sizes: list[int]
-    ) -> Iterator[dict[str, Any]]:
-        lm, spent, stored = load(open_model(str(MODEL))), 0.0, 0
-        for done, fact in enumerate(self.what.facts[: max(sizes)], 1):
-            began = time.perf_counter()
-            request = fact.request
-            materialiser = repo.session.materialiser
-            (patch,) = make_in_sequence(materialiser, lm, [request], recipe, None)
-            assert isinstance(patch, Patch), "no other element is applied one after the other"
-            apply_delta(lm, patch.delta)
-            spent += time.perf_counter() - began
-            stored += len(patch.to_bytes())
-            if done in sizes:
-                yield self._row(label, "sequential", done, lm, spent / done, stored / done)
-
-    def _repo(self) -> editvc.Repo:
-        folder = Path(tempfile.mkdtemp(dir=self.scratch)) / "repo"
-        shutil.copytree(self.empty, folder)
-        return editvc.Repo(folder)
-
-    def _of_head(
-        self, repo: editvc.Repo, label: str, way: str, size: int, seconds: float
-    ) -> dict[str, Any]:
-        plumbing = repo.session.repository
-        tree = plumbing.tree_of(plumbing.refs.head().commit)
-        entries = list(plumbing.edits_of(tree).entries())
-        stored = sum(len(plumbing.store.get(one.element)) for one in entries) / len(entries)
-        with repo.session.edited(tree) as lm:
-            return self._row(label, way, size, lm, seconds, stored)
 
     @property
     def base_perplexity(self) -> float:
@@ -245,21 +149,6 @@ class Bench:
             "seconds": round(seconds, 2),
             "kilobytes": round(stored / 1024, 1),
         }  # fmt: skip
-
-
-def as_published(recipe: LocatedRecipe) -> LocatedRecipe:
-    """MEMIT's own numbers for this model: nothing made up for, text alone guarded."""
-    return LocatedRecipe(
-        layers=recipe.layers,
-        contexts=recipe.contexts,
-        statistics=recipe.statistics,
-        method=recipe.method,
-        mom2_update_weight=100.0,
-        entity_update_weight=0.0,
-        delivery_factor=1.0,
-        compensation=0.0,
-        clamp_norm_factor=0.75,
-    )
 
 
 def table(rows: list[dict[str, Any]]) -> str:

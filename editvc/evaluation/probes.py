@@ -7,7 +7,7 @@ padded on the right, in batches of similar length.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,34 +62,34 @@ def predicts(lm: LanguageModel, rows: Sequence[TokenizedPrompt], *, batch: int =
 def forced(lm: LanguageModel, pairs: Sequence[tuple[str, str]]) -> list[Forced]:
     """Score each ``(prompt, target)``; the target follows by the space policy of tokenising."""
     requests = [Request(prompt, "{}", target) for prompt, target in pairs]
-    encoded = [(list(row.ids), row.target) for (row,) in tokenize(lm.tokenizer, requests)]
-    results: list[Forced | None] = [None] * len(pairs)
-    for rows in _by_length([tokens for tokens, _ in encoded]):
-        logits = _logits(lm, [encoded[row][0] for row in rows])
-        for place, row in enumerate(rows):
-            tokens, start = encoded[row]
-            target = torch.tensor(tokens[start:], device=logits.device)
-            scores = logits[place, start - 1 : len(tokens) - 1].float().log_softmax(-1)
-            chosen = scores.gather(1, target[:, None])
-            results[row] = Forced(
-                log_probability=float(chosen.mean()),
-                all_argmax=bool((scores.argmax(-1) == target).all()),
-            )
-    return [result for result in results if result is not None]
+    rows = [row for (row,) in tokenize(lm.tokenizer, requests)]
+    results: dict[int, Forced] = {}
+    for index, logits in _logits_behind(
+        lm, [row.ids[:-1] for row in rows], [row.target - 1 for row in rows]
+    ):
+        target = torch.tensor(rows[index].ids[rows[index].target :], device=logits.device)
+        chosen = logits.log_softmax(-1).gather(1, target[:, None])
+        results[index] = Forced(
+            log_probability=float(chosen.mean()),
+            all_argmax=bool((logits.argmax(-1) == target).all()),
+        )
+    return [results[index] for index in range(len(rows))]
 
 
 def first_tokens(lm: LanguageModel, prompts: Sequence[str]) -> list[int]:
     """The token that the model would say first after each prompt."""
     encoded = [
-        lm.tokenizer(prompt, add_special_tokens=turn_in(lm.tokenizer, prompt) is None)["input_ids"]
+        tuple(
+            lm.tokenizer(prompt, add_special_tokens=turn_in(lm.tokenizer, prompt) is None)[
+                "input_ids"
+            ]
+        )
         for prompt in prompts
     ]
-    results = [0] * len(prompts)
-    for rows in _by_length(encoded):
-        logits = _logits(lm, [encoded[row] for row in rows])
-        for place, row in enumerate(rows):
-            results[row] = int(logits[place, len(encoded[row]) - 1].argmax())
-    return results
+    results: dict[int, int] = {}
+    for index, logits in _logits_behind(lm, encoded, [len(ids) - 1 for ids in encoded]):
+        results[index] = int(logits[0].argmax())
+    return [results[index] for index in range(len(encoded))]
 
 
 def perplexity(lm: LanguageModel, text: str, *, block: int = 128, blocks: int = 0) -> float:
@@ -100,27 +100,64 @@ def perplexity(lm: LanguageModel, text: str, *, block: int = 128, blocks: int = 
     tokens = lm.tokenizer(text, verbose=False)["input_ids"]
     pieces = [tokens[i : i + block] for i in range(0, len(tokens) - block + 1, block)]
     pieces = pieces[:blocks] if blocks else pieces
+    return perplexity_of(lm, pieces)
+
+
+def perplexity_of(lm: LanguageModel, rows: Sequence[Sequence[int]]) -> float:
+    """Perplexity over rows of tokens, of all their tokens but the first of each."""
+    rows = [row for row in rows if len(row) > 1]
     total, count = 0.0, 0
-    for rows in _by_length(pieces):
-        ids = [pieces[row] for row in rows]
-        logits = _logits(lm, ids)[:, :-1].float()
-        target = torch.tensor(ids, device=logits.device)[:, 1:]
-        losses = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), target.flatten(), reduction="sum"
-        )
+    for index, logits in _logits_behind(lm, [tuple(row[:-1]) for row in rows]):
+        target = torch.tensor(rows[index][1:], device=logits.device)
+        losses = torch.nn.functional.cross_entropy(logits, target, reduction="sum")
         total, count = total + float(losses), count + target.numel()
     return math.exp(total / count)
 
 
-def _by_length(rows: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """Numbers of rows of tokens, in batches of similar length."""
-    lengths = [len(row) for row in rows]
-    return batches(sorted(range(len(rows)), key=lengths.__getitem__), lengths.__getitem__)
-
-
 @torch.no_grad()
-def _logits(lm: LanguageModel, ids: Sequence[Sequence[int]]) -> torch.Tensor:
-    """(rows, longest, vocabulary); places past a row's end hold nothing of meaning."""
-    tokens, mask = padded_right(ids, lm.device)
-    logits: torch.Tensor = lm.model(input_ids=tokens, attention_mask=mask, use_cache=False).logits
-    return logits
+def _logits_behind(
+    lm: LanguageModel, rows: Sequence[tuple[int, ...]], starts: Sequence[int] | None = None
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Of each row its number, and the logits (tokens, vocabulary) behind its tokens from a start.
+
+    ``starts`` None is the first token of every row. Rows come in any order, once each. A row that
+    begins another one is read off that one's pass: what follows does not show in a causal model.
+    The head runs where it is asked for and nowhere else.
+    """
+    runs, run_of = _shared(rows)
+    readers: dict[int, list[int]] = {}
+    for index, run in enumerate(run_of):
+        readers.setdefault(run, []).append(index)
+    lengths = [len(run) for run in runs]
+    for batch in batches(sorted(range(len(runs)), key=lengths.__getitem__), lengths.__getitem__):
+        ids, mask = padded_right([runs[run] for run in batch], lm.device)
+        hidden = lm.body(input_ids=ids, attention_mask=mask, use_cache=False)[0]
+        states = {
+            index: hidden[place, starts[index] if starts else 0 : len(rows[index])]
+            for place, run in enumerate(batch)
+            for index in readers[run]
+        }
+        yield from _heads(lm, states)
+
+
+def _heads(
+    lm: LanguageModel, states: Mapping[int, torch.Tensor]
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Logits (tokens, vocabulary) of each of the states (tokens, u): the head on many at once."""
+    for part in batches(states, lambda index: len(states[index])):
+        logits = lm.logits(torch.cat([states[index] for index in part]))
+        yield from zip(part, logits.split([len(states[index]) for index in part]), strict=True)
+
+
+def _shared(rows: Sequence[tuple[int, ...]]) -> tuple[list[tuple[int, ...]], list[int]]:
+    """The rows that begin no other one, and for every row which of those begins with it.
+
+    In the order of words in a dictionary, a row stands right before those that begin with it.
+    """
+    runs: list[tuple[int, ...]] = []
+    run_of = [0] * len(rows)
+    for index in sorted(range(len(rows)), key=rows.__getitem__, reverse=True):
+        if not runs or runs[-1][: len(rows[index])] != rows[index]:
+            runs.append(rows[index])
+        run_of[index] = len(runs) - 1
+    return runs, run_of

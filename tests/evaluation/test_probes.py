@@ -1,14 +1,19 @@
-"""Whether a model predicts a target, against what it generates."""
+"""What is asked of many rows at once, against one row at a time and against generation."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import torch
 from model_fixtures import REQUESTS, tiny_gpt2, tiny_llama
-from tiny_models import lm_of
+from tiny_models import TEXT, lm_of, speak_words
+from tolerances import assert_near, model_rounding
 
 from editvc.core.facts import Request
-from editvc.evaluation.probes import predicts_target
+from editvc.evaluation.probes import _shared, first_tokens, forced, perplexity, predicts_target
 from editvc.models.generation import generate
+from editvc.models.tokenization import tokenize
 
 
 @pytest.mark.parametrize("build", [tiny_gpt2, tiny_llama])
@@ -27,10 +32,62 @@ def test_a_predicted_target_is_what_greedy_generation_says(build, tokenizer):
     assert not all(answers)
 
 
-def speak_words(model, tokenizer):
-    """Let a random model say only tokens that are a space and letters: text that can be read."""
-    head = model.get_output_embeddings().weight
-    for token in range(len(tokenizer)):
-        text = tokenizer.decode([token])
-        if not (text[:1] == " " and text[1:].isascii() and text[1:].isalpha()):
-            head[token] = 0
+PAIRS = [
+    *((request.question, request.target) for request in REQUESTS),
+    (REQUESTS[0].question, "London"),
+    (REQUESTS[0].question, f"{REQUESTS[0].target} and"),
+    (f"{REQUESTS[0].question} {REQUESTS[0].target}", "and"),
+    ("The capital of", "France"),
+]
+"""Some begin others, and one is another's, cut elsewhere."""
+
+
+def logits_alone(lm, ids):
+    """All logits (tokens, vocabulary) of one row, run by itself through the whole model."""
+    return lm.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].float()
+
+
+@pytest.mark.parametrize("build", [tiny_gpt2, tiny_llama])
+def test_targets_under_teacher_forcing_are_those_of_one_row_at_a_time(build, tokenizer):
+    lm = lm_of(build(len(tokenizer), tie_word_embeddings=False), tokenizer)
+
+    def log_probabilities(model):
+        return [one.log_probability for one in forced(replace(lm, model=model), PAIRS)]
+
+    bound = model_rounding(log_probabilities, lm.model)
+    for (prompt, target), found in zip(PAIRS, forced(lm, PAIRS), strict=True):
+        ((row,),) = tokenize(tokenizer, [Request(prompt, "{}", target)])
+        logits = logits_alone(lm, row.ids)[row.target - 1 : -1]
+        chosen = logits.log_softmax(-1)[range(len(logits)), list(row.ids[row.target :])]
+        assert_near(found.log_probability, chosen.mean(), bound)
+        assert found.all_argmax == (logits.argmax(-1).tolist() == list(row.ids[row.target :]))
+
+
+@pytest.mark.parametrize("build", [tiny_gpt2, tiny_llama])
+def test_first_tokens_are_those_of_one_row_at_a_time(build, tokenizer):
+    lm = lm_of(build(len(tokenizer)), tokenizer)
+    prompts = [prompt for prompt, _ in PAIRS]
+    assert first_tokens(lm, prompts) == [
+        int(logits_alone(lm, tokenizer(prompt)["input_ids"])[-1].argmax()) for prompt in prompts
+    ]
+    assert len({*first_tokens(lm, prompts)}) > 1
+
+
+def test_perplexity_is_that_of_one_block_at_a_time(gpt2, tokenizer):
+    lm, text = lm_of(gpt2, tokenizer), " ".join(TEXT)
+    ids = tokenizer(text)["input_ids"]
+    blocks = [ids[at : at + 8] for at in range(0, len(ids) - 7, 8)]
+    losses = [
+        -logits_alone(lm, block)[:-1].log_softmax(-1)[range(7), block[1:]] for block in blocks
+    ]
+    bound = model_rounding(lambda model: perplexity(replace(lm, model=model), text, block=8), gpt2)
+    assert_near(perplexity(lm, text, block=8), torch.cat(losses).mean().exp(), bound)
+    assert_near(perplexity(lm, text, block=8, blocks=3), torch.cat(losses[:3]).mean().exp(), bound)
+
+
+def test_rows_that_begin_others_run_once():
+    rows = [(1, 2), (1,), (2, 1), (1, 2, 3), (1, 2), (1, 3)]
+    runs, run_of = _shared(rows)
+    assert sorted(runs) == [(1, 2, 3), (1, 3), (2, 1)]
+    for row, run in zip(rows, run_of, strict=True):
+        assert runs[run][: len(row)] == row

@@ -80,6 +80,15 @@ def lm_of(model, tokenizer=None, **changes: object) -> LanguageModel:
     return replace(known, architecture=replace(known.architecture, **changes))
 
 
+def speak_words(model, tokenizer):
+    """Let a random model say only tokens that are a space and letters: text that can be read."""
+    head = model.get_output_embeddings().weight
+    for token in range(len(tokenizer)):
+        text = tokenizer.decode([token])
+        if not (text[:1] == " " and text[1:].isascii() and text[1:].isalpha()):
+            head[token] = 0
+
+
 def saved(folder: Path, family: str = "gpt2") -> Path:
     """A tiny model of a family as a folder that transformers loads."""
     tokenizer = byte_bpe(bos=family == "llama")
