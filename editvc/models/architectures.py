@@ -72,6 +72,18 @@ class NoAttentionError(EditvcError):
         self.model_type = model_type
 
 
+class NoUpProjError(EditvcError):
+    """A block that does not say how its MLP begins, where that is asked for."""
+
+    def __init__(self, model_type: str) -> None:
+        super().__init__(
+            f"the block of model type '{model_type}' does not say where its MLP begins",
+            hint='Add its first matrix and what follows it, such as up_proj = "mlp.fc1" and '
+            'activation = "hidden_act"; of a gated MLP gate_proj, too.',
+        )
+        self.model_type = model_type
+
+
 class LayersError(EditvcError):
     """More than one layer to edit where a norm stands behind the down projection."""
 
@@ -98,6 +110,10 @@ class Architecture:
     renamed: Mapping[str, str] = field(default_factory=dict, hash=False)
     attention: str | None = None
     cached: bool = True
+    up_proj: str | None = None
+    gate_proj: str | None = None
+    activation: str | None = None
+    width: str | None = None
 
     @classmethod
     def of_block(cls, model_type: str, block: Mapping[str, Any]) -> Architecture:
@@ -141,6 +157,11 @@ class Architecture:
     def weight_name(self, layer: int) -> str:
         """Name of the down projection's weight, as the model's own parameters are named."""
         return f"{self.layers}.{layer}.{self.down_proj}.weight"
+
+    def mlp_names(self, layer: int, path: str) -> tuple[str, str]:
+        """The names of weight and bias of one of the MLP's matrices."""
+        module = f"{self.layers}.{layer}.{path}"
+        return f"{module}.weight", f"{module}.bias"
 
     def layer_of(self, name: str) -> int | None:
         """The layer whose down projection has the weight ``name``; None for other weights."""
