@@ -22,6 +22,7 @@ from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.health import outlier_warnings
 from editvc.porcelain.recording import CommitResult, Skipped, advance, head_of, with_changes
 from editvc.porcelain.session import Session
+from editvc.porcelain.take_inputs import with_inputs
 from editvc.vcs.refs import BranchMoved
 
 ATTEMPTS = 8
@@ -46,6 +47,7 @@ def commit(
     the store then. ``remark`` hears each warning once, before the branch moves.
     """
     records, warned = sourced(facts), set[str]()
+    recipe = with_inputs(session, recipe)
 
     def warn(text: str) -> None:
         if remark is not None and text not in warned:

@@ -69,6 +69,13 @@ class MendSection:
 
 
 @dataclass(frozen=True, slots=True)
+class GatedSection:
+    """The statistics that ``commit --method gated`` uses; the first such commit takes them."""
+
+    inputs: ObjectId | None = setting(OPTIONAL_OBJECT, None)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole, checked ``config.toml``."""
 
@@ -77,6 +84,7 @@ class Config:
     health: Thresholds = field(default_factory=Thresholds)
     user: UserSection = field(default_factory=UserSection)
     mend: MendSection = field(default_factory=MendSection)
+    gated: GatedSection = field(default_factory=GatedSection)
 
     def as_dict(self) -> dict[str, Any]:
         """All settings by dotted name, defaults filled in."""
@@ -91,7 +99,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     item.name: cls
     for item, cls in zip(
         dataclasses.fields(Config),
-        (BaseSection, LocatedRecipe, Thresholds, UserSection, MendSection),
+        (BaseSection, LocatedRecipe, Thresholds, UserSection, MendSection, GatedSection),
         strict=True,
     )
 }
