@@ -50,12 +50,6 @@ class LayerInputs:
         whole = moment.double() + ridge * torch.eye(size, dtype=torch.float64)
         return cls(whole, torch.linalg.solve(whole, mean.double()), names.double())
 
-    def rounded(self) -> LayerInputs:
-        """As it is stored, so that what was just taken counts as what is read later."""
-        return LayerInputs(
-            unpacked(packed(self.moment)), self.constant.float().double(), self.names.half().double()
-        )
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InputStatistics:
