@@ -31,7 +31,7 @@ from editvc.errors import DamageError
 
 KIND = "gated"
 
-PARTS = frozenset({"filter", "threshold", "value", "key"})
+PARTS = frozenset({"filter", "threshold", "value", "key", "input"})
 
 
 class GatedDamageError(DamageError):
@@ -43,14 +43,15 @@ class GatedEdit:
     """One fact in ``layer``, float32, on the CPU.
 
     ``filter`` (u,) and ``threshold`` (1,) say where it answers, ``value`` (u,) what it adds to the
-    MLP's output there, ``key`` (v,) what the down projection gets there on the base. ``figures``
-    tells how it went.
+    MLP's output there. ``input`` (u,) and ``key`` (v,) are what the MLP and its down projection get
+    there on the base, in the mean. ``figures`` tells how it went.
     """
 
     layer: int
     filter: Tensor
     threshold: Tensor
     value: Tensor
+    input: Tensor
     key: Tensor
     figures: Mapping[str, float]
 
@@ -76,7 +77,10 @@ class GatedEdit:
             raise _damage(f"it holds {sorted(tensors)}")
         (layer,) = layers
         held = {part: of_part[layer] for part, of_part in parts.items()}
-        if held["threshold"].shape != (1,) or held["filter"].shape != held["value"].shape:
+        if (
+            held["threshold"].shape != (1,)
+            or len({held[part].shape for part in ("filter", "value", "input")}) > 1
+        ):
             raise _damage("its parts do not fit each other")
         return cls(layer, **held, figures=figures)
 
@@ -90,6 +94,13 @@ class Plateau:
 
     slope: float
     rise: float
+
+    def open(self, scores: Tensor, thresholds: Tensor) -> Tensor:
+        """How far gates are open for scores, 0 to 1: the plateau of ReLU, which others come near.
+
+        ``thresholds`` are those of the last dimension, or of all.
+        """
+        return ((scores - thresholds) / self.rise + 0.5).clamp(0, 1)
 
     def neurons(
         self, edit: GatedEdit, constant: Tensor | None, *, gated: bool, biased: bool

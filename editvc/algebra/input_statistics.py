@@ -29,17 +29,22 @@ class InputsDamageError(DamageError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerInputs:
-    """One layer, float64: ``moment`` C (u, u), ``constant`` b (u,), and ``names`` (n, u).
+    """One layer, float64: ``moment`` C (u, u), ``constant`` b (u,), and inputs of their own.
 
-    ``names`` are the inputs at the last tokens of the named things, row by row.
+    ``inputs`` (n, u) are what the MLP sees at the last tokens of the ``names``, row by row, ``text``
+    (m, u) what it sees at tokens of text.
     """
 
     moment: Tensor
     constant: Tensor
-    names: Tensor
+    inputs: Tensor
+    text: Tensor
+    names: tuple[str, ...]
 
     @classmethod
-    def of(cls, moment: Tensor, mean: Tensor, names: Tensor) -> LayerInputs:
+    def of(
+        cls, moment: Tensor, mean: Tensor, inputs: Tensor, text: Tensor, names: tuple[str, ...]
+    ) -> LayerInputs:
         """From ``E[x x^T]`` (u, u) and ``E[x]`` (u,) over tokens.
 
         ``C = E[x x^T] + ridge I``, and ``b = C^-1 E[x]``: of all directions, the one whose product
@@ -48,26 +53,32 @@ class LayerInputs:
         size = len(mean)
         ridge = RIDGE * moment.diagonal().mean()
         whole = moment.double() + ridge * torch.eye(size, dtype=torch.float64)
-        return cls(whole, torch.linalg.solve(whole, mean.double()), names.double())
+        constant = torch.linalg.solve(whole, mean.double())
+        return cls(whole, constant, inputs.double(), text.double(), names)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InputStatistics:
-    """By layer, with the texts of the ``names`` that the rows stand for, and a count of tokens."""
+    """By layer, all of the same names, and how many tokens the moments are means over."""
 
     layers: Mapping[int, LayerInputs]
-    names: tuple[str, ...]
     samples: int
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that rows stand for in every layer."""
+        return next(iter(self.layers.values())).names
+
     def to_bytes(self, origin: Mapping[str, Any] | None = None) -> bytes:
-        """safetensors: ``layer.3.triangle`` and ``layer.3.constant`` in float32, ``layer.3.names``
-        in float16; ``origin`` joins the record.
+        """safetensors: ``layer.3.triangle`` and ``layer.3.constant`` in float32, ``layer.3.inputs``
+        and ``layer.3.text`` in float16; ``origin`` joins the record.
         """
         tensors: dict[str, Tensor] = {}
         for layer, inputs in sorted(self.layers.items()):
             tensors[layer_tensor(layer, "triangle")] = packed(inputs.moment)
             tensors[layer_tensor(layer, "constant")] = inputs.constant.float()
-            tensors[layer_tensor(layer, "names")] = inputs.names.half()
+            tensors[layer_tensor(layer, "inputs")] = inputs.inputs.half()
+            tensors[layer_tensor(layer, "text")] = inputs.text.half()
         record = {"kind": KIND, "names": list(self.names), "samples": self.samples}
         return pack(tensors, record | {"unit": "tokens"} | dict(origin or {}))
 
@@ -82,16 +93,18 @@ class InputStatistics:
                 layer: LayerInputs(
                     unpacked(triangle),
                     parts["constant"][layer].double(),
-                    parts["names"][layer].double(),
+                    parts["inputs"][layer].double(),
+                    parts["text"][layer].double(),
+                    names,
                 )
                 for layer, triangle in parts["triangle"].items()
             }
             samples = int(record["samples"])
         except (ValueError, KeyError, TypeError, RuntimeError) as error:
             raise _damage(str(error)) from error
-        if any(len(inputs.names) != len(names) for inputs in layers.values()):
+        if any(len(inputs.inputs) != len(names) for inputs in layers.values()):
             raise _damage("names and rows differ in number")
-        return cls(layers, names, samples)
+        return cls(layers, samples)
 
 
 def _damage(problem: str) -> InputsDamageError:

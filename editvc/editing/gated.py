@@ -12,6 +12,7 @@ no set is solved. docs/adr/0015-gated-edits.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -30,6 +31,22 @@ from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, subject_tokens, tokenize
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Gate:
+    """Where an edit answers: ``filter`` (u,) and ``threshold``, with what was seen of both sides.
+
+    ``input`` (u,) is what the MLP sees of the subject in the mean, ``subject`` (contexts + 1,) the
+    scores of that, ``strangers`` those of all names of
+    the statistics that have nothing to do with it, highest first.
+    """
+
+    filter: Tensor
+    threshold: float
+    input: Tensor
+    subject: Tensor
+    strangers: tuple[tuple[str, float], ...]
+
+
 def make_elements(
     lm: LanguageModel,
     requests: Sequence[Request],
@@ -37,43 +54,38 @@ def make_elements(
     resources: Resources,
     progress: Progress | None,
 ) -> list[GatedEdit]:
-    """:func:`find_gates`, with what it needs taken from ``resources``."""
-    return find_gates(
-        lm, requests, recipe, resources.inputs(recipe), resources.names(recipe), progress=progress
-    )
-
-
-def find_gates(
-    lm: LanguageModel,
-    requests: Sequence[Request],
-    recipe: GatedRecipe,
-    inputs: LayerInputs,
-    names: Sequence[str],
-    *,
-    progress: Progress | None = None,
-) -> list[GatedEdit]:
     """One gated edit for every request, each as if it were the only one. Leaves the model as it is.
 
     Raises the errors of :mod:`editvc.models.tokenization`, ``NoUpProjError`` and
     :class:`editvc.models.replay.ReplayError`.
     """
-    (layer,) = recipe.layers
-    subjects = subject_inputs(lm, requests, recipe)
+    gates = find_gates(lm, requests, recipe, resources.inputs(recipe))
+    targets = find_targets(lm, requests, recipe, progress=progress)
+    gain = lm.gain(edit_site(recipe))
+    return [_gated(recipe, gate, target, gain) for gate, target in zip(gates, targets, strict=True)]
+
+
+def find_gates(
+    lm: LanguageModel, requests: Sequence[Request], recipe: GatedRecipe, inputs: LayerInputs
+) -> list[Gate]:
+    """The gate of every request: a few short passes, and nothing is searched for."""
     solver = FilterSolver(
         inputs.moment, FilterWeights(recipe.stranger_weight, recipe.subject_weight)
     )
-    targets = find_targets(lm, requests, recipe, progress=progress)
-    gain = lm.gain(edit_site(recipe))
-    edits = []
-    for request, seen, target in zip(requests, subjects, targets, strict=True):
-        others = inputs.names[[not related(name, request.subject) for name in names]]
+    gates = []
+    for request, seen in zip(requests, subject_inputs(lm, requests, recipe), strict=True):
+        names = strangers(inputs.names, [request.subject])
+        others = inputs.inputs[names]  # (m, u)
         first = solver.filter(seen, others[:0])
         similar = others[(others @ first).topk(min(recipe.strangers, len(others))).indices]
         w = solver.filter(seen, similar)
-        scores, strange = seen @ w, others @ w
-        t = threshold(scores, strange, recipe.threshold_low, recipe.threshold_high)
-        edits.append(_gated(layer, w, t, target, gain, scores, strange))
-    return edits
+        subject, strange = seen @ w, others @ w
+        t = threshold(subject, strange, recipe.threshold_low, recipe.threshold_high)
+        ranked = strange.sort(descending=True)
+        listed = zip(ranked.indices.tolist(), ranked.values.tolist(), strict=True)
+        highest = tuple((inputs.names[names[i]], score) for i, score in listed)
+        gates.append(Gate(w, t, seen.mean(dim=0), subject, highest))
+    return gates
 
 
 def subject_inputs(
@@ -105,24 +117,28 @@ def subject_inputs(
     return list(states.view(len(requests), width + 1, -1))
 
 
-def related(name: str, subject: str) -> bool:
-    """Whether a name of the list is the subject itself, or holds it, or is held by it."""
-    one, other = name.casefold(), subject.casefold()
-    return one in other or other in one
+def strangers(names: Sequence[str], subjects: Sequence[str]) -> list[int]:
+    """Which names have nothing to do with any subject: none is one, holds one or is held by one."""
+    folded = [subject.casefold() for subject in subjects]
+    places = []
+    for place, name in enumerate(map(str.casefold, names)):
+        if not any(subject in name or name in subject for subject in folded):
+            places.append(place)
+    return places
 
 
-def _gated(
-    layer: int, w: Tensor, t: float, target: Target, gain: float, scores: Tensor, strange: Tensor
-) -> GatedEdit:
+def _gated(recipe: GatedRecipe, gate: Gate, target: Target, gain: float) -> GatedEdit:
+    (layer,) = recipe.layers
     return GatedEdit(
         layer,
-        filter=w.float(),
-        threshold=torch.tensor([t], dtype=torch.float32),
+        filter=gate.filter.float(),
+        threshold=torch.tensor([gate.threshold], dtype=torch.float32),
         value=(target.delta / gain).float().cpu().clone(),
+        input=gate.input.float(),
         key=target.keys[layer].float().cpu().clone(),
         figures={
             **target.figures,
-            "subject_score": float(scores.min()),
-            "stranger_score": float(strange.max()) if len(strange) else 0.0,
+            "subject_score": float(gate.subject.min()),
+            "stranger_score": gate.strangers[0][1] if gate.strangers else 0.0,
         },
     )

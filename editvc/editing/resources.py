@@ -27,8 +27,5 @@ class Resources(Protocol):
     def inputs(self, recipe: GatedRecipe) -> LayerInputs:
         """What the MLP of the recipe's layer sees."""
 
-    def names(self, recipe: GatedRecipe) -> tuple[str, ...]:
-        """The names that the statistics of the recipe know."""
-
     def editor(self, recipe: MendRecipe) -> Editor:
         """The trained editor that the recipe names."""

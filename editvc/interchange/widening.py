@@ -132,9 +132,7 @@ def _layer(
         except TensorNotFound:
             continue
     axis = 0 if architecture.transposed else 1
-    return parts | _part(
-        checkpoint, architecture.weight_name(layer), [down], old, width, axis
-    )
+    return parts | _part(checkpoint, architecture.weight_name(layer), [down], old, width, axis)
 
 
 def _part(
@@ -151,9 +149,7 @@ def _part(
     return {stored: Part(tuple(shape), partial(_grown, rows=rows, old=old, width=width, axis=axis))}
 
 
-def _grown(
-    stored: Tensor, *, rows: list[Tensor | None], old: int, width: int, axis: int
-) -> Tensor:
+def _grown(stored: Tensor, *, rows: list[Tensor | None], old: int, width: int, axis: int) -> Tensor:
     """Each block of ``old`` rows along an axis, with its new rows (m, ...) and zeros behind it."""
     moved = stored.movedim(axis, 0)  # (blocks * old, ...)
     pieces: list[Tensor] = []

@@ -70,15 +70,15 @@ class Elements:
         elements = (self.element(entry.element)[1] for entry in entries)
         return [one for one in elements if isinstance(one, Patch)]
 
-    def gated(self, tree: Tree) -> list[tuple[GatedRecipe, GatedEdit]]:
+    def gated(self, tree: Tree) -> list[tuple[Entry, GatedRecipe, GatedEdit]]:
         """The live edits of a tree that are gated, in slot order, each with its recipe."""
         entries = self.repository.edits_of(tree).entries()
-        elements = (self.element(entry.element) for entry in entries)
-        gated = [(recipe, one) for recipe, one in elements if isinstance(one, GatedEdit)]
-        recipes = {key: self.repository.read_recipe(key) for key in {key for key, _ in gated}}
+        elements = ((entry, *self.element(entry.element)) for entry in entries)
+        gated = [(entry, key, one) for entry, key, one in elements if isinstance(one, GatedEdit)]
+        recipes = {key: self.repository.read_recipe(key) for key in {key for _, key, _ in gated}}
         return [
-            (recipe, one)
-            for key, one in gated
+            (entry, recipe, one)
+            for entry, key, one in gated
             if isinstance(recipe := recipes[key], GatedRecipe)  # no other makes gated edits
         ]
 

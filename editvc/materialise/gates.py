@@ -33,8 +33,8 @@ class Gates:
         """The neurons by layer, float64: equal sets give equal ones, whatever the history."""
         layers: dict[int, list[Neurons]] = {}
         edits = self.elements.gated(tree)
-        biased = self._biased(edits[0][1].layer) if edits else False
-        for recipe, edit in edits:
+        biased = self._biased(edits[0][2].layer) if edits else False
+        for _, recipe, edit in edits:
             neurons = Plateau(recipe.slope, recipe.rise).neurons(
                 edit,
                 self.statistics.inputs_of(recipe).constant,

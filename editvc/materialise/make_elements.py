@@ -54,11 +54,6 @@ class StoredResources:
         """What the MLP of the recipe's layer sees."""
         return self.materialiser.statistics.inputs_of(recipe)
 
-    def names(self, recipe: GatedRecipe) -> tuple[str, ...]:
-        """The names that the statistics of the recipe know."""
-        assert recipe.inputs is not None, "checked before anything is made"
-        return self.materialiser.statistics.inputs(recipe.inputs).names
-
     def editor(self, recipe: MendRecipe) -> Editor:
         """The trained editor that the recipe names."""
         return editor_of(self.materialiser.repository, recipe)

@@ -20,6 +20,9 @@ from editvc.statistics.text_moments import TOKEN_CAP
 TOKENS_PER_WIDTH = 32
 """How many tokens of text are read, in widths of the hidden state."""
 
+SAMPLE = 2048
+"""How many of these tokens are kept, to see what fires on text: evenly spread over them."""
+
 NAME_CONTEXT = "The name {}"
 """Where a named thing is seen: behind some words, for a first token is like every other one."""
 
@@ -52,12 +55,14 @@ def input_statistics(
         raise CorpusError("texts", "no text to take statistics from")
     moments = {layer: torch.zeros(lm.hidden_size, lm.hidden_size).double() for layer in layers}
     means = {layer: torch.zeros(lm.hidden_size).double() for layer in layers}
-    done = 0
+    samples: dict[int, list[Tensor]] = {layer: [] for layer in layers}
+    every, done = max(1, tokens // SAMPLE), 0
     for batch in batches(sorted(rows, key=len, reverse=True), len):
         seen = inputs_at(lm, batch, [range(len(row)) for row in batch], layers)
         for layer, inputs in seen.items():
             moments[layer] += (inputs.T @ inputs).double().cpu()
             means[layer] += inputs.double().sum(dim=0).cpu()
+            samples[layer].append(inputs[::every].double().cpu())
         done += sum(map(len, batch))
         if progress is not None:
             progress("tokens", done, tokens)
@@ -65,10 +70,15 @@ def input_statistics(
     of_names = inputs_of_names(lm, names, layers, progress=progress)
     return InputStatistics(
         {
-            layer: LayerInputs.of(moments[layer] / tokens, means[layer] / tokens, of_names[layer])
+            layer: LayerInputs.of(
+                moments[layer] / tokens,
+                means[layer] / tokens,
+                of_names[layer],
+                torch.cat(samples[layer]),
+                names,
+            )
             for layer in layers
         },
-        names,
         tokens,
     )
 
@@ -84,13 +94,17 @@ def inputs_of_names(
     """Inputs (n, u) by layer at the last token of each name, in a context with one {}."""
     at = context.index(PLACEHOLDER)
     texts = [(context.replace(PLACEHOLDER, name), at + len(name)) for name in names]
-    rows = [(row.ids[: row.subject + 1], row.subject) for row in subject_tokens(lm.tokenizer, texts)]
+    rows = [
+        (row.ids[: row.subject + 1], row.subject) for row in subject_tokens(lm.tokenizer, texts)
+    ]
     order = sorted(range(len(rows)), key=lambda place: len(rows[place][0]))
     found: dict[int, list[Tensor]] = {layer: [] for layer in layers}
     done = 0
     for batch in batches(order, lambda place: len(rows[place][0])):
         ends = [range(rows[place][1], rows[place][1] + 1) for place in batch]
-        for layer, inputs in inputs_at(lm, [rows[place][0] for place in batch], ends, layers).items():
+        for layer, inputs in inputs_at(
+            lm, [rows[place][0] for place in batch], ends, layers
+        ).items():
             found[layer].append(inputs.double().cpu())
         done += len(batch)
         if progress is not None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.nn.functional import gelu, relu, silu
 from tolerances import assert_near, rounding
+from torch.nn.functional import gelu, relu, silu
 
-from editvc.algebra.gated_edit import GatedDamageError, GatedEdit, Plateau
+from editvc.algebra.gated_edit import PARTS, GatedDamageError, GatedEdit, Plateau
 from editvc.algebra.neurons import Neurons
 
 U, V = 6, 9
@@ -19,8 +19,8 @@ KINDS = [(False, True), (False, False), (True, False), (True, True)]
 
 
 def edit_of(draw: torch.Generator, layer: int = 3) -> GatedEdit:
-    w, value, key = (torch.randn(size, generator=draw) for size in (U, U, V))
-    return GatedEdit(layer, w / w.norm(), torch.tensor([0.6]), value, key, {"loss": 0.5})
+    w, value, seen, key = (torch.randn(size, generator=draw) for size in (U, U, U, V))
+    return GatedEdit(layer, w / w.norm(), torch.tensor([0.6]), value, seen, key, {"loss": 0.5})
 
 
 def scored(edit: GatedEdit, constant: torch.Tensor, score: float) -> torch.Tensor:
@@ -40,7 +40,7 @@ def test_edits_survive_their_bytes_and_other_bytes_are_refused(draw: torch.Gener
     data = edit.to_bytes({"request": "abc"})
     again = GatedEdit.from_bytes(data)
     assert (again.layer, again.figures) == (3, {"loss": 0.5})
-    for part in ("filter", "threshold", "value", "key"):
+    for part in PARTS:
         assert torch.equal(getattr(again, part), getattr(edit, part))
     assert again.to_bytes({"request": "abc"}) == data
     two = replace(edit, threshold=torch.zeros(2)).to_bytes()

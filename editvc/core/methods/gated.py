@@ -24,7 +24,7 @@ SUBJECT_CONTEXTS = (
     "According to experts, {}",
     "Tell me more about {}",
     "It is well known that {}",
-    "\"{}",
+    '"{}',
     "and {}",
     "of {}",
     "\n{}",
