@@ -39,7 +39,9 @@ def widened(lm: LanguageModel, neurons: Mapping[int, Neurons]) -> Iterator[Langu
             handle.remove()
 
 
-def _hooks(lm: LanguageModel, neurons: Neurons) -> tuple[Callable[..., None], Callable[..., Tensor]]:
+def _hooks(
+    lm: LanguageModel, neurons: Neurons
+) -> tuple[Callable[..., None], Callable[..., Tensor]]:
     """What notes the MLP's input, and what adds to its output."""
     activation = lm.activation
     placed: dict[torch.device, Neurons] = {}  # where the model has put its weights
