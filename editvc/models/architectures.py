@@ -31,7 +31,16 @@ down_proj = "mlp.down_proj"      # second matrix of the MLP, inside one block
 attention = "self_attn.o_proj"   # output projection of attention, inside one block
 final_norm = "model.norm"        # normalisation before the head
 transposed = false               # true for Conv1D (stored inner x hidden)
-normed = false                   # true where a norm stands between the MLP and the residual"""
+normed = false                   # true where a norm stands between the MLP and the residual
+up_proj = "mlp.up_proj"          # first matrix of the MLP
+gate_proj = "mlp.gate_proj"      # of a gated MLP, the matrix whose output is activated
+activation = "hidden_act"        # the config's name of the activation between them
+width = "intermediate_size"      # the config's name of the MLP's inner size"""
+
+_BESIDE = {
+    "up_proj": "activation", "activation": "up_proj", "gate_proj": "up_proj", "width": "up_proj",
+}  # fmt: skip
+"""Keys of a block that mean nothing without another."""
 
 
 class UnknownArchitectureError(EditvcError):
@@ -134,6 +143,12 @@ class Architecture:
                 f"[{model_type}] {missing[0]}: is missing",
                 hint="A block looks like this:\n" + _BLOCK.format(model_type=model_type),
             )
+        for name, other in _BESIDE.items():
+            if name in block and other not in block:
+                raise BlockError(
+                    f"[{model_type}] {other}: is missing beside {name}",
+                    hint="A block looks like this:\n" + _BLOCK.format(model_type=model_type),
+                )
         return cls(model_type=model_type, **block)
 
     @property
@@ -153,6 +168,17 @@ class Architecture:
             for item in fields(self)
             if item.name != "model_type" and getattr(self, item.name) != _default(item)
         }
+
+    @property
+    def key_formula(self) -> str | None:
+        """What enters the down projection, in the block's own names; None where it does not say."""
+        if self.up_proj is None:
+            return None
+        if self.gate_proj is None:
+            return f"{self.activation}({self.up_proj})"
+        if self.gate_proj == self.up_proj:
+            return f"{self.activation}(first half) * second half of {self.up_proj}"
+        return f"{self.activation}({self.gate_proj}) * {self.up_proj}"
 
     def weight_name(self, layer: int) -> str:
         """Name of the down projection's weight, as the model's own parameters are named."""
