@@ -24,7 +24,7 @@ class FilterSolver:
         self._lower = torch.linalg.cholesky(moment.double())
 
     def filter(self, subject: Tensor, strangers: Tensor) -> Tensor:
-        """W (u,) for inputs of the subject P (n, u) and of similar names H (m, u); m may be 0.
+        """The filter w (u,) for inputs of the subject P (n, u) and of similar names H (m, u).
 
         ``w ~ (C + h E_H[x x^T] + p E_P[x x^T])^-1 E_P[x]``, scaled so that the mean score ``w . x``
         over P is 1. By Woodbury's identity over the factor of C: a system of n + m equations.
@@ -46,7 +46,7 @@ class FilterSolver:
 
 
 def threshold(subject: Tensor, strangers: Tensor, low: float, high: float) -> float:
-    """T for scores of the subject (n,) and of strangers (m,): half-way between them, in bounds.
+    """The threshold t for scores of the subject (n,) and of strangers (m,).
 
     Half-way between the lowest score of the subject and the highest of all others, held within
     ``low`` and ``high``; where nothing else is known, ``low`` bounds it alone.

@@ -87,9 +87,9 @@ def gate_health(
     wide = across.flatten().sort(descending=True, stable=True)
     overlaps = [
         Overlap(gate=place % len(gates), subject=place // len(gates), open=value)
-        for place, value in zip(wide.indices[:WORST].tolist(), wide.values[:WORST].tolist(), strict=True)
+        for value, place in zip(*(ranked[:WORST].tolist() for ranked in wide), strict=True)
         if value >= OPEN
-    ]  # fmt: skip
+    ]
     largest = max(float(edit.value.norm()) for _, edit in gates)
     return GateHealth(
         layer,

@@ -29,7 +29,7 @@ from editvc.algebra.neurons import Neurons
 from editvc.algebra.tensor_file import by_part, layer_tensor, pack, unpack
 from editvc.errors import DamageError
 
-KIND = "gated"
+KIND = "gate"
 
 PARTS = frozenset({"filter", "threshold", "value", "key", "input"})
 
@@ -77,10 +77,8 @@ class GatedEdit:
             raise _damage(f"it holds {sorted(tensors)}")
         (layer,) = layers
         held = {part: of_part[layer] for part, of_part in parts.items()}
-        if (
-            held["threshold"].shape != (1,)
-            or len({held[part].shape for part in ("filter", "value", "input")}) > 1
-        ):
+        sizes = {held[part].shape for part in ("filter", "value", "input")}
+        if held["threshold"].shape != (1,) or len(sizes) > 1:
             raise _damage("its parts do not fit each other")
         return cls(layer, **held, figures=figures)
 

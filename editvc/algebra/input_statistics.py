@@ -31,8 +31,8 @@ class InputsDamageError(DamageError):
 class LayerInputs:
     """One layer, float64: ``moment`` C (u, u), ``constant`` b (u,), and inputs of their own.
 
-    ``inputs`` (n, u) are what the MLP sees at the last tokens of the ``names``, row by row, ``text``
-    (m, u) what it sees at tokens of text.
+    ``inputs`` (n, u) are what the MLP sees at the last tokens of the ``names``, row by row,
+    ``text`` (m, u) what it sees at tokens of text.
     """
 
     moment: Tensor

@@ -23,9 +23,10 @@ from editvc.algebra.input_statistics import LayerInputs
 from editvc.core.facts import PLACEHOLDER, Request
 from editvc.core.methods.gated import GatedRecipe
 from editvc.core.progress import Progress
+from editvc.editing.edit_batches import tokenize_edits
 from editvc.editing.resources import Resources
 from editvc.editing.subject_states import edit_site
-from editvc.editing.target_search import Target, find_targets
+from editvc.editing.target_search import Target, search_targets
 from editvc.models.forward import batches, inputs_at
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, subject_tokens, tokenize
@@ -60,7 +61,8 @@ def make_elements(
     :class:`editvc.models.replay.ReplayError`.
     """
     gates = find_gates(lm, requests, recipe, resources.inputs(recipe))
-    targets = find_targets(lm, requests, recipe, progress=progress)
+    edits = tokenize_edits(lm.tokenizer, requests, recipe.contexts)
+    targets = search_targets(lm, edits, recipe, progress=progress)
     gain = lm.gain(edit_site(recipe))
     return [_gated(recipe, gate, target, gain) for gate, target in zip(gates, targets, strict=True)]
 
@@ -96,13 +98,13 @@ def subject_inputs(
     In the recipe's ``subject_contexts``, then in the request's own prompt.
     """
     own = [row for (row,) in tokenize(lm.tokenizer, requests)]
-    placed = [
-        (context.replace(PLACEHOLDER, request.subject), context.index(PLACEHOLDER) + len(request.subject))
+    texts = [
+        placed(context, request.subject)
         for request in requests
         for context in recipe.subject_contexts
-    ]  # fmt: skip
+    ]
     width = len(recipe.subject_contexts)
-    generic = subject_tokens(lm.tokenizer, placed)
+    generic = subject_tokens(lm.tokenizer, texts)
     rows: list[TokenizedPrompt] = []
     for place, prompt in enumerate(own):
         rows += [*generic[place * width : (place + 1) * width], prompt]
@@ -115,6 +117,11 @@ def subject_inputs(
     back = torch.tensor(order).argsort()
     states = torch.cat(found).double().cpu()[back]
     return list(states.view(len(requests), width + 1, -1))
+
+
+def placed(context: str, subject: str) -> tuple[str, int]:
+    """A context with a subject in it, and where the subject ends there."""
+    return context.replace(PLACEHOLDER, subject), context.index(PLACEHOLDER) + len(subject)
 
 
 def strangers(names: Sequence[str], subjects: Sequence[str]) -> list[int]:

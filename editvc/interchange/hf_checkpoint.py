@@ -129,10 +129,10 @@ def export_hf(
     Configuration, tokenizer, chat templates, licence and code are copied byte for byte; only the
     shards with a changed tensor are rewritten, header and all other tensors verbatim, one tensor
     in memory at a time. ``widening`` makes MLPs wider, after the changes: their tensors get new
-    shapes, and the config the new width. Weights in other formats, and documents about the base, stay behind, with
-    a note. ``documents`` may add files (card, lock, ledger) once the digests are known; ``check``
-    is called on the finished folder before it takes its name, and what it raises cancels the
-    export. ``progress`` counts tensors.
+    shapes, and the config the new width. Weights in other formats, and documents about the base,
+    stay behind, with a note. ``documents`` may add files (card, lock, ledger) once the digests are
+    known; ``check`` is called on the finished folder before it takes its name, and what it raises
+    cancels the export. ``progress`` counts tensors.
 
     Raises :class:`ExportError` for values that are not finite in the weight's dtype,
     :class:`~editvc.models.checkpoint.CheckpointError` for a base that cannot be read, and

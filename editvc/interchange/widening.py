@@ -1,8 +1,8 @@
 """MLPs with more neurons, as a checkpoint keeps them: wider matrices, and one width in the config.
 
-A Hugging Face configuration has one MLP width for all layers. So every layer is brought to the width
-of the widest, rounded up to a multiple that servers like; what no edit needs is filled with zeros,
-and a neuron of zeros adds nothing.
+A Hugging Face configuration has one MLP width for all layers. So every layer is brought to the
+width of the widest, rounded up to a multiple that servers like; what no edit needs is filled with
+zeros, and a neuron of zeros adds nothing.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _layer(
     else:
         matrices[gate], biases[gate] = [inside], [bias]
         matrices[up], biases[up] = [beside], [None]
-    parts = {}
+    parts: dict[str, Part] = {}
     for path, rows in matrices.items():
         weight, bias_name = architecture.mlp_names(layer, path)
         parts |= _part(checkpoint, weight, rows, old, width, 1 if architecture.transposed else 0)

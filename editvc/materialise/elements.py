@@ -24,7 +24,7 @@ READERS: Mapping[str, Callable[[bytes], Element]] = {
     "located": Located.from_bytes,
     "patch": Patch.from_bytes,
     "codebook": CodebookEntry.from_bytes,
-    "gated": GatedEdit.from_bytes,
+    "gate": GatedEdit.from_bytes,
 }
 """How the bytes of each kind of element are read."""
 

@@ -164,7 +164,7 @@ class Materialiser:
         ``delta_norm`` is the Frobenius norm over all weights; ``drift`` and ``capacity`` are those
         of :class:`editvc.algebra.layer_health.LayerHealth`, of the worst layer. A layer that no
         statistics cover, as where a patch is, has no drift to tell. ``codebook`` counts the facts
-        that are in codebooks and not in the weights, ``gated`` those that are neurons of their own,
+        that are in codebooks and not in the weights, ``gates`` those that are neurons of their own,
         where there are any.
         """
         delta, groups = self.delta(tree), self.solutions.groups(tree)
@@ -179,6 +179,6 @@ class Materialiser:
         figures = {"delta_norm": delta.norm(), "drift": max(drifts), "capacity": max(shares)}
         beside = {
             "codebook": float(len(self.elements.in_codebooks(tree))),
-            "gated": float(len(self.elements.gated(tree))),
+            "gates": float(len(self.elements.gated(tree))),
         }
         return figures | {name: count for name, count in beside.items() if count}

@@ -79,7 +79,7 @@ class NeedsNeurons(EditvcError):
 
 def require_no_neurons(session: Session, revision: str, format: str) -> None:
     """Raise :class:`NeedsNeurons` where facts of a revision are gated edits; reads no tensor."""
-    if facts := _figure(session, revision, "gated"):
+    if facts := _figure(session, revision, "gates"):
         raise NeedsNeurons(revision, facts, format)
 
 

@@ -94,17 +94,14 @@ def inputs_of_names(
     """Inputs (n, u) by layer at the last token of each name, in a context with one {}."""
     at = context.index(PLACEHOLDER)
     texts = [(context.replace(PLACEHOLDER, name), at + len(name)) for name in names]
-    rows = [
-        (row.ids[: row.subject + 1], row.subject) for row in subject_tokens(lm.tokenizer, texts)
-    ]
-    order = sorted(range(len(rows)), key=lambda place: len(rows[place][0]))
+    rows = [row.ids[: row.subject + 1] for row in subject_tokens(lm.tokenizer, texts)]
+    order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
     found: dict[int, list[Tensor]] = {layer: [] for layer in layers}
     done = 0
-    for batch in batches(order, lambda place: len(rows[place][0])):
-        ends = [range(rows[place][1], rows[place][1] + 1) for place in batch]
-        for layer, inputs in inputs_at(
-            lm, [rows[place][0] for place in batch], ends, layers
-        ).items():
+    for batch in batches(order, lambda place: len(rows[place])):
+        cut = [rows[place] for place in batch]
+        ends = [range(len(row) - 1, len(row)) for row in cut]
+        for layer, inputs in inputs_at(lm, cut, ends, layers).items():
             found[layer].append(inputs.double().cpu())
         done += len(batch)
         if progress is not None:

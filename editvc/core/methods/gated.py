@@ -1,4 +1,7 @@
-"""``gated``: neurons that fire for one subject and are silent elsewhere (:mod:`editvc.editing.gated`)."""
+"""``gated``: neurons that fire for one subject and are silent elsewhere.
+
+The algorithm is :mod:`editvc.editing.gated`.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ ROWS = by_name(
             "two neurons an edit at one layer, which fire for its subject and for nothing else",
             "docs/adr/0015-gated-edits.md; of one neuron a mistake: Huang et al. 2023, "
             "Transformer-Patcher, arXiv 2301.09785",
-            element="gated",
+            element="gate",
             maker="editvc.editing.gated:make_elements",
             needs=("inputs",),
             single=True,

@@ -2,8 +2,8 @@
 
 A *located* method makes a fact into keys and residuals, which a solver turns into weights for the
 whole set at once. A *patch* is an opaque change of the weights that is added as it is. A *codebook*
-leaves the weights alone and answers through hooks. A *gated* edit adds neurons beside those there
-are. All four are elements of the set of edits.
+leaves the weights alone and answers through hooks. A *gate* adds neurons beside those that
+are there. All four are elements of the set of edits.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 from editvc.core.edit_site import EditSite
 
-Element = Literal["located", "patch", "codebook", "gated"]
+Element = Literal["located", "patch", "codebook", "gate"]
 
 Need = Literal["statistics", "editor", "inputs"]
-"""What a maker takes from the repository: second moments of keys, a trained editor, or statistics of
-what MLPs see."""
+"""What a maker takes from the repository: second moments of keys, a trained editor, or statistics
+of what MLPs see."""
 
 Layers = tuple[int, ...]
 
