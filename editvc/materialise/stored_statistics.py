@@ -35,8 +35,8 @@ class NoInputs(EditvcError):
     def __init__(self) -> None:
         super().__init__(
             "the recipe names no statistics of what MLPs see",
-            hint="`editvc commit --method gated` takes them at first; in Python, "
-            "`Repo.take_inputs()` does.",
+            hint="`editvc stats compute` takes them, and so does the first `editvc commit "
+            "--method gated`.",
         )
 
 

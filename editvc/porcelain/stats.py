@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from editvc.core.ids import ObjectId, digest_of, short
+from editvc.core.methods.gated import default_gated_layers
 from editvc.core.methods.recipe import require_layers
 from editvc.porcelain.session import Session
 from editvc.porcelain.status import status
+from editvc.porcelain.take_inputs import take_inputs
 from editvc.statistics.bundle import sources_of, take
 from editvc.vcs.codec import metadata
 
@@ -67,7 +69,7 @@ def compute(
     budget: int | None,
     token_cap: int,
 ) -> StatisticsResult:
-    """Take statistics anew, store them, and make them the recipe's."""
+    """Take statistics anew, store them, and make them the recipe's; those of gated edits, too."""
     plumbing = session.repository
     require_layers(session.recipe().layers, session.materialiser.base)
     sources = sources_of(texts, dataset, entities)
@@ -85,6 +87,8 @@ def compute(
     )
     for data in bundle.objects:
         plumbing.store.put(data)
+    layers = default_gated_layers((), session.materialiser.base.layers)
+    take_inputs(session, layers, texts=texts, dataset=dataset, entities=entities)
     before, remarks = session.recipe(), []
     if live := status(session).live:
         remarks.append(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from editvc.core.ids import ObjectId
 from editvc.core.methods.gated import GatedRecipe
@@ -48,15 +47,23 @@ def take_inputs(
     return stored
 
 
-def with_inputs(session: Session, recipe: Recipe) -> Any:
+def with_inputs(session: Session, recipe: Recipe) -> Recipe:
     """The recipe, with statistics of inputs where its method needs some and it names none.
 
-    Those in force where they cover its layer; otherwise new ones.
+    Those in force where they cover its layer; otherwise new ones are taken.
     """
+    known = with_known_inputs(session, recipe)
+    if isinstance(known, GatedRecipe) and known.inputs is None:
+        return replace(known, inputs=take_inputs(session, known.layers))
+    return known
+
+
+def with_known_inputs(session: Session, recipe: Recipe) -> Recipe:
+    """:func:`with_inputs` where nothing may be written: new ones are not taken."""
     if not isinstance(recipe, GatedRecipe) or recipe.inputs is not None:
         return recipe
     in_force = session.repository.config.gated.inputs
     statistics = session.materialiser.statistics
-    if in_force is not None and set(recipe.layers) <= set(statistics.inputs(in_force).layers):
-        return replace(recipe, inputs=in_force)
-    return replace(recipe, inputs=take_inputs(session, recipe.layers))
+    if in_force is None or not set(recipe.layers) <= set(statistics.inputs(in_force).layers):
+        return recipe
+    return replace(recipe, inputs=in_force)

@@ -38,7 +38,7 @@ SUBJECT_CONTEXTS = (
 beginning, where a token has the key of every first token."""
 
 
-def a_quarter_up(in_force: Layers, depth: int) -> Layers:
+def default_gated_layers(in_force: Layers, depth: int) -> Layers:
     """One layer a little over a quarter of the way up."""
     return (min(depth - 1, round(0.27 * depth)),)
 
@@ -54,7 +54,7 @@ ROWS = by_name(
             maker="editvc.editing.gated:make_elements",
             needs=("inputs",),
             single=True,
-            default_layers=a_quarter_up,
+            default_layers=default_gated_layers,
             edit_site=EditSite.BLOCK_OUTPUT,
         )
     ]
