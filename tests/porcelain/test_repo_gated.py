@@ -65,15 +65,14 @@ def likely(repo: Repo, fact: Fact, at: str = "HEAD") -> float:
 
 
 def test_a_gated_fact_takes_and_a_revert_takes_it_out(gated: Repo) -> None:
-    recipe, fact, other = recipe_of(gated), FACTS[0], FACTS[3]
-    before = [likely(gated, one) for one in (fact, other)]
+    recipe, fact = recipe_of(gated), FACTS[0]
+    before = likely(gated, fact)
     done = gated.commit([fact], recipe=recipe)
-    assert likely(gated, fact) > before[0] + 0.1
-    assert likely(gated, other) == before[1], "a shut gate adds nothing"
+    assert likely(gated, fact) > before + 0.1
     assert dict(done.commit.health)["gates"] == 1.0
     assert gated.materialise().is_empty, "no weight that is there has changed"
     gated.revert("HEAD")
-    assert likely(gated, fact) == before[0]
+    assert likely(gated, fact) == before
     assert gated.fsck().errors == ()
 
 
