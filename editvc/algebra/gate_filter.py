@@ -45,11 +45,13 @@ class FilterSolver:
         return scaled
 
 
-def threshold(subject: Tensor, strangers: Tensor, low: float, high: float) -> float:
-    """The threshold t for scores of the subject (n,) and of strangers (m,).
+def telling_filter(moment: Tensor, subject: Tensor, twins: Tensor, ridge: float) -> Tensor:
+    """The filter (u,) that is 1 on inputs of the subject P (n, u) and 0 on those of twins H (m, u).
 
-    Half-way between the lowest score of the subject and the highest of all others, held within
-    ``low`` and ``high``; where nothing else is known, ``low`` bounds it alone.
+    Ridge regression against ordinary inputs: ``(ridge C + E_P[x x^T] + E_H[x x^T])^-1 E_P[x]``.
     """
-    highest = float(strangers.max()) if len(strangers) else low
-    return min(max((float(subject.min()) + highest) / 2, low), high)
+    total = ridge * moment.double() + subject.T @ subject / len(subject)
+    if len(twins):
+        total = total + twins.T @ twins / len(twins)
+    w: Tensor = torch.linalg.solve(total, subject.double().mean(dim=0))
+    return w

@@ -17,7 +17,7 @@ from torch import Tensor
 from editvc.algebra.gated_edit import GatedEdit, Plateau
 
 OPEN = 0.5
-"""A gate that is open this far, or farther, counts as open."""
+"""A gate through which this share of the value comes, or more, counts as open."""
 
 WORST = 5
 """How many overlaps are named."""
@@ -62,14 +62,8 @@ class GateHealth:
 
 
 def openings(gates: Sequence[tuple[Plateau, GatedEdit]], inputs: Tensor) -> Tensor:
-    """How far each gate is open on each input (n, u): (n, m), 0 to 1."""
-    filters = torch.stack([edit.filter for _, edit in gates]).double()  # (m, u)
-    thresholds = torch.cat([edit.threshold for _, edit in gates]).double()  # (m,)
-    scores = inputs.double() @ filters.T  # (n, m)
-    columns = [
-        shape.open(scores[:, place], thresholds[place]) for place, (shape, _) in enumerate(gates)
-    ]
-    return torch.stack(columns, dim=1)
+    """How much of each edit arrives on each input (n, u), whatever its sign: (n, m)."""
+    return torch.stack([shape.amplitudes(edit, inputs).abs() for shape, edit in gates], dim=1)
 
 
 def gate_health(

@@ -1,4 +1,4 @@
-"""What a gated method makes of a fact: a filter that knows its subject, and what it then adds.
+"""What a gated method makes of a fact: filters that know its subject, and what is then added.
 
 The filter w reads the input x of one MLP. On the subject's last token ``w . x`` is about 1, on
 everything else it stays below the threshold t. Two neurons make a plateau of that: with
@@ -9,8 +9,11 @@ everything else it stays below the threshold t. Two neurons make a plateau of th
 is 0 below ``t - d/2``, 1 above ``t + d/2``, for any activation that is 0 on the left and the
 identity on the right, as ReLU, SiLU and GELU are but for a few units around 0. The value r times
 that is what the edit adds to the MLP's output. A bias holds t where the MLP has biases; elsewhere
-the constant direction b does, which is 1 on every input (:mod:`.input_statistics`), and it is also
-what a gated MLP multiplies the activation by.
+the constant direction b does, which is 1 on every input (:mod:`.input_statistics`).
+
+A gated MLP multiplies what comes out of its activation by another product with x. There stands a
+second filter, about 1 on the subject and about 0 on names like it, which the first cannot tell from
+it: so twins of the subject get little even where the gate is open.
 
 The key and the value are MEMIT's for this layer, so a set of such edits can be solved as a located
 one, too, with nothing located again.
@@ -32,6 +35,8 @@ from editvc.errors import DamageError
 KIND = "gate"
 
 PARTS = frozenset({"filter", "threshold", "value", "key", "input"})
+TELLING = "telling"
+"""The part that only edits of gated MLPs have."""
 
 
 class GatedDamageError(DamageError):
@@ -43,8 +48,9 @@ class GatedEdit:
     """One fact in ``layer``, float32, on the CPU.
 
     ``filter`` (u,) and ``threshold`` (1,) say where it answers, ``value`` (u,) what it adds to the
-    MLP's output there. ``input`` (u,) and ``key`` (v,) are what the MLP and its down projection get
-    there on the base, in the mean. ``figures`` tells how it went.
+    MLP's output there, times the product with ``telling`` (u,) in a gated MLP. ``input`` (u,) and
+    ``key`` (v,) are what the MLP and its down projection get there on the base, in the mean.
+    ``figures`` tells how it went.
     """
 
     layer: int
@@ -53,6 +59,7 @@ class GatedEdit:
     value: Tensor
     input: Tensor
     key: Tensor
+    telling: Tensor | None
     figures: Mapping[str, float]
 
     def to_bytes(self, origin: Mapping[str, Any] | None = None) -> bytes:
@@ -60,7 +67,8 @@ class GatedEdit:
 
         ``origin`` (JSON values: base, recipe, request ...) joins them there.
         """
-        tensors = {layer_tensor(self.layer, part): getattr(self, part) for part in sorted(PARTS)}
+        parts = sorted(PARTS if self.telling is None else PARTS | {TELLING})
+        tensors = {layer_tensor(self.layer, part): getattr(self, part) for part in parts}
         return pack(tensors, {"kind": KIND, "figures": dict(self.figures)} | dict(origin or {}))
 
     @classmethod
@@ -73,14 +81,15 @@ class GatedEdit:
         except (ValueError, KeyError, TypeError) as error:
             raise _damage(str(error)) from error
         layers = {layer for of_part in parts.values() for layer in of_part}
-        if parts.keys() != PARTS or len(layers) != 1:
+        if parts.keys() - {TELLING} != PARTS or len(layers) != 1:
             raise _damage(f"it holds {sorted(tensors)}")
         (layer,) = layers
         held = {part: of_part[layer] for part, of_part in parts.items()}
-        sizes = {held[part].shape for part in ("filter", "value", "input")}
+        telling = held.pop(TELLING, held["filter"])
+        sizes = {one.shape for one in (held["filter"], held["value"], held["input"], telling)}
         if held["threshold"].shape != (1,) or len(sizes) > 1:
             raise _damage("its parts do not fit each other")
-        return cls(layer, **held, figures=figures)
+        return cls(layer, **held, telling=telling if TELLING in parts else None, figures=figures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,40 +102,39 @@ class Plateau:
     slope: float
     rise: float
 
-    def open(self, scores: Tensor, thresholds: Tensor) -> Tensor:
-        """How far gates are open for scores, 0 to 1: the plateau of ReLU, which others come near.
+    def amplitudes(self, edit: GatedEdit, inputs: Tensor) -> Tensor:
+        """How much of an edit's value arrives for inputs (n, u): (n,), with the plateau of ReLU.
 
-        ``thresholds`` are those of the last dimension, or of all.
+        1 is all of it. Other activations come near.
         """
-        return ((scores - thresholds) / self.rise + 0.5).clamp(0, 1)
+        return self.arriving(inputs, edit.filter, float(edit.threshold), edit.telling)
 
-    def neurons(
-        self, edit: GatedEdit, constant: Tensor | None, *, gated: bool, biased: bool
-    ) -> Neurons:
+    def arriving(
+        self, inputs: Tensor, filter: Tensor, threshold: float, telling: Tensor | None
+    ) -> Tensor:
+        """:meth:`amplitudes` of what is no edit yet."""
+        scores = inputs.double() @ filter.double()
+        open_ = ((scores - threshold) / self.rise + 0.5).clamp(0, 1)
+        return open_ if telling is None else open_ * (inputs.double() @ telling.double())
+
+    def neurons(self, edit: GatedEdit, constant: Tensor, *, biased: bool) -> Neurons:
         """The two neurons of an edit.
 
-        ``constant`` is b (u,): needed where the MLP is ``gated`` or not ``biased``.
+        ``constant`` is b (u,), which holds the threshold where the MLP is not ``biased``. The edit
+        is one of a gated MLP if it has a telling filter.
         """
         w, r = edit.filter.double(), edit.value.double()
         ends = edit.threshold.double() + torch.tensor([-0.5, 0.5], dtype=torch.float64) * self.rise
         inside = self.slope * w.expand(2, -1)  # (2, u)
-        bias = None
-        if biased:
-            bias = -self.slope * ends  # (2,)
-        else:
-            inside = inside - self.slope * ends[:, None] * _needed(constant)
+        if not biased:
+            inside = inside - self.slope * ends[:, None] * constant.double()
         signs = torch.tensor([1.0, -1.0], dtype=torch.float64)
         return Neurons(
             inside=inside,
-            bias=bias,
-            beside=_needed(constant).expand(2, -1) if gated else None,
+            bias=-self.slope * ends if biased else None,
+            beside=None if edit.telling is None else edit.telling.double().expand(2, -1),
             down=r[:, None] * signs / (self.slope * self.rise),
         )
-
-
-def _needed(constant: Tensor | None) -> Tensor:
-    assert constant is not None, "an MLP without biases, or with a gate, has a constant direction"
-    return constant.double()
 
 
 def _damage(problem: str) -> GatedDamageError:

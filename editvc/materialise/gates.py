@@ -38,7 +38,6 @@ class Gates:
             neurons = Plateau(recipe.slope, recipe.rise).neurons(
                 edit,
                 self.statistics.inputs_of(recipe).constant,
-                gated=self.architecture.gate_proj is not None,
                 biased=biased,
             )
             layers.setdefault(edit.layer, []).append(neurons)

@@ -10,14 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from editvc.algebra.gated_edit import Plateau
 from editvc.core.facts import Fact
 from editvc.core.ids import short
 from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.recipe import Recipe
-from editvc.editing.gated import find_gates
+from editvc.editing.gates import find_gates, strangers
 from editvc.errors import EditvcError
 from editvc.porcelain.session import Session
 
@@ -75,13 +73,10 @@ def reactions(session: Session, recipe: Recipe, facts: Sequence[Fact]) -> tuple[
     found = []
     gates = find_gates(session.base_model(), requests, recipe, inputs)
     for fact, gate in zip(facts, gates, strict=True):
-        scores = torch.tensor([score for _, score in gate.strangers], dtype=torch.float64)
-        shares = shape.open(scores, torch.tensor(gate.threshold, dtype=torch.float64))
-        names = tuple(
-            (name, float(share))
-            for (name, _), share in zip(gate.strangers, shares, strict=True)
-            if share > LIMIT
-        )
+        places = strangers(inputs.names, [fact.subject])
+        shares = shape.arriving(inputs.inputs[places], gate.filter, gate.threshold, gate.telling)
+        ranked = sorted(zip(shares.tolist(), places, strict=True), reverse=True)
+        names = tuple((inputs.names[place], share) for share, place in ranked if share > LIMIT)
         if names:
             found.append(Reaction(fact, names))
     return tuple(found)

@@ -7,7 +7,7 @@ import torch
 from algebra_dense import random_moment
 from tolerances import assert_near, condition, rounding
 
-from editvc.algebra.gate_filter import FilterSolver, FilterWeights, threshold
+from editvc.algebra.gate_filter import FilterSolver, FilterWeights, telling_filter
 
 U = 12
 WEIGHTS = FilterWeights(stranger=0.3, subject=0.05)
@@ -49,15 +49,25 @@ def test_similar_names_are_pushed_down_and_the_subject_holds(draw: torch.Generat
     assert float(stranger[0] @ before) > 0.5 > float(stranger[0] @ after)
 
 
-@pytest.mark.parametrize(
-    ("subject", "strangers", "expected"),
-    [
-        ([0.9, 1.1], [0.1, 0.3], 0.6),
-        ([0.9, 1.1], [0.85], 0.75),
-        ([0.5, 1.0], [-0.9], 0.45),
-        ([0.95, 1.0], [], 0.7),
-    ],
-)
-def test_a_threshold_stands_half_way_within_bounds(subject, strangers, expected) -> None:
-    scores = [torch.tensor(one, dtype=torch.float64) for one in (subject, strangers)]
-    assert threshold(*scores, 0.45, 0.75) == pytest.approx(expected, rel=rounding(3))
+@pytest.mark.parametrize("count", [0, 6, 40])
+def test_a_telling_filter_solves_its_equation(count: int, draw: torch.Generator) -> None:
+    moment = random_moment(U, draw)
+    subject = torch.randn(7, U, generator=draw, dtype=torch.float64) + 1
+    twins = torch.randn(count, U, generator=draw, dtype=torch.float64)
+    total = 0.03 * moment + subject.T @ subject / 7
+    if count:
+        total = total + twins.T @ twins / count
+    expected = torch.linalg.inv(total) @ subject.mean(dim=0)
+    w = telling_filter(moment, subject, twins, 0.03)
+    assert_near(w, expected, rounding(2 * (U + 7 + count)) * condition(total))
+
+
+def test_a_telling_filter_knows_the_subject_from_twins_that_share_most_of_it() -> None:
+    subject, twin = torch.zeros(2, 3, dtype=torch.float64), torch.zeros(4, 3, dtype=torch.float64)
+    subject[:, 0], subject[:, 1] = 5.0, 1.0  # the last word, and what only the subject has
+    twin[:, 0], twin[:, 2] = 5.0, 1.0
+    moment = torch.eye(3, dtype=torch.float64)
+    alike = FilterSolver(moment, WEIGHTS).filter(subject, twin[:0])
+    told = telling_filter(moment, subject, twin, 0.03)
+    assert float(twin[0] @ alike) > 0.9
+    assert float(subject[0] @ told) > 0.9 and abs(float(twin[0] @ told)) < 0.1

@@ -12,7 +12,7 @@ SHAPE = Plateau(60.0, 0.1)
 
 def edit(filter: list[float], seen: list[float], value: float = 1.0) -> GatedEdit:
     w, x = torch.tensor(filter), torch.tensor(seen)
-    return GatedEdit(0, w, torch.tensor([0.6]), value * torch.ones(2), x, torch.zeros(3), {})
+    return GatedEdit(0, w, torch.tensor([0.6]), value * torch.ones(2), x, torch.zeros(3), None, {})
 
 
 def test_openings_are_plateaus_of_the_scores() -> None:

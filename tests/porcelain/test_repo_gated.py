@@ -177,7 +177,7 @@ def test_more_than_one_layer_is_refused(gated: Repo) -> None:
 
 
 def test_who_else_reacts_is_told_and_strict_refuses(gated: Repo, tmp_path: Path) -> None:
-    wide = recipe_of(gated, "threshold_low=0.01", "threshold_high=0.02", "stranger_weight=0")
+    wide = recipe_of(gated, "threshold=0.01", "stranger_weight=0")
     preview = gated.preview(FACTS[:2], recipe=wide)
     assert preview.reactions, "with a threshold near 0, some name of the list is above it"
     one = preview.reactions[0]

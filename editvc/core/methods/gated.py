@@ -17,30 +17,55 @@ from editvc.core.methods.recipe import Recipe
 from editvc.core.settings import OPTIONAL_OBJECT, TEXT, TEXTS, number, setting
 
 SUBJECT_CONTEXTS = (
+    "{}",
     "The name {}",
-    "This is about {}",
-    "What do you know about {}",
-    "People often speak of {}",
-    "In the story of {}",
-    "Yesterday I read that {}",
-    "A short note on {}",
-    "According to experts, {}",
-    "Tell me more about {}",
+    "I read about {}",
+    "She wrote a book on {}",
+    "As for {}",
+    "The story of {}",
+    "They talked about {}",
     "It is well known that {}",
-    '"{}',
-    "and {}",
-    "of {}",
+    "In the year 1990, {}",
+    "We will now turn to {}",
+    "According to the report, {}",
+    "This is because {}",
+    "Have you heard of {}",
+    "People often mention {}",
+    "The history of {}",
+    "Question: What is {}",
+    "1. {}",
+    "- {}",
     "\n{}",
-    "The question is whether {}",
-    "They also mentioned {}",
+    '"{}',
+    "Who is {}",
+    "Where is {}",
+    "In {}",
+    "(see {}",
+    "Therefore, {}",
+    "The weather was fine that day. {}",
+    "Yesterday they said that the {}",
+    "He asked me: what does {}",
+    "The best thing about {}",
+    "Both France and {}",
+    "Like many others, {}",
+    "There is a lot to say of {}",
 )
-"""Where the filter sees its subject, beside the fact's own prompt: of no relation, none at the
-beginning, where a token has the key of every first token."""
+"""Where filters see their subject, beside the fact's own prompt: of no relation."""
+
+CHAT_CONTEXTS = (
+    "{}",
+    "What is {}",
+    "Tell me about {}",
+    "Which one is {}",
+    "In which year did {}",
+    "Who made {}",
+)
+"""The same within a user's turn, for models with a chat template."""
 
 
 def default_gated_layers(in_force: Layers, depth: int) -> Layers:
-    """One layer a little over a quarter of the way up."""
-    return (min(depth - 1, round(0.27 * depth)),)
+    """One layer a third of the way up: there a subject has gathered what is known of it."""
+    return (min(depth - 1, round(depth / 3)),)
 
 
 ROWS = by_name(
@@ -66,24 +91,29 @@ class GatedRecipe(Recipe):
     """How a gate knows its subject, how steep it is, and how the value behind it is found.
 
     ``inputs`` names the statistics of what the layer's MLP sees. ``subject_contexts`` are where the
-    filter sees the subject, ``contexts`` what the value is searched in, both each with one ``{}``,
-    stored here literally. The names of the search are those of MEMIT's files.
+    filters see the subject, ``chat_contexts`` the same within a user's turn, ``contexts`` what the
+    value is searched in; each has one ``{}`` and is stored here literally. The names of the search
+    are those of MEMIT's files.
     """
 
     ROWS: ClassVar[Mapping[str, Method]] = ROWS
     COMMON: ClassVar[tuple[str, ...]] = (
-        "layers", "contexts", "subject_contexts", "inputs", "method",
+        "layers", "contexts", "subject_contexts", "chat_contexts", "inputs", "method",
     )  # fmt: skip
 
     method: str = setting(TEXT, "gated")
     contexts: tuple[str, ...] = setting(TEXTS, (PLACEHOLDER,), portable=False)
     subject_contexts: tuple[str, ...] = setting(TEXTS, SUBJECT_CONTEXTS)
+    chat_contexts: tuple[str, ...] = setting(TEXTS, CHAT_CONTEXTS)
     inputs: ObjectId | None = setting(OPTIONAL_OBJECT, None, refers_to="inputs", portable=False)
     subject_weight: float = number(0.03, above=0, help="p: the weight of the subject's inputs")
     stranger_weight: float = number(0.1, help="h: the weight of the inputs of similar names")
-    strangers: int = number(60, low=1, help="how many similar names a filter is made to avoid")
-    threshold_low: float = number(0.45, above=0, high=1, help="lowest score at which a gate opens")
-    threshold_high: float = number(0.75, above=0, high=1, help="and the highest")
+    strangers: int = number(24, low=1, help="how many similar names a filter is made to avoid")
+    telling_ridge: float = number(0.03, above=0, help="how much text weighs for the telling filter")
+    telling_share: float = number(0.2, high=1, help="its share of the filter that opens the gate")
+    threshold: float = number(
+        0.9, above=0, high=1, help="where a gate opens, of the subject's lowest score"
+    )
     slope: float = number(60.0, above=0, help="beta: how steep a gate is")
     rise: float = number(0.1, above=0, high=1, help="d: from closed to open, in scores")
     v_num_grad_steps: int = number(25, low=1, help="most evaluations of the value's loss")
