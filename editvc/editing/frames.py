@@ -1,7 +1,10 @@
 """The ways of asking for a fact that its value is searched in, all made from its own prompt.
 
-The prompt itself in the recipe's contexts; as a question with an answer to come; and, of a chat
-model, as a user's turn, where the answer ends as the model's answers end.
+A value that is found for one wording is often one for that wording: the model says the new object
+where the old sentence leads to it. So it is searched for in the prompt in some contexts, in the
+prompt without the function words that it ends with, as a question, behind the words that the
+prompt says something of ("The capital of France is"), and, of a chat model, as a user's turn, where
+the answer ends as the model's answers end. Nothing here knows a relation.
 """
 
 from __future__ import annotations
@@ -10,16 +13,29 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from editvc.core.facts import Request
+from editvc.core.facts import PLACEHOLDER, Request
 from editvc.editing.edit_batches import TokenizedEdit, tokenize_edits
 from editvc.models.chat_template import ChatTemplateError, Turn, turn_in, turn_of
-from editvc.models.tokenization import tokenize
+from editvc.models.tokenization import TokenizedPrompt, tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-ANSWERED = ("Question: {question}\nAnswer:", "{question} The answer is")
-"""How a question stands before its answer in running text."""
+FUNCTION_WORDS = frozenset(
+    """
+    a an the of in on at by to is are was were be been as for from with and or that which who whom
+    whose it its they their he she his her this has have had does do did can could called named what
+    where when how part
+    """.split()  # noqa: SIM905
+)
+
+ABOUT = ("The {word} of {} is", "{}'s {word} is", "{}, {word}:")
+"""How a word that a prompt says something of stands before an answer."""
+
+WORDS = 2
+"""How many of a prompt's content words are asked for: the last ones."""
+
+_MARKS = ",'?.!:;\""
 
 
 def question_of(prompt: str) -> str:
@@ -28,18 +44,42 @@ def question_of(prompt: str) -> str:
     return before + mark if mark else f"{prompt.rstrip(' ,:')} what?"
 
 
+def shortened(prompt: str) -> str | None:
+    """The prompt without the function words at its end; None where there are none to leave out."""
+    before, behind = prompt.split(PLACEHOLDER, 1)
+    words = behind.rstrip(" ,").split(" ")
+    kept = list(words)
+    while kept and kept[-1].strip(_MARKS).casefold() in FUNCTION_WORDS:
+        kept.pop()
+    return None if len(kept) == len(words) else before + PLACEHOLDER + " ".join(kept)
+
+
+def content_words(prompt: str) -> list[str]:
+    """The words of a prompt that say what it is about, in their order, each once."""
+    words = (
+        word.strip(_MARKS).removesuffix("'s") for word in prompt.replace(PLACEHOLDER, " ").split()
+    )
+    long = (word for word in words if word.isalpha() and len(word) > 2)
+    return list(dict.fromkeys(word for word in long if word.casefold() not in FUNCTION_WORDS))
+
+
 def asked_otherwise(tokenizer: PreTrainedTokenizerFast, request: Request) -> list[Request]:
-    """The other ways of asking for a fact, as many for every fact of one model."""
-    question = question_of(request.prompt)
-    texts = [answered.replace("{question}", question) for answered in ANSWERED]
-    others = [replace(request, prompt=text) for text in texts]
+    """The other ways of asking for a fact; none for a prompt that is a turn of the chat already."""
+    if turn_in(tokenizer, request.question) is not None:
+        return []
+    prompt, question = request.prompt, question_of(request.prompt)
+    prompts = [question]
+    if (short := shortened(prompt)) is not None:
+        prompts += [short, f"I think that {short}"]
+    prompts += [
+        about.replace("{word}", word) for word in content_words(prompt)[-WORDS:] for about in ABOUT
+    ]
+    others = [replace(request, prompt=other) for other in prompts]
     turn = _turn(tokenizer)
     if turn is not None:
         target = request.target.strip() + turn.end
-        others += [
-            replace(request, prompt=turn.around(words), target=target)
-            for words in (question, request.prompt)
-        ]
+        asked = (question, prompt)
+        others += [replace(request, prompt=turn.around(one), target=target) for one in asked]
     return others
 
 
@@ -48,18 +88,19 @@ def tokenize_frames(
 ) -> list[TokenizedEdit]:
     """All requests in tokens: each in all contexts, then asked otherwise.
 
-    A request whose prompt is a turn of the chat template already is asked as it is, in contexts.
+    Edits that are searched for together have as many rows each: those with fewer ways of asking
+    have their own prompt again in the place of what they lack.
     """
     edits = tokenize_edits(tokenizer, requests, contexts)
-    framed = []
-    for request, edit in zip(requests, edits, strict=True):
-        if turn_in(tokenizer, request.question) is not None:
-            others = [request] * len(asked_otherwise(tokenizer, request))
-        else:
-            others = asked_otherwise(tokenizer, request)
-        rows = [row for (row,) in tokenize(tokenizer, others)]
-        framed.append(replace(edit, rows=(*edit.rows, *rows)))
-    return framed
+    others: list[list[TokenizedPrompt]] = []
+    for request in requests:
+        asked = asked_otherwise(tokenizer, request)
+        others.append([row for (row,) in tokenize(tokenizer, asked)])
+    most = max(map(len, others), default=0)
+    return [
+        replace(edit, rows=(*edit.rows, *rows, *[edit.rows[0]] * (most - len(rows))))
+        for edit, rows in zip(edits, others, strict=True)
+    ]
 
 
 def _turn(tokenizer: PreTrainedTokenizerFast) -> Turn | None:

@@ -19,7 +19,13 @@ from editvc.algebra.gate_filter import FilterSolver, FilterWeights, telling_filt
 from editvc.algebra.input_statistics import LayerInputs
 from editvc.core.facts import Request
 from editvc.core.methods.gated import GatedRecipe
-from editvc.editing.subject_inputs import inputs_at_ends, name_rows, subject_inputs
+from editvc.editing.subject_inputs import (
+    SubjectInputs,
+    inputs_at_ends,
+    name_rows,
+    subject_inputs,
+    template_moment,
+)
 from editvc.editing.twins import twins
 from editvc.models.language_model import LanguageModel
 
@@ -52,19 +58,20 @@ def find_gates(
     Raises :class:`.subject_inputs.FirstTokenError`, the errors of
     :mod:`editvc.models.tokenization`, and ``NoUpProjError``.
     """
-    solver = FilterSolver(
-        inputs.moment, FilterWeights(recipe.stranger_weight, recipe.subject_weight)
-    )
+    moment, template = inputs.moment, template_moment(lm, recipe)
+    if template is not None:
+        moment = moment + recipe.template_weight * template
+    weights = FilterWeights(recipe.stranger_weight, recipe.subject_weight)
+    solver = FilterSolver(moment, weights)
     multiplied = lm.architecture.gate_proj is not None
     gates = []
     subjects = subject_inputs(lm, requests, recipe)
     all_others = [strangers(inputs.names, [request.subject]) for request in requests]
     like = _like(lm, requests, recipe, inputs, solver, subjects, all_others)
-    for seen, others, (similar, made) in zip(subjects, all_others, like, strict=True):
-        knowing = solver.filter(seen, similar)
-        telling = telling_filter(
-            inputs.moment, seen, torch.cat([similar, made]), recipe.telling_ridge
-        )
+    for subject, others, (similar, made) in zip(subjects, all_others, like, strict=True):
+        seen = subject.everywhere
+        knowing = solver.filter(subject.plain, similar)
+        telling = telling_filter(moment, seen, torch.cat([similar, made]), recipe.telling_ridge)
         w = (1 - recipe.telling_share) * knowing + recipe.telling_share * telling
         lowest = float((seen @ w).min())
         strange = inputs.inputs[others] @ w
@@ -87,7 +94,7 @@ def _like(
     recipe: GatedRecipe,
     inputs: LayerInputs,
     solver: FilterSolver,
-    subjects: Sequence[Tensor],
+    subjects: Sequence[SubjectInputs],
     all_others: Sequence[Sequence[int]],
 ) -> list[tuple[Tensor, Tensor]]:
     """What the MLP sees of names like each subject: of the list's, and of the twins made for it.
@@ -96,8 +103,9 @@ def _like(
     """
     rows: list[tuple[int, ...]] = []
     counts: list[int] = []
-    for request, seen, others in zip(requests, subjects, all_others, strict=True):
-        scores = inputs.inputs[others] @ solver.filter(seen, seen[:0])
+    for request, subject, others in zip(requests, subjects, all_others, strict=True):
+        alone = solver.filter(subject.plain, subject.plain[:0])
+        scores = inputs.inputs[others] @ alone
         nearest = scores.topk(min(recipe.strangers, len(others))).indices.tolist()
         listed = [inputs.names[others[place]] for place in nearest]
         for names in (listed, twins(lm.tokenizer, request.subject)):

@@ -8,13 +8,14 @@ in which a subject ends at the first token says nothing of the subject, and is l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from editvc.core.facts import PLACEHOLDER, Request
 from editvc.core.methods.gated import GatedRecipe
-from editvc.models.chat_template import ChatTemplateError, turn_of
+from editvc.models.chat_template import ChatTemplateError, Turn, turn_of
 from editvc.models.forward import batches, inputs_at
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TracingError, leading_tokens, subject_tokens, tokenize
@@ -33,38 +34,71 @@ class FirstTokenError(TracingError):
         )
 
 
-def contexts_of(lm: LanguageModel, recipe: GatedRecipe) -> tuple[str, ...]:
-    """The recipe's plain contexts, and of a chat model its chat contexts as a user's turn."""
-    try:
-        turn = turn_of(lm.tokenizer)
-    except ChatTemplateError:
-        return recipe.subject_contexts
-    return (*recipe.subject_contexts, *map(turn.around, recipe.chat_contexts))
+@dataclass(frozen=True, slots=True, eq=False)
+class SubjectInputs:
+    """What the MLP sees of one subject, float64, on the CPU.
+
+    ``everywhere`` (n, u) in all contexts, ``plain`` (m, u) in the first ones and in the request's
+    own prompt.
+    """
+
+    everywhere: Tensor
+    plain: Tensor
 
 
 def subject_inputs(
     lm: LanguageModel, requests: Sequence[Request], recipe: GatedRecipe
-) -> list[Tensor]:
-    """What the MLP of the recipe's layer sees of each subject: (contexts, u), its own prompt last.
+) -> list[SubjectInputs]:
+    """What the MLP of the recipe's layer sees of each subject.
 
-    In float64, on the CPU.
-
-    Raises :class:`FirstTokenError`, and the errors of :mod:`editvc.models.tokenization`.
+    In the recipe's contexts, in those of a user's turn where there is a chat template, and in the
+    request's own prompt. Raises :class:`FirstTokenError`, and the errors of
+    :mod:`editvc.models.tokenization`.
     """
-    front = len(leading_tokens(lm.tokenizer))
-    contexts = contexts_of(lm, recipe)
+    front = max(1, len(leading_tokens(lm.tokenizer)))
+    turn = template_of(lm)
+    chat = () if turn is None else tuple(map(turn.around, recipe.chat_contexts))
     rows: list[tuple[int, ...]] = []
     counts: list[int] = []
+    plain: list[list[int]] = []
     for request, (own,) in zip(requests, tokenize(lm.tokenizer, requests), strict=True):
+        if own.subject < front:
+            raise FirstTokenError(request)
+        contexts = [*recipe.subject_contexts, *chat]
+        if turn is not None and not turn.holds(request.question):
+            contexts.append(turn.around(request.prompt))
         texts = [placed(context, request.subject) for context in contexts]
         generic = subject_tokens(lm.tokenizer, texts)
-        if own.subject < max(front, 1):
-            raise FirstTokenError(request)
         cut = [row.ids[: row.subject + 1] for row in (*generic, own)]
-        kept = [ids for ids in cut if len(ids) > max(front, 1)]
-        rows += kept
+        kept = [place for place, ids in enumerate(cut) if len(ids) > front]
+        early = {*range(recipe.seen_contexts), len(cut) - 1}
+        plain.append([index for index, place in enumerate(kept) if place in early])
+        rows += [cut[place] for place in kept]
         counts.append(len(kept))
-    return list(inputs_at_ends(lm, rows, recipe).split_with_sizes(counts))
+    parts = inputs_at_ends(lm, rows, recipe).split_with_sizes(counts)
+    return [SubjectInputs(part, part[places]) for part, places in zip(parts, plain, strict=True)]
+
+
+def template_of(lm: LanguageModel) -> Turn | None:
+    """A user's turn in the model's chat template, where it has one."""
+    try:
+        return turn_of(lm.tokenizer)
+    except ChatTemplateError:
+        return None
+
+
+def template_moment(lm: LanguageModel, recipe: GatedRecipe) -> Tensor | None:
+    """``E[x x^T]`` (u, u) over the template's own tokens before a user's words, if there are any.
+
+    They stand in every chat, and no gate may open for them.
+    """
+    turn = template_of(lm)
+    if turn is None or not turn.before:
+        return None
+    ids = tuple(lm.tokenizer(turn.before, add_special_tokens=False)["input_ids"])
+    (inputs,) = inputs_at(lm, [ids], [range(len(ids))], recipe.layers).values()
+    x = inputs.double().cpu()
+    return x.T @ x / len(x)
 
 
 def inputs_at_ends(lm: LanguageModel, rows: Sequence[Sequence[int]], recipe: GatedRecipe) -> Tensor:

@@ -156,8 +156,6 @@ def _defaults(session: Session, row: Method, values: Mapping[str, Any]) -> dict[
             for name, declared in config.settings().items()
             if not declared.portable and declared.counts_with in {"", *row.own}
         }
-    if "inputs" in row.needs:
-        defaults["contexts"] = config.contexts
     if row.own == config.row.own:
         return defaults | {name: getattr(config, name) for name in row.own}
     return defaults | numbers_of(row, base)

@@ -52,6 +52,9 @@ SUBJECT_CONTEXTS = (
 )
 """Where filters see their subject, beside the fact's own prompt: of no relation."""
 
+CONTEXTS = (PLACEHOLDER, "The weather was fine that day. {}", "I think that {}")
+"""What stands before the prompt while its value is searched for."""
+
 CHAT_CONTEXTS = (
     "{}",
     "What is {}",
@@ -102,13 +105,17 @@ class GatedRecipe(Recipe):
     )  # fmt: skip
 
     method: str = setting(TEXT, "gated")
-    contexts: tuple[str, ...] = setting(TEXTS, (PLACEHOLDER,), portable=False)
+    contexts: tuple[str, ...] = setting(TEXTS, CONTEXTS)
     subject_contexts: tuple[str, ...] = setting(TEXTS, SUBJECT_CONTEXTS)
     chat_contexts: tuple[str, ...] = setting(TEXTS, CHAT_CONTEXTS)
     inputs: ObjectId | None = setting(OPTIONAL_OBJECT, None, refers_to="inputs", portable=False)
+    seen_contexts: int = number(
+        16, low=1, help="how many of the subject's contexts the knowing filter is made of"
+    )
     subject_weight: float = number(0.03, above=0, help="p: the weight of the subject's inputs")
     stranger_weight: float = number(0.1, help="h: the weight of the inputs of similar names")
     strangers: int = number(24, low=1, help="how many similar names a filter is made to avoid")
+    template_weight: float = number(0.1, help="the weight of the chat template's own tokens")
     telling_ridge: float = number(0.03, above=0, help="how much text weighs for the telling filter")
     telling_share: float = number(0.2, high=1, help="its share of the filter that opens the gate")
     threshold: float = number(
