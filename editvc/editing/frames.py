@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from editvc.core.facts import PLACEHOLDER, Request
 from editvc.editing.edit_batches import TokenizedEdit, tokenize_edits
 from editvc.models.chat_template import ChatTemplateError, Turn, turn_in, turn_of
-from editvc.models.tokenization import TokenizedPrompt, tokenize
+from editvc.models.tokenization import TokenizedPrompt, first_place, tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -77,10 +77,20 @@ def asked_otherwise(tokenizer: PreTrainedTokenizerFast, request: Request) -> lis
     others = [replace(request, prompt=other) for other in prompts]
     turn = _turn(tokenizer)
     if turn is not None:
-        target = request.target.strip() + turn.end
-        asked = (question, prompt)
-        others += [replace(request, prompt=turn.around(one), target=target) for one in asked]
+        asked = turn.around(question)
+        others.append(replace(request, prompt=asked, target=request.target.strip() + turn.end))
+        others.append(replace(request, prompt=f"{asked}{turn.lead or ''}{_restated(request)}"))
     return others
+
+
+def _restated(request: Request) -> str:
+    """How an answer in a chat may begin: with the prompt, or with what is behind its question.
+
+    The subject is spelt out: what is edited is its place in the question.
+    """
+    _, mark, behind = request.prompt.partition("?")
+    begun = behind.strip() if mark else request.question
+    return begun[:1].upper() + begun[1:] if begun else "The answer is"
 
 
 def tokenize_frames(
@@ -88,18 +98,21 @@ def tokenize_frames(
 ) -> list[TokenizedEdit]:
     """All requests in tokens: each in all contexts, then asked otherwise.
 
-    Edits that are searched for together have as many rows each: those with fewer ways of asking
-    have their own prompt again in the place of what they lack.
+    Rows in which the subject is the first token are left out, unless there are no others: see
+    :mod:`editvc.editing.subject_inputs`. Edits that are searched for together have as many rows
+    each: those with fewer ways of asking have their first row again in the place of what they lack.
     """
+    front = first_place(tokenizer)
     edits = tokenize_edits(tokenizer, requests, contexts)
-    others: list[list[TokenizedPrompt]] = []
-    for request in requests:
-        asked = asked_otherwise(tokenizer, request)
-        others.append([row for (row,) in tokenize(tokenizer, asked)])
-    most = max(map(len, others), default=0)
+    framed: list[list[TokenizedPrompt]] = []
+    for request, edit in zip(requests, edits, strict=True):
+        asked = tokenize(tokenizer, asked_otherwise(tokenizer, request))
+        rows = [*edit.rows, *(row for (row,) in asked)]
+        framed.append([row for row in rows if row.subject >= front] or rows)
+    most = max(map(len, framed), default=0)
     return [
-        replace(edit, rows=(*edit.rows, *rows, *[edit.rows[0]] * (most - len(rows))))
-        for edit, rows in zip(edits, others, strict=True)
+        replace(edit, rows=(*rows, *[rows[0]] * (most - len(rows))))
+        for edit, rows in zip(edits, framed, strict=True)
     ]
 
 

@@ -55,8 +55,7 @@ def find_gates(
 ) -> list[Gate]:
     """The gate of every request: a few short passes, and nothing is searched for.
 
-    Raises :class:`.subject_inputs.FirstTokenError`, the errors of
-    :mod:`editvc.models.tokenization`, and ``NoUpProjError``.
+    Raises the errors of :mod:`editvc.models.tokenization`, and ``NoUpProjError``.
     """
     moment, template = inputs.moment, template_moment(lm, recipe)
     if template is not None:

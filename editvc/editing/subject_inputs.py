@@ -2,7 +2,8 @@
 
 Without a BOS token in front, the first token of a text has a key like every other first token's,
 and so has what the MLP sees there (Yang et al. 2024, The Fall of ROME, arXiv 2406.11263). A context
-in which a subject ends at the first token says nothing of the subject, and is left out.
+in which a subject ends at the first token says nothing of the subject, and is left out. No gate can
+open there: such an edit holds wherever its subject stands, but for the beginning of a text.
 """
 
 from __future__ import annotations
@@ -18,20 +19,7 @@ from editvc.core.methods.gated import GatedRecipe
 from editvc.models.chat_template import ChatTemplateError, Turn, turn_of
 from editvc.models.forward import batches, inputs_at
 from editvc.models.language_model import LanguageModel
-from editvc.models.tokenization import TracingError, leading_tokens, subject_tokens, tokenize
-
-
-class FirstTokenError(TracingError):
-    """A subject that is asked for at the very beginning of a text, and ends there."""
-
-    def __init__(self, request: Request) -> None:
-        super().__init__(
-            request.subject,
-            f"it is the first token of {request.question!r}, and this model puts none in front: "
-            "what it sees there is the same for every first token, so no gate can know the subject",
-            hint="Write words before the subject, like 'The capital of {} is' in the place of "
-            "'{} has its capital in'.",
-        )
+from editvc.models.tokenization import first_place, subject_tokens, tokenize
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,18 +40,15 @@ def subject_inputs(
     """What the MLP of the recipe's layer sees of each subject.
 
     In the recipe's contexts, in those of a user's turn where there is a chat template, and in the
-    request's own prompt. Raises :class:`FirstTokenError`, and the errors of
-    :mod:`editvc.models.tokenization`.
+    request's own prompt. Raises the errors of :mod:`editvc.models.tokenization`.
     """
-    front = max(1, len(leading_tokens(lm.tokenizer)))
+    front = first_place(lm.tokenizer)
     turn = template_of(lm)
     chat = () if turn is None else tuple(map(turn.around, recipe.chat_contexts))
     rows: list[tuple[int, ...]] = []
     counts: list[int] = []
     plain: list[list[int]] = []
     for request, (own,) in zip(requests, tokenize(lm.tokenizer, requests), strict=True):
-        if own.subject < front:
-            raise FirstTokenError(request)
         contexts = [*recipe.subject_contexts, *chat]
         if turn is not None and not turn.holds(request.question):
             contexts.append(turn.around(request.prompt))
@@ -118,10 +103,10 @@ def name_rows(
     lm: LanguageModel, names: Sequence[str], contexts: Sequence[str]
 ) -> list[tuple[int, ...]]:
     """The tokens of each name in each context, cut behind the name; none that are a first token."""
-    front = len(leading_tokens(lm.tokenizer))
+    front = first_place(lm.tokenizer)
     texts = [placed(context, name) for name in names for context in contexts]
     cut = [row.ids[: row.subject + 1] for row in subject_tokens(lm.tokenizer, texts)]
-    return [ids for ids in cut if len(ids) > max(front, 1)]
+    return [ids for ids in cut if len(ids) > front]
 
 
 def placed(context: str, subject: str) -> tuple[str, int]:

@@ -20,7 +20,7 @@ from editvc.porcelain.commit_plan import Plan, make_plan, require_ready
 from editvc.porcelain.entries import PlannedFact, make_entries, make_sequential_entries
 from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.health import outlier_warnings
-from editvc.porcelain.reactions import OthersReact, Reaction, reactions
+from editvc.porcelain.reactions import OthersReact, Reaction, first_token_warnings, reactions
 from editvc.porcelain.recording import CommitResult, Skipped, advance, head_of, with_changes
 from editvc.porcelain.session import Session
 from editvc.porcelain.take_inputs import with_inputs, with_known_inputs
@@ -93,6 +93,7 @@ def _attempt(
     warnings = (
         *outlier_warnings(session, recipe, plan.facts, entries),
         *(one.line for one in reacting),
+        *first_token_warnings(session, recipe, plan.planned),
     )
     for text in warnings:
         warn(text)

@@ -17,6 +17,8 @@ from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.editing.gates import find_gates, strangers
 from editvc.errors import EditvcError
+from editvc.models.tokenization import first_place
+from editvc.porcelain.entries import PlannedFact
 from editvc.porcelain.session import Session
 
 LIMIT = 0.1
@@ -80,3 +82,21 @@ def reactions(session: Session, recipe: Recipe, facts: Sequence[Fact]) -> tuple[
         if names:
             found.append(Reaction(fact, names))
     return tuple(found)
+
+
+def first_token_warnings(
+    session: Session, recipe: Recipe, planned: Sequence[PlannedFact]
+) -> tuple[str, ...]:
+    """Facts whose prompts begin with a subject of one token, where no gate can open, in words."""
+    if not isinstance(recipe, GatedRecipe):
+        return ()
+    prompts = [(one.fact, one.prompt) for one in planned if one.prompt is not None]
+    if not prompts:
+        return ()
+    front = first_place(session.base_model().tokenizer)
+    return tuple(
+        f"{fact.question!r} begins with its subject, in one token: there the edit does not hold "
+        "(every first token looks alike to this model); it does behind other words"
+        for fact, prompt in prompts
+        if prompt.subject < front
+    )

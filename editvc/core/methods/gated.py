@@ -123,12 +123,12 @@ class GatedRecipe(Recipe):
     )
     slope: float = number(60.0, above=0, help="beta: how steep a gate is")
     rise: float = number(0.1, above=0, high=1, help="d: from closed to open, in scores")
-    v_num_grad_steps: int = number(25, low=1, help="most evaluations of the value's loss")
-    v_lr: float = number(0.5, above=0, help="Adam's learning rate")
+    v_num_grad_steps: int = number(15, low=1, help="most evaluations of the value's loss")
+    v_lr: float = number(1.0, above=0, help="Adam's learning rate")
     v_loss_threshold: float = number(0.05, help="below it, a search ends")
     v_weight_decay: float = number(0.5, help="weight of the squared norm of the value")
     clamp_norm_factor: float = number(
-        0.75, above=0, help="largest norm of a value, relative to the hidden state's"
+        2.0, above=0, help="largest norm of a value, relative to the hidden state's"
     )
     kl_factor: float = number(
         0.0625, help="weight of the term that holds the next word after the subject"
