@@ -123,6 +123,7 @@ class Repo:
         author: str | None = None,
         supersede: bool = False,
         sequential: bool = False,
+        strict: bool = False,
         remark: Callable[[str], None] | None = None,
     ) -> CommitResult:
         """Commit facts (values, dictionaries in any accepted format, or a file) on HEAD.
@@ -131,14 +132,15 @@ class Repo:
         or the ``recipe`` of what :meth:`choose` gives. ``supersede`` lets a fact take the slot of
         a live one that says otherwise. ``sequential`` makes patches on HEAD's weights, as papers
         measure edits one after the other. ``remark`` hears of edits that look like disabling ones
-        before the branch moves; what it raises cancels the commit.
+        before the branch moves; what it raises cancels the commit. ``strict`` refuses facts whose
+        edits would act on names that they are not about.
         """
         from editvc.porcelain.commit import commit
 
         return commit(
             self.session, facts, recipe=recipe or self.recipe(), message=message,
             author=self.session.author(author), supersede=supersede, sequential=sequential,
-            remark=remark,
+            strict=strict, remark=remark,
         )  # fmt: skip
 
     def preview(
@@ -149,7 +151,9 @@ class Repo:
         supersede: bool = False,
         sequential: bool = False,
     ) -> Preview:
-        """What :meth:`commit` would do, with nothing written."""
+        """What :meth:`commit` would do, with nothing written: no reactions are known either where
+        the first gated commit is still to take the statistics that tell of them.
+        """
         from editvc.porcelain.commit import preview
 
         return preview(

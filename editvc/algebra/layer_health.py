@@ -7,7 +7,7 @@ Notation: W (u, v) the base weight, D the total delta as it is added (restraints
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -20,8 +20,6 @@ from editvc.algebra.restraints import extreme_singular_values
 from editvc.algebra.solvers import System
 from editvc.core.thresholds import Thresholds
 from editvc.errors import EditvcError
-
-Level = Literal["ok", "warn", "refuse"]
 
 WORST = 5
 """How many of the most attenuated edits are named."""
@@ -163,15 +161,7 @@ def _worst(shares: Tensor) -> tuple[tuple[int, float], ...]:
     return tuple((int(index), float(shares[index])) for index in order)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the figures amount to: a level, and in words what led to it, refusals first."""
-
-    level: Level
-    reasons: tuple[str, ...]
-
-
-_FIGURES = {
+FIGURES: Mapping[str, str] = {
     "norm_growth": "the L1 norm of the edited weight is {value:.3g} times the base's",
     "spectral": "the largest singular value of the change is {value:.3g} times the base weight's",
     "condition": "the condition number is {value:.3g} times the base's",
@@ -179,37 +169,7 @@ _FIGURES = {
     "capacity": "the edits use {value:.1%} of the layer's directions",
     "correlation": "the edited weight correlates with the base's by {value:.3g}",
 }
-
-
-def verdict(layers: Sequence[LayerHealth], thresholds: Thresholds) -> Verdict:
-    """Judge every figure by its worst layer.
-
-    A figure past its ``_refuse`` limit refuses, past its ``_warn`` limit warns; values at a limit
-    are within it. A figure that is not a number refuses.
-    """
-    refused: list[str] = []
-    warned: list[str] = []
-    for figure, words in _FIGURES.items():
-        if not layers:
-            break
-        sign = -1 if figure == "correlation" else 1
-        worst = max(layers, key=lambda layer: _rank(sign * getattr(layer, figure)))
-        value = getattr(worst, figure)
-        for level, reasons in (("refuse", refused), ("warn", warned)):
-            limit = getattr(thresholds, f"{figure}_{level}")
-            if not sign * value <= sign * limit:
-                reasons.append(
-                    f"layer {worst.layer}: {words.format(value=value)} "
-                    f"({'refused' if level == 'refuse' else 'a warning'} "
-                    f"{'below' if sign < 0 else 'above'} {figure}_{level} = {limit:g})"
-                )
-                break
-    level_reached: Level = "refuse" if refused else "warn" if warned else "ok"
-    return Verdict(level_reached, tuple(refused + warned))
-
-
-def _rank(value: float) -> float:
-    return math.inf if math.isnan(value) else value
+"""The figures that a verdict is made of, in words."""
 
 
 @dataclass(frozen=True, slots=True)

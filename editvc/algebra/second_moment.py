@@ -33,7 +33,7 @@ class SecondMoment:
     @classmethod
     def of(cls, moments: Mapping[int, Tensor], samples: int, unit: str = "tokens") -> SecondMoment:
         """From symmetric matrices (v, v)."""
-        return cls({layer: _packed(moments[layer]) for layer in sorted(moments)}, samples, unit)
+        return cls({layer: packed(moments[layer]) for layer in sorted(moments)}, samples, unit)
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -42,7 +42,7 @@ class SecondMoment:
 
     def matrix(self, layer: int) -> Tensor:
         """The moment of one layer, (v, v) float64, symmetric."""
-        return _unpacked(self.triangles[layer])
+        return unpacked(self.triangles[layer])
 
     def to_bytes(self, origin: Mapping[str, Any] | None = None) -> bytes:
         """safetensors: ``layer.3.triangle`` in float32; ``origin`` joins the record."""
@@ -84,7 +84,8 @@ def _damage(problem: str) -> StatisticsDamageError:
     return StatisticsDamageError(f"not a second moment: {problem}")
 
 
-def _packed(matrix: Tensor) -> Tensor:
+def packed(matrix: Tensor) -> Tensor:
+    """The upper triangle of a symmetric matrix (v, v), row by row, float32, on the CPU."""
     rows = [matrix[i, i:] for i in range(matrix.shape[0])]
     return torch.cat(rows).to(torch.float32).cpu()
 
@@ -93,16 +94,17 @@ def _factor(matrix: Tensor) -> Tensor:
     """Cholesky's factor, transposed and packed like a triangle, float16."""
     jitter = 1e-6 * float(matrix.diagonal().mean())
     lower = torch.linalg.cholesky(matrix + jitter * torch.eye(len(matrix), dtype=matrix.dtype))
-    return _packed(lower.T).to(torch.float16)
+    return packed(lower.T).to(torch.float16)
 
 
 def _squared(factor: Tensor) -> Tensor:
     """The packed moment of a packed factor."""
-    upper = torch.triu(_unpacked(factor))
-    return _packed(upper.T @ upper)
+    upper = torch.triu(unpacked(factor))
+    return packed(upper.T @ upper)
 
 
-def _unpacked(triangle: Tensor) -> Tensor:
+def unpacked(triangle: Tensor) -> Tensor:
+    """The symmetric matrix (v, v), float64, of a packed triangle."""
     size = int((8 * len(triangle) + 1) ** 0.5 - 1) // 2
     matrix = torch.zeros(size, size, dtype=torch.float64)
     start = 0

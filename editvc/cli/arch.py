@@ -54,15 +54,17 @@ def _show(report: ArchitectureReport) -> None:
     else:
         arriving = f"times the config's {block.factor}" if block.factor else "as it is"
     place = "in the table" if report.known else "not in the table"
+    inner = str(report.inner_size) + (f", the config's {block.width}" if block.width else "")
     rows = {
         "model type": f"{block.model_type} ({place})",
         "blocks": f"{block.layers}, {report.depth} of them",
         "down projection": f"{block.down_proj} ({kind})",
+        "what enters it": block.key_formula or "not known",
         "its output arrives": arriving,
         "attention's output": block.attention or "not known",
         "final norm": block.final_norm or "none",
         "hidden size": str(report.hidden_size),
-        "inner size": str(report.inner_size),
+        "inner size": inner,
         "default layers": ", ".join(map(str, report.default_layers)),
         "head": "tied to the embedding" if report.tied else "of its own",
     }

@@ -49,6 +49,9 @@ UNSAID_SHOWN = 3
     "--sequential", is_flag=True,
     help="Make patches on HEAD's weights, one after the other as papers measure it.",
 )  # fmt: skip
+@click.option(
+    "--strict", is_flag=True, help="Refuse where an edit would act on names it is not about."
+)
 @click.option("--supersede", is_flag=True, help="Replace live facts of the same slots.")
 @target_option
 @confirm_option
@@ -66,6 +69,7 @@ def commit(
     options: tuple[str, ...],
     file: Path | None,
     sequential: bool,
+    strict: bool,
     supersede: bool,
     target: Literal["answers", "alt"] | None,
     confirm_subjects: bool,
@@ -94,7 +98,7 @@ def commit(
         else:
             result = repo.commit(
                 facts, recipe=chosen.recipe, message=message, author=author_of(repo, author),
-                supersede=supersede, sequential=sequential, remark=warn,
+                supersede=supersede, sequential=sequential, strict=strict, remark=warn,
             )  # fmt: skip
     if dry_run:
         emit_json(preview.to_json()) if as_json else _show_preview(preview)
@@ -143,6 +147,8 @@ def _show_preview(preview: Preview) -> None:
         say(f"skipped: {skipped.fact.question!r} {skipped.reason}")
     for conflict in preview.conflicts:
         say(f"conflict: {conflict}")
+    for reaction in preview.reactions:
+        say(reaction.line)
     say(
         f"{len(preview.facts)} to commit, {preview.stored} located already; "
         + ("" if preview.memory is None else f"memory about {preview.memory / 2**20:.0f} MiB; ")

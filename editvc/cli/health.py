@@ -60,6 +60,18 @@ def _show_health(report: HealthReport) -> None:
         )
     for fact in report.codebook.lost:
         say(f"lost in the codebook: {fact.question!r} -> {fact.target_new!r}")
+    for layer in report.gates:
+        figures = layer.figures
+        say(
+            f"gates in layer {figures.layer}: {figures.edits} edits, open on "
+            f"{figures.text_firing:.2%} of tokens of text and for {figures.name_firing:.2%} of "
+            f"other names; {figures.overlapping} open for another's subject"
+        )
+        for gate, subject, share in layer.overlaps:
+            say(
+                f"overlapping: the edit of {gate.question!r} is {share:.0%} open for "
+                f"{subject.subject!r}"
+            )
     for name, norm in sorted(report.others, key=lambda one: -one[1])[:OTHERS_SHOWN]:
         say(f"not judged: {name}, |delta| = {norm:.4g}")
     if len(report.others) > OTHERS_SHOWN:

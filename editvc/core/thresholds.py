@@ -35,9 +35,10 @@ class Thresholds:
     ============ ========================================= ========= =========== =========
 
     ``capacity`` is the share of the layer's v directions that edits use: near 1, a new edit can
-    only be written over older ones. ``leverage_warn`` and ``residual_warn`` say how many times the
-    typical leverage or residual norm a new edit may have before it is reported as a possible
-    disabling edit; among 100 real edits the largest were 6.7 and 1.4 times the median.
+    only be written over older ones. ``text_firing`` and ``name_firing`` are those of
+    :class:`editvc.algebra.gate_health.GateHealth`. ``leverage_warn`` and ``residual_warn`` say how
+    many times the typical leverage or residual norm a new edit may have before it is reported as a
+    possible disabling edit; among 100 real edits the largest were 6.7 and 1.4 times the median.
     """
 
     norm_growth_warn: float = 3.0
@@ -52,6 +53,10 @@ class Thresholds:
     capacity_refuse: float = 0.9
     correlation_warn: float = 0.3
     correlation_refuse: float = 0.08
+    text_firing_warn: float = 0.005
+    text_firing_refuse: float = 0.05
+    name_firing_warn: float = 0.03
+    name_firing_refuse: float = 0.3
     leverage_warn: float = 10.0
     residual_warn: float = 3.0
 
@@ -62,7 +67,10 @@ class Thresholds:
                     f"{field.name} must be positive, got {getattr(self, field.name)}",
                     hint="Use a large number to switch a limit off (a small one for correlation).",
                 )
-        for figure in ("norm_growth", "spectral", "condition", "drift", "capacity"):
+        for figure in (
+            "norm_growth", "spectral", "condition", "drift", "capacity", "text_firing",
+            "name_firing",
+        ):  # fmt: skip
             self._ordered(figure, self._pair(figure))
         warn, refuse = self._pair("correlation")
         self._ordered("correlation", (refuse, warn))

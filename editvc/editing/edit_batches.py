@@ -43,10 +43,10 @@ class TokenizedEdit:
 
 
 def tokenize_edits(
-    tokenizer: PreTrainedTokenizerFast, requests: Sequence[Request], recipe: LocatedRecipe
+    tokenizer: PreTrainedTokenizerFast, requests: Sequence[Request], contexts: Sequence[str]
 ) -> list[TokenizedEdit]:
-    """All requests in tokens, in all contexts of the recipe."""
-    rows = tokenize(tokenizer, requests, recipe.contexts)
+    """All requests in tokens, in all contexts."""
+    rows = tokenize(tokenizer, requests, contexts)
     sentences = [(f"{request.subject} is a", len(request.subject)) for request in requests]
     subjects = subject_tokens(tokenizer, sentences)
     return [TokenizedEdit(tuple(row), subject) for row, subject in zip(rows, subjects, strict=True)]
@@ -111,7 +111,7 @@ def estimate_memory(
     lm: LanguageModel, requests: Sequence[Request], recipe: LocatedRecipe, memory: int = MEMORY
 ) -> int:
     """Bytes that locating takes at most beside the model: one batch, and what is handed back."""
-    edits = tokenize_edits(lm.tokenizer, requests, recipe)
+    edits = tokenize_edits(lm.tokenizer, requests, recipe.contexts)
     if not edits:
         return 0
     sizes = sorted((edit_bytes(edit, lm) for edit in edits), reverse=True)

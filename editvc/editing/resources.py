@@ -7,7 +7,9 @@ from typing import Protocol
 
 from torch import Tensor
 
+from editvc.algebra.input_statistics import LayerInputs
 from editvc.algebra.preconditioners import Preconditioner
+from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.mend import MendRecipe
 from editvc.editing.mend_editor import Editor
@@ -21,6 +23,9 @@ class Resources(Protocol):
 
     def shaping(self, recipe: LocatedRecipe) -> Tensor | None:
         """What the recipe shapes its targets by, (u, u); None where it names no sensitivity."""
+
+    def inputs(self, recipe: GatedRecipe) -> LayerInputs:
+        """What the MLP of the recipe's layer sees."""
 
     def editor(self, recipe: MendRecipe) -> Editor:
         """The trained editor that the recipe names."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from editvc.core.edit_site import EditSite
 from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.methods.recipe import Recipe
 from editvc.models.forward import padded_right
 from editvc.models.hooks import StopForward, first_tensor
 from editvc.models.language_model import LanguageModel
@@ -20,7 +21,7 @@ DownProjHooks = Mapping[int, Callable[..., Tensor]]
 """Forward hooks by layer: what makes a down projection behave as if its layer were edited."""
 
 
-def edit_site(recipe: LocatedRecipe) -> EditSite:
+def edit_site(recipe: Recipe) -> EditSite:
     """What the targets of a recipe's method are states of."""
     site = recipe.row.edit_site
     assert site is not None, "this method searches for targets"

@@ -35,6 +35,7 @@ import torch
 from torch import Tensor
 
 from editvc.core.facts import Request
+from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
 from editvc.editing.edit_batches import MEMORY, TokenizedEdit, search_batches, tokenize_edits
@@ -88,8 +89,24 @@ def find_targets(
     :class:`editvc.models.architectures.LayersError` and
     :class:`editvc.models.replay.ReplayError`.
     """
+    edits = tokenize_edits(lm.tokenizer, requests, recipe.contexts)
+    return search_targets(lm, edits, recipe, shaping=shaping, memory=memory, progress=progress)
+
+
+def search_targets(
+    lm: LanguageModel,
+    edits: Sequence[TokenizedEdit],
+    recipe: LocatedRecipe | GatedRecipe,
+    *,
+    shaping: Tensor | None = None,
+    memory: int = MEMORY,
+    progress: Progress | None = None,
+) -> list[Target]:
+    """:func:`find_targets` for edits that are tokens already, each with as many rows as the others.
+
+    Of the recipe, only the numbers of the search and the last layer count.
+    """
     lm.architecture.require_editable(recipe.layers)
-    edits = tokenize_edits(lm.tokenizer, requests, recipe)
     order = sorted(
         range(len(edits)), key=lambda i: (edits[i].suffix_columns, edits[i].prefix_columns, i)
     )
@@ -126,11 +143,11 @@ class _Batch:
         self,
         lm: LanguageModel,
         edits: Sequence[TokenizedEdit],
-        recipe: LocatedRecipe,
+        recipe: LocatedRecipe | GatedRecipe,
         shaping: Tensor | None,
     ) -> None:
         self.lm, self.recipe = lm, recipe
-        self.contexts = len(recipe.contexts)
+        self.contexts = len(edits[0].rows)
         rows = [row for edit in edits for row in edit.rows]
         layer, site = recipe.layers[-1], edit_site(recipe)
         split = [SplitTokens(row.ids[:-1], row.subject) for row in rows]

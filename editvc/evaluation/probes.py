@@ -146,7 +146,9 @@ def _heads(
     """Logits (tokens, vocabulary) of each of the states (tokens, u): the head on many at once."""
     for part in batches(states, lambda index: len(states[index])):
         logits = lm.logits(torch.cat([states[index] for index in part]))
-        yield from zip(part, logits.split([len(states[index]) for index in part]), strict=True)
+        yield from zip(
+            part, logits.split_with_sizes([len(states[index]) for index in part]), strict=True
+        )
 
 
 def _shared(rows: Sequence[tuple[int, ...]]) -> tuple[list[tuple[int, ...]], list[int]]:

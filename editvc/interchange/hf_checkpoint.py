@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from editvc.interchange.staging import (
     staged,
     write_manifest,
 )
+from editvc.interchange.widening import Part, Widening
 from editvc.models.architectures import Architecture
 from editvc.models.checkpoint import (
     EDITABLE,
@@ -45,6 +47,8 @@ ABOUT_THE_BASE = ("readme*", "model_card*", "modelcard*", MANIFEST, LEDGER, LOCK
 
 Change = Callable[[Tensor], Tensor]
 """From a weight as it lies in the file to the new weight: same shape, any floating dtype."""
+
+CONFIG = "config.json"
 Documents = Callable[["Exported"], Mapping[str, str | bytes]]
 
 
@@ -114,6 +118,7 @@ def export_hf(
     target: Path,
     changes: Mapping[str, Change],
     *,
+    widening: Widening | None = None,
     replace: bool = False,
     documents: Documents | None = None,
     check: Callable[[Path], None] | None = None,
@@ -123,10 +128,11 @@ def export_hf(
 
     Configuration, tokenizer, chat templates, licence and code are copied byte for byte; only the
     shards with a changed tensor are rewritten, header and all other tensors verbatim, one tensor
-    in memory at a time. Weights in other formats, and documents about the base, stay behind, with
-    a note. ``documents`` may add files (card, lock, ledger) once the digests are known; ``check``
-    is called on the finished folder before it takes its name, and what it raises cancels the
-    export. ``progress`` counts tensors.
+    in memory at a time. ``widening`` makes MLPs wider, after the changes: their tensors get new
+    shapes, and the config the new width. Weights in other formats, and documents about the base,
+    stay behind, with a note. ``documents`` may add files (card, lock, ledger) once the digests are
+    known; ``check`` is called on the finished folder before it takes its name, and what it raises
+    cancels the export. ``progress`` counts tensors.
 
     Raises :class:`ExportError` for values that are not finite in the weight's dtype,
     :class:`~editvc.models.checkpoint.CheckpointError` for a base that cannot be read, and
@@ -142,7 +148,11 @@ def export_hf(
         for relative in files:
             (folder / relative).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source.folder / relative, folder / relative)
-        _write_shards(source, folder, by_tensor, report)
+        wider = {} if widening is None else dict(widening.parts)
+        _write_shards(source, folder, by_tensor, wider, report)
+        if widening is not None:
+            _write_width(source, folder, widening)
+            notes += (widening.note,)
         before = _digests(source, "hashing the base", report)
         after = _digests(Checkpoint(folder), "hashing the export", report)
         touched = tuple(name for name in sorted(after) if after[name] != before[name])
@@ -218,22 +228,42 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch(name.lower(), pattern) for pattern in patterns)
 
 
+def _write_width(source: Checkpoint, folder: Path, widening: Widening) -> None:
+    """The width in the copied config, and the size of all tensors in the copied index."""
+    text = (source.folder / CONFIG).read_text(encoding="utf-8")
+    (folder / CONFIG).write_text(widening.config(text), encoding="utf-8")
+    if source.index is not None:
+        written, index = Checkpoint(folder), folder / source.index.name
+        spans = (span for path in written.shards for span in written.shard(path).spans.values())
+        record = json.loads(index.read_text(encoding="utf-8"))
+        record.setdefault("metadata", {})["total_size"] = sum(end - start for start, end in spans)
+        index.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
 def _write_shards(
-    source: Checkpoint, folder: Path, by_tensor: Mapping[str, Change], report: Progress
+    source: Checkpoint,
+    folder: Path,
+    by_tensor: Mapping[str, Change],
+    wider: Mapping[str, Part],
+    report: Progress,
 ) -> None:
     done, total = 0, len(source.tensors)
     for path in source.shards:
         shard = source.shard(path)
-        if by_tensor.keys().isdisjoint(shard.infos):
+        if (by_tensor.keys() | wider.keys()).isdisjoint(shard.infos):
             shutil.copyfile(path, folder / path.name)
             done += len(shard.infos)
             report("writing", done, total)
             continue
         with (folder / path.name).open("wb") as out:
-            out.write(shard.header)
+            shapes = {name: part.shape for name, part in wider.items() if name in shard.infos}
+            out.write(shard.header_with(shapes))
             for name in shard.spans:
-                if name in by_tensor:
-                    _write_tensor(out, name, source.read(name), by_tensor[name])
+                if name in by_tensor or name in wider:
+                    weight = source.read(name)
+                    if name in by_tensor:
+                        weight = _changed(name, weight, by_tensor[name])
+                    _write_tensor(out, name, wider[name](weight) if name in wider else weight)
                 else:
                     _copy_tensor(out, shard, name)
                 done += 1
@@ -245,8 +275,8 @@ def _copy_tensor(out: BinaryIO, shard: Shard, name: str) -> None:
         out.write(chunk)
 
 
-def _write_tensor(out: BinaryIO, name: str, weight: Tensor, change: Change) -> None:
-    """The changed weight, in the dtype and layout that the header announces."""
+def _changed(name: str, weight: Tensor, change: Change) -> Tensor:
+    """The changed weight, in the dtype of the file."""
     try:
         changed = change(weight)
     except RuntimeError as error:
@@ -261,11 +291,15 @@ def _write_tensor(out: BinaryIO, name: str, weight: Tensor, change: Change) -> N
             f"has shape {tuple(weight.shape)}, the change makes it {tuple(changed.shape)}",
             hint="The delta was made for another model.",
         )
-    stored = changed.to(weight.dtype)
+    return changed.to(weight.dtype)
+
+
+def _write_tensor(out: BinaryIO, name: str, stored: Tensor) -> None:
+    """A weight in the dtype and layout that the header announces."""
     if not bool(torch.isfinite(stored).all()):
         raise ExportError(
             name,
-            f"is not finite as {str(weight.dtype).removeprefix('torch.')} after the edit",
+            f"is not finite as {str(stored.dtype).removeprefix('torch.')} after the edit",
             hint="`editvc health` names the edits that are out of range; revert or compact them.",
         )
     flat: Any = stored.contiguous().reshape(-1).view(torch.uint8).numpy()

@@ -1,4 +1,4 @@
-"""The model of a tree, at work: its weights, and its codebooks beside them."""
+"""The model of a tree, at work: its weights, its neurons, and its codebooks beside them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from editvc.core.compute import Compute
 from editvc.core.history import Tree
 from editvc.editing.grace import reread
 from editvc.materialise.materialiser import Materialiser
-from editvc.models import weights
+from editvc.models import neuron_hooks, weights
 from editvc.models.codebook_hooks import answering, attach
 from editvc.models.language_model import LanguageModel
 from editvc.models.loading import load
@@ -18,18 +18,20 @@ from editvc.models.loading import load
 
 @contextmanager
 def edited(materialiser: Materialiser, base: LanguageModel, tree: Tree) -> Iterator[LanguageModel]:
-    """The base model with the weights and codebooks of ``tree``; then the base again."""
+    """The base model with weights, neurons and codebooks of ``tree``; then the base again."""
     with (
         weights.edited(base, materialiser.delta(tree), materialiser.dtype),
+        neuron_hooks.widened(base, materialiser.neurons(tree)),
         answering(base, _codebooks(materialiser, tree, base)),
     ):
         yield base
 
 
 def load_edited(materialiser: Materialiser, tree: Tree, compute: Compute) -> LanguageModel:
-    """A fresh model with the weights of ``tree``, and its codebooks attached for good."""
+    """A fresh model with the weights of ``tree``, its neurons and codebooks attached for good."""
     lm = load(materialiser.files, compute)
     weights.apply_delta(lm, materialiser.delta(tree), materialiser.dtype)
+    neuron_hooks.attach(lm, materialiser.neurons(tree))
     attach(lm, _codebooks(materialiser, tree, lm))
     return lm
 

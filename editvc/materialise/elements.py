@@ -6,22 +6,25 @@ from collections.abc import Callable, Iterable, Mapping
 
 from editvc.algebra.codebook import Codebook
 from editvc.algebra.codebook_entry import CodebookEntry
+from editvc.algebra.gated_edit import GatedEdit
 from editvc.algebra.located_edit import Located
 from editvc.algebra.patch import Patch
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId, digest_of
+from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.grace import GraceRecipe
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.vcs.codec import metadata
 from editvc.vcs.repository import Repository
 
-Element = Located | Patch | CodebookEntry
+Element = Located | Patch | CodebookEntry | GatedEdit
 
 READERS: Mapping[str, Callable[[bytes], Element]] = {
     "located": Located.from_bytes,
     "patch": Patch.from_bytes,
     "codebook": CodebookEntry.from_bytes,
+    "gate": GatedEdit.from_bytes,
 }
 """How the bytes of each kind of element are read."""
 
@@ -66,6 +69,18 @@ class Elements:
         """Those of the entries that are patches, in the order given."""
         elements = (self.element(entry.element)[1] for entry in entries)
         return [one for one in elements if isinstance(one, Patch)]
+
+    def gated(self, tree: Tree) -> list[tuple[Entry, GatedRecipe, GatedEdit]]:
+        """The live edits of a tree that are gated, in slot order, each with its recipe."""
+        entries = self.repository.edits_of(tree).entries()
+        elements = ((entry, *self.element(entry.element)) for entry in entries)
+        gated = [(entry, key, one) for entry, key, one in elements if isinstance(one, GatedEdit)]
+        recipes = {key: self.repository.read_recipe(key) for key in {key for _, key, _ in gated}}
+        return [
+            (entry, recipe, one)
+            for entry, key, one in gated
+            if isinstance(recipe := recipes[key], GatedRecipe)  # no other makes gated edits
+        ]
 
     def in_codebooks(self, tree: Tree) -> dict[Entry, CodebookEntry]:
         """The live edits of a tree that are codebook entries, in slot order."""

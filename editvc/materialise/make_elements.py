@@ -10,11 +10,13 @@ from typing import Any
 from torch import Tensor
 
 from editvc.algebra.delta import Delta
+from editvc.algebra.input_statistics import LayerInputs
 from editvc.algebra.located_edit import Located
 from editvc.algebra.patch import Patch
 from editvc.algebra.preconditioners import Preconditioner
 from editvc.algebra.solvers import solver_of
 from editvc.core.facts import Request
+from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.mend import MendRecipe
 from editvc.core.methods.method import Method
@@ -47,6 +49,10 @@ class StoredResources:
     def shaping(self, recipe: LocatedRecipe) -> Tensor | None:
         """What the recipe shapes its targets by, (u, u); None where it names no sensitivity."""
         return self.materialiser.statistics.shaping(recipe)
+
+    def inputs(self, recipe: GatedRecipe) -> LayerInputs:
+        """What the MLP of the recipe's layer sees."""
+        return self.materialiser.statistics.inputs_of(recipe)
 
     def editor(self, recipe: MendRecipe) -> Editor:
         """The trained editor that the recipe names."""

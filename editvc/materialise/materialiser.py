@@ -20,12 +20,14 @@ from editvc.algebra.delta import Delta
 from editvc.algebra.diagnostics import capacity
 from editvc.algebra.factored import Factored
 from editvc.algebra.layer_health import BaseFigures
+from editvc.algebra.neurons import Neurons
 from editvc.algebra.restraints import check, largest_singular_value, restrain
 from editvc.core.base import BaseModel
 from editvc.core.history import Restraint, Tree
 from editvc.core.ids import canonical_json, digest_of
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.materialise.elements import Elements
+from editvc.materialise.gates import Gates
 from editvc.materialise.solutions import Solutions
 from editvc.materialise.stored_preconditioners import Preconditioners
 from editvc.materialise.stored_statistics import Statistics
@@ -54,6 +56,13 @@ class Materialiser:
     def solutions(self) -> Solutions:
         """What sets of edits add to the weights; made on first use, for it reads the base."""
         return Solutions(self.repository, self.base, self.elements, self.preconditioners)
+
+    @cached_property
+    def gates(self) -> Gates:
+        """What gated edits add beside the weights."""
+        return Gates(
+            self.elements, self.statistics, self.architecture, lambda: Checkpoint(self.folder)
+        )
 
     # -- the base ---------------------------------------------------------------------------
 
@@ -115,6 +124,12 @@ class Materialiser:
             self._delta = (tree, self._restrained(tree))
         return self._delta[1]
 
+    def neurons(self, tree: Tree) -> dict[int, Neurons]:
+        """The neurons of a tree by layer, as files of the base's dtype keep them."""
+        return {
+            layer: neurons.rounded(self.dtype) for layer, neurons in self.gates.of(tree).items()
+        }
+
     def _restrained(self, tree: Tree) -> Delta:
         total = self.solutions.of(tree)
         if tree.restraint is None:
@@ -149,7 +164,8 @@ class Materialiser:
         ``delta_norm`` is the Frobenius norm over all weights; ``drift`` and ``capacity`` are those
         of :class:`editvc.algebra.layer_health.LayerHealth`, of the worst layer. A layer that no
         statistics cover, as where a patch is, has no drift to tell. ``codebook`` counts the facts
-        that are in codebooks and not in the weights, where there are any.
+        that are in codebooks and not in the weights, ``gates`` those that are neurons of their own,
+        where there are any.
         """
         delta, groups = self.delta(tree), self.solutions.groups(tree)
         recipes = [group.recipe for group in groups]
@@ -161,5 +177,8 @@ class Materialiser:
             systems = [group.systems[layer] for group in groups if layer in group.systems]
             shares.append(sum(map(capacity, systems)) / self.base.inner_size)
         figures = {"delta_norm": delta.norm(), "drift": max(drifts), "capacity": max(shares)}
-        beside = len(self.elements.in_codebooks(tree))
-        return figures | ({"codebook": float(beside)} if beside else {})
+        beside = {
+            "codebook": float(len(self.elements.in_codebooks(tree))),
+            "gates": float(len(self.elements.gated(tree))),
+        }
+        return figures | {name: count for name, count in beside.items() if count}

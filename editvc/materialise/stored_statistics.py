@@ -6,9 +6,11 @@ from collections.abc import Iterable
 
 import torch
 
+from editvc.algebra.input_statistics import InputStatistics, LayerInputs
 from editvc.algebra.second_moment import SecondMoment
 from editvc.algebra.sensitivity import shaping
 from editvc.core.ids import ObjectId, short
+from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.errors import EditvcError
 from editvc.vcs.repository import Repository
@@ -44,12 +46,24 @@ def of_text(recipe: LocatedRecipe) -> ObjectId:
     return recipe.statistics
 
 
+class NoInputs(EditvcError):
+    """Gated edits are asked for where no statistics of inputs were taken."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the recipe names no statistics of what MLPs see",
+            hint="`editvc stats compute` takes them, and so does the first `editvc commit "
+            "--method gated`.",
+        )
+
+
 class Statistics:
     """The statistics objects of one repository, each read once."""
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
         self._moments: dict[ObjectId, SecondMoment] = {}
+        self._inputs: dict[ObjectId, InputStatistics] = {}
 
     def moment(self, identifier: ObjectId) -> SecondMoment:
         """A stored statistics object."""
@@ -69,6 +83,26 @@ class Statistics:
         for layer in layers:
             if layer not in self.moment(identifier).layers:
                 raise LayerNotCovered(identifier, layer)
+
+    def inputs(self, identifier: ObjectId) -> InputStatistics:
+        """A stored object of what MLPs see."""
+        if identifier not in self._inputs:
+            self._inputs[identifier] = InputStatistics.from_bytes(
+                self.repository.store.get(identifier)
+            )
+        return self._inputs[identifier]
+
+    def inputs_of(self, recipe: GatedRecipe) -> LayerInputs:
+        """What the MLP of a recipe's layer sees.
+
+        Raises :class:`NoInputs` where the recipe names none, and :class:`LayerNotCovered`.
+        """
+        if recipe.inputs is None:
+            raise NoInputs
+        (layer,), inputs = recipe.layers, self.inputs(recipe.inputs)
+        if layer not in inputs.layers:
+            raise LayerNotCovered(recipe.inputs, layer)
+        return inputs.layers[layer]
 
     # -- by recipe --------------------------------------------------------------------------
 

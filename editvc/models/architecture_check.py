@@ -11,28 +11,20 @@ from torch import Tensor
 from torch.nn import Module
 
 from editvc.core.edit_site import EditSite
-from editvc.errors import EditvcError
 from editvc.models.hooks import first_tensor
 from editvc.models.language_model import LanguageModel
+from editvc.models.mlp_structure import check_mlp
+from editvc.models.structure import StructureError, features, is_conv1d, tokens
 
 TOLERANCE = 1e-3
-_TOKENS = 5
-
-
-class StructureError(EditvcError):
-    """A model whose structure does not show one block, or contradicts the one that was given."""
-
-    def __init__(self, model_type: str, problem: str, *, hint: str = "") -> None:
-        super().__init__(f"model type '{model_type}': {problem}", hint=hint)
-        self.model_type = model_type
 
 
 def check_block(lm: LanguageModel) -> None:
     """Raise :class:`StructureError` unless a loaded model does what its architecture says.
 
     The paths lead to modules, the down projection is stored as said and gives the hidden size,
-    what it gives arrives as said behind every block, attention's output moves its own token alone,
-    and the head makes the model's logits of what the final norm gives.
+    what it gives arrives as said behind every block, the MLP begins as said, attention's output
+    moves its own token alone, and the head makes the model's logits of what the final norm gives.
     """
     architecture = lm.architecture
     name = architecture.model_type
@@ -60,6 +52,8 @@ def check_block(lm: LanguageModel) -> None:
                 f"behind its block, and not {in_words(expected)} as the block says",
                 hint="`normed` and `factor` say how it arrives.",
             )
+    if architecture.up_proj is not None:
+        check_mlp(lm)
     if attention is not None and architecture.attention is not None:
         _check_attention(lm, attention, architecture.attention)
     _check_head(lm)
@@ -162,26 +156,3 @@ def _check_head(lm: LanguageModel) -> None:
             f"its logits are not the head's on what {lm.architecture.final_norm} gives",
             hint="Its head does more than editvc can follow; this family cannot be edited.",
         )
-
-
-def tokens(device: torch.device) -> dict[str, Tensor]:
-    """Some tokens, as a model takes them."""
-    ids = torch.arange(_TOKENS, device=device)[None]
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-
-
-def features(module: Module) -> tuple[int, int] | None:
-    """Output and input size of a linear map, None of anything else."""
-    if isinstance(module, torch.nn.Linear):
-        return module.out_features, module.in_features
-    if is_conv1d(module):
-        inner, out = module.get_parameter("weight").shape
-        return int(out), int(inner)
-    return None
-
-
-def is_conv1d(module: Module) -> bool:
-    """Whether a module is transformers' Conv1D, which stores (in, out)."""
-    from transformers.pytorch_utils import Conv1D
-
-    return isinstance(module, Conv1D)

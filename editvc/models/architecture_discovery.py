@@ -1,8 +1,9 @@
 """Find the block of a family that the architecture table lacks.
 
 Paths are read off a model without weights, built from its config. Whether a norm or a factor stands
-behind the down projection is measured (:mod:`editvc.models.architecture_check`), on a narrow random
-model of the same config where one can be built.
+behind the down projection (:mod:`editvc.models.architecture_check`), and what stands before it
+(:mod:`editvc.models.mlp_structure`), is measured on a narrow random model of the same config where
+one can be built.
 """
 
 from __future__ import annotations
@@ -11,24 +12,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import Module
 
-from editvc.models.architecture_check import (
-    StructureError,
-    arrivals,
-    check_block,
-    features,
-    in_words,
-    is_conv1d,
-    same,
-    tokens,
-)
+from editvc.models.architecture_check import arrivals, check_block, in_words, same
 from editvc.models.architectures import Architecture
 from editvc.models.language_model import LanguageModel
+from editvc.models.mlp_structure import find_mlp
+from editvc.models.structure import (
+    StructureError,
+    features,
+    in_attention,
+    inner_size,
+    is_conv1d,
+    linear_maps,
+    skeleton,
+    tokens,
+)
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -39,48 +41,11 @@ class DiscoveredBlock:
     """The block that a structure shows; ``measured`` is False where no narrow model was built.
 
     Then ``normed`` and ``factor`` are at their defaults, and what a repository begins with says
-    whether they hold; ``attention`` is not known.
+    whether they hold; ``attention`` and how the MLP begins are not known.
     """
 
     architecture: Architecture
     measured: bool
-
-
-def config_in(folder: Path, named: str) -> PretrainedConfig:
-    """The transformers config of a folder, whose model type is ``named`` in errors.
-
-    Runs no code of the folder. Raises :class:`StructureError`.
-    """
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # a family's own checks raise whatever they like
-        raise StructureError(
-            named,
-            f"transformers cannot read its config: {_first_line(error)}",
-            hint="A newer transformers may know it. Code from a model's folder is never run.",
-        ) from error
-
-
-def skeleton(config: PretrainedConfig) -> PreTrainedModel:
-    """The causal language model of a config on the ``meta`` device: shapes, but no weights."""
-    from transformers import AutoModelForCausalLM
-
-    try:
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(deepcopy(config), trust_remote_code=False)
-        return model.eval()
-    except Exception as error:  # so does its model's constructor
-        raise StructureError(
-            config.model_type,
-            f"transformers builds no causal language model of it: {_first_line(error)}",
-            hint="editvc edits decoders that AutoModelForCausalLM loads.",
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def find_block(config: PretrainedConfig) -> DiscoveredBlock:
@@ -114,7 +79,8 @@ def find_block(config: PretrainedConfig) -> DiscoveredBlock:
         final_norm=_only(name, "final norms", norms),
         attention=_attention_output(narrow),
     )
-    measured = _with_arrival(replace(narrow, architecture=proposed))
+    arriving = _with_arrival(replace(narrow, architecture=proposed))
+    measured = find_mlp(replace(narrow, architecture=arriving))
     check_block(replace(narrow, architecture=measured))
     return DiscoveredBlock(measured, True)
 
@@ -151,30 +117,14 @@ def _down_projections(name: str, block: Module, config: PretrainedConfig) -> lis
             "convolutions do",
             hint="editvc edits transformers with one MLP a block.",
         )
-    wide, attention = (config.hidden_size, _inner_size(config)), _in_attention(block)
-    return [
-        path
-        for path, part in block.named_modules()
-        if path not in attention and features(part) == wide
-    ]
-
-
-def _in_attention(block: Module) -> set[str]:
-    """Paths of a block's attention modules, and of all inside them."""
-    outer = [
-        path for path, part in block.named_modules() if "attention" in type(part).__name__.lower()
-    ]
-    return {
-        path
-        for path, _ in block.named_modules()
-        if any(path == one or path.startswith(f"{one}.") for one in outer)
-    }
+    wide = (config.hidden_size, inner_size(config))
+    return [path for path, shape in linear_maps(block).items() if shape == wide]
 
 
 def _attention_output(lm: LanguageModel) -> str | None:
     """The linear map to the hidden size that attention ends with: the last one that it runs."""
     block = lm.block(0)
-    maps = {path: features(block.get_submodule(path)) for path in _in_attention(block)}
+    maps = {path: features(block.get_submodule(path)) for path in in_attention(block)}
     size = lm.hidden_size
     order = _called(lm, {path: block.get_submodule(path) for path in maps})
     ends = [path for path in order if (shape := maps[path]) is not None and shape[0] == size]
@@ -251,7 +201,7 @@ def _narrowed(config: PretrainedConfig) -> PretrainedConfig:
     grouped = getattr(config, "num_key_value_heads", None) or heads
     size = getattr(config, "head_dim", None) or hidden // heads
     few = max(1, heads // grouped)
-    sizes = {hidden: few * size, _inner_size(config): 2 * few * size, config.vocab_size: 64}
+    sizes = {hidden: few * size, inner_size(config): 2 * few * size, config.vocab_size: 64}
     small = deepcopy(config)
     for name, value in config.to_dict().items():
         if type(value) is int and value in sizes:
@@ -270,11 +220,3 @@ def _own_seed() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
-
-
-def _inner_size(config: PretrainedConfig) -> int:
-    """v, the inner width of the MLP, under whichever name the config has it."""
-    for name in ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"):
-        if value := getattr(config, name, None):
-            return int(value)
-    return 4 * int(config.hidden_size)

@@ -31,7 +31,16 @@ down_proj = "mlp.down_proj"      # second matrix of the MLP, inside one block
 attention = "self_attn.o_proj"   # output projection of attention, inside one block
 final_norm = "model.norm"        # normalisation before the head
 transposed = false               # true for Conv1D (stored inner x hidden)
-normed = false                   # true where a norm stands between the MLP and the residual"""
+normed = false                   # true where a norm stands between the MLP and the residual
+up_proj = "mlp.up_proj"          # first matrix of the MLP
+gate_proj = "mlp.gate_proj"      # of a gated MLP, the matrix whose output is activated
+activation = "hidden_act"        # the config's name of the activation between them
+width = "intermediate_size"      # the config's name of the MLP's inner size"""
+
+_BESIDE = {
+    "up_proj": "activation", "activation": "up_proj", "gate_proj": "up_proj", "width": "up_proj",
+}  # fmt: skip
+"""Keys of a block that mean nothing without another."""
 
 
 class UnknownArchitectureError(EditvcError):
@@ -72,6 +81,18 @@ class NoAttentionError(EditvcError):
         self.model_type = model_type
 
 
+class NoUpProjError(EditvcError):
+    """A block that does not say how its MLP begins, where that is asked for."""
+
+    def __init__(self, model_type: str) -> None:
+        super().__init__(
+            f"the block of model type '{model_type}' does not say where its MLP begins",
+            hint='Add its first matrix and what follows it, such as up_proj = "mlp.fc1" and '
+            'activation = "hidden_act"; of a gated MLP gate_proj, too.',
+        )
+        self.model_type = model_type
+
+
 class LayersError(EditvcError):
     """More than one layer to edit where a norm stands behind the down projection."""
 
@@ -98,6 +119,10 @@ class Architecture:
     renamed: Mapping[str, str] = field(default_factory=dict, hash=False)
     attention: str | None = None
     cached: bool = True
+    up_proj: str | None = None
+    gate_proj: str | None = None
+    activation: str | None = None
+    width: str | None = None
 
     @classmethod
     def of_block(cls, model_type: str, block: Mapping[str, Any]) -> Architecture:
@@ -118,6 +143,12 @@ class Architecture:
                 f"[{model_type}] {missing[0]}: is missing",
                 hint="A block looks like this:\n" + _BLOCK.format(model_type=model_type),
             )
+        for name, other in _BESIDE.items():
+            if name in block and other not in block:
+                raise BlockError(
+                    f"[{model_type}] {other}: is missing beside {name}",
+                    hint="A block looks like this:\n" + _BLOCK.format(model_type=model_type),
+                )
         return cls(model_type=model_type, **block)
 
     @property
@@ -138,9 +169,25 @@ class Architecture:
             if item.name != "model_type" and getattr(self, item.name) != _default(item)
         }
 
+    @property
+    def key_formula(self) -> str | None:
+        """What enters the down projection, in the block's own names; None where it does not say."""
+        if self.up_proj is None:
+            return None
+        if self.gate_proj is None:
+            return f"{self.activation}({self.up_proj})"
+        if self.gate_proj == self.up_proj:
+            return f"{self.activation}(first half) * second half of {self.up_proj}"
+        return f"{self.activation}({self.gate_proj}) * {self.up_proj}"
+
     def weight_name(self, layer: int) -> str:
         """Name of the down projection's weight, as the model's own parameters are named."""
         return f"{self.layers}.{layer}.{self.down_proj}.weight"
+
+    def mlp_names(self, layer: int, path: str) -> tuple[str, str]:
+        """The names of weight and bias of one of the MLP's matrices."""
+        module = f"{self.layers}.{layer}.{path}"
+        return f"{module}.weight", f"{module}.bias"
 
     def layer_of(self, name: str) -> int | None:
         """The layer whose down projection has the weight ``name``; None for other weights."""

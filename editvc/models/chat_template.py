@@ -46,12 +46,13 @@ class Turn:
     """The text ``before`` and ``after`` the user's words, up to where the model answers.
 
     ``lead`` is what the template writes between ``after`` and an answer, ``None`` where it does
-    not tell.
+    not tell; ``end`` is what it writes behind one, as far as it is no white space.
     """
 
     before: str
     after: str
     lead: str | None
+    end: str = ""
 
     def around(self, words: str) -> str:
         """What a model reads when a user says ``words``."""
@@ -93,7 +94,7 @@ def turn_of(tokenizer: PreTrainedTokenizerFast) -> Turn:
         raise ChatTemplateError("it writes nothing around the user's words")
     if PLACEHOLDER in before + after:
         raise ChatTemplateError(f"its own text holds {PLACEHOLDER}, the place of the subject")
-    return Turn(before, after, _lead(tokenizer, user, question))
+    return Turn(before, after, *_around_answer(tokenizer, user, question))
 
 
 def turn_in(tokenizer: PreTrainedTokenizerFast, text: str) -> Turn | None:
@@ -105,14 +106,19 @@ def turn_in(tokenizer: PreTrainedTokenizerFast, text: str) -> Turn | None:
     return turn if turn.holds(text) else None
 
 
-def _lead(tokenizer: PreTrainedTokenizerFast, user: dict[str, str], question: str) -> str | None:
+def _around_answer(
+    tokenizer: PreTrainedTokenizerFast, user: dict[str, str], question: str
+) -> tuple[str | None, str]:
+    """What the template writes before an answer, and behind it."""
     answer = {"role": "assistant", "content": _ANSWER}
     try:
         answered = _rendered(tokenizer, [user, answer], add_generation_prompt=False)
     except ChatTemplateError:
-        return None
-    lead, answer_found, _ = answered.removeprefix(question).partition(_ANSWER)
-    return lead if answer_found and answered.startswith(question) and not lead.strip() else None
+        return None, ""
+    lead, found, end = answered.removeprefix(question).partition(_ANSWER)
+    if not found or not answered.startswith(question) or lead.strip():
+        return None, ""
+    return lead, end.strip()
 
 
 def _rendered(

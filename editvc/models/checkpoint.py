@@ -12,6 +12,7 @@ import json
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -112,6 +113,27 @@ class Shard:
             },
             metadata=metadata,
         )
+
+    def header_with(self, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
+        """The header of the same tensors in the same order, some of them in other shapes.
+
+        Verbatim where there are none.
+        """
+        if not shapes:
+            return self.header
+        records: dict[str, Any] = {METADATA: dict(self.metadata)} if self.metadata else {}
+        start = 0
+        for name, info in self.infos.items():
+            first, last = self.spans[name]
+            shape = shapes.get(name, info.shape)
+            size = (last - first) // max(1, prod(info.shape)) * prod(shape)
+            records[name] = {
+                "dtype": info.dtype, "shape": list(shape), "data_offsets": [start, start + size],
+            }  # fmt: skip
+            start += size
+        text = json.dumps(records, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)  # safetensors aligns what follows
+        return struct.pack("<Q", len(text)) + text
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """The raw bytes of one tensor, at most :data:`BUFFER` at a time."""

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from editvc.models.hooks import StopForward
 from editvc.models.language_model import LanguageModel
@@ -61,27 +62,47 @@ def keys_at(
     The columns of a row come in rising order. All rows run at once, no further than the highest of
     ``layers``.
     """
+    return _entering(lm, rows, places, {layer: lm.down_proj(layer) for layer in layers})
+
+
+def inputs_at(
+    lm: LanguageModel,
+    rows: Sequence[Sequence[int]],
+    places: Sequence[Sequence[int]],
+    layers: Sequence[int],
+) -> dict[int, Tensor]:
+    """:func:`keys_at` for what the MLPs take: ``(places, u)``. Raises ``NoUpProjError``."""
+    return _entering(lm, rows, places, {layer: lm.up_proj(layer) for layer in layers})
+
+
+def _entering(
+    lm: LanguageModel,
+    rows: Sequence[Sequence[int]],
+    places: Sequence[Sequence[int]],
+    modules: Mapping[int, Module],
+) -> dict[int, Tensor]:
+    """What goes into modules, by layer, at some columns of each row."""
     ids, mask = padded_right(rows, lm.device)
     chosen = torch.zeros_like(mask, dtype=torch.bool)
     for row, columns in enumerate(places):
         chosen[row, list(columns)] = True
-    keys: dict[int, Tensor] = {}
+    seen: dict[int, Tensor] = {}
 
     def hook(layer: int) -> Callable[..., None]:
         def catch(_module: Any, args: tuple[Any, ...]) -> None:
             # Some MLPs are handed all tokens in one dimension.
             each = args[0].view(*ids.shape, -1)[chosen.to(args[0].device)]
-            keys[layer] = each.to(torch.promote_types(each.dtype, torch.float32))
-            if len(keys) == len(layers):
+            seen[layer] = each.to(torch.promote_types(each.dtype, torch.float32))
+            if len(seen) == len(modules):
                 raise StopForward
 
         return catch
 
     with lm.eval_mode() as handles, torch.no_grad(), suppress(StopForward):
-        for layer in layers:
-            handles.append(lm.down_proj(layer).register_forward_pre_hook(hook(layer)))
+        for layer, module in modules.items():
+            handles.append(module.register_forward_pre_hook(hook(layer)))
         lm.body(input_ids=ids, attention_mask=mask, use_cache=False)
-    return keys
+    return seen
 
 
 def add_products(sums: dict[int, Tensor], keys: Mapping[int, Tensor]) -> None:

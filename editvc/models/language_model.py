@@ -5,13 +5,18 @@ Importing this module does not import torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from editvc.core.edit_site import EditSite
-from editvc.models.architectures import Architecture, NoAttentionError, architecture_of
+from editvc.models.architectures import (
+    Architecture,
+    NoAttentionError,
+    NoUpProjError,
+    architecture_of,
+)
 from editvc.models.offload import execution_device
 
 if TYPE_CHECKING:
@@ -117,6 +122,26 @@ class LanguageModel:
     def down_proj(self, layer: int) -> Module:
         """The module of one down projection; its input is the key, ``(..., v)``."""
         return self.block(layer).get_submodule(self.architecture.down_proj)
+
+    def up_proj(self, layer: int) -> Module:
+        """The first matrix of one MLP; its input is what the MLP sees, ``(..., u)``.
+
+        Raises :class:`NoUpProjError` where the architecture has no path to it.
+        """
+        if self.architecture.up_proj is None:
+            raise NoUpProjError(self.architecture.model_type)
+        return self.block(layer).get_submodule(self.architecture.up_proj)
+
+    @property
+    def activation(self) -> Callable[[Tensor], Tensor]:
+        """What stands between the matrices of the MLPs. Raises :class:`NoUpProjError`."""
+        from transformers.activations import ACT2FN
+
+        name = self.architecture.activation
+        if name is None:
+            raise NoUpProjError(self.architecture.model_type)
+        activation: Callable[[Tensor], Tensor] = ACT2FN[getattr(self.config, name, name)]
+        return activation
 
     def weight(self, layer: int) -> Parameter:
         """The weight of one down projection: (u, v), or (v, u) where the architecture says so.

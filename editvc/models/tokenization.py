@@ -192,6 +192,11 @@ def leading_tokens(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
     return ids[:first]
 
 
+def first_place(tokenizer: PreTrainedTokenizerFast) -> int:
+    """The first place in a text where a token is like others: behind a BOS, or the first token."""
+    return max(1, len(leading_tokens(tokenizer)))
+
+
 def marked_tokens(
     tokenizer: PreTrainedTokenizerFast, tokenized: TokenizedPrompt
 ) -> list[tuple[str, bool, bool]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from editvc.errors import EditvcError
-from editvc.models.architecture_discovery import config_in, find_block, skeleton
+from editvc.models.architecture_discovery import find_block
 from editvc.models.architectures import (
     Architecture,
     UnknownArchitectureError,
@@ -15,11 +15,13 @@ from editvc.models.architectures import (
 )
 from editvc.models.language_model import LanguageModel
 from editvc.models.source import CONFIG, read_config, require_unquantised, resolve
+from editvc.models.structure import config_in, skeleton
 from editvc.statistics.bundle import shipped_settings
 
 NOT_MEASURED = (
-    "no small model of this config could be built, so whether a norm or a factor stands behind "
-    "the down projection is not known; `init` refuses the block where the model contradicts it"
+    "no small model of this config could be built, so what stands before the down projection, and "
+    "whether a norm or a factor stands behind it, is not known; `init` refuses the block where the "
+    "model contradicts it"
 )
 
 
@@ -85,7 +87,7 @@ class ArchitectureReport:
 def look_at(model: str, *, revision: str | None = None) -> ArchitectureReport:
     """What editvc would use of a model folder, a Hub id, or ``pocket``; reads no weights.
 
-    Raises :class:`~editvc.models.architecture_check.StructureError` where the structure shows no
+    Raises :class:`~editvc.models.structure.StructureError` where the structure shows no
     block, and the errors with which ``init`` refuses a quantised model or a family.
     """
     folder = resolve(model, revision, files=CONFIG)

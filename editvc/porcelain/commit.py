@@ -16,12 +16,14 @@ from editvc.editing.edit_batches import estimate_memory
 from editvc.evaluation.probes import predicts
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, marked_tokens, tokenize
-from editvc.porcelain.commit_plan import make_plan, require_ready
+from editvc.porcelain.commit_plan import Plan, make_plan, require_ready
 from editvc.porcelain.entries import PlannedFact, make_entries, make_sequential_entries
 from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.health import outlier_warnings
+from editvc.porcelain.reactions import OthersReact, Reaction, first_token_warnings, reactions
 from editvc.porcelain.recording import CommitResult, Skipped, advance, head_of, with_changes
 from editvc.porcelain.session import Session
+from editvc.porcelain.take_inputs import with_inputs, with_known_inputs
 from editvc.porcelain.take_statistics import with_statistics
 from editvc.vcs.refs import BranchMoved
 
@@ -38,15 +40,19 @@ def commit(
     author: str,
     supersede: bool,
     sequential: bool = False,
+    strict: bool = False,
     remark: Callable[[str], None] | None = None,
 ) -> CommitResult:
     """Make an element of what is new and commit it on HEAD, all or nothing.
+
+    What acts on names that it is not about is told, and refused where ``strict``.
 
     ``sequential`` makes them on the weights of HEAD instead of the base's, as patches. Starts again
     from the new HEAD where another process moved the branch meanwhile; what was made is found in
     the store then. ``remark`` hears each warning once, before the branch moves.
     """
     records, warned = sourced(facts), set[str]()
+    recipe = with_inputs(session, recipe)
     if isinstance(recipe, LocatedRecipe):
         recipe = with_statistics(session, recipe)
 
@@ -57,7 +63,9 @@ def commit(
 
     for _ in range(ATTEMPTS):
         try:
-            return _attempt(session, recipe, records, message, author, supersede, sequential, warn)
+            return _attempt(
+                session, recipe, records, message, author, supersede, sequential, strict, warn
+            )
         except BranchMoved as moved:
             last = moved
     raise last
@@ -71,17 +79,25 @@ def _attempt(
     author: str,
     supersede: bool,
     sequential: bool,
+    strict: bool,
     warn: Callable[[str], None],
 ) -> CommitResult:
     require_ready(session, recipe)
     head, tree = head_of(session)
     plan = make_plan(session, tree, facts, recipe, supersede=supersede, sequential=sequential)
     plan.require_work()
+    reacting = reactions(session, recipe, _to_be_made(plan))
+    if reacting and strict:
+        raise OthersReact(reacting)
     if sequential:
         entries = make_sequential_entries(session, recipe, plan.facts, tree)
     else:
         entries = make_entries(session, recipe, plan.planned)
-    warnings = outlier_warnings(session, recipe, plan.facts, entries)
+    warnings = (
+        *outlier_warnings(session, recipe, plan.facts, entries),
+        *(one.line for one in reacting),
+        *first_token_warnings(session, recipe, plan.planned),
+    )
     for text in warnings:
         warn(text)
     after = with_changes(session, tree, {entry.slot: entry for entry in entries})
@@ -92,6 +108,11 @@ def _attempt(
     return replace(
         result, skipped=plan.skipped, warnings=warnings, checked=len(checked), failed=failed
     )
+
+
+def _to_be_made(plan: Plan) -> list[Fact]:
+    """The facts of a plan that nothing was made of yet."""
+    return [one.fact for one in plan.planned if one.element is None]
 
 
 def failed_facts(session: Session, tree: Tree, facts: Sequence[PlannedFact]) -> tuple[Fact, ...]:
@@ -157,6 +178,7 @@ class Preview:
     skipped: tuple[Skipped, ...]
     conflicts: tuple[str, ...]
     memory: int | None
+    reactions: tuple[Reaction, ...] = ()
 
     @property
     def stored(self) -> int:
@@ -170,6 +192,7 @@ class Preview:
             "skipped": [one.to_json() for one in self.skipped],
             "conflicts": list(self.conflicts),
             "memory": self.memory,
+            "reactions": [one.to_json() for one in self.reactions],
         }
 
 
@@ -182,6 +205,7 @@ def preview(
     sequential: bool,
 ) -> Preview:
     """What ``commit`` would do with ``facts`` on HEAD."""
+    recipe = with_known_inputs(session, recipe)
     require_ready(session, recipe)
     _, tree = head_of(session)
     plan = make_plan(
@@ -202,4 +226,5 @@ def preview(
         missing = [one.fact.request for one in plan.planned if one.element is None]
         memory = estimate_memory(lm, missing, recipe)
     conflicts = tuple(str(conflict) for conflict in plan.conflicts)
-    return Preview(tuple(previews), plan.skipped, conflicts, memory)
+    reacting = reactions(session, recipe, _to_be_made(plan))
+    return Preview(tuple(previews), plan.skipped, conflicts, memory, reacting)

@@ -88,9 +88,15 @@ def _require_editor(session: Session, recipe: Any) -> None:
     editor_of(session.repository, recipe)
 
 
+def _require_inputs(session: Session, recipe: Any) -> None:
+    if recipe.inputs is not None:  # otherwise the commit takes them
+        session.materialiser.statistics.inputs_of(recipe)
+
+
 REQUIRE: Mapping[Need, Callable[[Session, Any], None]] = {
     "statistics": _require_statistics,
     "editor": _require_editor,
+    "inputs": _require_inputs,
 }
 """What raises where the repository lacks a thing that a method needs."""
 

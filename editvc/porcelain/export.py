@@ -46,6 +46,8 @@ def export(
     """
     tree = tree_at(session, revision)
     require_in_weights(session, revision)
+    if format != "hf":
+        require_no_neurons(session, revision, format)
     if format == "delta":
         return export_delta(session, target, tree, replace, documents)
     # Only these load a model, and torch for it.
@@ -60,10 +62,36 @@ def export(
     raise EditvcError(f"unknown export format {format!r}", hint="Formats: " + ", ".join(FORMATS))
 
 
+class NeedsNeurons(EditvcError):
+    """A revision of which ``facts`` are gated edits, which only a whole model can hold."""
+
+    def __init__(self, revision: str, facts: int, format: str) -> None:
+        count = "1 fact of" if facts == 1 else f"{facts} facts of"
+        super().__init__(
+            f"{count} {revision} {'is' if facts == 1 else 'are'} neurons of their own (method "
+            f"gated), which {'an adapter' if format == 'lora' else 'a delta'} cannot hold: it adds "
+            "to the matrices that are there",
+            hint="`editvc export --format hf` writes a whole model, with wider MLPs.",
+        )
+        self.revision = revision
+        self.facts = facts
+
+
+def require_no_neurons(session: Session, revision: str, format: str) -> None:
+    """Raise :class:`NeedsNeurons` where facts of a revision are gated edits; reads no tensor."""
+    if facts := _figure(session, revision, "gates"):
+        raise NeedsNeurons(revision, facts, format)
+
+
 def require_in_weights(session: Session, revision: str) -> None:
     """Raise :class:`NotInWeights` where facts of a revision are in codebooks; reads no tensor."""
+    if facts := _figure(session, revision, "codebook"):
+        raise NotInWeights(revision, facts)
+
+
+def _figure(session: Session, revision: str, name: str) -> int:
+    """A count among the figures of a revision's commit; 0 where there is none."""
     commit = commit_at(session, revision)
     if commit is None:
-        return
-    if facts := int(dict(session.repository.graph.row(commit).health).get("codebook", 0)):
-        raise NotInWeights(revision, facts)
+        return 0
+    return int(dict(session.repository.graph.row(commit).health).get(name, 0))

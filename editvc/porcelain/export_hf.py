@@ -10,6 +10,8 @@ from editvc.core.history import Tree
 from editvc.evaluation.scores import answers_correctly, room
 from editvc.interchange.hf_checkpoint import Exported, changes_of, export_hf
 from editvc.interchange.reload_check import verify_reload
+from editvc.interchange.widening import widen
+from editvc.models.checkpoint import Checkpoint
 from editvc.models.generation import generate
 from editvc.porcelain.export_result import Answer, Documents, Export, ReloadDiffers
 from editvc.porcelain.session import Session
@@ -55,10 +57,14 @@ def export_model(
         assert documents is not None, "it is passed on only where there are some"
         return dict(documents(exported.base_digest, exported.digest, exported.touched))
 
+    neurons = maker.neurons(tree)
     done = export_hf(
         maker.folder,
         target,
         changes_of(maker.architecture, maker.delta(tree)),
+        widening=widen(maker.architecture, Checkpoint(maker.folder), neurons, maker.base.layers)
+        if neurons
+        else None,
         replace=replace,
         documents=with_documents if documents else None,
         check=check,

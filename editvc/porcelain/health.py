@@ -9,12 +9,18 @@ from typing import Any
 import torch
 
 from editvc.algebra.diagnostics import leverage
-from editvc.algebra.layer_health import LayerHealth, Reference, layer_health, outliers, verdict
+from editvc.algebra.gate_health import FIGURES as GATE_FIGURES
+from editvc.algebra.gate_health import GateHealth, gate_health
+from editvc.algebra.gated_edit import GatedEdit, Plateau
+from editvc.algebra.layer_health import FIGURES, LayerHealth, Reference, layer_health, outliers
+from editvc.algebra.verdict import judge
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import short
+from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
+from editvc.editing.gates import strangers
 from editvc.porcelain.recording import head_of
 from editvc.porcelain.session import Session
 from editvc.porcelain.trees import commit_at, tree_at
@@ -63,6 +69,25 @@ class CodebookHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerGates:
+    """What the gated edits of a layer have become, with the facts whose gates overlap.
+
+    ``overlaps`` are (the fact of the gate, the fact whose subject it opens for, how far).
+    """
+
+    figures: GateHealth
+    overlaps: tuple[tuple[Fact, Fact, float], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``health --json``."""
+        overlaps = [
+            {"gate": gate.id, "subject": subject.id, "open": share}
+            for gate, subject, share in self.overlaps
+        ]
+        return self.figures.to_json() | {"overlaps": overlaps}
+
+
+@dataclass(frozen=True, slots=True)
 class HealthReport:
     """Figures per layer, the verdict and its reasons, and the figures of every commit so far.
 
@@ -79,6 +104,7 @@ class HealthReport:
     codebook: CodebookHealth
     trend: tuple[tuple[int, dict[str, float]], ...]
     others: tuple[tuple[str, float], ...] = ()
+    gates: tuple[LayerGates, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``health --json``."""
@@ -90,6 +116,7 @@ class HealthReport:
             "codebook": self.codebook.to_json(),
             "trend": [{"number": number} | figures for number, figures in self.trend],
             "others": dict(self.others),
+            "gates": [one.to_json() for one in self.gates],
         }
 
     def summary_figures(self) -> dict[str, float]:
@@ -131,13 +158,18 @@ def check_health(session: Session, revision: str) -> HealthReport:
         layers.append(figures)
         here = [entry for group in in_layer for entry in group.entries]
         worst += [(layer, kept, here[index]) for index, kept in figures.worst]
-    judged = verdict(layers, plumbing.config.health)
+    gates = gate_figures(session, tree)
+    limits = plumbing.config.health
+    judged = judge(layers, FIGURES, limits) + judge(
+        [one.figures for one in gates], GATE_FIGURES, limits
+    )
     return HealthReport(
         verdict="warn" if blind and judged.level == "ok" else judged.level,
         reasons=judged.reasons + blind,
         layers=tuple(layers),
         worst=_named(session, worst) if entries else (),
         codebook=_codebook_health(session, tree),
+        gates=gates,
         trend=_trend(session, revision),
         others=tuple((name, others[name].frobenius()) for name in sorted(others)),
     )
@@ -178,6 +210,27 @@ def _codebook_health(session: Session, tree: Tree) -> CodebookHealth:
         if not any(book.answers(element) for book in books)
     ]
     return CodebookHealth(len(entries), sum(map(len, books)), tuple(lost))
+
+
+def gate_figures(session: Session, tree: Tree) -> tuple[LayerGates, ...]:
+    """The gated edits of a tree, layer by layer, lowest first.
+
+    Names that are edited, or hold an edited subject, are no strangers, and are left out.
+    """
+    plumbing, statistics = session.repository, session.materialiser.statistics
+    layers: dict[int, list[tuple[Entry, GatedRecipe, GatedEdit]]] = {}
+    for entry, recipe, edit in session.materialiser.elements.gated(tree):
+        layers.setdefault(edit.layer, []).append((entry, recipe, edit))
+    found = []
+    for layer, members in sorted(layers.items()):
+        facts = [plumbing.read_fact(entry.fact) for entry, _, _ in members]
+        inputs = statistics.inputs_of(members[0][1])
+        strange = strangers(inputs.names, [fact.subject for fact in facts])
+        gates = [(Plateau(recipe.slope, recipe.rise), edit) for _, recipe, edit in members]
+        figures = gate_health(layer, gates, inputs.text, inputs.inputs[strange])
+        overlaps = [(facts[one.gate], facts[one.subject], one.open) for one in figures.overlaps]
+        found.append(LayerGates(figures, tuple(overlaps)))
+    return tuple(found)
 
 
 def _trend(session: Session, revision: str) -> tuple[tuple[int, dict[str, float]], ...]:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from editvc.core.ids import ObjectId, digest_of, short
+from editvc.core.methods.gated import default_gated_layers
 from editvc.core.methods.recipe import require_layers
 from editvc.porcelain.session import Session
 from editvc.porcelain.status import status
+from editvc.porcelain.take_inputs import take_inputs
 from editvc.porcelain.take_statistics import put_in_force
 from editvc.statistics.bundle import sources_of, take
 from editvc.vcs.codec import metadata
@@ -68,7 +70,7 @@ def compute(
     budget: int | None,
     token_cap: int,
 ) -> StatisticsResult:
-    """Take statistics anew, store them, and make them the recipe's."""
+    """Take statistics anew, store them, and make them the recipe's; those of gated edits, too."""
     plumbing = session.repository
     require_layers(session.recipe().layers, session.materialiser.base)
     sources = sources_of(texts, dataset, entities)
@@ -84,6 +86,8 @@ def compute(
         folder=state,
         progress=session.progress,
     )
+    layers = default_gated_layers((), session.materialiser.base.layers)
+    take_inputs(session, layers, texts=texts, dataset=dataset, entities=entities)
     before, remarks = session.recipe(), []
     if live := status(session).live:
         remarks.append(

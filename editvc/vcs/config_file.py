@@ -70,6 +70,13 @@ class MendSection:
 
 
 @dataclass(frozen=True, slots=True)
+class GatedSection:
+    """The statistics that ``commit --method gated`` uses; the first such commit takes them."""
+
+    inputs: ObjectId | None = setting(OPTIONAL_OBJECT, None)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole, checked ``config.toml``."""
 
@@ -78,6 +85,7 @@ class Config:
     health: Thresholds = field(default_factory=Thresholds)
     user: UserSection = field(default_factory=UserSection)
     mend: MendSection = field(default_factory=MendSection)
+    gated: GatedSection = field(default_factory=GatedSection)
     compute: Compute = field(default_factory=Compute)
 
     def as_dict(self) -> dict[str, Any]:
@@ -93,7 +101,15 @@ SECTIONS: Mapping[str, type[Any]] = {
     item.name: cls
     for item, cls in zip(
         dataclasses.fields(Config),
-        (BaseSection, LocatedRecipe, Thresholds, UserSection, MendSection, Compute),
+        (
+            BaseSection,
+            LocatedRecipe,
+            Thresholds,
+            UserSection,
+            MendSection,
+            GatedSection,
+            Compute,
+        ),
         strict=True,
     )
 }

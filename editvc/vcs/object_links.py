@@ -14,7 +14,7 @@ Link = tuple[str, ObjectId]
 ELEMENT = "located edit"
 """Stands for any of ``ELEMENTS`` in a link."""
 
-ELEMENTS = ("located", "patch", "codebook")
+ELEMENTS = ("located", "patch", "codebook", "gate")
 """Kinds of objects that a live edit may be: they have a recipe, and a request that they answer."""
 
 

@@ -13,16 +13,17 @@ from tolerances import assert_near, condition, rounding, solving
 
 from editvc.algebra.factored import Factored
 from editvc.algebra.layer_health import (
+    FIGURES,
     BaseFigures,
     HealthError,
     LayerHealth,
     Reference,
     layer_health,
     outliers,
-    verdict,
 )
 from editvc.algebra.preconditioners import Whitening
 from editvc.algebra.solvers import Edits, System, solve
+from editvc.algebra.verdict import judge
 from editvc.core.thresholds import Thresholds
 
 U, V, N = 6, 14, 8
@@ -147,7 +148,7 @@ def test_an_untouched_layer_is_sound(weight: torch.Tensor, moment: torch.Tensor)
     assert (found.norm_growth, found.condition, found.kept) == (1.0, 1.0, 1.0)
     assert (found.spectral, found.drift, found.capacity, found.edits) == (0.0, 0.0, 0.0, 0)
     assert_near(found.correlation, 1.0, rounding(U * V))
-    assert verdict([found], Thresholds()).level == "ok"
+    assert judge([found], FIGURES, Thresholds()).level == "ok"
 
 
 def test_half_precision_weights_are_measured_in_full(
@@ -189,12 +190,12 @@ SOUND = LayerHealth(
 def test_verdict_is_ok_within_the_limits() -> None:
     at_the_limits = replace(SOUND, norm_growth=1.1, spectral=1.0, correlation=0.9)
     for layers in ([], [SOUND], [SOUND, at_the_limits]):
-        judged = verdict(layers, LIMITS)
+        judged = judge(layers, FIGURES, LIMITS)
         assert (judged.level, judged.reasons) == ("ok", ())
 
 
 def test_verdict_names_layer_figure_and_threshold() -> None:
-    judged = verdict([SOUND, replace(SOUND, layer=5, spectral=4.2)], LIMITS)
+    judged = judge([SOUND, replace(SOUND, layer=5, spectral=4.2)], FIGURES, LIMITS)
     assert judged.level == "refuse"
     assert judged.reasons == (
         "layer 5: the largest singular value of the change is 4.2 times the base weight's "
@@ -207,18 +208,18 @@ def test_verdict_takes_the_worst_layer_and_puts_refusals_first() -> None:
         replace(SOUND, layer=1, norm_growth=1.2, correlation=0.8),
         replace(SOUND, layer=2, norm_growth=1.3, correlation=0.6),
     ]
-    judged = verdict(layers, LIMITS)
+    judged = judge(layers, FIGURES, LIMITS)
     assert judged.level == "refuse"
     assert [reason.split(":")[0] for reason in judged.reasons] == ["layer 2", "layer 2"]
     assert "below correlation_refuse = 0.7" in judged.reasons[0]
     assert "a warning above norm_growth_warn = 1.1" in judged.reasons[1]
-    assert verdict(layers[:1], LIMITS).level == "warn"
+    assert judge(layers[:1], FIGURES, LIMITS).level == "warn"
 
 
 @pytest.mark.parametrize("figure", ["spectral", "correlation", "drift"])
 def test_a_figure_that_is_no_number_is_refused(figure: str) -> None:
     layers = [SOUND, replace(SOUND, layer=1, **{figure: float("nan")}), SOUND]
-    judged = verdict(layers, LIMITS)
+    judged = judge(layers, FIGURES, LIMITS)
     assert judged.level == "refuse"
     assert judged.reasons[0].startswith("layer 1")
 

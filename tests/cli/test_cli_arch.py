@@ -18,16 +18,21 @@ down_proj = "mlp.down_proj"
 final_norm = "model.norm"
 transposed = false
 attention = "self_attn.o_proj"
+up_proj = "mlp.up_proj"
+gate_proj = "mlp.gate_proj"
+activation = "hidden_act"
+width = "intermediate_size"
 """
 SHOWN = """\
 model type          gpt2 (in the table)
 blocks              transformer.h, 4 of them
 down projection     mlp.c_proj (Conv1D, stored inner x hidden)
+what enters it      activation_function(mlp.c_fc)
 its output arrives  as it is
 attention's output  attn.c_proj
 final norm          transformer.ln_f
 hidden size         32
-inner size          128
+inner size          128, the config's n_inner
 default layers      0, 1
 head                tied to the embedding
 """

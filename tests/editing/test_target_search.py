@@ -157,7 +157,7 @@ def test_batch_size_changes_a_target_by_rounding_only(gpt2, tokenizer):
 
 
 def test_batches_hold_to_their_memory(gpt2, tokenizer):
-    edits = tokenize_edits(tokenizer, REQUESTS, recipe())
+    edits = tokenize_edits(tokenizer, REQUESTS, recipe().contexts)
     memory = 3 * max(edit_bytes(edit, lm_of(gpt2)) for edit in edits)
     found = list(search_batches(edits, lm_of(gpt2), memory))
     assert [edit for batch in found for edit in batch] == edits
@@ -271,7 +271,7 @@ def test_progress_counts_edits(gpt2, tokenizer):
 
 def test_a_busy_batch_ends_where_suffixes_get_longer(gpt2, tokenizer):
     short, long = Request("France", "{} is", "a"), Request("France", "{} is a city in the", "a")
-    edits = tokenize_edits(tokenizer, [short] * 40 + [long] * 2, recipe())
+    edits = tokenize_edits(tokenizer, [short] * 40 + [long] * 2, recipe().contexts)
     assert edits[0].suffix_columns < edits[-1].suffix_columns
     sizes = [len(batch) for batch in search_batches(edits, lm_of(gpt2), 1 << 40)]
     assert sizes == [40, 2]
@@ -293,7 +293,7 @@ def test_the_last_mlp_runs_only_where_it_is_read(gpt2, tokenizer):
         )
     finally:
         handle.remove()
-    (edit,) = tokenize_edits(tokenizer, [REQUESTS[1]], recipe())
+    (edit,) = tokenize_edits(tokenizer, [REQUESTS[1]], recipe().contexts)
     predicted = sum(len(row.ids) - row.target for row in edit.rows)
     assert predicted < edit.suffix_columns * len(edit.rows)
     assert seen[-2:] == [predicted, predicted]

@@ -14,35 +14,54 @@ from tolerances import assert_near, error, rounding, size
 from transformers import CONFIG_MAPPING, AutoConfig
 
 from editvc.core.edit_site import EditSite
-from editvc.models.architecture_check import StructureError, arrivals, check_block
-from editvc.models.architecture_discovery import config_in, find_block
+from editvc.models.architecture_check import arrivals, check_block
+from editvc.models.architecture_discovery import find_block
 from editvc.models.architectures import Architecture, architecture_of, known_model_types
 from editvc.models.language_model import LanguageModel
+from editvc.models.structure import StructureError, config_in
 
 MULTIPLIER = "residual_multiplier"
 USUAL = ("model.layers", "mlp.down_proj", "model.norm", False)
+GATED = {
+    "up_proj": "mlp.up_proj",
+    "gate_proj": "mlp.gate_proj",
+    "activation": "hidden_act",
+    "width": "intermediate_size",
+}
+
+
+def plain(up_proj, activation="hidden_act", width="intermediate_size"):
+    return {"up_proj": up_proj, "activation": activation, "width": width}
+
+
 UNKNOWN = {
-    "arcee": (COMMON, USUAL, {}),
+    "arcee": (COMMON, USUAL, plain("mlp.up_proj")),
     "biogpt": (
         COMMON,
         ("biogpt.layers", "fc2", "biogpt.layer_norm", False),
-        {"attention": "self_attn.out_proj"},
+        {"attention": "self_attn.out_proj"} | plain("fc1"),
     ),
-    "cohere": (COMMON, USUAL, {}),
-    "glm4": (COMMON, USUAL, {"normed": True}),
-    "granite_swa": (COMMON | {MULTIPLIER: 0.4}, USUAL, {"factor": MULTIPLIER}),
-    "olmo": (COMMON, USUAL, {}),
-    "olmo3": (COMMON, USUAL, {"normed": True}),
+    "cohere": (COMMON, USUAL, GATED),
+    "glm4": (
+        COMMON,
+        USUAL,
+        {"normed": True} | GATED | dict.fromkeys(("up_proj", "gate_proj"), "mlp.gate_up_proj"),
+    ),
+    "granite_swa": (COMMON | {MULTIPLIER: 0.4}, USUAL, {"factor": MULTIPLIER} | GATED),
+    "olmo": (COMMON, USUAL, GATED),
+    "olmo3": (COMMON, USUAL, {"normed": True} | GATED),
     "persimmon": (
         COMMON,
         ("model.layers", "mlp.dense_4h_to_h", "model.final_layernorm", False),
-        {"attention": "self_attn.dense"},
+        {"attention": "self_attn.dense"} | plain("mlp.dense_h_to_4h"),
     ),
     "gpt-sw3": (
         GPT,
         ("transformer.h", "mlp.c_proj", "transformer.ln_f", True),
-        {"attention": "attn.c_proj"},
+        {"attention": "attn.c_proj"} | plain("mlp.c_fc", "activation_function", "n_inner"),
     ),
+    # Its activation has weights of its own in each layer.
+    "apertus": (COMMON, USUAL, {}),
 }  # fmt: skip
 """Families outside the table: sizes, what the block must say, and what differs from the default."""
 
@@ -204,6 +223,24 @@ def test_what_is_no_mlp_output_is_refused(tokenizer):
         ("llama", {"attention": "mlp.up_proj"}, "no linear map .*: attention is wrong"),
         ("gpt2", {"attention": "attn.c_attn"}, "no linear map .*: attention is wrong"),
         ("bloom", {"attention": "self_attention.query_key_value"}, "no linear map"),
+        ("llama", {"up_proj": "mlp.fc1"}, "does not fit the model"),
+        ("llama", {"gate_proj": "mlp.act_fn"}, "act_fn is no linear map .*: gate_proj is wrong"),
+        ("phi3", {"gate_proj": None}, "to 48 numbers: up_proj is wrong"),
+        ("llama", {"gate_proj": "mlp.up_proj"}, "to 96 numbers: gate_proj is wrong"),
+        (
+            "llama",
+            {"gate_proj": "mlp.up_proj", "up_proj": "mlp.gate_proj"},
+            r"not hidden_act\(mlp.up_proj\) \* mlp.gate_proj as the block says, "
+            r"but hidden_act\(mlp.gate_proj\) \* mlp.up_proj",
+        ),
+        ("llama", {"gate_proj": None}, r"not hidden_act\(mlp.up_proj\) as .*, but hidden_act\("),
+        ("llama", {"activation": "gelu"}, r"not gelu\(mlp.gate_proj\) \* .*, but hidden_act\("),
+        ("gpt2", {"activation": "gelu"}, r"not gelu\(mlp.c_fc\) .*, but activation_function\("),
+        ("openai-gpt", {"activation": "afn"}, r"not afn\(mlp.c_fc\) .*, but gelu_pytorch_tanh\("),
+        ("phi3", {"activation": "relu"}, r"not relu\(first half\) \* second half of mlp.gate_up"),
+        ("llama", {"activation": "swoosh"}, "no activation 'swoosh': activation is wrong"),
+        ("opt", {"width": "intermediate_size"}, "intermediate_size does not say how wide"),
+        ("bloom", {"width": "n_inner"}, "n_inner does not say how wide"),
     ],
 )
 def test_a_block_that_the_model_contradicts_is_refused(model_type, change, said, tokenizer):

@@ -182,6 +182,8 @@ GOOD = 'layers = "h"\ndown_proj = "f"\nfinal_norm = "n"\ntransposed = false\n'
         (f"[a]\n{GOOD}down = 1", "down: there is no such key"),
         (f"[a]\n{GOOD}normed = 1", "normed: must be true or false, got 1"),
         (f"[a]\n{GOOD}factor = 0.5", "factor: must be a string, got 0.5"),
+        (f'[a]\n{GOOD}up_proj = "x"', "activation: is missing beside up_proj"),
+        (f'[a]\n{GOOD}gate_proj = "x"', "up_proj: is missing beside gate_proj"),
         ("[a]\n" + GOOD.replace("false", '"false"'), "transposed: must be true or false"),
         ("[a]\n" + GOOD.replace('final_norm = "n"\n', ""), "final_norm: is missing"),
     ],

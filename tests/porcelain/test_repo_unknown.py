@@ -15,8 +15,8 @@ from tolerances import error
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from editvc import Repo
-from editvc.models.architecture_check import StructureError
 from editvc.models.architectures import BlockError, UnknownArchitectureError
+from editvc.models.structure import StructureError
 from editvc.porcelain.arch import BlockExists, look_at
 from editvc.vcs.fsck import fsck
 

@@ -1,8 +1,9 @@
-"""A row of the table of methods: target x spread x solver, or a patch, or a codebook.
+"""A row of the table of methods: target x spread x solver, or a patch, a codebook, a gate.
 
 A *located* method makes a fact into keys and residuals, which a solver turns into weights for the
 whole set at once. A *patch* is an opaque change of the weights that is added as it is. A *codebook*
-leaves the weights alone and answers through hooks. All three are elements of the set of edits.
+leaves the weights alone and answers through hooks. A *gate* adds neurons beside those that
+are there. All four are elements of the set of edits.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import Any, Literal
 
 from editvc.core.edit_site import EditSite
 
-Element = Literal["located", "patch", "codebook"]
+Element = Literal["located", "patch", "codebook", "gate"]
 
-Need = Literal["statistics", "editor"]
-"""What a maker takes from the repository: second moments of the layers, or a trained editor."""
+Need = Literal["statistics", "editor", "inputs"]
+"""What a maker takes from the repository: second moments of keys, a trained editor, or statistics
+of what MLPs see."""
 
 Layers = tuple[int, ...]
 
@@ -73,8 +75,9 @@ class Method:
     model of any width. Those of ``behind_norm`` begin otherwise where a target can only be for the
     down projection's own output.
 
-    Of a located method: ``edit_site`` is where in a block its targets are searched for
-    (:mod:`editvc.editing.target_search`), none where nothing is searched for; ``spread`` and
+    ``edit_site`` is where in a block its targets are searched for
+    (:mod:`editvc.editing.target_search`), none where nothing is searched for. Of a located method:
+    ``spread`` and
     ``solver`` are names in :mod:`editvc.editing.layer_spread` and :mod:`editvc.algebra.solvers`;
     ``preconditioner`` is what the solver weighs edits against
     (:mod:`editvc.materialise.stored_preconditioners`).

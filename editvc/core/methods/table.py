@@ -24,7 +24,7 @@ DEFAULT = "memit"
 READERS = ("table", "foreign_hparams")
 """Modules of this package that read the table, and so cannot be looked into for it."""
 
-ORDER = ("locate", "fine_tuning", "mend", "knowledge_neurons", "lora", "grace")
+ORDER = ("locate", "gated", "fine_tuning", "mend", "knowledge_neurons", "lora", "grace")
 """In which order declarations are listed; any others follow by name."""
 
 

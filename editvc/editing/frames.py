@@ -1,0 +1,123 @@
+"""The ways of asking for a fact that its value is searched in, all made from its own prompt.
+
+A value that is found for one wording is often one for that wording: the model says the new object
+where the old sentence leads to it. So it is searched for in the prompt in some contexts, in the
+prompt without the function words that it ends with, as a question, behind the words that the
+prompt says something of ("The capital of France is"), and, of a chat model, as a user's turn, where
+the answer ends as the model's answers end. Nothing here knows a relation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from editvc.core.facts import PLACEHOLDER, Request
+from editvc.editing.edit_batches import TokenizedEdit, tokenize_edits
+from editvc.models.chat_template import ChatTemplateError, Turn, turn_in, turn_of
+from editvc.models.tokenization import TokenizedPrompt, first_place, tokenize
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+FUNCTION_WORDS = frozenset(
+    """
+    a an the of in on at by to is are was were be been as for from with and or that which who whom
+    whose it its they their he she his her this has have had does do did can could called named what
+    where when how part
+    """.split()  # noqa: SIM905
+)
+
+ABOUT = ("The {word} of {} is", "{}'s {word} is", "{}, {word}:")
+"""How a word that a prompt says something of stands before an answer."""
+
+WORDS = 2
+"""How many of a prompt's content words are asked for: the last ones."""
+
+_MARKS = ",'?.!:;\""
+
+
+def question_of(prompt: str) -> str:
+    """The question that a prompt holds, else one made of it: "The capital of {} is what?"."""
+    before, mark, _ = prompt.partition("?")
+    return before + mark if mark else f"{prompt.rstrip(' ,:')} what?"
+
+
+def shortened(prompt: str) -> str | None:
+    """The prompt without the function words at its end; None where there are none to leave out."""
+    before, behind = prompt.split(PLACEHOLDER, 1)
+    words = behind.rstrip(" ,").split(" ")
+    kept = list(words)
+    while kept and kept[-1].strip(_MARKS).casefold() in FUNCTION_WORDS:
+        kept.pop()
+    return None if len(kept) == len(words) else before + PLACEHOLDER + " ".join(kept)
+
+
+def content_words(prompt: str) -> list[str]:
+    """The words of a prompt that say what it is about, in their order, each once."""
+    words = (
+        word.strip(_MARKS).removesuffix("'s") for word in prompt.replace(PLACEHOLDER, " ").split()
+    )
+    long = (word for word in words if word.isalpha() and len(word) > 2)
+    return list(dict.fromkeys(word for word in long if word.casefold() not in FUNCTION_WORDS))
+
+
+def asked_otherwise(tokenizer: PreTrainedTokenizerFast, request: Request) -> list[Request]:
+    """The other ways of asking for a fact; none for a prompt that is a turn of the chat already."""
+    if turn_in(tokenizer, request.question) is not None:
+        return []
+    prompt, question = request.prompt, question_of(request.prompt)
+    prompts = [question]
+    if (short := shortened(prompt)) is not None:
+        prompts += [short, f"I think that {short}"]
+    prompts += [
+        about.replace("{word}", word) for word in content_words(prompt)[-WORDS:] for about in ABOUT
+    ]
+    others = [replace(request, prompt=other) for other in prompts]
+    turn = _turn(tokenizer)
+    if turn is not None:
+        asked = turn.around(question)
+        others.append(replace(request, prompt=asked, target=request.target.strip() + turn.end))
+        others.append(replace(request, prompt=f"{asked}{turn.lead or ''}{_restated(request)}"))
+    return others
+
+
+def _restated(request: Request) -> str:
+    """How an answer in a chat may begin: with the prompt, or with what is behind its question.
+
+    The subject is spelt out: what is edited is its place in the question.
+    """
+    _, mark, behind = request.prompt.partition("?")
+    begun = behind.strip() if mark else request.question
+    return begun[:1].upper() + begun[1:] if begun else "The answer is"
+
+
+def tokenize_frames(
+    tokenizer: PreTrainedTokenizerFast, requests: Sequence[Request], contexts: Sequence[str]
+) -> list[TokenizedEdit]:
+    """All requests in tokens: each in all contexts, then asked otherwise.
+
+    Rows in which the subject is the first token are left out, unless there are no others: see
+    :mod:`editvc.editing.subject_inputs`. Edits that are searched for together have as many rows
+    each: those with fewer ways of asking have their first row again in the place of what they lack.
+    """
+    front = first_place(tokenizer)
+    edits = tokenize_edits(tokenizer, requests, contexts)
+    framed: list[list[TokenizedPrompt]] = []
+    for request, edit in zip(requests, edits, strict=True):
+        asked = tokenize(tokenizer, asked_otherwise(tokenizer, request))
+        rows = [*edit.rows, *(row for (row,) in asked)]
+        framed.append([row for row in rows if row.subject >= front] or rows)
+    most = max(map(len, framed), default=0)
+    return [
+        replace(edit, rows=(*rows, *[rows[0]] * (most - len(rows))))
+        for edit, rows in zip(edits, framed, strict=True)
+    ]
+
+
+def _turn(tokenizer: PreTrainedTokenizerFast) -> Turn | None:
+    try:
+        return turn_of(tokenizer)
+    except ChatTemplateError:
+        return None

@@ -1,0 +1,61 @@
+"""From requests to gated edits: a gate for the subject, and the value behind it.
+
+The gate is made in closed form (:mod:`editvc.editing.gates`). The value is MEMIT's target for the
+output of the block (:mod:`editvc.editing.target_search`), searched for in several ways of asking
+(:mod:`editvc.editing.frames`). Each edit is made as if it were the only one, and stays so: no set
+is solved. docs/adr/0015-gated-edits.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from editvc.algebra.gated_edit import GatedEdit
+from editvc.core.facts import Request
+from editvc.core.methods.gated import GatedRecipe
+from editvc.core.progress import Progress
+from editvc.editing.frames import tokenize_frames
+from editvc.editing.gates import Gate, find_gates
+from editvc.editing.resources import Resources
+from editvc.editing.subject_states import edit_site
+from editvc.editing.target_search import Target, search_targets
+from editvc.models.language_model import LanguageModel
+
+
+def make_elements(
+    lm: LanguageModel,
+    requests: Sequence[Request],
+    recipe: GatedRecipe,
+    resources: Resources,
+    progress: Progress | None,
+) -> list[GatedEdit]:
+    """One gated edit for every request, each as if it were the only one. Leaves the model as it is.
+
+    Raises what :func:`editvc.editing.gates.find_gates` and
+    :func:`editvc.editing.target_search.search_targets` raise.
+    """
+    gates = find_gates(lm, requests, recipe, resources.inputs(recipe))
+    frames = tokenize_frames(lm.tokenizer, requests, recipe.contexts)
+    targets = search_targets(lm, frames, recipe, progress=progress)
+    gain = lm.gain(edit_site(recipe))
+    return [_gated(recipe, gate, target, gain) for gate, target in zip(gates, targets, strict=True)]
+
+
+def _gated(recipe: GatedRecipe, gate: Gate, target: Target, gain: float) -> GatedEdit:
+    (layer,) = recipe.layers
+    return GatedEdit(
+        layer,
+        filter=gate.filter.float(),
+        threshold=torch.tensor([gate.threshold], dtype=torch.float32),
+        value=(target.delta / gain).float().cpu().clone(),
+        input=gate.input.float(),
+        key=target.keys[layer].float().cpu().clone(),
+        telling=None if gate.telling is None else gate.telling.float(),
+        figures={
+            **target.figures,
+            "subject_score": gate.lowest,
+            "stranger_score": gate.highest,
+        },
+    )

@@ -1,0 +1,56 @@
+"""The neurons of a tree: those of its gated edits, side by side, in slot order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from editvc.algebra.gated_edit import Plateau
+from editvc.algebra.neurons import Neurons
+from editvc.core.history import Tree
+from editvc.materialise.elements import Elements
+from editvc.materialise.stored_statistics import Statistics
+from editvc.models.architectures import Architecture, NoUpProjError
+from editvc.models.checkpoint import Checkpoint, TensorNotFound
+
+
+class Gates:
+    """Makes neurons of trees of one repository: no set is solved, an edit is what it is alone."""
+
+    def __init__(
+        self,
+        elements: Elements,
+        statistics: Statistics,
+        architecture: Architecture,
+        files: Callable[[], Checkpoint],
+    ) -> None:
+        """``files`` opens the base's, which is done where there is a gated edit only."""
+        self.elements = elements
+        self.statistics = statistics
+        self.architecture = architecture
+        self.files = files
+
+    def of(self, tree: Tree) -> dict[int, Neurons]:
+        """The neurons by layer, float64: equal sets give equal ones, whatever the history."""
+        layers: dict[int, list[Neurons]] = {}
+        edits = self.elements.gated(tree)
+        biased = self._biased(edits[0][2].layer) if edits else False
+        for _, recipe, edit in edits:
+            neurons = Plateau(recipe.slope, recipe.rise).neurons(
+                edit,
+                self.statistics.inputs_of(recipe).constant,
+                biased=biased,
+            )
+            layers.setdefault(edit.layer, []).append(neurons)
+        return {layer: Neurons.concatenated(parts) for layer, parts in sorted(layers.items())}
+
+    def _biased(self, layer: int) -> bool:
+        """Whether what goes into the activation has a bias in the base's files."""
+        path = self.architecture.gate_proj or self.architecture.up_proj
+        if path is None:
+            raise NoUpProjError(self.architecture.model_type)
+        _, bias = self.architecture.mlp_names(layer, path)
+        try:
+            self.files().find(bias)
+        except TensorNotFound:
+            return False
+        return True

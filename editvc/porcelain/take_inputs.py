@@ -1,0 +1,69 @@
+"""Statistics of what MLPs see, taken where a gated edit needs them and stored for good."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from editvc.core.ids import ObjectId
+from editvc.core.methods.gated import GatedRecipe
+from editvc.core.methods.recipe import Recipe, require_layers
+from editvc.porcelain.session import Session
+from editvc.statistics.bundle import sources_of
+from editvc.statistics.entity_moments import read_entities
+from editvc.statistics.input_moments import input_statistics
+
+
+def take_inputs(
+    session: Session,
+    layers: Sequence[int],
+    *,
+    texts: Sequence[Path] = (),
+    dataset: str | None = None,
+    entities: Path | None = None,
+) -> ObjectId:
+    """Take them for ``layers``, store them, and let ``commit --method gated`` use them from now on.
+
+    The bundled text and names stand in for what is not given.
+    """
+    require_layers(layers, session.materialiser.base)
+    sources = sources_of(texts, dataset, entities)
+    taken = input_statistics(
+        session.base_model(),
+        sources.read(),
+        read_entities(sources.entities),
+        layers,
+        progress=session.progress,
+    )
+    origin = {
+        "base": session.materialiser.base.id,
+        "layers": list(layers),
+        "source": f"{sources.text_words} and {sources.entity_words}",
+        "digest": sources.digest,
+    }
+    stored = session.repository.store.put(taken.to_bytes(origin))
+    session.repository.set_config("gated.inputs", stored)
+    return stored
+
+
+def with_inputs(session: Session, recipe: Recipe) -> Recipe:
+    """The recipe, with statistics of inputs where its method needs some and it names none.
+
+    Those in force where they cover its layer; otherwise new ones are taken.
+    """
+    known = with_known_inputs(session, recipe)
+    if isinstance(known, GatedRecipe) and known.inputs is None:
+        return replace(known, inputs=take_inputs(session, known.layers))
+    return known
+
+
+def with_known_inputs(session: Session, recipe: Recipe) -> Recipe:
+    """:func:`with_inputs` where nothing may be written: new ones are not taken."""
+    if not isinstance(recipe, GatedRecipe) or recipe.inputs is not None:
+        return recipe
+    in_force = session.repository.config.gated.inputs
+    statistics = session.materialiser.statistics
+    if in_force is None or not set(recipe.layers) <= set(statistics.inputs(in_force).layers):
+        return recipe
+    return replace(recipe, inputs=in_force)

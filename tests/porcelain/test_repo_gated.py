@@ -1,0 +1,212 @@
+"""Gated edits, from commit to revert: neurons beside the MLP's own, and a wider export."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_repos import FACTS, OTHERS, Prepared, close, opened, tree
+from transformers import AutoModelForCausalLM
+
+from editvc import Repo
+from editvc.core.facts import Fact
+from editvc.core.methods.gated import GatedRecipe
+from editvc.errors import EditvcError
+from editvc.evaluation.probes import forced
+from editvc.materialise.stored_statistics import LayerNotCovered
+from editvc.porcelain.export import NeedsNeurons
+from editvc.porcelain.reactions import LIMIT, OthersReact
+from editvc.porcelain.take_inputs import take_inputs
+from editvc.porcelain.trees import tree_at
+
+LAYER = 1
+
+
+def with_inputs(repo: Repo, prepared: Prepared) -> Repo:
+    """The repository with statistics of a short text and a few names."""
+    take_inputs(repo.session, (LAYER,), texts=[prepared.text], entities=prepared.names)
+    return repo
+
+
+def recipe_of(repo: Repo, *options: str) -> GatedRecipe:
+    strong = ("v_num_grad_steps=30", "clamp_norm_factor=4", "v_weight_decay=0", "kl_factor=0")
+    found = repo.choose("gated", options=[f"layers=[{LAYER}]", *strong, *options]).recipe
+    assert isinstance(found, GatedRecipe)
+    return found
+
+
+@pytest.fixture
+def gated(repo: Repo, prepared: Prepared) -> Repo:
+    return with_inputs(repo, prepared)
+
+
+def neurons(repo: Repo, revision: str = "HEAD") -> dict[str, torch.Tensor]:
+    """All neurons of a revision, by part."""
+    maker = repo.session.materialiser
+    (found,) = maker.neurons(tree_at(repo.session, revision)).values()
+    assert found.bias is not None and found.beside is None, "GPT-2 has biases and no gate"
+    return {"inside": found.inside, "bias": found.bias, "down": found.down}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[part], other[part]) for part in one)
+
+
+def likely(repo: Repo, fact: Fact, at: str = "HEAD") -> float:
+    """The mean log probability of a fact's target: a random model hardly ever says one."""
+    session = repo.session
+    with session.edited(tree_at(session, at)) as lm:
+        (found,) = forced(lm, [(fact.question, fact.target_new)])
+    return found.log_probability
+
+
+def test_a_gated_fact_takes_and_a_revert_takes_it_out(gated: Repo) -> None:
+    recipe, fact = recipe_of(gated), FACTS[0]
+    before = likely(gated, fact)
+    done = gated.commit([fact], recipe=recipe)
+    assert likely(gated, fact) > before + 0.1
+    assert dict(done.commit.health)["gates"] == 1.0
+    assert gated.materialise().is_empty, "no weight that is there has changed"
+    gated.revert("HEAD")
+    assert likely(gated, fact) == before
+    assert gated.fsck().errors == ()
+
+
+def test_every_order_and_grouping_of_commits_gives_the_same_neurons(
+    gated: Repo, work: Path
+) -> None:
+    recipe, facts = recipe_of(gated), FACTS[:3]
+    gated.commit(facts, recipe=recipe)
+    whole, tree_of_whole = neurons(gated), tree(gated)
+    for order in itertools.permutations(facts):
+        for fact in facts:
+            gated.revert(fact.id)
+        for fact in order:
+            gated.commit([fact], recipe=recipe)
+        assert tree(gated) == tree_of_whole
+        assert same(neurons(gated), whole)
+
+
+def test_gates_and_located_edits_of_one_tree_do_not_touch_each_other(gated: Repo) -> None:
+    gated.commit(FACTS[:2])
+    located = gated.materialise()
+    gated.commit(FACTS[2:4], recipe=recipe_of(gated))
+    assert torch.equal(gated.materialise().layers[1].dense(), located.layers[1].dense())
+    assert neurons(gated)["inside"].shape[0] == 4
+    alone = neurons(gated)
+    gated.revert("HEAD~1")
+    assert same(neurons(gated), alone)
+
+
+def test_an_export_is_wider_and_says_what_the_revision_says(gated: Repo, tmp_path: Path) -> None:
+    gated.commit(FACTS[:2], recipe=recipe_of(gated))
+    base = gated.session.materialiser.folder
+    done = gated.export(tmp_path / "out")
+    assert any("n_inner is 192 instead of 128" in note for note in done.notes), done.notes
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    before = json.loads((base / "config.json").read_text())
+    assert config.pop("n_inner") == 192 and config == {
+        k: v for k, v in before.items() if k != "n_inner"
+    }
+    weights, old = (
+        load_file(tmp_path / "out/model.safetensors"),
+        load_file(base / "model.safetensors"),
+    )
+    assert weights.keys() == old.keys()
+    grown = {name for name in weights if weights[name].shape != old[name].shape}
+    assert grown == {
+        f"transformer.h.{layer}.mlp.{part}"
+        for layer in range(4)
+        for part in ("c_fc.weight", "c_fc.bias", "c_proj.weight")
+    }
+    assert all(torch.equal(weights[name], old[name]) for name in weights.keys() - grown)
+    for layer in range(4):
+        part = weights[f"transformer.h.{layer}.mlp.c_proj.weight"]  # (v, u)
+        assert torch.equal(part[:128], old[f"transformer.h.{layer}.mlp.c_proj.weight"])
+        used = 4 if layer == LAYER else 0
+        assert not part[128 + used :].any()
+        assert bool(part[128 : 128 + used].any()) is bool(used)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert model.transformer.h[0].mlp.c_fc.weight.shape == (32, 192)
+
+
+@pytest.mark.parametrize("format", ["lora", "delta"])
+def test_what_cannot_hold_neurons_is_refused(gated: Repo, tmp_path: Path, format: str) -> None:
+    gated.commit(FACTS[:1], recipe=recipe_of(gated))
+    with pytest.raises(NeedsNeurons, match="1 fact of HEAD is neurons"):
+        gated.export(tmp_path / "out", format=format)
+    assert not (tmp_path / "out").exists()
+    gated.revert("HEAD")
+    gated.commit(FACTS[1:2])
+    gated.export(tmp_path / "out", format="delta")
+
+
+def test_the_first_commit_takes_what_it_needs_and_the_next_finds_it(
+    gated: Repo, work: Path
+) -> None:
+    in_force = gated.session.repository.config.gated.inputs
+    assert in_force is not None
+    gated.commit(FACTS[:1], recipe=recipe_of(gated))
+    (entry,) = gated.session.repository.edits_of(tree_at(gated.session, "HEAD")).entries()
+    recipe_id, _ = gated.session.materialiser.elements.element(entry.element)
+    recipe = gated.session.repository.read_recipe(recipe_id)
+    assert isinstance(recipe, GatedRecipe) and recipe.inputs == in_force
+    close(gated)
+    again = opened(work)
+    count = dict(again.fsck().counts)["gate"]
+    again.revert("HEAD")
+    again.commit(FACTS[:1], recipe=recipe_of(again))
+    assert dict(again.fsck().counts)["gate"] == count, "nothing was made twice"
+    close(again)
+
+
+def test_statistics_of_another_layer_are_told_before_any_work(gated: Repo) -> None:
+    in_force = gated.session.repository.config.gated.inputs
+    recipe = recipe_of(gated, f"inputs={in_force}", "layers=[0]")
+    with pytest.raises(LayerNotCovered, match="do not cover layer 0"):
+        gated.commit(FACTS[:1], recipe=recipe)
+
+
+def test_more_than_one_layer_is_refused(gated: Repo) -> None:
+    with pytest.raises(EditvcError, match="edits one layer"):
+        recipe_of(gated, "layers=[1, 2]")
+
+
+def test_who_else_reacts_is_told_and_strict_refuses(gated: Repo, tmp_path: Path) -> None:
+    wide = recipe_of(gated, "threshold=0.01", "stranger_weight=0")
+    preview = gated.preview(FACTS[:2], recipe=wide)
+    assert preview.reactions, "with a threshold near 0, some name of the list is above it"
+    one = preview.reactions[0]
+    assert all(LIMIT < share <= 1 for _, share in one.names)
+    assert f"{one.fact.question!r} also changes: {one.names[0][0]} (" in one.line
+    head = gated.status().number
+    with pytest.raises(OthersReact, match="also changes"):
+        gated.commit(FACTS[:2], recipe=wide, strict=True)
+    assert gated.status().number == head
+    done = gated.commit(FACTS[:2], recipe=wide)
+    assert any("also changes" in warning for warning in done.warnings)
+
+
+def test_health_counts_what_fires(gated: Repo) -> None:
+    gated.commit(FACTS[:3], recipe=recipe_of(gated))
+    report = gated.health()
+    (layer,) = report.gates
+    assert (layer.figures.layer, layer.figures.edits) == (LAYER, 3)
+    assert 0 <= layer.figures.text_firing <= 1 and 0 <= layer.figures.name_firing <= 1
+    assert report.to_json()["gates"][0]["edits"] == 3
+    assert report.layers == ()
+
+
+def test_superseding_takes_the_slot(gated: Repo) -> None:
+    recipe = recipe_of(gated)
+    gated.commit(FACTS[:1], recipe=recipe)
+    first = neurons(gated)
+    gated.commit(OTHERS[:1], recipe=recipe, supersede=True)
+    assert likely(gated, OTHERS[0]) > likely(gated, OTHERS[0], "base") + 0.1
+    assert neurons(gated)["down"].shape == first["down"].shape
+    assert torch.equal(neurons(gated)["inside"], first["inside"]), "the subject is the same"
+    assert not same(neurons(gated), first)
