@@ -51,7 +51,8 @@ class Repo:
     """A repository of edits over one base model.
 
     ``path`` is the folder that holds ``.editvc`` or any folder below it. ``clock`` gives seconds
-    since the epoch; ``progress`` hears of long work. Methods return frozen values and print
+    since the epoch; ``progress`` hears of long work, ``remark`` of what is done besides, such as
+    bringing a repository of an earlier version up to date. Methods return frozen values and print
     nothing. Each is one verb of :mod:`editvc.porcelain`, which is imported when it is called: those
     that need tensors import torch then. ``session`` is what the verbs share.
     """
@@ -62,9 +63,12 @@ class Repo:
         *,
         clock: Callable[[], int] = lambda: int(time.time()),
         progress: Progress | None = None,
+        remark: Callable[[str], None] = lambda text: None,
         fault: Fault | None = None,
     ) -> None:
-        self.session = Session(Repository.find(Path(path), fault), clock=clock, progress=progress)
+        self.session = Session(
+            Repository.find(Path(path), fault), clock=clock, progress=progress, remark=remark
+        )
 
     @classmethod
     def init(

@@ -109,9 +109,10 @@ def _confirmed_subject(question: str, candidates: tuple[str, ...]) -> str:
 
 def open_repo(ctx: click.Context, progress: Progress | None = None) -> Repo:
     """The repository of the current directory, or of ``-C DIR``."""
+    from editvc.cli.output import note
     from editvc.repo import Repo
 
-    return Repo(ctx.find_root().obj, progress=progress)
+    return Repo(ctx.find_root().obj, progress=progress, remark=note)
 
 
 def author_of(repo: Repo, option: str | None) -> str:

@@ -32,7 +32,7 @@ from editvc.models.checkpoint import (
     TensorNotFound,
     weights_digest,
 )
-from editvc.models.source import SHIPPED_STATISTICS
+from editvc.models.source import SHIPPED_BASE, SHIPPED_STATISTICS
 
 LEDGER = "editvc.ledger.jsonl"
 LOCK = "editvc.lock.json"
@@ -185,7 +185,7 @@ def _files_to_copy(source: Checkpoint) -> tuple[list[Path], tuple[str, ...]]:
     documents: list[str] = []
     for path in _visible_files(source.folder):
         relative = path.relative_to(source.folder)
-        if str(relative) in shards or str(relative) in SHIPPED_STATISTICS:
+        if str(relative) in {*shards, *SHIPPED_STATISTICS, SHIPPED_BASE}:
             continue
         if path == source.index:
             copied.append(relative)

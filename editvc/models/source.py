@@ -30,6 +30,9 @@ SHIPPED_STATISTICS = tuple(
 )
 """Statistics that a model folder may carry beside the weights, as the pocket model's does."""
 
+SHIPPED_BASE = "statistics-base.json"
+"""The whole identity of the model that they were taken from: of no other they are statistics."""
+
 
 _QUANTISED = ("quantization_config", "compression_config")
 
@@ -162,11 +165,17 @@ def read_config(folder: Path, source: str) -> dict[str, Any]:
     """The ``config.json`` of a folder. Raises :class:`ModelNotFoundError`."""
     path = folder / "config.json"
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except FileNotFoundError as error:
         raise ModelNotFoundError(
             source, f"no config.json in {folder}", hint="Name a folder with a whole model."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelNotFoundError(source, f"{path} is no JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise ModelNotFoundError(source, f"{path} holds no JSON object")
     return config
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"it holds {name}, which is no number")

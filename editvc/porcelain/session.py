@@ -23,7 +23,8 @@ NOBODY = "nobody <>"
 class Session:
     """State only: it knows no verb, and every verb is a function of it.
 
-    ``clock`` gives seconds since the epoch; ``progress`` hears of long work. Tensors are imported
+    ``clock`` gives seconds since the epoch; ``progress`` hears of long work, ``remark`` what a user
+    should know of what is done besides. Tensors are imported
     when they are first asked for, so that what reads history alone starts without torch.
     """
 
@@ -33,17 +34,19 @@ class Session:
         *,
         clock: Callable[[], int],
         progress: Progress | None = None,
+        remark: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.repository = repository
         self.clock = clock
         self.progress = progress
+        self.remark = remark
 
     @cached_property
     def materialiser(self) -> Materialiser:
         """Makes tensors of trees; keeps what it has read and factored."""
         from editvc.materialise.materialiser import Materialiser
 
-        return Materialiser(self.repository)
+        return Materialiser(self.repository, progress=self.progress, remark=self.remark)
 
     @cached_property
     def _loaded(self) -> LanguageModel:

@@ -47,11 +47,16 @@ class UnknownKey(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class BaseSection:
-    """Where the base model is loaded from: ``model``, ``revision``; ``id`` is what it must be."""
+    """Where the base model is loaded from: ``model``, ``revision``.
+
+    ``id`` is what commits call it; ``identity`` is all that it must be, which repositories of the
+    first versions do not say.
+    """
 
     model: str = setting(TEXT)
     id: ObjectId = setting(OBJECT)
     revision: str = setting(TEXT, "")
+    identity: ObjectId | None = setting(OPTIONAL_OBJECT, None)
 
 
 @dataclass(frozen=True, slots=True)
