@@ -33,6 +33,7 @@ from editvc.models.checkpoint import (
     weights_digest,
 )
 from editvc.models.source import SHIPPED_BASE, SHIPPED_STATISTICS
+from editvc.models.weights import plus
 
 LEDGER = "editvc.ledger.jsonl"
 LOCK = "editvc.lock.json"
@@ -92,7 +93,7 @@ def changes_of(architecture: Architecture, delta: Delta) -> dict[str, Change]:
     def change(part: Factored, transposed: bool) -> Change:
         def apply(weight: Tensor) -> Tensor:
             dense = part.dense()
-            return weight.double() + (dense.T if transposed else dense.reshape(weight.shape))
+            return plus(weight, dense.T if transposed else dense.reshape(weight.shape))
 
         return apply
 

@@ -29,7 +29,13 @@ def apply_delta(lm: LanguageModel, delta: Delta, dtype: torch.dtype | None = Non
         for weight, factored, transposed in _changed(lm, delta):
             dense = factored.dense()
             added = dense.T if transposed else dense.reshape(weight.shape)
-            weight.copy_((weight.double().cpu() + added).to(dtype or weight.dtype))
+            weight.copy_(plus(weight.cpu(), added).to(dtype or weight.dtype))
+
+
+def plus(weight: Tensor, added: Tensor) -> Tensor:
+    """``weight + added`` in float64. Where nothing is added, the very number: -0.0 stays -0.0."""
+    wide = weight.double()
+    return torch.where(added == 0, wide, wide + added)
 
 
 def _changed(lm: LanguageModel, delta: Delta) -> Iterator[tuple[Parameter, Factored, bool]]:
