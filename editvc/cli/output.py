@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from editvc.core.progress import Progress
 
 
+WONDER = 20.0
+"""Seconds without a sign of life that a log may have."""
+
+
 def emit_json(value: Any) -> None:
     """One JSON document on stdout."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
@@ -68,10 +72,13 @@ def table(
 
 
 @contextmanager
-def progress() -> Iterator[Progress | None]:
-    """A progress bar with an estimate of the time left, on a terminal's stderr; else nothing."""
+def progress() -> Iterator[Progress]:
+    """A progress bar with an estimate of the time left, on a terminal's stderr.
+
+    Elsewhere a line now and then, for work that takes long enough to wonder.
+    """
     if not sys.stderr.isatty():
-        yield None
+        yield lines_of_progress()
         return
     from rich.console import Console
     from rich.progress import (
@@ -95,6 +102,19 @@ def progress() -> Iterator[Progress | None]:
             bar.update(tasks[label], completed=done, total=total)
 
         yield report
+
+
+def lines_of_progress(clock: Callable[[], float] = time.monotonic) -> Progress:
+    """A line on stderr whenever :data:`WONDER` seconds have passed without one."""
+    last = clock()
+
+    def report(label: str, done: int, total: int) -> None:
+        nonlocal last
+        if clock() - last >= WONDER:
+            last = clock()
+            note(f"{label}: {done} of {total}")
+
+    return report
 
 
 def ago(seconds: int) -> str:

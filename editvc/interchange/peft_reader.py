@@ -197,9 +197,10 @@ def _scale(folder: Path, path: str, pair: Pair, config: Mapping[str, Any]) -> fl
             if re.match(rf"(.*\.)?({pattern})$", path):
                 name, value = f"{patterns} of {pattern}", own
                 break
-        if not is_number(value) or not math.isfinite(value) or (general == "r" and value <= 0):
+        size = float(value) if value is not None and is_number(value) else math.nan
+        if not math.isfinite(size) or (general == "r" and size <= 0):
             raise ImportRefused(folder, f"{CONFIG} gives {path} no usable number: {name} = {value}")
-        return float(value)
+        return size
 
     rank, alpha = number("rank_pattern", "r"), number("alpha_pattern", "lora_alpha")
     if rank != pair.down.shape[0]:

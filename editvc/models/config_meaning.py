@@ -20,6 +20,9 @@ NEUTRAL = {
 }  # fmt: skip
 """Settings that say how a model is stored, was trained, or gives its results."""
 
+POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length")
+"""What families call the number of positions that a model has."""
+
 _IN_TRAINING = ("dropout", "pdrop")
 _MISSING = object()
 
@@ -34,6 +37,12 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in config.items()
         if name not in NEUTRAL and not name.endswith(_IN_TRAINING) and value is not None
     }
+
+
+def positions_of(settings: Mapping[str, Any]) -> int | None:
+    """How many tokens a text may have, where a configuration says so."""
+    named = (settings.get(name) for name in POSITIONS)
+    return next((number for number in named if type(number) is int and number > 0), None)
 
 
 def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, ...]:

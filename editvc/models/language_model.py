@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from editvc.core.edit_site import EditSite
 from editvc.errors import EditvcError
 from editvc.models.architectures import Architecture, NoAttentionError, architecture_of
+from editvc.models.config_meaning import POSITIONS, positions_of
 
 if TYPE_CHECKING:
     import torch
@@ -91,6 +92,11 @@ class LanguageModel:
         """v, the width of the keys: what a down projection takes."""
         rows, columns = self.weight(0).shape
         return int(rows if self.architecture.transposed else columns)
+
+    @property
+    def positions(self) -> int | None:
+        """How many tokens a text may have; None where the model sets no limit."""
+        return positions_of({name: getattr(self.config, name, None) for name in POSITIONS})
 
     # -- modules ----------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from editvc.evaluation.scores import Scores, locality_answers, score
 from editvc.porcelain.changes import PatchChanges, patch_changes
 from editvc.porcelain.delta_cache import keep_delta_file
 from editvc.porcelain.entries import make_entries, planned, store_elements
+from editvc.porcelain.fact_lengths import within_positions
 from editvc.porcelain.recording import CommitResult, NothingToDo, build, with_changes
 from editvc.porcelain.session import Session
 
@@ -258,6 +259,7 @@ def _replay(
 
 def _measure(session: Session, facts: Sequence[Fact], trees: Sequence[Tree]) -> list[Measured]:
     """Score the same facts on the models of several trees; the base gives Spe's reference."""
+    facts = within_positions(session, facts)
     reference = locality_answers(session.base_model(), facts)
     measured = []
     for tree in trees:

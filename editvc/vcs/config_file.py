@@ -19,6 +19,7 @@ from editvc.core.settings import (
     OPTIONAL_OBJECT,
     TEXT,
     Setting,
+    number,
     setting,
     settings_of,
 )
@@ -74,6 +75,13 @@ class MendSection:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsSection:
+    """What a slip may not cost: ``target_tokens`` is the longest new object of a fact."""
+
+    target_tokens: int = number(256, low=1, help="tokens of a fact's new object, at most")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole, checked ``config.toml``."""
 
@@ -82,6 +90,7 @@ class Config:
     health: Thresholds = field(default_factory=Thresholds)
     user: UserSection = field(default_factory=UserSection)
     mend: MendSection = field(default_factory=MendSection)
+    limits: LimitsSection = field(default_factory=LimitsSection)
 
     def as_dict(self) -> dict[str, Any]:
         """All settings by dotted name, defaults filled in."""
@@ -96,7 +105,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     item.name: cls
     for item, cls in zip(
         dataclasses.fields(Config),
-        (BaseSection, LocatedRecipe, Thresholds, UserSection, MendSection),
+        (BaseSection, LocatedRecipe, Thresholds, UserSection, MendSection, LimitsSection),
         strict=True,
     )
 }
@@ -154,6 +163,10 @@ def _section(name: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
         needed = (item.default, item.default_factory) == (dataclasses.MISSING,) * 2
         if needed and item.name not in settings:
             raise ConfigError(f"{name}.{item.name}", "is missing", hint="`editvc init` writes it.")
+    if cls is not LocatedRecipe:  # whose own words about bounds name the method
+        for key, value in settings.items():
+            if bounds := FIELDS[f"{name}.{key}"].refusal(value):
+                raise ConfigError(f"{name}.{key}", f"must be {bounds}, got {value!r}")
     try:
         if cls is LocatedRecipe:
             require_located(settings.get("method", DEFAULT))

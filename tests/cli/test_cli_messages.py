@@ -9,6 +9,7 @@ import pytest
 from cli_runs import Ran, inside, record, written
 from tiny_repos import FACTS, FRESH, OTHERS, SILENT, contents, known_fact, opened
 
+from editvc.cli.output import lines_of_progress
 from editvc.core.facts import Fact
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -213,3 +214,13 @@ def test_an_unusual_edit_warns_on_stderr(here: Path) -> None:
     ran = inside("commit", written(here / "facts.jsonl", facts), "--json")
     warnings = ran.json["warnings"]
     assert warnings and ran.err == "".join(f"warning: {text}\n" for text in warnings)
+
+
+def test_long_work_off_a_terminal_tells_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Minutes without a word look like a hang; short work says nothing."""
+    now = [0.0]
+    report = lines_of_progress(lambda: now[0])
+    for step in range(60):
+        report("steps", step, 60)
+        now[0] += 1
+    assert capsys.readouterr().err.splitlines() == ["steps: 20 of 60", "steps: 40 of 60"]
