@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from editvc.core.methods.recipe import Recipe
     from editvc.core.progress import Progress
     from editvc.models.chat_template import Turn
+    from editvc.porcelain.base_model import BaseReport
     from editvc.porcelain.branch import Branch
     from editvc.porcelain.changes import FactChanges
     from editvc.porcelain.choose_recipe import Chosen
@@ -334,6 +335,18 @@ class Repo:
         from editvc.porcelain.ask import load_model
 
         return load_model(self.session, revision)
+
+    def base(self) -> BaseReport:
+        """The base that the repository edits, its files checked against its identity."""
+        from editvc.porcelain.base_model import base_report
+
+        return base_report(self.session)
+
+    def move_base(self, model: str, *, revision: str | None = None) -> BaseReport:
+        """Load the base from another place, which holds the very same model, from now on."""
+        from editvc.porcelain.base_model import move_base
+
+        return move_base(self.session, model, revision)
 
     def load_tokenizer(self) -> Any:
         """The base's tokenizer."""

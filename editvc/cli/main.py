@@ -10,6 +10,7 @@ import click
 from editvc.cli import (
     arch,
     ask,
+    base_model,
     branch,
     commit,
     compact,
@@ -82,7 +83,7 @@ for command in (
     import_patch.import_, ask.ask, evaluate.evaluate, log.log, show.show, status.status, diff.diff,
     grep.grep, query.query, revert.revert, squash.squash, compact.compact, health.health,
     trace.trace, tune.tune, export.export, publish.publish, branch.branch, switch.switch,
-    stats.stats, fsck.fsck, config.config,
+    stats.stats, fsck.fsck, config.config, base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 

@@ -13,10 +13,13 @@ from editvc.models.fingerprint import (
     require_identical,
     require_same,
 )
-from editvc.models.source import ModelFiles, open_model
+from editvc.models.source import ModelFiles, ModelNotFoundError, open_model
 from editvc.vcs.files import WriteError
 from editvc.vcs.repository import Repository
 
+MOVED = (
+    "If the base was moved, `editvc base DIR` names its new folder, or a Hub id of the same model."
+)
 UPGRADED = (
     "this repository knew its base by the weights that are edited; from now on by every tensor, "
     "the settings of its config and its tokenizer (base.identity in config.toml)"
@@ -35,7 +38,10 @@ def check_base(
     hears of it. Raises ``BaseMismatchError``, naming what differs, ``NotFiniteError``, and the
     errors of :func:`editvc.models.source.open_model`.
     """
-    files = open_model(base.source, base.revision, block=base.architecture)
+    try:
+        files = open_model(base.source, base.revision, block=base.architecture)
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(base.source, error.problem, hint=MOVED) from error
     identity = identify(files, repository.cache, progress)
     expected = repository.read_identity()
     if expected is not None:

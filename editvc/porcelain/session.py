@@ -58,6 +58,11 @@ class Session:
         """The base model of this process, loaded once; unedited between calls."""
         return self._loaded
 
+    def forget_base(self) -> None:
+        """Read the base anew when it is asked for next: it is elsewhere now."""
+        for name in ("materialiser", "_loaded"):
+            vars(self).pop(name, None)
+
     @property
     def holds_model(self) -> bool:
         """Whether this process has loaded the base model already."""

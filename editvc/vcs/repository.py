@@ -147,10 +147,15 @@ class Repository:
     # Objects -----------------------------------------------------------------------------------
 
     def read_base(self) -> BaseModel:
-        """The base model, from its object, with the place to load it from."""
+        """The base model, from its object, with the place to load it from.
+
+        A folder that is named relative to somewhere is seen from the folder of the repository.
+        """
         section = self.config_file.base()
         data = self.store.get(section.id)
-        return codec.decode_base(data, source=section.model, revision=section.revision or None)
+        beside = self.folder.parent / Path(section.model).expanduser()
+        source = str(beside.resolve()) if beside.is_dir() else section.model
+        return codec.decode_base(data, source=source, revision=section.revision or None)
 
     def read_identity(self) -> Identity | None:
         """The whole identity of the base; ``None`` where an older version made the repository."""
