@@ -52,7 +52,7 @@ def run(
     folder = cwd / "gone" if gone else cwd
     folder.mkdir(exist_ok=True)
     redirections = {"pipe": "", "closed": ">&-", "full": ">/dev/full"}[stdout]
-    redirections += {"empty": " </dev/null", "closed": " <&-", "folder": " </"}[stdin]
+    redirections += {"empty": " </dev/null", "closed": " <&-"}[stdin]
     leave = 'rmdir "$PWD"; ' if gone else ""
     done = subprocess.run(
         ["sh", "-c", f'{leave}exec "$@" {redirections}', "sh", *words],
@@ -74,7 +74,7 @@ def place(here: Path) -> Path:
     verb=st.sampled_from(READING),
     words=st.lists(WORDS, max_size=3),
     as_json=st.booleans(),
-    stdin=st.sampled_from(["empty", "closed", "folder"]),
+    stdin=st.sampled_from(["empty", "closed"]),
     stdout=st.sampled_from(STREAMS),
     gone=st.booleans(),
     language=st.sampled_from(["C", "C.UTF-8", "POSIX", "de_DE.ISO-8859-1", "xx_YY.nothing", ""]),
@@ -84,7 +84,6 @@ def place(here: Path) -> Path:
 @example("show", [b"caf\xe9"], True, "empty", "pipe", False, "C", "ascii", "0")
 @example("grep", ["é→".encode()], True, "empty", "pipe", False, "C", "latin-1", "0")
 @example("lint", [b"-"], True, "closed", "pipe", False, "C.UTF-8", "", "1")
-@example("lint", [b"-"], False, "folder", "pipe", False, "C.UTF-8", "", "1")
 @example("status", [], True, "empty", "pipe", True, "C.UTF-8", "", "1")
 @example("status", [], True, "empty", "closed", False, "C.UTF-8", "", "1")
 @example("log", [], False, "empty", "full", False, "C.UTF-8", "", "1")
