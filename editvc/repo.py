@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from editvc.core.methods.recipe import Recipe
     from editvc.core.progress import Progress
     from editvc.models.chat_template import Turn
+    from editvc.porcelain.base_model import BaseReport
     from editvc.porcelain.branch import Branch
     from editvc.porcelain.changes import FactChanges
     from editvc.porcelain.choose_recipe import Chosen
@@ -52,11 +53,12 @@ class Repo:
     """A repository of edits over one base model.
 
     ``path`` is the folder that holds ``.editvc`` or any folder below it. ``clock`` gives seconds
-    since the epoch; ``progress`` hears of long work. ``device`` and ``dtype`` are what models are
-    run on and in (:class:`editvc.core.compute.Compute`), config.toml's otherwise. Methods return
-    frozen values and print nothing. Each is one verb of :mod:`editvc.porcelain`, which is imported
-    when it is called: those that need tensors import torch then. ``session`` is what the verbs
-    share.
+    since the epoch; ``progress`` hears of long work, ``remark`` of what is done besides, such as
+    bringing a repository of an earlier version up to date. ``device`` and ``dtype`` are what models
+    are run on and in (:class:`editvc.core.compute.Compute`), config.toml's otherwise. Methods
+    return frozen values and print nothing. Each is one verb of :mod:`editvc.porcelain`, which is
+    imported when it is called: those that need tensors import torch then. ``session`` is what the
+    verbs share.
     """
 
     def __init__(
@@ -65,13 +67,14 @@ class Repo:
         *,
         clock: Callable[[], int] = lambda: int(time.time()),
         progress: Progress | None = None,
+        remark: Callable[[str], None] = lambda text: None,
         fault: Fault | None = None,
         device: str | None = None,
         dtype: str | None = None,
     ) -> None:
         self.session = Session(
-            Repository.find(Path(path), fault), clock=clock, progress=progress, device=device,
-            dtype=dtype,
+            Repository.find(Path(path), fault), clock=clock, progress=progress, remark=remark,
+            device=device, dtype=dtype,
         )  # fmt: skip
 
     @classmethod
@@ -348,6 +351,18 @@ class Repo:
 
         return load_model(self.session, revision)
 
+    def base(self) -> BaseReport:
+        """The base that the repository edits, its files checked against its identity."""
+        from editvc.porcelain.base_model import base_report
+
+        return base_report(self.session)
+
+    def move_base(self, model: str, *, revision: str | None = None) -> BaseReport:
+        """Load the base from another place, which holds the very same model, from now on."""
+        from editvc.porcelain.base_model import move_base
+
+        return move_base(self.session, model, revision)
+
     def load_tokenizer(self) -> Any:
         """The base's tokenizer."""
         return self.session.base_model().tokenizer
@@ -462,6 +477,12 @@ class Repo:
         from editvc.porcelain.choose_recipe import choose
 
         return choose(self.session, method, options, file)
+
+    def with_statistics(self, recipe: Recipe) -> Recipe:
+        """The recipe with statistics that cover its layers, taken now where they do not yet."""
+        from editvc.porcelain.coverage import with_statistics
+
+        return with_statistics(self.session, recipe)
 
     def settings(self, key: str | None = None) -> dict[str, Any]:
         """Every setting of config.toml by its dotted key, or the one of ``key``."""

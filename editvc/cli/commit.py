@@ -52,6 +52,10 @@ UNSAID_SHOWN = 3
 @click.option(
     "--strict", is_flag=True, help="Refuse where an edit would act on names it is not about."
 )
+@click.option(
+    "--take-statistics", is_flag=True,
+    help="Take statistics for layers of the recipe that have none yet.",
+)  # fmt: skip
 @click.option("--supersede", is_flag=True, help="Replace live facts of the same slots.")
 @target_option
 @confirm_option
@@ -70,6 +74,7 @@ def commit(
     file: Path | None,
     sequential: bool,
     strict: bool,
+    take_statistics: bool,
     supersede: bool,
     target: Literal["answers", "alt"] | None,
     confirm_subjects: bool,
@@ -83,6 +88,8 @@ def commit(
     UltraEditBench and zsRE are told apart by their keys. One bad record among many, and nothing is
     committed. A question without a subject is asked about at a terminal, and refused elsewhere.
     """
+    if dry_run and take_statistics:
+        raise click.UsageError("--dry-run writes nothing, and --take-statistics takes statistics")
     facts = facts_in(files, target, confirm_subjects)
     with progress() as report:
         repo = open_repo(ctx, report)
@@ -91,13 +98,12 @@ def commit(
             note(f"{file}: set aside, editvc has its own: " + ", ".join(chosen.aside))
         if chat_template:
             facts = repo.in_chat(facts)
+        recipe = repo.with_statistics(chosen.recipe) if take_statistics else chosen.recipe
         if dry_run:
-            preview = repo.preview(
-                facts, recipe=chosen.recipe, supersede=supersede, sequential=sequential
-            )
+            preview = repo.preview(facts, recipe=recipe, supersede=supersede, sequential=sequential)
         else:
             result = repo.commit(
-                facts, recipe=chosen.recipe, message=message, author=author_of(repo, author),
+                facts, recipe=recipe, message=message, author=author_of(repo, author),
                 supersede=supersede, sequential=sequential, strict=strict, remark=warn,
             )  # fmt: skip
     if dry_run:

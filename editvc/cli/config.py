@@ -23,8 +23,11 @@ def config(ctx: click.Context, key: str | None, value: str | None, as_json: bool
     """
     repo = open_repo(ctx)
     if key is not None and value is not None:
-        for remark in repo.configure(key, value):
+        remarks = repo.configure(key, value)
+        for remark in remarks:
             note(remark)
+        if as_json:
+            emit_json(repo.settings(key))
         return
     settings = repo.settings(key)
     if as_json:

@@ -14,7 +14,7 @@ from editvc.cli.options import (
     files_argument,
     target_option,
 )
-from editvc.cli.output import note
+from editvc.cli.output import note, say
 
 
 @click.command()
@@ -39,6 +39,7 @@ def convert(
     sourced = facts_in(files, target, confirm_subjects)
     facts = [item.fact for item in sourced if item.duplicate_of is None]
     for fact in facts:
-        click.echo(json.dumps(fact.to_record(), ensure_ascii=False), file=target_file)
+        line = json.dumps(fact.to_record(), ensure_ascii=False)
+        say(line) if target_file is None else click.echo(line, file=target_file)
     skipped = len(sourced) - len(facts)
     note(f"{counted(len(facts), 'fact')} written, {counted(skipped, 'repeat')} skipped")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from editvc.cli.options import json_option, open_repo
-from editvc.cli.output import ago, emit_json
+from editvc.cli.output import ago, emit_json, page
 from editvc.core.ids import short
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def log(ctx: click.Context, revision: str, oneline: bool, limit: int | None, as_
         imports = 0 if oneline else repo.imported_patches(row)
         lines.extend(_oneline(row, marked) if oneline else paragraph(row, marked, imports))
     if lines:
-        click.echo_via_pager("\n".join(lines))
+        page("\n".join(lines))
 
 
 def _names(branches: list[Branch]) -> str:

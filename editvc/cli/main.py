@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import traceback
 from pathlib import Path
 
 import click
@@ -12,6 +10,7 @@ import click
 from editvc.cli import (
     arch,
     ask,
+    base_model,
     branch,
     commit,
     compact,
@@ -40,16 +39,8 @@ from editvc.cli import (
     train,
     tune,
 )
-from editvc.cli.output import complain
-from editvc.errors import EditvcError
+from editvc.cli.boundary import ReaderGone, close_output, open_streams, tell, texts
 from editvc.version import __version__
-
-BUG = 70
-INTERRUPTED = 130
-
-
-class ReaderGone(Exception):
-    """Nobody reads our output any more, as after `| head`."""
 
 
 class Commands(click.Group):
@@ -92,38 +83,23 @@ for command in (
     import_patch.import_, ask.ask, evaluate.evaluate, log.log, show.show, status.status, diff.diff,
     grep.grep, query.query, revert.revert, squash.squash, compact.compact, health.health,
     trace.trace, tune.tune, export.export, publish.publish, branch.branch, switch.switch,
-    stats.stats, fsck.fsck, config.config,
+    stats.stats, fsck.fsck, config.config, base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 
 
 def main() -> None:
-    """Run the command line; known failures end in one message, a hint and their exit code."""
+    """Run the command line; every failure ends in one message, a hint and its exit code."""
+    open_streams()
+    words = sys.argv[1:]
     try:
-        sys.exit(editvc.main(standalone_mode=False) or 0)
-    except click.exceptions.Abort:
-        complain("interrupted")
-        sys.exit(INTERRUPTED)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except EditvcError as error:
-        complain(str(error), hint=error.hint)
-        sys.exit(error.exit_code)
+        code = editvc.main(texts(words), prog_name="editvc", standalone_mode=False) or 0
     except ReaderGone:
-        # What is left in the buffer goes nowhere, or the interpreter would complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except KeyboardInterrupt:
-        complain("interrupted")
-        sys.exit(INTERRUPTED)
-    except Exception:
-        traceback.print_exc()
-        complain(
-            "this is a bug in editvc; the repository is as it was before the command",
-            hint="Please report it with the lines above.",
-        )
-        sys.exit(BUG)
+        code = 0
+    except (Exception, KeyboardInterrupt) as error:
+        code = tell(error, as_json="--json" in words)
+    close_output()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

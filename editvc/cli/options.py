@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from editvc.cli.boundary import is_text
+
 if TYPE_CHECKING:
     from editvc.core.fact_files.reader import SourcedFact
     from editvc.core.progress import Progress
@@ -134,21 +136,29 @@ def _confirmed_subject(question: str, candidates: tuple[str, ...]) -> str:
 
 def open_repo(ctx: click.Context, progress: Progress | None = None) -> Repo:
     """The repository of the current directory, or of ``-C DIR``."""
+    from editvc.cli.output import note
     from editvc.repo import Repo
 
     device, dtype = compute_of(ctx)
-    return Repo(ctx.find_root().obj, progress=progress, device=device, dtype=dtype)
+    return Repo(ctx.find_root().obj, progress=progress, remark=note, device=device, dtype=dtype)
 
 
 def author_of(repo: Repo, option: str | None) -> str:
     """Who commits: the option, EDITVC_AUTHOR, config.toml, git's identity, the login name."""
     return (
         option
-        or os.environ.get("EDITVC_AUTHOR", "").strip()
+        or _named_author()
         or repo.settings("user.author")["user.author"]
         or _git_identity(repo.folder)
         or f"{_login()} <>"
     )
+
+
+def _named_author() -> str:
+    author = os.environ.get("EDITVC_AUTHOR", "").strip()
+    if not is_text(author):
+        raise click.UsageError(f"EDITVC_AUTHOR is not UTF-8 text: {author!a}")
+    return author
 
 
 def _git_identity(folder: Path) -> str:
@@ -163,7 +173,8 @@ def _git_config(folder: Path, key: str) -> str:
         answer = subprocess.run(
             ["git", "-C", str(folder), "config", "--get", key],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
             timeout=5,
         )
@@ -176,6 +187,6 @@ def _login() -> str:
     import getpass
 
     try:
-        return getpass.getuser()
+        return os.fsencode(getpass.getuser()).decode("utf-8", "replace")
     except (OSError, KeyError):
         return "unknown"

@@ -6,40 +6,102 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from editvc.errors import EditvcError
 
 if TYPE_CHECKING:
     from editvc.core.progress import Progress
 
 
+UNWRITTEN = 300
+"""Characters of what could not be written that an error repeats."""
+
+
+class OutputError(EditvcError):
+    """Standard output that takes nothing: closed, or on a full disk. ``text`` was not written."""
+
+    def __init__(self, cause: OSError, text: str) -> None:
+        super().__init__(
+            f"standard output cannot be written: {cause.strerror or cause}",
+            hint="What the command has done stands. It would have said: "
+            f"{text if len(text) <= UNWRITTEN else text[:UNWRITTEN] + '...'}",
+        )
+        self.text = text
+
+
 def emit_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """One JSON document on stdout, in what characters the stream has."""
+    text = _as_json(value, indent=2)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = json.dumps(json.loads(text), indent=2)  # escaped, as JSON has it
+    _write(text, _as_json(value))
+
+
+def _as_json(value: Any, indent: int | None = None) -> str:
+    """As JSON, which has no NaN and no infinities: they are null."""
+    try:
+        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        loose = json.dumps(value, ensure_ascii=False)
+        finite = json.loads(loose, parse_constant=lambda name: None)
+        return json.dumps(finite, indent=indent, ensure_ascii=False)
 
 
 def say(message: str = "") -> None:
-    """A line of the command's result, on stdout."""
-    click.echo(message)
+    """A line of the command's result, on stdout. Raises :class:`OutputError`."""
+    _write(message, message)
+
+
+def page(text: str) -> None:
+    """A long result, through a pager on a terminal. Raises :class:`OutputError`."""
+    with _told(text):
+        click.echo_via_pager(text)
+
+
+def _write(text: str, told: str) -> None:
+    with _told(told):
+        click.echo(text)
+
+
+@contextmanager
+def _told(text: str) -> Iterator[None]:
+    """What standard output refuses is told as that, and not as trouble of another file."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as cause:
+        raise OutputError(cause, " ".join(text.split())) from cause
+
+
+def _mention(text: str) -> None:
+    """A line on stderr; where nobody listens, the work goes on."""
+    with suppress(OSError):
+        click.echo(text, err=True)
 
 
 def note(message: str) -> None:
     """A remark about the work, on stderr."""
-    click.echo(message, err=True)
+    _mention(message)
 
 
 def warn(message: str) -> None:
     """Something that the user should look at, on stderr."""
-    click.echo(f"{click.style('warning:', fg='yellow')} {message}", err=True)
+    _mention(f"{click.style('warning:', fg='yellow')} {message}")
 
 
 def complain(message: str, *, hint: str = "") -> None:
     """Why a command failed, and the way out, on stderr."""
-    click.echo(f"{click.style('error:', fg='red')} {message}", err=True)
+    _mention(f"{click.style('error:', fg='red')} {message}")
     if hint:
-        click.echo(f"{click.style('hint:', fg='cyan')} {hint}", err=True)
+        _mention(f"{click.style('hint:', fg='cyan')} {hint}")
 
 
 def table(

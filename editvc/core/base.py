@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,9 @@ from editvc.core.ids import ObjectId, canonical_json, object_id
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """Which model a repository edits, exactly.
+    """Which model a repository edits: the part of its identity that commits name.
 
+    It covers what edits change. That all else is the same, too, is what :class:`Identity` says.
     ``source`` is what the user named (a folder, a Hub id, ``pocket``) and only tells where to load
     from; it is not part of the identity. ``weights`` maps the name of every editable tensor (the
     MLP down projections) to the sha256 of its bytes; ``config`` and ``tokenizer`` are digests.
@@ -63,4 +65,47 @@ class BaseModel:
     @property
     def id(self) -> ObjectId:
         """The address of the base as a stored object."""
+        return object_id(canonical_json(self.to_json()))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which model a base is, whole: two with equal ones compute the same of the same text.
+
+    ``tensors`` has the sha256 of every tensor that the model loads, by the names of its parameters.
+    ``config`` is canonical JSON: the settings of config.json that decide what the model computes.
+    ``tokenizer`` is a digest of what the tokenizer does, however its file is written. An identity
+    is stored beside the base, for commits name the base by :attr:`BaseModel.id`.
+    """
+
+    tensors: tuple[tuple[str, str], ...]
+    config: str
+    tokenizer: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """``config`` as a mapping."""
+        return dict(json.loads(self.config))
+
+    def to_json(self) -> dict[str, Any]:
+        """The canonical form, from which the identity's id is computed."""
+        return {
+            "kind": "identity",
+            "tensors": dict(self.tensors),
+            "config": self.settings,
+            "tokenizer": self.tokenizer,
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Identity:
+        """The inverse of :meth:`to_json`."""
+        return cls(
+            tensors=tuple(sorted(record["tensors"].items())),
+            config=canonical_json(dict(record["config"])).decode(),
+            tokenizer=record["tokenizer"],
+        )
+
+    @property
+    def id(self) -> ObjectId:
+        """The address of the identity as a stored object."""
         return object_id(canonical_json(self.to_json()))

@@ -114,7 +114,7 @@ def search_targets(
     with lm.eval_mode():
         for batch in search_batches([edits[i] for i in order], lm, memory):
             chosen = order[len(targets) : len(targets) + len(batch)]
-            searched = _Batch(lm, batch, recipe, shaping).run()
+            searched = _Batch(lm, batch, recipe, shaping).run(progress)
             targets.update(zip(chosen, searched, strict=True))
             if progress is not None:
                 progress("targets", len(targets), len(edits))
@@ -169,7 +169,7 @@ class _Batch:
             for layer, keys in self.suffixes.keys.items()
         }
 
-    def run(self) -> list[Target]:
+    def run(self, progress: Progress | None = None) -> list[Target]:
         """Optimise to the end of the last edit."""
         recipe = self.recipe
         free = torch.zeros_like(self.hidden, requires_grad=True)  # (n, parts, u)
@@ -180,6 +180,8 @@ class _Batch:
         ended = torch.zeros(count, dtype=torch.bool, device=free.device)  # (n,)
         before = torch.zeros(count, device=free.device)  # (n,)
         for step in range(recipe.v_num_grad_steps):
+            if progress is not None:
+                progress("steps", step, recipe.v_num_grad_steps)
             loss, probability = self._loss(free)  # (live,) each
             if step == 0:
                 before = probability

@@ -34,7 +34,8 @@ from editvc.models.checkpoint import (
     TensorNotFound,
     weights_digest,
 )
-from editvc.models.source import SHIPPED_STATISTICS
+from editvc.models.source import SHIPPED_BASE, SHIPPED_STATISTICS
+from editvc.models.weights import plus
 
 LEDGER = "editvc.ledger.jsonl"
 LOCK = "editvc.lock.json"
@@ -96,7 +97,7 @@ def changes_of(architecture: Architecture, delta: Delta) -> dict[str, Change]:
     def change(part: Factored, transposed: bool) -> Change:
         def apply(weight: Tensor) -> Tensor:
             dense = part.dense()
-            return weight.double() + (dense.T if transposed else dense.reshape(weight.shape))
+            return plus(weight, dense.T if transposed else dense.reshape(weight.shape))
 
         return apply
 
@@ -195,7 +196,7 @@ def _files_to_copy(source: Checkpoint) -> tuple[list[Path], tuple[str, ...]]:
     documents: list[str] = []
     for path in _visible_files(source.folder):
         relative = path.relative_to(source.folder)
-        if str(relative) in shards or str(relative) in SHIPPED_STATISTICS:
+        if str(relative) in {*shards, *SHIPPED_STATISTICS, SHIPPED_BASE}:
             continue
         if path == source.index:
             copied.append(relative)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,23 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, float64
+from torch import Tensor, float64, isfinite
 
 from editvc.algebra.factored import Factored
 from editvc.core.ids import digest_of
+from editvc.core.settings import is_number
 from editvc.interchange.base_weights import BaseWeights, Imported, ImportRefused
 from editvc.models.architectures import Architecture
 from editvc.models.checkpoint import Shard, weights_digest
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+PICKLED = "adapter_model.bin"
+CONVERT = (
+    'cd {folder} && python -c "import torch, safetensors.torch as s; '
+    "t = torch.load('adapter_model.bin', weights_only=True, map_location='cpu'); "
+    "s.save_file({{k: v.clone() for k, v in t.items()}}, 'adapter_model.safetensors')\""
+)
 MERGE = (
     "Merge it with PEFT (`merge_and_unload()`, then `save_pretrained(DIR)`) and import that "
     "folder: `editvc import DIR` takes the difference to the base."
@@ -72,13 +80,9 @@ def read_adapter(folder: Path, base: Path, architecture: Architecture) -> Import
     """
     config = _config(folder)
     _require_plain(folder, config)
-    try:
-        tensors = load_file(folder / WEIGHTS)
-        digests = {name: Shard.open(folder / WEIGHTS).digest(name) for name in tensors}
-    except (OSError, SafetensorError) as error:
-        raise ImportRefused(
-            folder, f"{WEIGHTS} cannot be read: {error}", hint="Save the adapter as safetensors."
-        ) from error
+    tensors = _tensors(folder)
+    shard = Shard.open(folder / WEIGHTS)
+    digests = {name: shard.digest(name) for name in tensors}
     weights = BaseWeights(base, architecture)
     parts: dict[str, Factored] = {}
     for path, pair in _pairs(folder, weights, tensors).items():
@@ -87,9 +91,9 @@ def read_adapter(folder: Path, base: Path, architecture: Architecture) -> Import
             raise ImportRefused(
                 folder, f"the base has no module {path}", hint="The adapter is of another model."
             )
-        parts[parameter] = _part(
-            folder, weights, parameter, pair, _scale(folder, path, pair, config)
-        )
+        part = _part(folder, weights, parameter, pair, _scale(folder, path, pair, config))
+        if part.left.any() and part.right.any():  # before any training, B is zero
+            parts[parameter] = part
     named = config.get("base_model_name_or_path")
     return Imported(
         kind="lora",
@@ -109,6 +113,30 @@ def _config(folder: Path) -> dict[str, Any]:
         kind = config.get("peft_type") if isinstance(config, dict) else None
         raise ImportRefused(folder, f"it is of PEFT type {kind}, not LORA", hint=MERGE)
     return config
+
+
+def _tensors(folder: Path) -> dict[str, Tensor]:
+    """What the adapter's file of weights holds, every number of which is one."""
+    if (folder / PICKLED).is_file() and not (folder / WEIGHTS).is_file():
+        raise ImportRefused(
+            folder,
+            f"its factors are in {PICKLED}, a pickle, which can run code; editvc reads safetensors",
+            hint=f"If you trust it, convert it: {CONVERT.format(folder=shlex.quote(str(folder)))}",
+        )
+    try:
+        tensors: dict[str, Tensor] = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise ImportRefused(
+            folder, f"{WEIGHTS} cannot be read: {error}", hint="Save the adapter as safetensors."
+        ) from error
+    for name, tensor in tensors.items():
+        if not bool(isfinite(tensor).all()):
+            raise ImportRefused(
+                folder,
+                f"tensor {name} holds a number that is none (NaN or infinite)",
+                hint="The training diverged, or the file is damaged; take an earlier checkpoint.",
+            )
+    return tensors
 
 
 def _require_plain(folder: Path, config: Mapping[str, Any]) -> None:
@@ -164,10 +192,15 @@ def _scale(folder: Path, path: str, pair: Pair, config: Mapping[str, Any]) -> fl
     """The scale of one module: patterns that its path ends with go before the general numbers."""
 
     def number(patterns: str, general: str) -> float:
-        for pattern, value in (config.get(patterns) or {}).items():
+        name, value = general, config.get(general)
+        for pattern, own in (config.get(patterns) or {}).items():
             if re.match(rf"(.*\.)?({pattern})$", path):
-                return float(value)
-        return float(config[general])
+                name, value = f"{patterns} of {pattern}", own
+                break
+        size = float(value) if value is not None and is_number(value) else math.nan
+        if not math.isfinite(size) or (general == "r" and size <= 0):
+            raise ImportRefused(folder, f"{CONFIG} gives {path} no usable number: {name} = {value}")
+        return size
 
     rank, alpha = number("rank_pattern", "r"), number("alpha_pattern", "lora_alpha")
     if rank != pair.down.shape[0]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,15 +26,17 @@ from editvc.core.base import BaseModel
 from editvc.core.history import Restraint, Tree
 from editvc.core.ids import canonical_json, digest_of
 from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.progress import Progress
+from editvc.materialise.base_check import check_base
 from editvc.materialise.elements import Elements
 from editvc.materialise.gates import Gates
 from editvc.materialise.solutions import Solutions
 from editvc.materialise.stored_preconditioners import Preconditioners
 from editvc.materialise.stored_statistics import Statistics
 from editvc.models.architectures import Architecture, architecture_of
-from editvc.models.checkpoint import Checkpoint
-from editvc.models.fingerprint import describe, require_same
-from editvc.models.source import ModelFiles, open_model
+from editvc.models.checkpoint import Checkpoint, weights_digest
+from editvc.models.source import ModelFiles
+from editvc.models.tensor_digests import tensor_digests
 from editvc.vcs.repository import Repository
 
 
@@ -45,8 +47,15 @@ class Materialiser:
     statistics, and ``solutions`` solves sets of edits before any restraint.
     """
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        progress: Progress | None = None,
+        remark: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.repository = repository
+        self._progress, self._remark = progress, remark
         self.elements = Elements(repository)
         self.statistics = Statistics(repository)
         self.preconditioners = Preconditioners(self.statistics, repository.cache)
@@ -80,16 +89,19 @@ class Materialiser:
     def files(self) -> ModelFiles:
         """The base's files, checked against the repository's record of it.
 
-        Raises ``BaseMismatchError``, naming the tensor that differs.
+        Raises what :func:`editvc.materialise.base_check.check_base` raises.
         """
-        files = open_model(self.base.source, self.base.revision, block=self.base.architecture)
-        require_same(self.base, describe(files))
-        return files
+        return check_base(self.repository, self.base, self._progress, self._remark)
 
     @property
     def folder(self) -> Path:
         """Where the base's files are."""
         return self.files.folder
+
+    @property
+    def weights_digest(self) -> str:
+        """One digest of all weights in the base's files, as cards and locks name it."""
+        return weights_digest(tensor_digests(Checkpoint(self.folder), self.repository.cache))
 
     @cached_property
     def dtype(self) -> torch.dtype:

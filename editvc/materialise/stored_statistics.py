@@ -17,13 +17,18 @@ from editvc.vcs.repository import Repository
 
 
 class LayerNotCovered(EditvcError):
-    """Statistics that were not taken for ``layer``. ``statistics`` is their id."""
+    """Statistics that were not taken for ``layer``. ``statistics`` is their id.
 
-    def __init__(self, statistics: ObjectId, layer: int) -> None:
+    ``layers`` are those that they are asked for, ``layer`` among them.
+    """
+
+    def __init__(self, statistics: ObjectId, layer: int, layers: Iterable[int] = ()) -> None:
+        wanted = sorted({layer, *layers})
         super().__init__(
             f"the statistics {short(statistics)} do not cover layer {layer}",
-            hint='Name the layers in config.toml (`editvc config recipe.layers "[1, 2]"`), then '
-            "`editvc stats compute` takes statistics for them.",
+            hint="`editvc commit --take-statistics` takes them for the layers of its recipe, once. "
+            f'To edit layers {wanted} from now on: `editvc config recipe.layers "{wanted}"`, then '
+            "`editvc stats compute`.",
         )
         self.statistics = statistics
         self.layer = layer
@@ -80,9 +85,10 @@ class Statistics:
 
     def require(self, identifier: ObjectId, layers: Iterable[int]) -> None:
         """Raise :class:`LayerNotCovered` for the first layer that statistics do not cover."""
-        for layer in layers:
+        wanted = tuple(layers)
+        for layer in wanted:
             if layer not in self.moment(identifier).layers:
-                raise LayerNotCovered(identifier, layer)
+                raise LayerNotCovered(identifier, layer, wanted)
 
     def inputs(self, identifier: ObjectId) -> InputStatistics:
         """A stored object of what MLPs see."""

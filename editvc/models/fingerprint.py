@@ -7,25 +7,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from editvc.core.base import BaseModel
-from editvc.core.ids import digest_of
+from editvc.core.base import BaseModel, Identity
+from editvc.core.ids import canonical_json, digest_of
+from editvc.core.progress import Progress
 from editvc.errors import EditvcError
 from editvc.models.architectures import Architecture
 from editvc.models.checkpoint import EDITABLE, Checkpoint
-from editvc.models.source import ModelFiles, ModelNotFoundError, QuantisedError
+from editvc.models.config_meaning import differing, settings_of
+from editvc.models.source import ModelFiles, QuantisedError
+from editvc.models.tensor_digests import Memory, is_loaded, tensor_digests
+from editvc.models.tokenizer_content import bytes_digests, content_digest, present
 
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt")
 _UNIMPORTANT = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
+_HEAD = "lm_head.weight"
 
 
 class BaseMismatchError(EditvcError):
     """A model that is not the base a repository was made for. ``part`` names what differs."""
 
-    def __init__(self, source: str, part: str) -> None:
+    def __init__(self, source: str, part: str, how: str = "differs") -> None:
         super().__init__(
-            f"'{source}' is not the base of this repository: {part} differs",
-            hint="Give the folder or the revision that the repository was made with, "
-            "or start a new repository on this model with `editvc init`.",
+            f"'{source}' is not the base of this repository: {part} {how}",
+            hint="If the base was moved, `editvc base DIR` names its new folder. Another model "
+            "needs a repository of its own: `editvc init`.",
         )
         self.part = part
 
@@ -34,12 +38,14 @@ class WeightShapeError(EditvcError):
     """A weight whose shape is not what config and architecture table say."""
 
 
-def describe(files: ModelFiles) -> BaseModel:
-    """The identity of a model, read without loading it.
+def describe(
+    files: ModelFiles, memory: Memory | None = None, progress: Progress | None = None
+) -> BaseModel:
+    """The base that a model is, read without loading it.
 
-    Digests of the down projections are streamed; the weights go by the names that the model's
-    modules have, whatever prefix the file leaves out. Raises :class:`ModelNotFoundError`,
-    :class:`QuantisedError`, :class:`WeightShapeError`, and the errors of ``checkpoint``.
+    The weights go by the names that the model's modules have, whatever prefix the file leaves out.
+    ``memory`` keeps digests. Raises :class:`ModelNotFoundError`, :class:`QuantisedError`,
+    :class:`WeightShapeError`, ``NotFiniteError``, and the errors of ``checkpoint``.
     """
     architecture, checkpoint = files.architecture, Checkpoint(files.folder)
     layers = _depth(files.config, architecture, checkpoint)
@@ -54,6 +60,7 @@ def describe(files: ModelFiles) -> BaseModel:
             hint="editvc edits dense models whose blocks are all alike.",
         )
     hidden, inner = reversed(shape) if architecture.transposed else shape
+    digests = tensor_digests(checkpoint, memory, progress)
     return BaseModel(
         source=files.source,
         revision=files.revision,
@@ -61,15 +68,64 @@ def describe(files: ModelFiles) -> BaseModel:
         layers=layers,
         hidden_size=hidden,
         inner_size=inner,
-        weights=tuple(sorted((name, checkpoint.digest(name)) for name in names)),
+        weights=tuple(sorted((name, digests[checkpoint.find(name)]) for name in names)),
         config=digest_of({k: v for k, v in files.config.items() if k not in _UNIMPORTANT}),
         tokenizer=_tokenizer_digest(files.folder, files.source),
         architecture=files.block,
     )
 
 
-def require_same(expected: BaseModel, actual: BaseModel) -> None:
-    """Raise :class:`BaseMismatchError`, naming the tensor or part, unless the two are one model."""
+def identify(
+    files: ModelFiles, memory: Memory | None = None, progress: Progress | None = None
+) -> Identity:
+    """The whole identity of a model; raises what :func:`describe` raises."""
+    checkpoint = Checkpoint(files.folder)
+    digests = tensor_digests(checkpoint, memory, progress)
+    loaded = {
+        name: digest for name, digest in digests.items() if is_loaded(name, checkpoint.info(name))
+    }
+    root = files.architecture.layers.partition(".")[0] + "."
+    if not any(name.startswith(root) for name in loaded):
+        loaded = {_rooted(root, name): digest for name, digest in loaded.items()}
+    for name in (_HEAD, files.architecture.stored_name(_HEAD)):
+        head = loaded.pop(name, None)
+        if head is not None and head not in loaded.values():  # else it is the embedding's copy
+            loaded[name] = head
+    return Identity(
+        tensors=tuple(sorted(loaded.items())),
+        config=canonical_json(settings_of(files.config)).decode(),
+        tokenizer=content_digest(files.folder, files.source),
+    )
+
+
+def require_identical(expected: Identity, actual: Identity, source: str) -> None:
+    """Raise :class:`BaseMismatchError`, naming the tensor, setting or file that differs."""
+    if expected == actual:
+        return
+    here, there = dict(expected.tensors), dict(actual.tensors)
+    for name in sorted(here.keys() | there.keys()):
+        if here.get(name) != there.get(name):
+            how = (
+                "is missing" if name not in there
+                else "is not in the base" if name not in here
+                else "differs"
+            )  # fmt: skip
+            raise BaseMismatchError(source, f"tensor {name}", how)
+    if names := differing(expected.settings, actual.settings):
+        changes = (
+            f"{name} is {actual.settings.get(name)!r}, in the base {expected.settings.get(name)!r}"
+            for name in names
+        )
+        raise BaseMismatchError(source, "config", f"differs ({'; '.join(changes)})")
+    if expected.tokenizer != actual.tokenizer:
+        raise BaseMismatchError(source, "tokenizer")
+
+
+def require_same(expected: BaseModel, actual: BaseModel, folder: Path) -> None:
+    """Raise :class:`BaseMismatchError` unless two bases are one, by all that a base itself says.
+
+    ``folder`` holds the files of ``actual``; a tokenizer that was written again is still the same.
+    """
     if expected.id == actual.id:
         return
     digests = dict(actual.weights)
@@ -77,8 +133,16 @@ def require_same(expected: BaseModel, actual: BaseModel) -> None:
         if digests.get(name) != digest:
             raise BaseMismatchError(actual.source, f"tensor {name}")
     ours, theirs = expected.to_json(), actual.to_json()
-    part = next(key for key in theirs | ours if ours.get(key) != theirs.get(key))
-    raise BaseMismatchError(actual.source, part)
+    for part in sorted(theirs | ours):
+        same = ours.get(part) == theirs.get(part)
+        if part == "tokenizer":
+            same = same or ours[part] in bytes_digests(folder, actual.source)
+        if not same:
+            raise BaseMismatchError(actual.source, part)
+
+
+def _rooted(root: str, name: str) -> str:
+    return name if name == _HEAD else root + name
 
 
 def _depth(config: Mapping[str, Any], architecture: Architecture, checkpoint: Checkpoint) -> int:
@@ -93,15 +157,6 @@ def _depth(config: Mapping[str, Any], architecture: Architecture, checkpoint: Ch
 def _tokenizer_digest(folder: Path, source: str) -> str:
     digests = {
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in _TOKENIZER_FILES
-        if (folder / name).is_file()
+        for name in present(folder, source)
     }
-    if not digests:
-        raise ModelNotFoundError(
-            source,
-            f"no tokenizer files in {folder}",
-            hint="Save the tokenizer beside the model: tokenizer.save_pretrained(folder).",
-        )
-    if "tokenizer.json" in digests:
-        return digests["tokenizer.json"]
-    return digest_of(digests)
+    return digests.get("tokenizer.json") or digest_of(digests)

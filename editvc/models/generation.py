@@ -16,15 +16,35 @@ class EmptyPrompt(EditvcError):
     """A prompt without a single token."""
 
 
+class PromptTooLong(EditvcError):
+    """A prompt of more ``tokens`` than the model has positions."""
+
+    def __init__(self, tokens: int, positions: int) -> None:
+        super().__init__(
+            f"the prompt has {tokens} tokens, and the model has positions for {positions}",
+            hint="Ask something shorter.",
+        )
+        self.tokens = tokens
+
+
+def prompt_length(lm: LanguageModel, prompt: str) -> int:
+    """How many tokens a prompt has. Raises :class:`PromptTooLong`."""
+    special = turn_in(lm.tokenizer, prompt) is None
+    length = len(lm.tokenizer(prompt, add_special_tokens=special, verbose=False)["input_ids"])
+    if lm.positions is not None and length > lm.positions:
+        raise PromptTooLong(length, lm.positions)
+    return length
+
+
 def generate(lm: LanguageModel, prompt: str, max_new_tokens: int = 16) -> str:
     """What the model says after ``prompt``: greedy, without the prompt and special tokens.
 
-    Raises :class:`EmptyPrompt`.
+    It ends where the model's positions do. Raises :class:`EmptyPrompt`, :class:`PromptTooLong`.
     """
     special = turn_in(lm.tokenizer, prompt) is None
+    length = prompt_length(lm, prompt)
     encoded = lm.tokenizer(prompt, return_tensors="pt", add_special_tokens=special)
     encoded = encoded.to(lm.device)
-    length = encoded["input_ids"].shape[1]
     if not length:
         raise EmptyPrompt(
             "the prompt is empty: this model has no token to begin with",
@@ -33,13 +53,18 @@ def generate(lm: LanguageModel, prompt: str, max_new_tokens: int = 16) -> str:
     out = lm.model.generate(
         input_ids=encoded["input_ids"],
         attention_mask=encoded["attention_mask"],
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=min(max_new_tokens, positions_left(lm, length) or max_new_tokens),
         do_sample=False,
         num_beams=1,
         pad_token_id=_padding(lm.tokenizer),
     )
     text: str = lm.tokenizer.decode(out[0, length:], skip_special_tokens=True)
     return text
+
+
+def positions_left(lm: LanguageModel, length: int) -> int | None:
+    """How many tokens may follow ``length`` of them; the last one needs no position."""
+    return None if lm.positions is None else lm.positions - length + 1
 
 
 def _padding(tokenizer: PreTrainedTokenizerFast) -> int:

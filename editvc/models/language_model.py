@@ -17,6 +17,7 @@ from editvc.models.architectures import (
     NoUpProjError,
     architecture_of,
 )
+from editvc.models.config_meaning import POSITIONS, positions_of
 from editvc.models.offload import execution_device
 
 if TYPE_CHECKING:
@@ -89,6 +90,11 @@ class LanguageModel:
         """v, the width of the keys: what a down projection takes."""
         rows, columns = self.weight(0).shape
         return int(rows if self.architecture.transposed else columns)
+
+    @property
+    def positions(self) -> int | None:
+        """How many tokens a text may have; None where the model sets no limit."""
+        return positions_of({name: getattr(self.config, name, None) for name in POSITIONS})
 
     # -- modules ----------------------------------------------------------------------------
 

@@ -30,6 +30,9 @@ SHIPPED_STATISTICS = tuple(
 )
 """Statistics that a model folder may carry beside the weights, as the pocket model's does."""
 
+SHIPPED_BASE = "statistics-base.json"
+"""The whole identity of the model that they were taken from: of no other they are statistics."""
+
 
 _QUANTISED = ("quantization_config", "compression_config")
 
@@ -40,6 +43,7 @@ class ModelNotFoundError(EditvcError):
     def __init__(self, source: str, problem: str, *, hint: str = "") -> None:
         super().__init__(f"model '{source}': {problem}", hint=hint)
         self.source = source
+        self.problem = problem
 
 
 class QuantisedError(EditvcError):
@@ -85,6 +89,7 @@ def open_model(
     Raises :class:`ModelNotFoundError`, :class:`QuantisedError`, :class:`BlockError` for a file of
     another family's block, and the errors of :func:`editvc.models.architectures.architecture_of`.
     """
+    require_utf8(source)
     folder = resolve(source, revision)
     confirmed = read_block(block_file) if block_file is not None else None
     config = read_config(folder, source)
@@ -101,6 +106,18 @@ def open_model(
     lasting = str(folder.resolve()) if is_folder else source
     require_unquantised(config, lasting)
     return ModelFiles(folder, lasting, revision, config, architecture_of(model_type, block), block)
+
+
+def require_utf8(source: str) -> None:
+    """Raise :class:`ModelNotFoundError` for a name that no settings file can hold."""
+    try:
+        source.encode()
+    except UnicodeEncodeError as error:
+        raise ModelNotFoundError(
+            ascii(source),
+            "its name is not UTF-8",
+            hint="Rename the folder, or make a link to it with another name.",
+        ) from error
 
 
 def resolve(
@@ -120,6 +137,10 @@ def resolve(
         folder = Path(str(resources.files("editvc.pocket"))) / "model"
     elif Path(source).expanduser().is_dir():
         folder = Path(source).expanduser()
+    elif Path(source).expanduser().is_absolute() or source.startswith("."):
+        raise ModelNotFoundError(
+            source, "no such folder", hint="Name a folder that holds a model, or a Hub id."
+        )
     else:
         folder = _downloaded(source, revision, offline, files)
     if not (folder / "config.json").is_file():
@@ -162,11 +183,17 @@ def read_config(folder: Path, source: str) -> dict[str, Any]:
     """The ``config.json`` of a folder. Raises :class:`ModelNotFoundError`."""
     path = folder / "config.json"
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except FileNotFoundError as error:
         raise ModelNotFoundError(
             source, f"no config.json in {folder}", hint="Name a folder with a whole model."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelNotFoundError(source, f"{path} is no JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise ModelNotFoundError(source, f"{path} holds no JSON object")
     return config
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"it holds {name}, which is no number")

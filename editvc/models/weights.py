@@ -29,6 +29,12 @@ def apply_delta(lm: LanguageModel, delta: Delta, dtype: torch.dtype | None = Non
         replace_weight(module, name, changed)
 
 
+def plus(weight: Tensor, added: Tensor) -> Tensor:
+    """``weight + added`` in float64. Where nothing is added, the very number: -0.0 stays -0.0."""
+    wide = weight.double()
+    return torch.where(added == 0, wide, wide + added)
+
+
 def _changed(
     lm: LanguageModel, delta: Delta, dtype: torch.dtype | None
 ) -> Iterator[tuple[Module, str, Tensor]]:
@@ -43,7 +49,7 @@ def _changed(
         module = lm.model.get_submodule(inside)
         weight, dense = read_weight(module, name), factored.dense()
         added = dense.T if transposed else dense.reshape(weight.shape)
-        yield module, name, (weight.double().cpu() + added).to(dtype or weight.dtype)
+        yield module, name, plus(weight.cpu(), added).to(dtype or weight.dtype)
 
 
 @contextmanager

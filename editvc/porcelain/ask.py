@@ -8,7 +8,7 @@ from typing import Any
 from editvc.core.fact_files.reader import SourcedFact
 from editvc.materialise.edited_model import load_edited
 from editvc.models.chat_template import Turn, turn_of
-from editvc.models.generation import generate
+from editvc.models.generation import generate, positions_left, prompt_length
 from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.session import Session
 from editvc.porcelain.trees import tree_at
@@ -16,6 +16,13 @@ from editvc.porcelain.trees import tree_at
 
 def ask(session: Session, prompt: str, revision: str, max_new_tokens: int) -> str:
     """What the model of a revision says after ``prompt``, by greedy generation."""
+    base = session.base_model()
+    left = positions_left(base, prompt_length(base, prompt))
+    if left is not None and left < max_new_tokens:
+        session.remark(
+            f"the model has {base.positions} positions: the answer ends after {left} "
+            f"token{'' if left == 1 else 's'}"
+        )
     with session.edited(tree_at(session, revision)) as lm:
         return generate(lm, prompt, max_new_tokens)
 

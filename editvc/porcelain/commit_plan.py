@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from editvc.core.fact_files.reader import SourcedFact
-from editvc.core.facts import Fact
+from editvc.core.facts import PLACEHOLDER, Fact
 from editvc.core.history import Tree
 from editvc.core.ids import SlotId, short
 from editvc.core.methods.method import Need
@@ -19,6 +19,7 @@ from editvc.materialise.editors import editor_of
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, TracingError, tokenize
 from editvc.porcelain.entries import PlannedFact, planned
+from editvc.porcelain.fact_lengths import require_room
 from editvc.porcelain.recording import NothingToDo, Skipped
 from editvc.porcelain.session import Session
 
@@ -139,6 +140,9 @@ def make_plan(
     else:
         plans = [planned(session, recipe, one.fact) for one in candidates]
     fresh = [one for one, plan in zip(candidates, plans, strict=True) if plan.element is None]
+    if fresh:
+        session.base_model()  # is needed, and knows how long a text may be
+    require_room(session, candidates, getattr(recipe, "contexts", (PLACEHOLDER,)))
     prompts, known = _asked(session, fresh, superseded, tree if sequential else None)
     speaker = "HEAD" if sequential else "the base"
     for fact in known:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from editvc.core.history import Restraint
+from editvc.core.history import Restraint, Tree
 from editvc.porcelain.recording import CommitResult, NothingToDo, advance, head_of
 from editvc.porcelain.session import Session
 
@@ -19,6 +19,19 @@ def compact(
     and the restraint is applied to the result. So compacting loses nothing.
     """
     head, tree = head_of(session)
+    after = _restrained(tree, restraint)
+    return advance(
+        session,
+        head,
+        after,
+        message=message or _message(after.restraint),
+        author=author,
+        verb="compact",
+    )
+
+
+def _restrained(tree: Tree, restraint: Restraint) -> Tree:
+    """The tree under ``restraint``. Raises :class:`NothingToDo` where that changes nothing."""
     effective = restraint if restraint != Restraint() else None
     if effective is None and tree.restraint is None:
         raise NothingToDo(
@@ -30,14 +43,7 @@ def compact(
             "HEAD is under this restraint already",
             hint="Name other numbers (`editvc compact --help`); --off lifts the restraint.",
         )
-    return advance(
-        session,
-        head,
-        replace(tree, restraint=effective),
-        message=message or _message(effective),
-        author=author,
-        verb="compact",
-    )
+    return replace(tree, restraint=effective)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +74,8 @@ class CompactPreview:
 def preview_compact(session: Session, restraint: Restraint) -> CompactPreview:
     """What ``compact`` would do to HEAD's weights."""
     _, tree = head_of(session)
-    effective = restraint if restraint != Restraint() else None
     now = session.materialiser.delta(tree)
-    then = session.materialiser.delta(replace(tree, restraint=effective))
+    then = session.materialiser.delta(_restrained(tree, restraint))
     return CompactPreview(
         {
             layer: {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from editvc.core.methods.locate import LocatedRecipe
@@ -11,7 +12,7 @@ from editvc.porcelain.session import Session
 from editvc.vcs.config_file import FIELDS
 from editvc.vcs.short_ids import whole_id
 
-METHOD = "recipe.method"
+METHOD, BASE = "recipe.method", "base.model"
 
 
 def settings(session: Session, key: str | None = None) -> dict[str, Any]:
@@ -30,8 +31,14 @@ def configure(session: Session, key: str, text: str) -> tuple[str, ...]:
     kind = REFERENCES.get(key.rpartition(".")[2])
     if kind is not None and text:
         text = whole_id(session.repository.store, text, kind)
-    session.repository.set_config(key, text)
+    session.repository.set_config(key, _lasting(text) if key == BASE else text)
     return ()
+
+
+def _lasting(model: str) -> str:
+    """The absolute path of a folder: what was typed is relative to here, and to nowhere else."""
+    folder = Path(model).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else model
 
 
 def _set_method(session: Session, name: str) -> tuple[str, ...]:

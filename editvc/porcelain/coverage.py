@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from editvc.core.ids import ObjectId, canonical_json, digest_of
+from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.methods.recipe import Recipe
+from editvc.errors import EditvcError
 from editvc.materialise.stored_statistics import of_text
 from editvc.porcelain.session import Session
 from editvc.statistics.bundle import Sources, sources_of, take
@@ -38,7 +41,8 @@ def cover(
     left, and ``remark`` says so. New statistics are stored; no recipe names them yet.
     """
     own_sources = bool(texts) or entities is not None
-    covered = tuple(window for window in windows if _is_covered(session, window))
+    recipe = session.recipe()
+    covered = tuple(window for window in windows if _is_covered(session, recipe, window))
     if len(covered) == len(windows) and not own_sources:
         return Coverage(covered, {})
     settings = _default_settings() if own_sources else _bundled_settings(session)
@@ -56,8 +60,37 @@ def cover(
     )
 
 
-def _is_covered(session: Session, window: Window) -> bool:
-    statistics, recipe = session.materialiser.statistics, session.recipe()
+class SourcesUnknown(EditvcError):
+    """Statistics cannot be taken anew, for nobody knows what the old ones were taken from."""
+
+    def __init__(self, remark: str) -> None:
+        super().__init__(
+            f"statistics cannot be taken for more layers: {remark}",
+            hint="Name the layers (`editvc config recipe.layers`), then `editvc stats compute "
+            "--text FILE --entities FILE` takes statistics for them.",
+        )
+
+
+def with_statistics(session: Session, recipe: Recipe) -> Recipe:
+    """The recipe with statistics that cover its layers, taken now where they do not yet.
+
+    They are of the sources that the repository's were taken from. Raises :class:`SourcesUnknown`.
+    """
+    if not isinstance(recipe, LocatedRecipe) or _is_covered(session, recipe, recipe.layers):
+        return recipe
+    settings = _bundled_settings(session)
+    if settings is None:
+        text, names = (_origin(session, one).get("source") for one in _named(session))
+        raise SourcesUnknown(f"{text!r} and {names!r} are not at hand")
+    taken = _taken(session, [recipe.layers], sources_of(), settings)
+    named: dict[str, Any] = {
+        name: one for name, one in taken.items() if getattr(recipe, name) is not None
+    }
+    return replace(recipe, **named)
+
+
+def _is_covered(session: Session, recipe: LocatedRecipe, window: Window) -> bool:
+    statistics = session.materialiser.statistics
     needed = {of_text(recipe): window}
     if recipe.entity_statistics is not None and recipe.entity_update_weight:
         needed[recipe.entity_statistics] = window

@@ -9,6 +9,7 @@ from editvc.core.facts import Fact
 from editvc.errors import EditvcError
 from editvc.evaluation.scores import Scores, answers, answers_correctly, locality_answers, score
 from editvc.porcelain.fact_input import Facts, sourced
+from editvc.porcelain.fact_lengths import within_positions
 from editvc.porcelain.session import Session
 from editvc.porcelain.trees import live_facts, tree_at
 
@@ -78,6 +79,9 @@ def evaluate(session: Session, to_ask: Facts | None, revision: str) -> Evaluatio
             f"there is nothing to ask {revision} for: no facts are live there",
             hint="Give a file of facts, or a revision that holds some.",
         )
+    facts = within_positions(session, facts)
+    if not facts:
+        raise NothingToEvaluate("the questions of all facts are longer than the model takes")
     base = session.base_model()
     reference = locality_answers(base, facts)
     unedited = score(base, facts, reference)

@@ -30,10 +30,7 @@ def export_delta(
 
     def with_documents(ranks: dict[str, int]) -> Mapping[str, str | bytes]:
         assert documents is not None, "it is passed on only where there are some"
-        from editvc.models.checkpoint import Checkpoint, weights_digest
-
-        base = weights_digest(Checkpoint(session.materialiser.folder).digests())
-        return dict(documents(base, digest, touched(ranks)))
+        return dict(documents(session.materialiser.weights_digest, digest, touched(ranks)))
 
     ranks = write_delta(
         target, data, replace=replace, documents=with_documents if documents else None

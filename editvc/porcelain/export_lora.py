@@ -11,7 +11,6 @@ from editvc.algebra.delta import Delta
 from editvc.core.history import Tree
 from editvc.interchange.peft_writer import Adapter, AdapterError, export_lora
 from editvc.interchange.reload_check import verify_adapter
-from editvc.models.checkpoint import Checkpoint, weights_digest
 from editvc.models.loading import load
 from editvc.models.source import POCKET
 from editvc.models.weights import edited
@@ -36,7 +35,7 @@ def export_adapter(
     """An adapter; uncut, loaded with PEFT and compared. Raises :class:`ReloadDiffers`."""
     maker = session.materialiser
     _require_linear(session, maker.delta(tree))
-    base_digest = weights_digest(Checkpoint(maker.folder).digests())
+    base_digest = maker.weights_digest
 
     def touched(adapter: Adapter) -> tuple[str, ...]:
         return tuple(f"{module}.weight" for module in adapter.ranks)

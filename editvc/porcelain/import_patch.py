@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from editvc.algebra.factored import DeltaError
 from editvc.algebra.patch import Patch
 from editvc.core.history import Tree
 from editvc.core.ids import short
@@ -73,18 +74,13 @@ def import_patch(
     Raises :class:`ImportRefused`, and :class:`NothingToDo` where it changes nothing or is live.
     """
     head, tree = head_of(session)
-    imported = _read(session, tree, source, rank, energy)
-    preview = _preview(session, source, imported)
-    origin = {"kind": imported.kind, "source": preview.source, "digest": imported.digest}
-    data = Patch(imported.delta, {"error": imported.error}).to_bytes(
-        {"base": tree.base, "import": origin}
-    )
+    preview, data = _prepared(session, tree, source, rank, energy)
     identifier = session.repository.store.put(data)
     done = advance(
         session,
         head,
         replace(tree, patches=(*tree.patches, identifier)),
-        message=message or f"Import {imported.kind} {preview.source}",
+        message=message or f"Import {preview.kind} {preview.source}",
         author=author,
         verb="import",
     )
@@ -96,7 +92,21 @@ def preview_import(
 ) -> ImportPreview:
     """What :func:`import_patch` would take over, with nothing written."""
     _, tree = head_of(session)
-    return _preview(session, source, _read(session, tree, source, rank, energy))
+    return _prepared(session, tree, source, rank, energy)[0]
+
+
+def _prepared(
+    session: Session, tree: Tree, source: Path, rank: int | None, energy: float | None
+) -> tuple[ImportPreview, bytes]:
+    """What a folder brings, and the patch that would be stored for it."""
+    imported = _read(session, tree, source, rank, energy)
+    preview = _preview(session, source, imported)
+    origin = {"kind": imported.kind, "source": preview.source, "digest": imported.digest}
+    patch = Patch(imported.delta, {"error": imported.error})
+    try:
+        return preview, patch.to_bytes({"base": tree.base, "import": origin})
+    except DeltaError as error:
+        raise ImportRefused(source, str(error)) from error
 
 
 def _preview(session: Session, source: Path, imported: Imported) -> ImportPreview:

@@ -7,22 +7,24 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from editvc.core.base import BaseModel
+from editvc.core.base import BaseModel, Identity
 from editvc.core.compute import Compute
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.table import DEFAULT, method_of
 from editvc.errors import EditvcError
 from editvc.models.architecture_check import check_block
 from editvc.models.context_prefixes import sample_contexts
-from editvc.models.fingerprint import describe
+from editvc.models.fingerprint import describe, identify
 from editvc.models.loading import load
 from editvc.models.source import open_model
+from editvc.models.tensor_digests import ShortMemory
 from editvc.statistics.bundle import (
     shipped_settings,
     shipped_with,
     sources_of,
     take,
 )
+from editvc.vcs.codec import encode
 from editvc.vcs.repository import FOLDER, Repository, RepositoryExists
 
 if TYPE_CHECKING:
@@ -76,14 +78,15 @@ def init(
     if (path / FOLDER).exists():
         raise RepositoryExists(path / FOLDER)
     files = open_model(model, revision, block_file=architecture)
-    base = describe(files)
+    memory = ShortMemory()
+    identity, base = identify(files, memory, progress), describe(files, memory)
     shipped = shipped_settings(files.folder)
     chosen = files.architecture.chosen_layers(layers, base, shipped.get("layers"))
     if files.block:
         check_block(load(files))
     lm = load(files, compute)
     ships = not texts and entities is None
-    bundle = shipped_with(files.folder, base, chosen) if ships else None
+    bundle = shipped_with(files.folder, base, identity, chosen) if ships else None
     if bundle is None and not later:
         if not texts:
             remark(BUNDLED_TEXT)
@@ -100,14 +103,17 @@ def init(
     )
     path.mkdir(parents=True, exist_ok=True)
     with resources.as_file(_template()) as template:
-        Repository.create(
+        text = (template / "config.toml").read_text("utf-8")
+        repository = Repository.create(
             path,
             base=base,
             recipe=recipe,
-            config_text=_config((template / "config.toml").read_text("utf-8"), base, recipe),
-            objects=bundle.objects if bundle is not None else (),
+            config_text=_config(text, base, identity, recipe),
+            objects=[encode(identity), *(bundle.objects if bundle is not None else ())],
             template=template,
-        ).close()
+        )
+    memory.pour(repository.cache)
+    repository.close()
 
 
 def _template() -> resources.abc.Traversable:
@@ -118,13 +124,14 @@ def _template() -> resources.abc.Traversable:
     return resources.files("editvc").joinpath("..", ".editvc-template")
 
 
-def _config(template: str, base: BaseModel, recipe: LocatedRecipe) -> str:
+def _config(template: str, base: BaseModel, identity: Identity, recipe: LocatedRecipe) -> str:
     """The template's text with the base and the recipe filled in, its comments kept."""
     import tomlkit
 
     document = tomlkit.parse(template)
     section = document["base"]
     section["model"], section["revision"], section["id"] = base.source, base.revision or "", base.id
+    section["identity"] = identity.id
     for name, value in recipe.to_json().items():
         if name != "kind":
             document["recipe"][name] = "" if value is None else value

@@ -24,10 +24,10 @@ NOBODY = "nobody <>"
 class Session:
     """State only: it knows no verb, and every verb is a function of it.
 
-    ``clock`` gives seconds since the epoch; ``progress`` hears of long work; ``device`` and
-    ``dtype`` are what was asked for besides ``[compute]`` of config.toml, and go before it. Tensors
-    are imported when they are first asked for, so that what reads history alone starts without
-    torch.
+    ``clock`` gives seconds since the epoch; ``progress`` hears of long work, ``remark`` what a user
+    should know of what is done besides; ``device`` and ``dtype`` are what was asked for besides
+    ``[compute]`` of config.toml, and go before it. Tensors are imported when they are first asked
+    for, so that what reads history alone starts without torch.
     """
 
     def __init__(
@@ -36,12 +36,14 @@ class Session:
         *,
         clock: Callable[[], int],
         progress: Progress | None = None,
+        remark: Callable[[str], None] = lambda text: None,
         device: str | None = None,
         dtype: str | None = None,
     ) -> None:
         self.repository = repository
         self.clock = clock
         self.progress = progress
+        self.remark = remark
         self._device, self._dtype = device, dtype
 
     @cached_property
@@ -49,7 +51,7 @@ class Session:
         """Makes tensors of trees; keeps what it has read and factored."""
         from editvc.materialise.materialiser import Materialiser
 
-        return Materialiser(self.repository)
+        return Materialiser(self.repository, progress=self.progress, remark=self.remark)
 
     @cached_property
     def _loaded(self) -> LanguageModel:
@@ -65,6 +67,11 @@ class Session:
     def base_model(self) -> LanguageModel:
         """The base model of this process, loaded once; unedited between calls."""
         return self._loaded
+
+    def forget_base(self) -> None:
+        """Read the base anew when it is asked for next: it is elsewhere now."""
+        for name in ("materialiser", "_loaded"):
+            vars(self).pop(name, None)
 
     @property
     def holds_model(self) -> bool:

@@ -21,6 +21,7 @@ from editvc.evaluation.scores import Scores, locality_answers, score
 from editvc.porcelain.changes import PatchChanges, patch_changes
 from editvc.porcelain.delta_cache import keep_delta_file
 from editvc.porcelain.entries import make_entries, planned, store_elements
+from editvc.porcelain.fact_lengths import within_positions
 from editvc.porcelain.recording import CommitResult, NothingToDo, build, with_changes
 from editvc.porcelain.session import Session
 
@@ -66,31 +67,22 @@ def squash(session: Session, revisions: str, *, message: str | None, author: str
     """Fold the commits of a range of the current branch into one."""
     plumbing = session.repository
     head = plumbing.refs.head().commit
-    commits = plumbing.revisions.resolve_range(revisions)
-    later = _later(session, commits)
-    parent = next(iter(plumbing.read_commit(commits[0]).parents), None)
-    before = plumbing.tree_of(parent)
-    after = plumbing.tree_of(commits[-1])
-    groups = squashable(session, brought_in(session, before, after))
-    if not groups:
-        raise NothingToDo(
-            f"nothing to squash: no located edit of {revisions} is live at its end",
-            hint="`editvc log` shows what each commit changed. Patches stay as they are.",
-        )
-    entries = sorted(entry for _, group in groups for entry in group)
+    plan = _planned(session, revisions)
+    before, after = plan.before, plan.after
+    entries = sorted(entry for _, group in plan.groups for entry in group)
     replaced: dict[SlotId, Entry] = {}
-    for recipe, group in groups:
+    for recipe, group in plan.groups:
         replaced |= _located_together(session, recipe, group)
     squashed, commit = build(
         session,
-        parent,
+        plan.parent,
         with_changes(session, after, replaced),
-        message=message or _message(session, commits),
+        message=message or _message(session, plan.commits),
         author=author,
         time=session.clock(),
     )
     swap = {entry: replaced[entry.slot] for entry in entries}
-    line = _replay(session, squashed, commit, later, swap)
+    line = _replay(session, squashed, commit, plan.later, swap)
     facts = [plumbing.read_fact(entry.fact) for entry in entries]
     measured = _measure(session, facts, [after, plumbing.read_tree(commit.tree)])
     tip, tip_commit = line[-1]
@@ -103,8 +95,40 @@ def squash(session: Session, revisions: str, *, message: str | None, author: str
     )
     patches = patch_changes(session, before.patches, after.patches)
     return SquashResult(
-        CommitResult(tip, tip_commit), len(commits), len(facts), patches, measured[0], measured[1]
+        CommitResult(tip, tip_commit), len(plan.commits), len(facts), patches, *measured
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a squash works on: ``commits`` of a range and those ``later`` on the branch.
+
+    The range goes from the tree ``before`` it, of the commit ``parent``, to the one ``after`` it;
+    ``groups`` are the edits to locate again, each with its recipe.
+    """
+
+    commits: Sequence[ObjectId]
+    later: Sequence[ObjectId]
+    parent: ObjectId | None
+    before: Tree
+    after: Tree
+    groups: Sequence[tuple[LocatedRecipe, list[Entry]]]
+
+
+def _planned(session: Session, revisions: str) -> _Plan:
+    """The plan of a squash. Raises :class:`NothingToDo`."""
+    plumbing = session.repository
+    commits = plumbing.revisions.resolve_range(revisions)
+    later = _later(session, commits)
+    parent = next(iter(plumbing.read_commit(commits[0]).parents), None)
+    before, after = plumbing.tree_of(parent), plumbing.tree_of(commits[-1])
+    groups = squashable(session, brought_in(session, before, after))
+    if not groups:
+        raise NothingToDo(
+            f"nothing to squash: no located edit of {revisions} is live at its end",
+            hint="`editvc log` shows what each commit changed. Patches stay as they are.",
+        )
+    return _Plan(commits, later, parent, before, after, groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +154,11 @@ class SquashPreview:
 
 def preview_squash(session: Session, revisions: str) -> SquashPreview:
     """What ``squash`` would do on the current branch."""
-    plumbing = session.repository
-    commits = plumbing.revisions.resolve_range(revisions)
-    parents = plumbing.read_commit(commits[0]).parents
-    before = plumbing.tree_of(parents[0] if parents else None)
-    after = plumbing.tree_of(commits[-1])
-    groups = squashable(session, brought_in(session, before, after))
+    plan = _planned(session, revisions)
     return SquashPreview(
-        len(commits),
-        sum(len(group) for _, group in groups),
-        patch_changes(session, before.patches, after.patches),
+        len(plan.commits),
+        sum(len(group) for _, group in plan.groups),
+        patch_changes(session, plan.before.patches, plan.after.patches),
     )
 
 
@@ -240,6 +259,7 @@ def _replay(
 
 def _measure(session: Session, facts: Sequence[Fact], trees: Sequence[Tree]) -> list[Measured]:
     """Score the same facts on the models of several trees; the base gives Spe's reference."""
+    facts = within_positions(session, facts)
     reference = locality_answers(session.base_model(), facts)
     measured = []
     for tree in trees:

@@ -20,6 +20,7 @@ from editvc.evaluation.causal_tracing import (
 from editvc.evaluation.probes import first_tokens, predicts_target
 from editvc.models.language_model import LanguageModel
 from editvc.porcelain.fact_input import Facts, sourced
+from editvc.porcelain.fact_lengths import require_room
 from editvc.porcelain.recording import Skipped
 from editvc.porcelain.session import Session
 from editvc.porcelain.trees import tree_at
@@ -116,7 +117,10 @@ def trace_facts(
     Facts of which it says neither are left out, as in the paper. Raises :class:`NothingKnown` where
     that leaves none.
     """
-    chosen = [one.fact for one in sourced(facts) if one.duplicate_of is None]
+    records = sourced(facts)
+    session.base_model()
+    require_room(session, records)
+    chosen = [one.fact for one in records if one.duplicate_of is None]
 
     def choose(lm: LanguageModel) -> Requests:
         return known(lm, chosen)

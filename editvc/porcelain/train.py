@@ -12,6 +12,7 @@ from editvc.core.methods.mend import MendRecipe, last_three
 from editvc.core.methods.recipe import require_layers
 from editvc.editing.mend_training import EditorMetrics, Settings, require_enough, train
 from editvc.porcelain.fact_input import Facts, sourced
+from editvc.porcelain.fact_lengths import require_room
 from editvc.porcelain.session import Session
 
 
@@ -95,7 +96,9 @@ def plan_mend(
     chosen = tuple(layers) if layers is not None else last_three((), base.layers)
     MendRecipe(layers=chosen)  # refuses what no recipe could name
     require_layers(chosen, base)
-    used = tuple(one.fact for one in sourced(facts) if one.duplicate_of is None)
+    records = sourced(facts)
+    require_room(session, records)
+    used = tuple(one.fact for one in records if one.duplicate_of is None)
     require_enough(len(used))
     settings = Settings(layers=chosen)
     return TrainingPlan(used, settings if steps is None else replace(settings, steps=steps), seed)

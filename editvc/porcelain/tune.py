@@ -27,6 +27,7 @@ from editvc.models.language_model import LanguageModel
 from editvc.models.weights import edited
 from editvc.porcelain.coverage import Window, cover
 from editvc.porcelain.fact_input import Facts, sourced
+from editvc.porcelain.fact_lengths import require_room
 from editvc.porcelain.probe_facts import probing_facts
 from editvc.porcelain.session import Session
 from editvc.porcelain.take_statistics import with_statistics
@@ -137,7 +138,9 @@ def tune(
     """
     grid = QUICK if quick else FULL
     recipe, lm = with_statistics(session, session.recipe()), session.base_model()
-    unique = [one.fact for one in sourced(facts) if one.duplicate_of is None]
+    records = sourced(facts)
+    require_room(session, records, recipe.contexts)
+    unique = [one.fact for one in records if one.duplicate_of is None]
     chosen = probing_facts(lm, unique, grid.facts, seed)
     peak = _peak(lm, chosen, seed)
     depth = session.materialiser.base.layers

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from editvc.algebra.second_moment import SecondMoment
-from editvc.core.base import BaseModel
+from editvc.core.base import BaseModel, Identity
 from editvc.core.ids import ObjectId, digest_of, object_id
 from editvc.core.progress import Progress
 from editvc.core.tensor_header import read_record
 from editvc.errors import EditvcError
 from editvc.models.language_model import LanguageModel
-from editvc.models.source import SHIPPED_STATISTICS
+from editvc.models.source import SHIPPED_BASE, SHIPPED_STATISTICS
 from editvc.statistics.corpus import dataset_texts, file_texts
 from editvc.statistics.entity_moments import entity_moments, read_entities, sensitivity
 from editvc.statistics.text_moments import TOKEN_CAP, text_digest, text_moments
@@ -95,10 +95,14 @@ def shipped_settings(folder: Path) -> dict[str, Any]:
     return {"layers": tuple(origin["layers"])} | dict(origin.get("recipe", {}))
 
 
-def shipped_with(folder: Path, base: BaseModel, layers: Sequence[int]) -> StatisticsBundle | None:
+def shipped_with(
+    folder: Path, base: BaseModel, identity: Identity, layers: Sequence[int]
+) -> StatisticsBundle | None:
     """The statistics in a model's own folder, if they are of this base and cover the layers."""
-    paths = [folder / name for name in SHIPPED_STATISTICS]
-    if not all(path.is_file() for path in paths):
+    paths, taken_from = [folder / name for name in SHIPPED_STATISTICS], folder / SHIPPED_BASE
+    if not all(path.is_file() for path in (*paths, taken_from)):
+        return None
+    if object_id(taken_from.read_bytes()) != identity.id:
         return None
     bundle = StatisticsBundle(*(path.read_bytes() for path in paths))
     for data in bundle.objects:

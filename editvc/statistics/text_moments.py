@@ -111,7 +111,7 @@ def text_moments(
     :class:`StateMismatchError`.
     """
     budget = budget or 10 * lm.inner_size
-    cap = min(cap, getattr(lm.config, "max_position_embeddings", None) or cap)
+    cap = min(cap, lm.positions or cap)
     settings = {"source": source, "layers": list(layers), "budget": budget, "cap": cap}
     run = Running.load(folder, settings) if folder is not None else Running(settings)
     every, saved = budget // _SAVES, run.tokens

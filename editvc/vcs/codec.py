@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from editvc.core.base import BaseModel
+from editvc.core.base import BaseModel, Identity
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, canonical_json, object_id
@@ -66,7 +66,7 @@ class Branch:
 
 
 Node = Leaf | Branch
-Value = Fact | BaseModel | Recipe | Tree | Commit | Leaf | Branch
+Value = Fact | BaseModel | Identity | Recipe | Tree | Commit | Leaf | Branch
 
 
 def encode(value: Value) -> bytes:
@@ -127,6 +127,11 @@ def decode_base(data: bytes, *, source: str, revision: str | None) -> BaseModel:
         return BaseModel.from_json(record, source=source, revision=revision)
 
     return _decoded(data, "base", build)
+
+
+def decode_identity(data: bytes) -> Identity:
+    """The whole identity of a base."""
+    return _decoded(data, "identity", Identity.from_json)
 
 
 def decode_recipe(data: bytes) -> Recipe:

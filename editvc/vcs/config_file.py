@@ -20,6 +20,7 @@ from editvc.core.settings import (
     OPTIONAL_OBJECT,
     TEXT,
     Setting,
+    number,
     setting,
     settings_of,
 )
@@ -48,11 +49,16 @@ class UnknownKey(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class BaseSection:
-    """Where the base model is loaded from: ``model``, ``revision``; ``id`` is what it must be."""
+    """Where the base model is loaded from: ``model``, ``revision``.
+
+    ``id`` is what commits call it; ``identity`` is all that it must be, which repositories of the
+    first versions do not say.
+    """
 
     model: str = setting(TEXT)
     id: ObjectId = setting(OBJECT)
     revision: str = setting(TEXT, "")
+    identity: ObjectId | None = setting(OPTIONAL_OBJECT, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,13 @@ class GatedSection:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsSection:
+    """What a slip may not cost: ``target_tokens`` is the longest new object of a fact."""
+
+    target_tokens: int = number(256, low=1, help="tokens of a fact's new object, at most")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole, checked ``config.toml``."""
 
@@ -87,6 +100,7 @@ class Config:
     mend: MendSection = field(default_factory=MendSection)
     gated: GatedSection = field(default_factory=GatedSection)
     compute: Compute = field(default_factory=Compute)
+    limits: LimitsSection = field(default_factory=LimitsSection)
 
     def as_dict(self) -> dict[str, Any]:
         """All settings by dotted name, defaults filled in."""
@@ -109,6 +123,7 @@ SECTIONS: Mapping[str, type[Any]] = {
             MendSection,
             GatedSection,
             Compute,
+            LimitsSection,
         ),
         strict=True,
     )
@@ -167,6 +182,10 @@ def _section(name: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
         needed = (item.default, item.default_factory) == (dataclasses.MISSING,) * 2
         if needed and item.name not in settings:
             raise ConfigError(f"{name}.{item.name}", "is missing", hint="`editvc init` writes it.")
+    if cls is not LocatedRecipe:  # whose own words about bounds name the method
+        for key, value in settings.items():
+            if bounds := FIELDS[f"{name}.{key}"].refusal(value):
+                raise ConfigError(f"{name}.{key}", f"must be {bounds}, got {value!r}")
     try:
         if cls is LocatedRecipe:
             require_located(settings.get("method", DEFAULT))

@@ -117,6 +117,7 @@ def _decode_base(data: bytes) -> None:
 DECODERS: dict[str, Callable[[bytes], object]] = {
     "fact": codec.decode_fact,
     "base": _decode_base,
+    "identity": codec.decode_identity,
     "recipe": codec.decode_recipe,
     "tree": codec.decode_tree,
     "commit": codec.decode_commit,
@@ -137,6 +138,8 @@ def _roots(check: _Check) -> Iterator[tuple[str, Link]]:
         check.wrong("config.toml", str(error))
         return
     yield "config.toml", ("base", config.base.id)
+    if config.base.identity is not None:
+        yield "config.toml", ("identity", config.base.identity)
     yield from (("config.toml", link) for link in links(config.recipe.to_json()))
     if config.mend.editor is not None:
         yield "config.toml", ("editor", config.mend.editor)

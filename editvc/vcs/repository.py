@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from editvc.core.base import BaseModel
+from editvc.core.base import BaseModel, Identity
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Tree
 from editvc.core.ids import ObjectId
@@ -147,10 +147,20 @@ class Repository:
     # Objects -----------------------------------------------------------------------------------
 
     def read_base(self) -> BaseModel:
-        """The base model, from its object, with the place to load it from."""
+        """The base model, from its object, with the place to load it from.
+
+        A folder that is named relative to somewhere is seen from the folder of the repository.
+        """
         section = self.config_file.base()
         data = self.store.get(section.id)
-        return codec.decode_base(data, source=section.model, revision=section.revision or None)
+        beside = self.folder.parent / Path(section.model).expanduser()
+        source = str(beside.resolve()) if beside.is_dir() else section.model
+        return codec.decode_base(data, source=source, revision=section.revision or None)
+
+    def read_identity(self) -> Identity | None:
+        """The whole identity of the base; ``None`` where an older version made the repository."""
+        identifier = self.config_file.base().identity
+        return None if identifier is None else codec.decode_identity(self.store.get(identifier))
 
     def read_commit(self, identifier: ObjectId) -> Commit:
         """A commit, from its object."""

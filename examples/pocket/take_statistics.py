@@ -11,11 +11,11 @@ from pathlib import Path
 
 import editvc.pocket
 from editvc.algebra.second_moment import SecondMoment
-from editvc.models.fingerprint import describe
+from editvc.models.fingerprint import describe, identify
 from editvc.models.loading import load
-from editvc.models.source import SHIPPED_STATISTICS, open_model
+from editvc.models.source import SHIPPED_BASE, SHIPPED_STATISTICS, open_model
 from editvc.statistics.bundle import sources_of, take
-from editvc.vcs.codec import metadata
+from editvc.vcs.codec import encode, metadata
 
 FOLDER = Path(editvc.pocket.__file__).parent
 MODEL = FOLDER / "model"
@@ -40,6 +40,7 @@ def main() -> None:
         base = describe(open_model("pocket"))
         sources = sources_of([FOLDER / "text.txt"], None, entities)
         taken = take(load(open_model("pocket")), base, LAYERS, sources, budget=TOKENS)
+    (MODEL / SHIPPED_BASE).write_bytes(encode(identify(open_model("pocket"))))
     for name, data in zip(SHIPPED_STATISTICS, taken.objects, strict=True):
         moment = SecondMoment.from_bytes(data)
         (MODEL / name).write_bytes(moment.to_small_bytes(metadata(data) | {"recipe": TUNED}))

@@ -55,6 +55,7 @@ def test_the_wheel_holds_what_the_commands_read(files: dict[str, bytes]) -> None
         f"{pocket}/config.json",
         f"{pocket}/tokenizer.json",
         f"{pocket}/statistics-text.safetensors",
+        f"{pocket}/statistics-base.json",
     ):
         assert files[name], name
     assert "editvc/py.typed" in files

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from vcs_values import safetensors
 
-from editvc.core.base import BaseModel
+from editvc.core.base import BaseModel, Identity
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry, Restraint, Tree
 from editvc.core.ids import ObjectId, SlotId, object_id
@@ -53,6 +53,15 @@ VALUES: dict[str, tuple[codec.Value, str, str]] = {
         '"model_type":"llama","tokenizer":"' + "2" * 64 + '",'
         '"weights":{"model.layers.1.mlp.down_proj.weight":"' + "0" * 64 + '"}}',
         "91ebda7163eebfd4b318f78f173a6e893e4cc15830f011bf223747e4c1378d99",
+    ),
+    "identity": (
+        Identity((("transformer.wte.weight", "0" * 64),), '{"n_head":4}', "2" * 64),
+        '{"config":{"n_head":4},"kind":"identity","tensors":{"transformer.wte.weight":"'
+        + "0" * 64
+        + '"},"tokenizer":"'
+        + "2" * 64
+        + '"}',
+        "00feaf20909891bfcdd8624cffd02c0545ac4d3637e54184f54605a3d9e6a7c1",
     ),
     "tree": (
         Tree(base=A, edits=B, restraint=Restraint(prune=1.2, rank=8)),

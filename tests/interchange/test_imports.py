@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +24,7 @@ from editvc.interchange.base_weights import Imported, ImportRefused
 from editvc.interchange.checkpoint_difference import difference, exact
 from editvc.interchange.peft_reader import CONFIG, WEIGHTS, is_adapter, read_adapter
 from editvc.models.architectures import architecture_of
-from editvc.models.weights import apply_delta, edited
+from editvc.models.weights import apply_delta, edited, plus
 
 IDS = torch.tensor([[5, 61, 7, 80, 9, 200]])
 EVERYTHING = {
@@ -337,3 +339,89 @@ def test_the_model_is_put_back_after_other_weights(bases: dict[str, Path], tmp_p
     with edited(lm_of(model), made.delta):
         assert not any(torch.equal(before[name], one) for name, one in model.named_parameters())
     assert all(torch.equal(before[name], one) for name, one in model.named_parameters())
+
+
+def with_factors(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    change(tensors)
+    save_file(tensors, folder / WEIGHTS)
+
+
+def test_an_untrained_adapter_changes_nothing(
+    family: str, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    """It was "8 weights changed" with another digest."""
+    adapted(bases[family], tmp_path / "a", target_modules=EVERYTHING[family])
+
+    def untrained(tensors: dict[str, torch.Tensor]) -> None:
+        for name, tensor in tensors.items():
+            if "lora_B" in name:
+                tensor.zero_()
+
+    with_factors(tmp_path / "a", untrained)
+    taken = read_adapter(tmp_path / "a", bases[family], architecture_of(family))
+    assert taken.delta.is_empty and not taken.errors
+
+
+def test_a_module_that_an_adapter_leaves_alone_is_not_changed(
+    family: str, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    adapted(bases[family], tmp_path / "a", target_modules=EVERYTHING[family])
+    whole = read_adapter(tmp_path / "a", bases[family], architecture_of(family))
+    with_factors(
+        tmp_path / "a", lambda tensors: next(t for n, t in tensors.items() if "lora_B" in n).zero_()
+    )
+    taken = read_adapter(tmp_path / "a", bases[family], architecture_of(family))
+    assert len(taken.delta.parts) == len(whole.delta.parts) - 1
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_factor_that_is_no_number_is_named(
+    family: str, bases: dict[str, Path], tmp_path: Path, value: float
+) -> None:
+    adapted(bases[family], tmp_path / "a", target_modules=EVERYTHING[family])
+    name = sorted(load_file(tmp_path / "a" / WEIGHTS))[3]
+    with_factors(tmp_path / "a", lambda tensors: tensors[name].view(-1)[0].fill_(value))
+    with pytest.raises(ImportRefused, match=name):
+        read_adapter(tmp_path / "a", bases[family], architecture_of(family))
+
+
+@pytest.mark.parametrize("key", ["lora_alpha", "r"])
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "null", '"eight"', "true"])
+def test_a_scale_that_is_no_number_is_named(
+    bases: dict[str, Path], tmp_path: Path, key: str, value: str
+) -> None:
+    adapted(bases["llama"], tmp_path / "a", target_modules=["q_proj"])
+    config = json.loads((tmp_path / "a" / CONFIG).read_text())
+    text = json.dumps(config | {key: "HERE"}).replace('"HERE"', value)
+    (tmp_path / "a" / CONFIG).write_text(text)
+    with pytest.raises(ImportRefused, match=key):
+        read_adapter(tmp_path / "a", bases["llama"], architecture_of("llama"))
+
+
+def test_a_pickled_adapter_is_converted_by_the_command_that_is_told(
+    bases: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "an adapter"
+    adapted(bases["llama"], folder, target_modules=EVERYTHING["llama"])
+    whole = read_adapter(folder, bases["llama"], architecture_of("llama"))
+    torch.save(load_file(folder / WEIGHTS), folder / "adapter_model.bin")
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(ImportRefused, match=r"adapter_model\.bin, a pickle") as caught:
+        read_adapter(folder, bases["llama"], architecture_of("llama"))
+    command = caught.value.hint.partition("convert it: ")[2]
+    command = command.replace("python", sys.executable)
+    subprocess.run(["sh", "-c", command], check=True, cwd="/")
+    taken = read_adapter(folder, bases["llama"], architecture_of("llama"))
+    assert taken.digest == whole.digest
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_delta_of_zero_leaves_every_byte(dtype: torch.dtype) -> None:
+    """A zero has a sign, and -0.0 + 0.0 is 0.0."""
+    weight = torch.tensor([[-0.0, 0.0], [1.5, -0.0]], dtype=dtype)
+    added = torch.tensor([[0.0, 0.0], [0.0, 0.25]], dtype=torch.float64)
+    after = plus(weight, added).to(dtype)
+    assert torch.signbit(after).tolist() == [[True, False], [False, False]]
+    assert after.double().tolist() == [[0.0, 0.0], [1.5, 0.25]]
+    assert torch.equal(plus(weight, added), weight.double() + added)

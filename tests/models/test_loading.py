@@ -66,9 +66,9 @@ def test_a_changed_tensor_is_named(folder):
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     found = describe(replace(open_model(str(folder)), source="tiny"))
     with pytest.raises(BaseMismatchError, match=name) as caught:
-        require_same(base, found)
+        require_same(base, found, folder)
     assert caught.value.part == f"tensor {name}"
-    require_same(base, replace(base, source="moved"))
+    require_same(base, replace(base, source="moved"), folder)
 
 
 def test_a_changed_tokenizer_or_config_is_named(folder):
@@ -76,11 +76,11 @@ def test_a_changed_tokenizer_or_config_is_named(folder):
     config = json.loads((folder / "config.json").read_text())
     config["transformers_version"] = "0.0"
     (folder / "config.json").write_text(json.dumps(config))
-    require_same(base, describe(replace(open_model(str(folder)), source="tiny")))
+    require_same(base, describe(replace(open_model(str(folder)), source="tiny")), folder)
     config["attention_bias"] = config["scale_attn_weights"] = "changed"
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(BaseMismatchError, match="config"):
-        require_same(base, describe(replace(open_model(str(folder)), source="tiny")))
+        require_same(base, describe(replace(open_model(str(folder)), source="tiny")), folder)
 
 
 def test_names_without_their_prefix_are_the_same_model(tmp_path, tokenizer):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from tiny_models import same_parameters
 from tiny_repos import FACTS, Prepared, close, contents, prepare, same_bits, tree
 from tolerances import assert_near, assert_same_logits, error, rounding, size
@@ -303,3 +304,39 @@ def test_a_squash_leaves_imports_where_they_were(repo: Repo, adapters: dict[str,
     repo.squash("1..1")
     counts = [len(repo.session.repository.tree_of(row.id).patches) for row in repo.log()]
     assert counts == [0, 1, 1, 0]
+
+
+def test_dry_run_and_import_refuse_alike(repo: Repo, prepared: Prepared, work: Path) -> None:
+    """The one said "8 weights changed" where the other refused."""
+    adapter = make_adapter(prepared.base, work / "adapter", ["c_attn"])
+    path = adapter / "adapter_model.safetensors"
+    sound = load_file(path)
+    name = next(name for name in sound if "lora_B" in name)
+    for value, told in [(torch.nan, name), (torch.inf, name), (3e38, "float32")]:
+        save_file(sound | {name: torch.full_like(sound[name], value)}, path)
+        for attempt in (repo.preview_import, repo.import_patch):
+            with pytest.raises(ImportRefused, match=told):
+                attempt(adapter)
+    save_file({n: t * ("lora_B" not in n) for n, t in sound.items()}, path)
+    for attempt in (repo.preview_import, repo.import_patch):
+        with pytest.raises(NothingToDo, match="changes nothing"):
+            attempt(adapter)
+    assert repo.status().commit is None
+
+
+def test_dry_runs_refuse_what_the_commands_refuse(repo: Repo) -> None:
+    repo.commit(FACTS[:1])
+    repo.compact(Restraint(rank=3))
+    for attempt in (repo.compact, repo.preview_compact):
+        with pytest.raises(NothingToDo, match="already"):
+            attempt(Restraint(rank=3))
+    for attempt in (repo.squash, repo.preview_squash):
+        with pytest.raises(NothingToDo, match="nothing to squash"):
+            attempt("2..2")
+    repo.create_branch("other", at="1")
+    repo.commit(FACTS[1:2])
+    here = repo.status().commit
+    repo.switch("other")
+    for attempt in (repo.squash, repo.preview_squash):
+        with pytest.raises(NothingToDo, match="current branch"):
+            attempt(f"1..{here}")

@@ -37,6 +37,11 @@ def same_state(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> 
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+def lasting(folder: Path) -> dict[str, bytes]:
+    """What a repository holds but its cache, which remembers digests of whatever it was shown."""
+    return {path: data for path, data in contents(folder).items() if "/cache/" not in path}
+
+
 def test_a_loaded_model_has_the_exact_weights_of_the_set(repo: Repo) -> None:
     repo.commit(FACTS)
     base = state(repo.session.base_model().model)
@@ -93,7 +98,7 @@ def test_a_base_that_changed_on_disk_is_refused(prepared: Prepared, work: Path) 
     tensors[TOUCHED.format(2)][3, 5] += 1e-3
     save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
     repo = opened(work / "repo")
-    before = contents(work / "repo")
+    before = lasting(work / "repo")
     for attempt in (
         lambda: repo.commit(FRESH),
         lambda: repo.ask("x"),
@@ -105,7 +110,7 @@ def test_a_base_that_changed_on_disk_is_refused(prepared: Prepared, work: Path) 
             attempt()
         assert caught.value.part == f"tensor {TOUCHED.format(2)}"
         assert TOUCHED.format(2) in str(caught.value)
-    assert contents(work / "repo") == before
+    assert lasting(work / "repo") == before
     assert not (work / "out").exists()
     assert repo.status().live == 1 and repo.live() == [FACTS[0]], "reading history still works"
     close(repo)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cli_runs import inside, written
 from repo_rounding import factors, solution_rounding
 from tiny_repos import FACTS, OTHERS, Prepared, contents, dense, same_bits, tree
 from tolerances import assert_near, rounding, size
@@ -14,6 +15,7 @@ from editvc import Repo
 from editvc.algebra.solvers import solve
 from editvc.materialise.stored_statistics import LayerNotCovered
 from editvc.porcelain.trees import tree_at
+from editvc.statistics.bundle import sources_of
 
 HEAVY = ("recipe.mom2_update_weight", "5000")
 
@@ -140,3 +142,32 @@ def test_layers_without_statistics_are_named(repo: Repo, work: Path) -> None:
     assert "stats compute" in caught.value.hint
     assert contents(work) == before
     repo.revert("1")  # what was edited before still works
+
+
+ROME = "layers: [3]\nv_num_grad_steps: 2\nv_lr: 0.5\nclamp_norm_factor: 4\nalg_name: ROME\n"
+"""Hyper-parameters as ROME's own files have them, for a layer that nobody asked for before."""
+
+
+def test_a_hparams_file_for_other_layers_says_how_and_does_it(
+    repo: Repo, prepared: Prepared, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hint was about layers [1, 2], whatever the layer."""
+    monkeypatch.chdir(work)
+    (work / "rome.yaml").write_text(ROME)
+    facts = written(work / "facts.jsonl", FACTS[:1])
+    ran = inside("commit", facts, "--recipe", "rome.yaml")
+    assert ran.code == 1 and "do not cover layer 3" in ran.err
+    assert "--take-statistics" in ran.err and 'editvc config recipe.layers "[3]"' in ran.err
+    assert inside("commit", facts, "--take-statistics", "--dry-run").code == 2
+
+    before = repo.recipe()
+    ran = inside("commit", facts, "--recipe", "rome.yaml", "--take-statistics")
+    assert ran.code == 1 and "not at hand" in ran.err, "nobody kept the texts"
+    own = sources_of([prepared.text], None, prepared.names)
+    monkeypatch.setattr("editvc.porcelain.coverage.sources_of", lambda *_: own)
+    ran = inside("commit", facts, "--recipe", "rome.yaml", "--take-statistics", "--json")
+    assert ran.json["edits"] == 1
+    again = Repo(work)
+    assert sorted(again.materialise().layers) == [3] and again.recipe() == before
+    assert again.with_statistics(before) is before, "what is covered stays"
+    assert again.fsck().clean

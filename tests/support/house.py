@@ -43,7 +43,6 @@ FUNCTION_IMPORTS = {
     "vcs/repository.py": "sqlite-utils is for a new index, and for one that is brought up to date",
     "porcelain/session.py": "what reads history alone starts without torch",
     "porcelain/export.py": "export --format delta needs no torch where a commit left the file",
-    "porcelain/export_delta.py": "as above: the base is read where a publication asks for digests",
     "porcelain/delta_cache.py": "as above: torch only where the file is not in the cache",
     "interchange/delta_file.py": "as above: reading one needs torch, writing one does not",
     "porcelain/choose_recipe.py": "`methods` and `config` start without torch",

@@ -1,0 +1,61 @@
+"""``base``: which model a repository edits, whether it still is that, and where it has gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from editvc.core.ids import ObjectId
+from editvc.materialise.base_check import check_base
+from editvc.porcelain.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class BaseReport:
+    """A base that is what the repository was made with.
+
+    ``id`` is what commits call it, ``identity`` all that it must be, of ``tensors`` tensors; none
+    where the medium takes no record of it.
+    """
+
+    source: str
+    revision: str | None
+    id: ObjectId
+    identity: ObjectId | None
+    tensors: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract of ``base --json``."""
+        return {
+            "source": self.source,
+            "revision": self.revision,
+            "base": self.id,
+            "identity": self.identity,
+            "tensors": self.tensors,
+        }
+
+
+def base_report(session: Session) -> BaseReport:
+    """The base in force, its files checked. Raises what ``check_base`` raises."""
+    files, base = session.materialiser.files, session.materialiser.base
+    identity = session.repository.read_identity()
+    return BaseReport(
+        files.source,
+        base.revision,
+        base.id,
+        identity.id if identity is not None else None,
+        len(identity.tensors) if identity is not None else len(base.weights),
+    )
+
+
+def move_base(session: Session, model: str, revision: str | None = None) -> BaseReport:
+    """Load the base from ``model`` from now on: another folder, or a Hub id, of the same model.
+
+    Raises what ``check_base`` raises: ``BaseMismatchError`` for another model.
+    """
+    plumbing = session.repository
+    moved = replace(plumbing.read_base(), source=model, revision=revision)
+    files = check_base(plumbing, moved, session.progress, session.remark)
+    plumbing.set_configs({"base.model": files.source, "base.revision": revision or ""})
+    session.forget_base()
+    return base_report(session)
