@@ -1,6 +1,6 @@
 """From requests to gated edits: a gate for the subject, and the value behind it.
 
-The gate is made in closed form (:mod:`editvc.editing.gates`). The value is MEMIT's target for the
+The gate is made in closed form (:mod:`editvc.editing.subject_gates`). The value is MEMIT's target for the
 output of the block (:mod:`editvc.editing.target_search`), searched for in several ways of asking
 (:mod:`editvc.editing.frames`). Each edit is made as if it were the only one, and stays so: no set
 is solved. docs/adr/0015-gated-edits.md.
@@ -17,7 +17,7 @@ from editvc.core.facts import Request
 from editvc.core.methods.gated import GatedRecipe
 from editvc.core.progress import Progress
 from editvc.editing.frames import tokenize_frames
-from editvc.editing.gates import Gate, find_gates
+from editvc.editing.subject_gates import Gate, find_gates
 from editvc.editing.resources import Resources
 from editvc.editing.subject_states import edit_site
 from editvc.editing.target_search import Target, search_targets
@@ -33,7 +33,7 @@ def make_elements(
 ) -> list[GatedEdit]:
     """One gated edit for every request, each as if it were the only one. Leaves the model as it is.
 
-    Raises what :func:`editvc.editing.gates.find_gates` and
+    Raises what :func:`editvc.editing.subject_gates.find_gates` and
     :func:`editvc.editing.target_search.search_targets` raise.
     """
     gates = find_gates(lm, requests, recipe, resources.inputs(recipe))

@@ -20,7 +20,7 @@ from editvc.core.ids import short
 from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
-from editvc.editing.gates import strangers
+from editvc.editing.subject_gates import strangers
 from editvc.porcelain.recording import head_of
 from editvc.porcelain.session import Session
 from editvc.porcelain.trees import commit_at, tree_at

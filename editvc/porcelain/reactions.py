@@ -15,7 +15,7 @@ from editvc.core.facts import Fact
 from editvc.core.ids import short
 from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.recipe import Recipe
-from editvc.editing.gates import find_gates, strangers
+from editvc.editing.subject_gates import find_gates, strangers
 from editvc.errors import EditvcError
 from editvc.models.tokenization import first_place
 from editvc.porcelain.entries import PlannedFact
