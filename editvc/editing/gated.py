@@ -1,9 +1,9 @@
 """From requests to gated edits: a gate for the subject, and the value behind it.
 
-The gate is made in closed form (:mod:`editvc.editing.subject_gates`). The value is MEMIT's target for the
-output of the block (:mod:`editvc.editing.target_search`), searched for in several ways of asking
-(:mod:`editvc.editing.frames`). Each edit is made as if it were the only one, and stays so: no set
-is solved. docs/adr/0015-gated-edits.md.
+The gate is made in closed form (:mod:`editvc.editing.subject_gates`). The value is MEMIT's target
+for the output of the block (:mod:`editvc.editing.target_search`), searched for in several ways of
+asking (:mod:`editvc.editing.frames`). Each edit is made as if it were the only one, and stays so:
+no set is solved. docs/adr/0015-gated-edits.md.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from editvc.core.facts import Request
 from editvc.core.methods.gated import GatedRecipe
 from editvc.core.progress import Progress
 from editvc.editing.frames import tokenize_frames
-from editvc.editing.subject_gates import Gate, find_gates
 from editvc.editing.resources import Resources
+from editvc.editing.subject_gates import Gate, find_gates
 from editvc.editing.subject_states import edit_site
 from editvc.editing.target_search import Target, search_targets
 from editvc.models.language_model import LanguageModel
