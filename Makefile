@@ -5,10 +5,15 @@ BIN := .venv/bin
 STAMP := .venv/installed
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test lint types tests test-variants docs cli-docs docs-output benchmark-real format clean
+.PHONY: demo demo-real test lint types tests test-variants docs cli-docs docs-output benchmark-real format clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
+
+# The same on a real chat model, which is made in .models where it is missing.
+demo-real: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[gguf]'
+	$(BIN)/python examples/demo_real.py
 
 test: lint types tests
 

@@ -54,7 +54,7 @@ def test_the_table_is_listed_in_this_order() -> None:
     located, others = list(METHODS)[: len(LOCATED)], list(METHODS)[len(LOCATED) :]
     assert located == LOCATED
     assert " ".join(located) == "memit d4s rome emmet pmet adaple alphaedit ultraedit"
-    assert others == ["ft", "ft-c", "mend", "kn", "lora", "grace"]
+    assert others == ["gated", "ft", "ft-c", "mend", "kn", "lora", "grace"]
 
 
 def test_an_unknown_method_is_told_the_known_ones() -> None:
@@ -118,7 +118,7 @@ def test_recipes_of_patches_come_back_from_their_json(name: str) -> None:
     recipe = cls.from_json({"layers": [1], "method": name})
     assert recipe_from_json(recipe.to_json()) == recipe
     with pytest.raises(RecipeError, match="unknown recipe keys"):
-        recipe_from_json(recipe.to_json() | {"v_lr": 1})
+        recipe_from_json(recipe.to_json() | {"mom3_update_weight": 1})
 
 
 @pytest.mark.parametrize("layers", [(), (2, 1), (1, 1), (-1,)])
