@@ -68,7 +68,7 @@ CHAT_CONTEXTS = (
 
 def default_gated_layers(in_force: Layers, depth: int) -> Layers:
     """One layer a third of the way up: there a subject has gathered what is known of it."""
-    return (min(depth - 1, round(depth / 3)),)
+    return (depth // 3,)
 
 
 ROWS = by_name(
