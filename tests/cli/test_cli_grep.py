@@ -126,7 +126,7 @@ def test_before_the_first_commit_and_in_the_base(here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['"', "*", "a:b", "-- -x", "NOT", "(", "'", "%", "_", "\\", "\udcff", "a" * 3000]
+    "text", ['"', "*", "a:b", "-- -x", "NOT", "(", "'", "%", "_", "\\", "a" * 3000]
 )
 def test_characters_have_no_meaning(history: Path, text: str) -> None:
     ran = inside("grep", "--all", "--", text)
