@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from real_data import Collection
+from scoring import Scorer
 from tiny_repos import FACTS, Prepared
 from tolerances import assert_near, condition, rounding, size
 from ways import MEMIT_WEIGHT, Workshop, as_published, remembered
 
+from editvc.evaluation.probes import predicts_target
 from editvc.materialise.make_elements import make, make_in_sequence
+from editvc.models.loading import load
 from editvc.models.weights import apply_delta
 
 
@@ -116,3 +120,15 @@ def test_alphaedits_published_sequence_goes_on_remembering(workshop: Workshop) -
         apply_delta(lm, remembered(materialiser, edits, recipe))
     (one,) = workshop.edited("published", recipe, [3])
     assert same(weights(one.lm), weights(lm))
+
+
+def test_a_codebook_answers_in_the_copy_that_is_scored(workshop: Workshop) -> None:
+    options = ["layers=[2]", "eps=0.01", "edit_lr=0.3"]
+    recipe = workshop.repo.choose("grace", options=options).recipe
+    base = load(workshop.repo.session.materialiser.files, torch.float64)
+    scorer = Scorer(base, Collection("tiny", (), (), recalled=0, text=""))
+    with workshop.alone("set", recipe, FACTS[0]) as one:
+        copy = scorer.like_base(one.lm)
+        assert copy.model.dtype == torch.float64 != one.lm.model.dtype
+        assert predicts_target(copy, [FACTS[0].request]) == [True]
+    assert predicts_target(base, [FACTS[0].request]) == [False]
