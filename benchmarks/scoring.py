@@ -15,6 +15,7 @@ from chat_scores import chat_answers, question, says
 from few_shot import accuracies
 from real_data import Collection, Known, Record, probes
 
+from editvc.core.compute import Compute
 from editvc.core.facts import Fact
 from editvc.evaluation.probes import first_tokens, forced, perplexity, perplexity_of
 from editvc.evaluation.scores import score
@@ -142,4 +143,4 @@ def share(outcomes: Sequence[bool]) -> float | None:
 
 def load_in(source: str, dtype: torch.dtype) -> LanguageModel:
     """A model folder in a dtype, as both base and edited models are scored."""
-    return load(open_model(source), dtype)
+    return load(open_model(source), Compute(dtype=str(dtype).removeprefix("torch.")))

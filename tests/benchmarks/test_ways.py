@@ -125,7 +125,8 @@ def test_alphaedits_published_sequence_goes_on_remembering(workshop: Workshop) -
 def test_a_codebook_answers_in_the_copy_that_is_scored(workshop: Workshop) -> None:
     options = ["layers=[2]", "eps=0.01", "edit_lr=0.3"]
     recipe = workshop.repo.choose("grace", options=options).recipe
-    base = load(workshop.repo.session.materialiser.files, torch.float64)
+    base = load(workshop.repo.session.materialiser.files)
+    base.model.double()
     scorer = Scorer(base, Collection("tiny", (), (), recalled=0, text=""))
     with workshop.alone("set", recipe, FACTS[0]) as one:
         copy = scorer.like_base(one.lm)

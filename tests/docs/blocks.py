@@ -223,6 +223,8 @@ def forked(work: Callable[[], None], place: Path, environment: dict[str, str]) -
                 os.chdir(place)
                 os.environ.clear()
                 os.environ.update(environment)
+                # A thread that is new in a forked child has no pool of torch's to work in.
+                os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"
                 work()
                 code = 0
             except SystemExit as stop:
