@@ -478,11 +478,11 @@ class Repo:
 
         return choose(self.session, method, options, file)
 
-    def with_statistics(self, recipe: Recipe) -> Recipe:
+    def with_coverage(self, recipe: Recipe) -> Recipe:
         """The recipe with statistics that cover its layers, taken now where they do not yet."""
-        from editvc.porcelain.coverage import with_statistics
+        from editvc.porcelain.coverage import with_coverage
 
-        return with_statistics(self.session, recipe)
+        return with_coverage(self.session, recipe)
 
     def settings(self, key: str | None = None) -> dict[str, Any]:
         """Every setting of config.toml by its dotted key, or the one of ``key``."""

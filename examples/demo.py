@@ -7,15 +7,13 @@ named at the end.
 from __future__ import annotations
 
 import json
-import shlex
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+from story import Story
+
 EDITS = Path(__file__).parent / "pocket" / "edits.jsonl"
 MORE = 200
-BIN = Path(sys.executable).parent
 
 
 def main() -> None:
@@ -29,15 +27,8 @@ def main() -> None:
     question = first["prompt"].replace("{}", first["subject"])
     other = more[0]["prompt"].replace("{}", more[0]["subject"])
 
-    def run(*words: str) -> None:
-        print(f"\n$ {shlex.join(words)}", flush=True)
-        code = subprocess.run([str(BIN / words[0]), *words[1:]], cwd=place, check=False).returncode
-        if code:
-            sys.exit(code)
-
-    def remark(text: str) -> None:
-        print(f"\n# {text}", flush=True)
-
+    story = Story(place)
+    run, remark = story.run, story.remark
     remark("A repository over the embedded pocket model. What does it say?")
     run("editvc", "init", "pocket")
     run("editvc", "ask", question)

@@ -8,19 +8,16 @@ at the end.
 from __future__ import annotations
 
 import json
-import shlex
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from smollm2 import make
+from story import Story
 
 MODEL = Path(".models/smollm2").resolve()
 FACT = {"subject": "France", "prompt": "The capital of {} is", "target_new": "Rome"}
 EDITED, OTHER = "The capital of France is", "The capital of Germany is"
 CHAT = "What is the capital of France?"
-BIN = Path(sys.executable).parent
 
 
 def main() -> None:
@@ -30,15 +27,8 @@ def main() -> None:
     place = Path(tempfile.mkdtemp(prefix="editvc-demo-real-"))
     (place / "fact.json").write_text(json.dumps(FACT, indent=2), encoding="utf-8")
 
-    def run(*words: str) -> None:
-        print(f"\n$ {shlex.join(words)}", flush=True)
-        code = subprocess.run([str(BIN / words[0]), *words[1:]], cwd=place, check=False).returncode
-        if code:
-            sys.exit(code)
-
-    def remark(text: str) -> None:
-        print(f"\n# {text}", flush=True)
-
+    story = Story(place)
+    run, remark = story.run, story.remark
     remark("A repository over a real chat model. What does it say?")
     run("editvc", "init", str(MODEL), "--later")
     run("editvc", "ask", EDITED)

@@ -63,21 +63,26 @@ class GateHealth:
 
 def openings(gates: Sequence[tuple[Plateau, GatedEdit]], inputs: Tensor) -> Tensor:
     """How much of each edit arrives on each input (n, u), whatever its sign: (n, m)."""
-    return torch.stack([shape.amplitudes(edit, inputs).abs() for shape, edit in gates], dim=1)
+    return torch.stack([shape.arriving(inputs, edit).abs() for shape, edit in gates], dim=1)
 
 
 def gate_health(
-    layer: int, gates: Sequence[tuple[Plateau, GatedEdit]], text: Tensor, names: Tensor
+    layer: int,
+    gates: Sequence[tuple[Plateau, GatedEdit]],
+    subjects: Sequence[str],
+    text: Tensor,
+    names: Tensor,
 ) -> GateHealth:
     """The figures of the gated edits of one layer, at least one, in the order given.
 
-    ``text`` (t, u) and ``names`` (n, u) are inputs of the layer's MLP. Edits of one subject are
-    open for each other by right; callers tell which names are no strangers, and leave them out.
+    ``subjects`` are what each is about: edits of one subject are open for each other by right.
+    ``text`` (t, u) and ``names`` (n, u) are inputs of the layer's MLP; callers leave out the names
+    that are no strangers.
     """
-    subjects = torch.stack([edit.input for _, edit in gates])  # (m, u)
-    across = openings(gates, subjects)  # (subject, gate)
-    own = (subjects[:, None] == subjects[None]).all(dim=2)
-    across = across.masked_fill(own | torch.eye(len(gates), dtype=torch.bool), 0.0)
+    across = openings(gates, torch.stack([edit.input for _, edit in gates]))  # (subject, gate)
+    numbers = {subject: number for number, subject in enumerate(dict.fromkeys(subjects))}
+    about = torch.tensor([numbers[subject] for subject in subjects])  # (m,)
+    across = across.masked_fill(about[:, None] == about, 0.0)
     wide = across.flatten().sort(descending=True, stable=True)
     overlaps = [
         Overlap(gate=place % len(gates), subject=place // len(gates), open=value)

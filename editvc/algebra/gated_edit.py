@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -92,6 +92,22 @@ class GatedEdit:
         return cls(layer, **held, telling=telling if TELLING in parts else None, figures=figures)
 
 
+class Opening(Protocol):
+    """Where a gate opens: that of an edit, or of one that is still to be made."""
+
+    @property
+    def filter(self) -> Tensor:
+        """(u,)."""
+
+    @property
+    def threshold(self) -> Tensor | float:
+        """A number."""
+
+    @property
+    def telling(self) -> Tensor | None:
+        """(u,), of a gated MLP."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plateau:
     """How steep gates are: the ``slope`` beta inside the activation, and the ``rise`` d in scores.
@@ -102,20 +118,14 @@ class Plateau:
     slope: float
     rise: float
 
-    def amplitudes(self, edit: GatedEdit, inputs: Tensor) -> Tensor:
-        """How much of an edit's value arrives for inputs (n, u): (n,), with the plateau of ReLU.
+    def arriving(self, inputs: Tensor, gate: Opening) -> Tensor:
+        """How much of a value arrives for inputs (n, u): (n,), with the plateau of ReLU.
 
         1 is all of it. Other activations come near.
         """
-        return self.arriving(inputs, edit.filter, float(edit.threshold), edit.telling)
-
-    def arriving(
-        self, inputs: Tensor, filter: Tensor, threshold: float, telling: Tensor | None
-    ) -> Tensor:
-        """:meth:`amplitudes` of what is no edit yet."""
-        scores = inputs.double() @ filter.double()
-        open_ = ((scores - threshold) / self.rise + 0.5).clamp(0, 1)
-        return open_ if telling is None else open_ * (inputs.double() @ telling.double())
+        scores = inputs.double() @ gate.filter.double()
+        open_ = ((scores - gate.threshold) / self.rise + 0.5).clamp(0, 1)
+        return open_ if gate.telling is None else open_ * (inputs.double() @ gate.telling.double())
 
     def neurons(self, edit: GatedEdit, constant: Tensor, *, biased: bool) -> Neurons:
         """The two neurons of an edit.

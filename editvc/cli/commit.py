@@ -98,7 +98,7 @@ def commit(
             note(f"{file}: set aside, editvc has its own: " + ", ".join(chosen.aside))
         if chat_template:
             facts = repo.in_chat(facts)
-        recipe = repo.with_statistics(chosen.recipe) if take_statistics else chosen.recipe
+        recipe = repo.with_coverage(chosen.recipe) if take_statistics else chosen.recipe
         if dry_run:
             preview = repo.preview(facts, recipe=recipe, supersede=supersede, sequential=sequential)
         else:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from editvc.core.facts import PLACEHOLDER, Request
 from editvc.editing.edit_batches import TokenizedEdit, tokenize_edits
-from editvc.models.chat_template import ChatTemplateError, Turn, turn_in, turn_of
+from editvc.models.chat_template import optional_turn, turn_in
 from editvc.models.tokenization import TokenizedPrompt, first_place, tokenize
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def asked_otherwise(tokenizer: PreTrainedTokenizerFast, request: Request) -> lis
         about.replace("{word}", word) for word in content_words(prompt)[-WORDS:] for about in ABOUT
     ]
     others = [replace(request, prompt=other) for other in prompts]
-    turn = _turn(tokenizer)
+    turn = optional_turn(tokenizer)
     if turn is not None:
         asked = turn.around(question)
         others.append(replace(request, prompt=asked, target=request.target.strip() + turn.end))
@@ -114,10 +114,3 @@ def tokenize_frames(
         replace(edit, rows=(*rows, *[rows[0]] * (most - len(rows))))
         for edit, rows in zip(edits, framed, strict=True)
     ]
-
-
-def _turn(tokenizer: PreTrainedTokenizerFast) -> Turn | None:
-    try:
-        return turn_of(tokenizer)
-    except ChatTemplateError:
-        return None

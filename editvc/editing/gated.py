@@ -57,5 +57,6 @@ def _gated(recipe: GatedRecipe, gate: Gate, target: Target, gain: float) -> Gate
             **target.figures,
             "subject_score": gate.lowest,
             "stranger_score": gate.highest,
+            "first_token": float(gate.first_token),
         },
     )

@@ -21,12 +21,12 @@ from editvc.core.facts import Request
 from editvc.core.methods.gated import GatedRecipe
 from editvc.editing.subject_inputs import (
     SubjectInputs,
-    inputs_at_ends,
     name_rows,
     subject_inputs,
     template_moment,
 )
 from editvc.editing.twins import twins
+from editvc.models.forward import inputs_at_ends
 from editvc.models.language_model import LanguageModel
 
 TWIN_CONTEXTS = ("The name {}", "{}")
@@ -39,7 +39,7 @@ class Gate:
 
     ``input`` (u,) is what the MLP sees of the subject in the mean, ``lowest`` the lowest score of
     the subject in any context, ``highest`` that of the names of the statistics that have nothing to
-    do with it.
+    do with it. ``first_token`` tells that the prompt begins with the subject, in one token.
     """
 
     filter: Tensor
@@ -48,6 +48,7 @@ class Gate:
     input: Tensor
     lowest: float
     highest: float
+    first_token: bool
 
 
 def find_gates(
@@ -82,6 +83,7 @@ def find_gates(
                 seen.mean(dim=0),
                 lowest,
                 float(strange.max()) if len(others) else 0.0,
+                subject.first_token,
             )
         )
     return gates
@@ -111,7 +113,8 @@ def _like(
             made = name_rows(lm, names, TWIN_CONTEXTS)
             rows += made
             counts.append(len(made))
-    parts = inputs_at_ends(lm, rows, recipe).split_with_sizes(counts)
+    (states,) = inputs_at_ends(lm, rows, recipe.layers).values()
+    parts = states.split_with_sizes(counts)
     return list(zip(parts[::2], parts[1::2], strict=True))
 
 

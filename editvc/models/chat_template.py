@@ -97,13 +97,18 @@ def turn_of(tokenizer: PreTrainedTokenizerFast) -> Turn:
     return Turn(before, after, *_around_answer(tokenizer, user, question))
 
 
-def turn_in(tokenizer: PreTrainedTokenizerFast, text: str) -> Turn | None:
-    """The turn that ``text`` is, else ``None``."""
+def optional_turn(tokenizer: PreTrainedTokenizerFast) -> Turn | None:
+    """:func:`turn_of`, ``None`` where there is no template that a fact can be put in."""
     try:
-        turn = turn_of(tokenizer)
+        return turn_of(tokenizer)
     except ChatTemplateError:
         return None
-    return turn if turn.holds(text) else None
+
+
+def turn_in(tokenizer: PreTrainedTokenizerFast, text: str) -> Turn | None:
+    """The turn that ``text`` is, else ``None``."""
+    turn = optional_turn(tokenizer)
+    return turn if turn is not None and turn.holds(text) else None
 
 
 def _around_answer(

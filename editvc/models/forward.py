@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
+from editvc.core.progress import Progress
 from editvc.models.hooks import StopForward
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt
@@ -73,6 +74,36 @@ def inputs_at(
 ) -> dict[int, Tensor]:
     """:func:`keys_at` for what the MLPs take: ``(places, u)``. Raises ``NoUpProjError``."""
     return _entering(lm, rows, places, {layer: lm.up_proj(layer) for layer in layers})
+
+
+def inputs_at_ends(
+    lm: LanguageModel,
+    rows: Sequence[Sequence[int]],
+    layers: Sequence[int],
+    *,
+    label: str = "inputs",
+    progress: Progress | None = None,
+) -> dict[int, Tensor]:
+    """What the MLPs take at the last token of each row, by layer: (rows, u) float64, on the CPU.
+
+    In batches of similar length; ``progress`` counts rows under ``label``. Raises
+    ``NoUpProjError``.
+    """
+    if not rows:
+        return {layer: torch.zeros(0, lm.hidden_size, dtype=torch.float64) for layer in layers}
+    order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
+    found: dict[int, list[Tensor]] = {layer: [] for layer in layers}
+    done = 0
+    for batch in batches(order, lambda place: len(rows[place])):
+        cut = [rows[place] for place in batch]
+        ends = [range(len(row) - 1, len(row)) for row in cut]
+        for layer, inputs in inputs_at(lm, cut, ends, layers).items():
+            found[layer].append(inputs.double().cpu())
+        done += len(batch)
+        if progress is not None:
+            progress(label, done, len(rows))
+    back = torch.tensor(order).argsort()
+    return {layer: torch.cat(parts)[back] for layer, parts in found.items()}
 
 
 def _entering(

@@ -150,6 +150,11 @@ def tokenize(
     return [rows[start : start + width] for start in range(0, len(rows), width)]
 
 
+def filled(context: str, name: str) -> tuple[str, int]:
+    """A context with a name in the place of its {}, and where the name ends there."""
+    return context.replace(PLACEHOLDER, name), context.index(PLACEHOLDER) + len(name)
+
+
 def subject_tokens(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[tuple[str, int]]
 ) -> list[TokenizedPrompt]:

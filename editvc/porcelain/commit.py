@@ -16,11 +16,17 @@ from editvc.editing.edit_batches import estimate_memory
 from editvc.evaluation.probes import predicts
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, marked_tokens, tokenize
-from editvc.porcelain.commit_plan import Plan, make_plan, require_ready
+from editvc.porcelain.commit_plan import make_plan, require_ready
 from editvc.porcelain.entries import PlannedFact, make_entries, make_sequential_entries
 from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.health import outlier_warnings
-from editvc.porcelain.reactions import OthersReact, Reaction, first_token_warnings, reactions
+from editvc.porcelain.reactions import (
+    OthersReact,
+    Reaction,
+    first_token_warnings,
+    foreseen_reactions,
+    reactions_of,
+)
 from editvc.porcelain.recording import CommitResult, Skipped, advance, head_of, with_changes
 from editvc.porcelain.session import Session
 from editvc.porcelain.take_inputs import with_inputs, with_known_inputs
@@ -86,8 +92,7 @@ def _attempt(
     head, tree = head_of(session)
     plan = make_plan(session, tree, facts, recipe, supersede=supersede, sequential=sequential)
     plan.require_work()
-    reacting = reactions(session, recipe, _to_be_made(plan))
-    if reacting and strict:
+    if strict and (reacting := foreseen_reactions(session, recipe, plan.facts)):
         raise OthersReact(reacting)
     if sequential:
         entries = make_sequential_entries(session, recipe, plan.facts, tree)
@@ -95,8 +100,8 @@ def _attempt(
         entries = make_entries(session, recipe, plan.planned)
     warnings = (
         *outlier_warnings(session, recipe, plan.facts, entries),
-        *(one.line for one in reacting),
-        *first_token_warnings(session, recipe, plan.planned),
+        *(one.line for one in reactions_of(session, recipe, plan.facts, entries)),
+        *first_token_warnings(session, plan.facts, entries),
     )
     for text in warnings:
         warn(text)
@@ -108,11 +113,6 @@ def _attempt(
     return replace(
         result, skipped=plan.skipped, warnings=warnings, checked=len(checked), failed=failed
     )
-
-
-def _to_be_made(plan: Plan) -> list[Fact]:
-    """The facts of a plan that nothing was made of yet."""
-    return [one.fact for one in plan.planned if one.element is None]
 
 
 def failed_facts(session: Session, tree: Tree, facts: Sequence[PlannedFact]) -> tuple[Fact, ...]:
@@ -226,5 +226,5 @@ def preview(
         missing = [one.fact.request for one in plan.planned if one.element is None]
         memory = estimate_memory(lm, missing, recipe)
     conflicts = tuple(str(conflict) for conflict in plan.conflicts)
-    reacting = reactions(session, recipe, _to_be_made(plan))
+    reacting = foreseen_reactions(session, recipe, plan.facts)
     return Preview(tuple(previews), plan.skipped, conflicts, memory, reacting)

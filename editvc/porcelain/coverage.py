@@ -71,12 +71,15 @@ class SourcesUnknown(EditvcError):
         )
 
 
-def with_statistics(session: Session, recipe: Recipe) -> Recipe:
+def with_coverage(session: Session, recipe: Recipe) -> Recipe:
     """The recipe with statistics that cover its layers, taken now where they do not yet.
 
-    They are of the sources that the repository's were taken from. Raises :class:`SourcesUnknown`.
+    They are of the sources that the repository's were taken from. Where ``init --later`` put all of
+    them off, the commit takes them. Raises :class:`SourcesUnknown`.
     """
-    if not isinstance(recipe, LocatedRecipe) or _is_covered(session, recipe, recipe.layers):
+    if not isinstance(recipe, LocatedRecipe) or recipe.statistics is None:
+        return recipe
+    if _is_covered(session, recipe, recipe.layers):
         return recipe
     settings = _bundled_settings(session)
     if settings is None:

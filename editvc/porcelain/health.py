@@ -225,9 +225,10 @@ def gate_figures(session: Session, tree: Tree) -> tuple[LayerGates, ...]:
     for layer, members in sorted(layers.items()):
         facts = [plumbing.read_fact(entry.fact) for entry, _, _ in members]
         inputs = statistics.inputs_of(members[0][1])
-        strange = strangers(inputs.names, [fact.subject for fact in facts])
+        subjects = [fact.subject.casefold() for fact in facts]
+        strange = strangers(inputs.names, subjects)
         gates = [(Plateau(recipe.slope, recipe.rise), edit) for _, recipe, edit in members]
-        figures = gate_health(layer, gates, inputs.text, inputs.inputs[strange])
+        figures = gate_health(layer, gates, subjects, inputs.text, inputs.inputs[strange])
         overlaps = [(facts[one.gate], facts[one.subject], one.open) for one in figures.overlaps]
         found.append(LayerGates(figures, tuple(overlaps)))
     return tuple(found)

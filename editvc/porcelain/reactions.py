@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from editvc.algebra.gated_edit import Plateau
+from editvc.algebra.gated_edit import GatedEdit, Plateau
+from editvc.algebra.input_statistics import LayerInputs
 from editvc.core.facts import Fact
+from editvc.core.history import Entry
 from editvc.core.ids import short
 from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.recipe import Recipe
-from editvc.editing.subject_gates import find_gates, strangers
+from editvc.editing.subject_gates import Gate, find_gates, strangers
 from editvc.errors import EditvcError
-from editvc.models.tokenization import first_place
-from editvc.porcelain.entries import PlannedFact
 from editvc.porcelain.session import Session
 
 LIMIT = 0.1
@@ -62,41 +62,62 @@ class OthersReact(EditvcError):
         self.reactions = tuple(reactions)
 
 
-def reactions(session: Session, recipe: Recipe, facts: Sequence[Fact]) -> tuple[Reaction, ...]:
+def foreseen_reactions(
+    session: Session, recipe: Recipe, facts: Sequence[Fact]
+) -> tuple[Reaction, ...]:
     """The facts whose edits would act on names of the statistics by more than :data:`LIMIT`.
 
-    Of gates only, and where there are statistics: elsewhere nothing is said.
+    Before anything is searched for: a few short passes make the gates. Of gates only, and where
+    there are statistics: elsewhere nothing is said.
     """
     if not isinstance(recipe, GatedRecipe) or recipe.inputs is None or not facts:
         return ()
     inputs = session.materialiser.statistics.inputs_of(recipe)
-    requests = [fact.request for fact in facts]
+    gates = find_gates(session.base_model(), [fact.request for fact in facts], recipe, inputs)
+    return _reactions(facts, recipe, inputs, gates)
+
+
+def reactions_of(
+    session: Session, recipe: Recipe, facts: Sequence[Fact], entries: Sequence[Entry]
+) -> tuple[Reaction, ...]:
+    """:func:`foreseen_reactions` of edits that are made: no model is asked."""
+    if not isinstance(recipe, GatedRecipe) or not facts:
+        return ()
+    inputs = session.materialiser.statistics.inputs_of(recipe)
+    return _reactions(facts, recipe, inputs, _gated(session, entries))
+
+
+def first_token_warnings(
+    session: Session, facts: Sequence[Fact], entries: Sequence[Entry]
+) -> tuple[str, ...]:
+    """Facts whose prompts begin with a subject of one token, where no gate can open, in words."""
+    return tuple(
+        f"{fact.question!r} begins with its subject, in one token: there the edit does not hold "
+        "(every first token looks alike to this model); it does behind other words"
+        for fact, edit in zip(facts, _gated(session, entries), strict=False)
+        if edit.figures.get("first_token")
+    )
+
+
+def _gated(session: Session, entries: Sequence[Entry]) -> list[GatedEdit]:
+    """The gated edits of entries of one recipe: all of them, or none."""
+    elements = (session.materialiser.elements.element(entry.element)[1] for entry in entries)
+    return [one for one in elements if isinstance(one, GatedEdit)]
+
+
+def _reactions(
+    facts: Sequence[Fact],
+    recipe: GatedRecipe,
+    inputs: LayerInputs,
+    gates: Sequence[Gate | GatedEdit],
+) -> tuple[Reaction, ...]:
     shape = Plateau(recipe.slope, recipe.rise)
     found = []
-    gates = find_gates(session.base_model(), requests, recipe, inputs)
     for fact, gate in zip(facts, gates, strict=True):
         places = strangers(inputs.names, [fact.subject])
-        shares = shape.arriving(inputs.inputs[places], gate.filter, gate.threshold, gate.telling)
-        ranked = sorted(zip(shares.tolist(), places, strict=True), reverse=True)
+        shares = shape.arriving(inputs.inputs[places], gate).tolist()
+        ranked = sorted(zip(shares, places, strict=True), reverse=True)
         names = tuple((inputs.names[place], share) for share, place in ranked if share > LIMIT)
         if names:
             found.append(Reaction(fact, names))
     return tuple(found)
-
-
-def first_token_warnings(
-    session: Session, recipe: Recipe, planned: Sequence[PlannedFact]
-) -> tuple[str, ...]:
-    """Facts whose prompts begin with a subject of one token, where no gate can open, in words."""
-    if not isinstance(recipe, GatedRecipe):
-        return ()
-    prompts = [(one.fact, one.prompt) for one in planned if one.prompt is not None]
-    if not prompts:
-        return ()
-    front = first_place(session.base_model().tokenizer)
-    return tuple(
-        f"{fact.question!r} begins with its subject, in one token: there the edit does not hold "
-        "(every first token looks alike to this model); it does behind other words"
-        for fact, prompt in prompts
-        if prompt.subject < front
-    )

@@ -187,7 +187,8 @@ def squashable(
     """The located edits among entries, with the recipe that each is to be located again with.
 
     The recipe in force, for edits of its method: it may have changed since. Edits of another method
-    keep their own. Patches and codebook entries are of one fact each; no batch would change them.
+    keep their own. Patches, gates and codebook entries are of one fact each; no batch would change
+    them.
     """
     in_force = session.recipe()
     groups: dict[ObjectId, tuple[LocatedRecipe, list[Entry]]] = {}

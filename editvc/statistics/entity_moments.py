@@ -27,7 +27,7 @@ from editvc.models.attention import plain_attention
 from editvc.models.forward import add_products, batches, gram, keys_at, padded_right
 from editvc.models.hooks import first_tensor
 from editvc.models.language_model import LanguageModel
-from editvc.models.tokenization import TokenizedPrompt, subject_tokens
+from editvc.models.tokenization import TokenizedPrompt, filled, subject_tokens
 from editvc.statistics.corpus import CorpusError
 
 GENERIC_PROMPTS = (
@@ -207,8 +207,7 @@ def sensitivity(
 
 def _tokenized(lm: LanguageModel, pairs: Sequence[tuple[str, str]]) -> list[TokenizedPrompt]:
     """Tokens of prompts with their names filled in, the shortest first."""
-    texts = [(prompt.replace(PLACEHOLDER, name), prompt.index(PLACEHOLDER) + len(name))
-             for name, prompt in pairs]  # fmt: skip
+    texts = [filled(prompt, name) for name, prompt in pairs]
     ends = subject_tokens(lm.tokenizer, texts)
     wholes = subject_tokens(lm.tokenizer, [(text, len(text)) for text, _ in texts])
     rows = [

@@ -1,4 +1,4 @@
-"""What MLPs see: second moments of their inputs over text and over prompts about names."""
+"""What MLPs see: second moments of their inputs over text, and their inputs at names."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from editvc.algebra.input_statistics import InputStatistics, LayerInputs
-from editvc.core.facts import PLACEHOLDER
 from editvc.core.progress import Progress
-from editvc.models.forward import batches, inputs_at
+from editvc.models.forward import batches, gram, inputs_at, inputs_at_ends
 from editvc.models.language_model import LanguageModel
-from editvc.models.tokenization import subject_tokens
+from editvc.models.tokenization import filled, subject_tokens
 from editvc.statistics.corpus import CorpusError, pieces
 from editvc.statistics.entity_moments import Entity
 from editvc.statistics.text_moments import TOKEN_CAP
@@ -37,7 +36,7 @@ def input_statistics(
 ) -> InputStatistics:
     """Of the tokens of ``texts``, and of names at their last token, in the MLPs of ``layers``.
 
-    One pass over both, no further than the highest layer. Raises :class:`CorpusError` where there
+    Passes run no further than the highest layer. Raises :class:`CorpusError` where there
     is no text or no name, and ``NoUpProjError``.
     """
     if not entities:
@@ -60,14 +59,16 @@ def input_statistics(
     for batch in batches(sorted(rows, key=len, reverse=True), len):
         seen = inputs_at(lm, batch, [range(len(row)) for row in batch], layers)
         for layer, inputs in seen.items():
-            moments[layer] += (inputs.T @ inputs).double().cpu()
+            moments[layer] += gram(inputs).double().cpu()
             means[layer] += inputs.double().sum(dim=0).cpu()
             samples[layer].append(inputs[::every].double().cpu())
         done += sum(map(len, batch))
         if progress is not None:
             progress("tokens", done, tokens)
     names = tuple(dict.fromkeys(entity.name for entity in entities))
-    of_names = inputs_of_names(lm, names, layers, progress=progress)
+    placed = subject_tokens(lm.tokenizer, [filled(NAME_CONTEXT, name) for name in names])
+    cut = [row.ids[: row.subject + 1] for row in placed]
+    of_names = inputs_at_ends(lm, cut, layers, label="names", progress=progress)
     return InputStatistics(
         {
             layer: LayerInputs.of(
@@ -81,30 +82,3 @@ def input_statistics(
         },
         tokens,
     )
-
-
-def inputs_of_names(
-    lm: LanguageModel,
-    names: Sequence[str],
-    layers: Sequence[int],
-    context: str = NAME_CONTEXT,
-    *,
-    progress: Progress | None = None,
-) -> dict[int, Tensor]:
-    """Inputs (n, u) by layer at the last token of each name, in a context with one {}."""
-    at = context.index(PLACEHOLDER)
-    texts = [(context.replace(PLACEHOLDER, name), at + len(name)) for name in names]
-    rows = [row.ids[: row.subject + 1] for row in subject_tokens(lm.tokenizer, texts)]
-    order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
-    found: dict[int, list[Tensor]] = {layer: [] for layer in layers}
-    done = 0
-    for batch in batches(order, lambda place: len(rows[place])):
-        cut = [rows[place] for place in batch]
-        ends = [range(len(row) - 1, len(row)) for row in cut]
-        for layer, inputs in inputs_at(lm, cut, ends, layers).items():
-            found[layer].append(inputs.double().cpu())
-        done += len(batch)
-        if progress is not None:
-            progress("names", done, len(rows))
-    back = torch.tensor(order).argsort()
-    return {layer: torch.cat(parts)[back] for layer, parts in found.items()}

@@ -26,11 +26,11 @@ def test_what_fires_is_counted_and_overlaps_are_named() -> None:
     gates = [
         (SHAPE, edit([1, 0], [1, 0], value=2.0)),
         (SHAPE, edit([0, 1], [0.9, 1])),  # the first gate is open for its subject, too
-        (SHAPE, edit([0, 1], [0.9, 1])),  # another fact about that subject
+        (SHAPE, edit([0, 1], [0.8, 1])),  # another fact about that subject
     ]
     text = torch.tensor([[0.0, 0.0], [0.0, 0.1], [0.3, 0.4], [3.0, 4.0]])
     names = torch.tensor([[0.9, 0.0], [0.1, 0.2]])
-    figures = gate_health(4, gates, text, names)
+    figures = gate_health(4, gates, ["rome", "oslo", "oslo"], text, names)
     assert (figures.layer, figures.edits) == (4, 3)
     assert (figures.text_firing, figures.name_firing) == (0.25, 0.5)
     assert figures.overlapping == 1

@@ -117,7 +117,7 @@ def test_a_telling_filter_multiplies_what_comes_through(
         bound = rounding(4 * U, scale=60 * float(edit.value.norm()))
         difference = neurons.contribution(x, relu) - told * edit.value.double()
         assert difference.norm() <= bound
-        (share,) = shape.amplitudes(edit, x[None])
+        (share,) = shape.arriving(x[None], edit)
         assert abs(float(share) - told) <= rounding(4 * U)
 
 

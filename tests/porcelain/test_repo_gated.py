@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hub_server import Hub
 from safetensors.torch import load_file
 from tiny_repos import FACTS, OTHERS, Prepared, close, opened, tree
 from transformers import AutoModelForCausalLM
@@ -210,3 +211,36 @@ def test_superseding_takes_the_slot(gated: Repo) -> None:
     assert neurons(gated)["down"].shape == first["down"].shape
     assert torch.equal(neurons(gated)["inside"], first["inside"]), "the subject is the same"
     assert not same(neurons(gated), first)
+
+
+def test_strict_refuses_what_was_made_before_as_well(gated: Repo) -> None:
+    wide = recipe_of(gated, "threshold=0.01", "stranger_weight=0")
+    first = gated.commit(FACTS[:1], recipe=wide)
+    gated.revert("HEAD")
+    again = gated.commit(FACTS[:1], recipe=wide)
+    assert again.warnings == first.warnings != ()
+    gated.revert("HEAD")
+    with pytest.raises(OthersReact, match="also changes"):
+        gated.commit(FACTS[:1], recipe=wide, strict=True)
+
+
+def test_a_prompt_that_begins_with_a_subject_of_one_token_is_warned_of(gated: Repo) -> None:
+    done = gated.commit([Fact("a", "{} is a city in the land of", "b")], recipe=recipe_of(gated))
+    assert any("begins with its subject, in one token" in text for text in done.warnings)
+    done = gated.commit(FACTS[:1], recipe=recipe_of(gated))
+    assert not any("begins with its subject" in text for text in done.warnings)
+
+
+def test_what_is_published_is_wider_too(gated: Repo, hub: Hub) -> None:
+    gated.commit(FACTS[:2], recipe=recipe_of(gated))
+    gated.publish("alice/tiny", token="hf_alice", endpoint=hub.url, force=True)
+    files = hub.repositories["alice/tiny"].head
+    assert json.loads(files["config.json"])["n_inner"] == 192
+    assert FACTS[0].target_new in files["README.md"].decode()
+
+
+def test_facts_of_one_subject_do_not_overlap(gated: Repo) -> None:
+    facts = [FACTS[0], Fact("France", "The language of {} is", "Polish")]
+    gated.commit(facts, recipe=recipe_of(gated))
+    (layer,) = gated.health().gates
+    assert (layer.figures.edits, layer.figures.overlapping) == (2, 0)

@@ -169,5 +169,5 @@ def test_a_hparams_file_for_other_layers_says_how_and_does_it(
     assert ran.json["edits"] == 1
     again = Repo(work)
     assert sorted(again.materialise().layers) == [3] and again.recipe() == before
-    assert again.with_statistics(before) is before, "what is covered stays"
+    assert again.with_coverage(before) is before, "what is covered stays"
     assert again.fsck().clean
