@@ -18,7 +18,9 @@ from editvc.core.facts import Fact
 from editvc.core.methods.gated import GatedRecipe
 from editvc.errors import EditvcError
 from editvc.evaluation.probes import forced
+from editvc.interchange.reload_check import verify_reload
 from editvc.materialise.stored_statistics import LayerNotCovered
+from editvc.porcelain import export_hf
 from editvc.porcelain.export import NeedsNeurons
 from editvc.porcelain.reactions import LIMIT, OthersReact
 from editvc.porcelain.take_inputs import take_inputs
@@ -133,6 +135,26 @@ def test_an_export_is_wider_and_says_what_the_revision_says(gated: Repo, tmp_pat
         assert bool(part[128 : 128 + used].any()) is bool(used)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert model.transformer.h[0].mlp.c_fc.weight.shape == (32, 192)
+
+
+def test_an_export_is_compared_where_sums_do_not_depend_on_their_order(
+    tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In bfloat16, neurons beside an MLP and the same within it round to other words."""
+    close(prepared.copy(tmp_path))
+    repo = with_inputs(Repo(tmp_path, dtype="bfloat16"), prepared)
+    dtypes = []
+
+    def noting(*words: object, dtype: torch.dtype, **named: object) -> list[str]:
+        dtypes.append(dtype)
+        return verify_reload(*words, dtype=dtype, **named)
+
+    monkeypatch.setattr(export_hf, "verify_reload", noting)
+    repo.commit(FACTS[:1])
+    repo.export(tmp_path / "located")
+    repo.commit(FACTS[1:2], recipe=recipe_of(repo))
+    repo.export(tmp_path / "gated")
+    assert dtypes == [torch.bfloat16, torch.float32]
 
 
 @pytest.mark.parametrize("format", ["lora", "delta"])
