@@ -15,6 +15,10 @@ A gated MLP multiplies what comes out of its activation by another product with 
 second filter, about 1 on the subject and about 0 on names like it, which the first cannot tell from
 it: so twins of the subject get little even where the gate is open.
 
+A model that puts no token in front of a text sees every first token alike, so a subject that may
+stand there in one token has a second gate for that place alone, with a value of its own
+(:class:`FirstGate`): two more neurons.
+
 The key and the value are MEMIT's for this layer, so a set of such edits can be solved as a located
 one, too, with nothing located again.
 """
@@ -38,9 +42,26 @@ PARTS = frozenset({"filter", "threshold", "value", "key", "input"})
 TELLING = "telling"
 """The part that only edits of gated MLPs have."""
 
+FIRST = ("first_filter", "first_threshold", "first_value")
+"""The parts that only edits have whose subject can be the first token of a text."""
+
 
 class GatedDamageError(DamageError):
     """Bytes that are no gated edit."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FirstGate:
+    """Where a subject answers that is the first token of a text: float32, on the CPU.
+
+    ``filter`` (u,), 1 on the input of that token in that place, ``threshold`` (1,) and ``value``
+    (u,) are to each other as those of :class:`GatedEdit`. The filter also multiplies in a gated
+    MLP: what it is to know is one input, not what is like it.
+    """
+
+    filter: Tensor
+    threshold: Tensor
+    value: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +71,7 @@ class GatedEdit:
     ``filter`` (u,) and ``threshold`` (1,) say where it answers, ``value`` (u,) what it adds to the
     MLP's output there, times the product with ``telling`` (u,) in a gated MLP. ``input`` (u,) and
     ``key`` (v,) are what the MLP and its down projection get there on the base, in the mean.
-    ``figures`` tells how it went.
+    ``first`` is for the beginning of a text. ``figures`` tells how it went.
     """
 
     layer: int
@@ -61,14 +82,20 @@ class GatedEdit:
     key: Tensor
     telling: Tensor | None
     figures: Mapping[str, float]
+    first: FirstGate | None = None
 
     def to_bytes(self, origin: Mapping[str, Any] | None = None) -> bytes:
         """safetensors: ``layer.N.filter`` and so on, the figures in the record.
 
         ``origin`` (JSON values: base, recipe, request ...) joins them there.
         """
-        parts = sorted(PARTS if self.telling is None else PARTS | {TELLING})
-        tensors = {layer_tensor(self.layer, part): getattr(self, part) for part in parts}
+        parts = {part: getattr(self, part) for part in PARTS}
+        if self.telling is not None:
+            parts[TELLING] = self.telling
+        if self.first is not None:
+            held = (self.first.filter, self.first.threshold, self.first.value)
+            parts |= zip(FIRST, held, strict=True)
+        tensors = {layer_tensor(self.layer, part): parts[part] for part in sorted(parts)}
         return pack(tensors, {"kind": KIND, "figures": dict(self.figures)} | dict(origin or {}))
 
     @classmethod
@@ -81,19 +108,23 @@ class GatedEdit:
         except (ValueError, KeyError, TypeError) as error:
             raise _damage(str(error)) from error
         layers = {layer for of_part in parts.values() for layer in of_part}
-        if parts.keys() - {TELLING} != PARTS or len(layers) != 1:
+        whole = parts.keys() - {TELLING, *FIRST} == PARTS
+        if not whole or parts.keys() & {*FIRST} not in (set(), {*FIRST}) or len(layers) != 1:
             raise _damage(f"it holds {sorted(tensors)}")
         (layer,) = layers
         held = {part: of_part[layer] for part, of_part in parts.items()}
-        telling = held.pop(TELLING, held["filter"])
-        sizes = {one.shape for one in (held["filter"], held["value"], held["input"], telling)}
-        if held["threshold"].shape != (1,) or len(sizes) > 1:
-            raise _damage("its parts do not fit each other")
-        return cls(layer, **held, telling=telling if TELLING in parts else None, figures=figures)
+        width = len(held["filter"])
+        for part, tensor in held.items():
+            size = {"threshold": 1, "first_threshold": 1, "key": len(tensor)}.get(part, width)
+            if tensor.shape != (size,):
+                raise _damage("its parts do not fit each other")
+        first = FirstGate(*(held.pop(part) for part in FIRST)) if FIRST[0] in held else None
+        telling = held.pop(TELLING, None)
+        return cls(layer, **held, telling=telling, figures=figures, first=first)
 
 
 class Opening(Protocol):
-    """Where a gate opens: that of an edit, or of one that is still to be made."""
+    """Where a gate opens behind other words: that of an edit, or of one still to be made."""
 
     @property
     def filter(self) -> Tensor:
@@ -128,22 +159,36 @@ class Plateau:
         return open_ if gate.telling is None else open_ * (inputs.double() @ gate.telling.double())
 
     def neurons(self, edit: GatedEdit, constant: Tensor, *, biased: bool) -> Neurons:
-        """The two neurons of an edit.
+        """The two neurons of an edit, and two more where it has a gate for the first token.
 
         ``constant`` is b (u,), which holds the threshold where the MLP is not ``biased``. The edit
         is one of a gated MLP if it has a telling filter.
         """
-        w, r = edit.filter.double(), edit.value.double()
-        ends = edit.threshold.double() + torch.tensor([-0.5, 0.5], dtype=torch.float64) * self.rise
-        inside = self.slope * w.expand(2, -1)  # (2, u)
-        if not biased:
-            inside = inside - self.slope * ends[:, None] * constant.double()
+        b = None if biased else constant.double()
+        pairs = [self._pair(edit.filter, edit.threshold, edit.value, b, edit.telling)]
+        if (first := edit.first) is not None:
+            beside = None if edit.telling is None else first.filter
+            pairs.append(self._pair(first.filter, first.threshold, first.value, b, beside))
+        return Neurons.concatenated(pairs)
+
+    def _pair(
+        self,
+        filter: Tensor,
+        threshold: Tensor,
+        value: Tensor,
+        constant: Tensor | None,
+        beside: Tensor | None,
+    ) -> Neurons:
+        ends = threshold.double() + torch.tensor([-0.5, 0.5], dtype=torch.float64) * self.rise
+        inside = self.slope * filter.double().expand(2, -1)  # (2, u)
+        if constant is not None:
+            inside = inside - self.slope * ends[:, None] * constant
         signs = torch.tensor([1.0, -1.0], dtype=torch.float64)
         return Neurons(
             inside=inside,
-            bias=-self.slope * ends if biased else None,
-            beside=None if edit.telling is None else edit.telling.double().expand(2, -1),
-            down=r[:, None] * signs / (self.slope * self.rise),
+            bias=-self.slope * ends if constant is None else None,
+            beside=None if beside is None else beside.double().expand(2, -1),
+            down=value.double()[:, None] * signs / (self.slope * self.rise),
         )
 
 

@@ -14,11 +14,8 @@ from editvc.models.tokenization import TokenizedPrompt, subject_tokens, tokenize
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-MEMORY = 1 << 29
+MEMORY = 1 << 30
 """Bytes that one batch may take, by :func:`edit_bytes`'s estimate."""
-
-_BUSY_COLUMNS = 96
-"""Columns that keep the cores busy in a step of the target search."""
 
 _SPREAD_COLUMNS = 1 << 12
 """Tokens of one pass of the spread: enough to keep the cores busy, few enough to pad little."""
@@ -59,7 +56,7 @@ def edit_bytes(edit: TokenizedEdit, lm: LanguageModel) -> int:
     the prefixes' keys and values, and logits with their gradient.
     """
     u, v, depth = lm.hidden_size, lm.inner_size, lm.depth
-    tokens = len(edit.rows) * edit.suffix_columns + 1
+    tokens = sum(len(row.ids) - row.subject for row in edit.rows) + 1
     prefix = len(edit.rows) * edit.prefix_columns + edit.subject.subject
     predicted = sum(len(row.ids) - row.target for row in edit.rows) + 2
     numbers = depth * (tokens * (10 * u + 4 * v) + 2 * prefix * u)
@@ -69,22 +66,15 @@ def edit_bytes(edit: TokenizedEdit, lm: LanguageModel) -> int:
 def search_batches(
     edits: Sequence[TokenizedEdit], lm: LanguageModel, memory: int
 ) -> Iterator[list[TokenizedEdit]]:
-    """Consecutive edits, as many a batch as ``memory`` bytes hold, one at least.
-
-    A batch with columns enough to keep the cores busy ends where the suffixes get longer: there the
-    shorter ones would be padded, and padding costs as much as tokens do.
-    """
+    """Consecutive edits, as many a batch as ``memory`` bytes hold, one at least."""
     batch: list[TokenizedEdit] = []
     largest = 0
     for edit in edits:
         size = edit_bytes(edit, lm)
         largest = max(largest, size)
-        if batch:
-            busy = len(batch) * len(edit.rows) * batch[0].suffix_columns >= _BUSY_COLUMNS
-            longer = edit.suffix_columns > batch[0].suffix_columns
-            if largest * (len(batch) + 1) > memory or (busy and longer):
-                yield batch
-                batch, largest = [], size
+        if batch and largest * (len(batch) + 1) > memory:
+            yield batch
+            batch, largest = [], size
         batch.append(edit)
     if batch:
         yield batch

@@ -10,13 +10,13 @@ the answer ends as the model's answers end. Nothing here knows a relation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from editvc.core.facts import PLACEHOLDER, Request
 from editvc.editing.edit_batches import TokenizedEdit, tokenize_edits
 from editvc.models.chat_template import optional_turn, turn_in
-from editvc.models.tokenization import TokenizedPrompt, first_place, tokenize
+from editvc.models.tokenization import first_place, tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -93,24 +93,32 @@ def _restated(request: Request) -> str:
     return begun[:1].upper() + begun[1:] if begun else "The answer is"
 
 
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """One request in tokens, in all ways of asking for it.
+
+    ``behind`` has the rows in which its subject stands behind other tokens, all of them where it
+    does in none; ``at_first`` those in which it is the first token of the text
+    (:mod:`editvc.editing.first_token`), ``None`` where there are none.
+    """
+
+    behind: TokenizedEdit
+    at_first: TokenizedEdit | None
+
+
 def tokenize_frames(
     tokenizer: PreTrainedTokenizerFast, requests: Sequence[Request], contexts: Sequence[str]
-) -> list[TokenizedEdit]:
-    """All requests in tokens: each in all contexts, then asked otherwise.
-
-    Rows in which the subject is the first token are left out, unless there are no others: see
-    :mod:`editvc.editing.subject_inputs`. Edits that are searched for together have as many rows
-    each: those with fewer ways of asking have their first row again in the place of what they lack.
-    """
+) -> list[Frames]:
+    """All requests in tokens: each in all contexts, then asked otherwise."""
     front = first_place(tokenizer)
     edits = tokenize_edits(tokenizer, requests, contexts)
-    framed: list[list[TokenizedPrompt]] = []
+    framed = []
     for request, edit in zip(requests, edits, strict=True):
         asked = tokenize(tokenizer, asked_otherwise(tokenizer, request))
         rows = [*edit.rows, *(row for (row,) in asked)]
-        framed.append([row for row in rows if row.subject >= front] or rows)
-    most = max(map(len, framed), default=0)
-    return [
-        replace(edit, rows=(*rows, *[rows[0]] * (most - len(rows))))
-        for edit, rows in zip(edits, framed, strict=True)
-    ]
+        behind = tuple(row for row in rows if row.subject >= front) or tuple(rows)
+        at_first = tuple(row for row in rows if row.subject < front)
+        framed.append(
+            Frames(replace(edit, rows=behind), replace(edit, rows=at_first) if at_first else None)
+        )
+    return framed

@@ -9,10 +9,12 @@ no set is solved. docs/adr/0015-gated-edits.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
+from torch import Tensor
 
-from editvc.algebra.gated_edit import GatedEdit
+from editvc.algebra.gated_edit import FirstGate, GatedEdit
 from editvc.core.facts import Request
 from editvc.core.methods.gated import GatedRecipe
 from editvc.core.progress import Progress
@@ -38,18 +40,37 @@ def make_elements(
     """
     gates = find_gates(lm, requests, recipe, resources.inputs(recipe))
     frames = tokenize_frames(lm.tokenizer, requests, recipe.contexts)
-    targets = search_targets(lm, frames, recipe, progress=progress)
+    search = partial(search_targets, lm, recipe=recipe, turns=recipe.v_turns, progress=progress)
+    targets = search([one.behind for one in frames])
+    begins = {
+        place: one.at_first
+        for place, (gate, one) in enumerate(zip(gates, frames, strict=True))
+        if gate.first is not None and one.at_first is not None
+    }
+    found = search([*begins.values()])
+    first = dict(zip(begins, found, strict=True))
     gain = lm.gain(edit_site(recipe))
-    return [_gated(recipe, gate, target, gain) for gate, target in zip(gates, targets, strict=True)]
+    return [
+        _gated(recipe, gate, target, first.get(place), gain, at_first=one.at_first is not None)
+        for place, (gate, target, one) in enumerate(zip(gates, targets, frames, strict=True))
+    ]
 
 
-def _gated(recipe: GatedRecipe, gate: Gate, target: Target, gain: float) -> GatedEdit:
+def _gated(
+    recipe: GatedRecipe,
+    gate: Gate,
+    target: Target,
+    first: Target | None,
+    gain: float,
+    *,
+    at_first: bool,
+) -> GatedEdit:
     (layer,) = recipe.layers
     return GatedEdit(
         layer,
         filter=gate.filter.float(),
-        threshold=torch.tensor([gate.threshold], dtype=torch.float32),
-        value=(target.delta / gain).float().cpu().clone(),
+        threshold=_number(gate.threshold),
+        value=_value(target, gain),
         input=gate.input.float(),
         key=target.keys[layer].float().cpu().clone(),
         telling=None if gate.telling is None else gate.telling.float(),
@@ -57,6 +78,19 @@ def _gated(recipe: GatedRecipe, gate: Gate, target: Target, gain: float) -> Gate
             **target.figures,
             "subject_score": gate.lowest,
             "stranger_score": gate.highest,
-            "first_token": float(gate.first_token),
+            "lost_at_start": float(at_first and gate.first is None),
         },
+        first=None
+        if gate.first is None or first is None
+        else FirstGate(
+            gate.first.filter.float(), _number(gate.first.threshold), _value(first, gain)
+        ),
     )
+
+
+def _value(target: Target, gain: float) -> Tensor:
+    return (target.delta / gain).float().cpu().clone()
+
+
+def _number(value: float) -> Tensor:
+    return torch.tensor([value], dtype=torch.float32)

@@ -19,6 +19,7 @@ from editvc.algebra.gate_filter import FilterSolver, FilterWeights, telling_filt
 from editvc.algebra.input_statistics import LayerInputs
 from editvc.core.facts import Request
 from editvc.core.methods.gated import GatedRecipe
+from editvc.editing.first_token import FirstOpening, first_openings
 from editvc.editing.subject_inputs import (
     SubjectInputs,
     name_rows,
@@ -39,7 +40,7 @@ class Gate:
 
     ``input`` (u,) is what the MLP sees of the subject in the mean, ``lowest`` the lowest score of
     the subject in any context, ``highest`` that of the names of the statistics that have nothing to
-    do with it. ``first_token`` tells that the prompt begins with the subject, in one token.
+    do with it. ``first`` is where it answers as the first token of a text.
     """
 
     filter: Tensor
@@ -48,7 +49,7 @@ class Gate:
     input: Tensor
     lowest: float
     highest: float
-    first_token: bool
+    first: FirstOpening | None
 
 
 def find_gates(
@@ -68,7 +69,10 @@ def find_gates(
     subjects = subject_inputs(lm, requests, recipe)
     all_others = [strangers(inputs.names, [request.subject]) for request in requests]
     like = _like(lm, requests, recipe, inputs, solver, subjects, all_others)
-    for subject, others, (similar, made) in zip(subjects, all_others, like, strict=True):
+    firsts = first_openings(lm, requests, recipe, inputs, moment)
+    for subject, others, (similar, made), first in zip(
+        subjects, all_others, like, firsts, strict=True
+    ):
         seen = subject.everywhere
         knowing = solver.filter(subject.plain, similar)
         telling = telling_filter(moment, seen, torch.cat([similar, made]), recipe.telling_ridge)
@@ -83,7 +87,7 @@ def find_gates(
                 seen.mean(dim=0),
                 lowest,
                 float(strange.max()) if len(others) else 0.0,
-                subject.first_token,
+                first,
             )
         )
     return gates

@@ -1,9 +1,7 @@
 """What an MLP sees at the last token of a subject, in every context that is to open a gate.
 
-Without a BOS token in front, the first token of a text has a key like every other first token's,
-and so has what the MLP sees there (Yang et al. 2024, The Fall of ROME, arXiv 2406.11263). A context
-in which a subject ends at the first token says nothing of the subject, and is left out. No gate can
-open there: such an edit holds wherever its subject stands, but for the beginning of a text.
+A context in which a subject ends at the first token of a text, with no BOS in front, says little of
+the subject and is left out: there another gate is to open (:mod:`editvc.editing.first_token`).
 """
 
 from __future__ import annotations
@@ -26,12 +24,11 @@ class SubjectInputs:
     """What the MLP sees of one subject, float64, on the CPU.
 
     ``everywhere`` (n, u) in all contexts, ``plain`` (m, u) in the first ones and in the request's
-    own prompt, unless it begins with the subject, which ``first_token`` tells.
+    own prompt, unless it begins with the subject, in one token.
     """
 
     everywhere: Tensor
     plain: Tensor
-    first_token: bool
 
 
 def subject_inputs(
@@ -48,7 +45,6 @@ def subject_inputs(
     rows: list[tuple[int, ...]] = []
     counts: list[int] = []
     plain: list[list[int]] = []
-    first: list[bool] = []
     for request, (own,) in zip(requests, tokenize(lm.tokenizer, requests), strict=True):
         contexts = [*recipe.subject_contexts, *chat]
         if turn is not None and not turn.holds(request.question):
@@ -61,13 +57,9 @@ def subject_inputs(
         plain.append([index for index, place in enumerate(kept) if place in early])
         rows += [cut[place] for place in kept]
         counts.append(len(kept))
-        first.append(own.subject < front)
     (states,) = inputs_at_ends(lm, rows, recipe.layers).values()
     parts = states.split_with_sizes(counts)
-    return [
-        SubjectInputs(part, part[places], at_front)
-        for part, places, at_front in zip(parts, plain, first, strict=True)
-    ]
+    return [SubjectInputs(part, part[places]) for part, places in zip(parts, plain, strict=True)]
 
 
 def template_moment(lm: LanguageModel, recipe: GatedRecipe) -> Tensor | None:

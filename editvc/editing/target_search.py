@@ -21,14 +21,15 @@ added to the attention's output, with a decay and a limit of its own, and keeps 
 With a ``shaping`` B (u, u) the search runs over y with ``delta = B y``, and |y| takes the place of
 |delta| in the decay and the limit: directions in which the model is sensitive get short steps.
 
-Many edits run in one batch: rows are (edit, context) pairs, one optimiser step serves all, an edit
-that has ended is frozen and its rows are dropped. Edits share no number but the step count.
+Many edits run in one batch: rows are (edit, context) pairs, in groups of similar length
+(:mod:`.row_groups`), one optimiser step serves all, an edit that has ended is frozen and its rows
+are dropped. Edits share no number but the step count.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -39,9 +40,8 @@ from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
 from editvc.editing.edit_batches import MEMORY, TokenizedEdit, search_batches, tokenize_edits
+from editvc.editing.row_groups import row_groups
 from editvc.editing.subject_states import average_over_contexts, edit_site
-from editvc.editing.target_tokens import TargetTokens
-from editvc.models.hooks import run_at_positions
 from editvc.models.language_model import LanguageModel
 from editvc.models.prefix_cache import SplitTokens
 from editvc.models.replay import SuffixReplay, prepare_replay
@@ -101,10 +101,13 @@ def search_targets(
     shaping: Tensor | None = None,
     memory: int = MEMORY,
     progress: Progress | None = None,
+    turns: int = 1,
 ) -> list[Target]:
-    """:func:`find_targets` for edits that are tokens already, each with as many rows as the others.
+    """:func:`find_targets` for edits that are tokens already.
 
-    Of the recipe, only the numbers of the search and the last layer count.
+    ``turns`` is in how many steps all rows of an edit are asked once: with more than one, a step
+    goes by some of them only, and an edit ends by the worst of its last turns. Of the recipe, only
+    the numbers of the search and the last layer count.
     """
     lm.architecture.require_editable(recipe.layers)
     order = sorted(
@@ -114,7 +117,7 @@ def search_targets(
     with lm.eval_mode():
         for batch in search_batches([edits[i] for i in order], lm, memory):
             chosen = order[len(targets) : len(targets) + len(batch)]
-            searched = _Batch(lm, batch, recipe, shaping).run(progress)
+            searched = _Batch(lm, batch, recipe, shaping, turns).run(progress)
             targets.update(zip(chosen, searched, strict=True))
             if progress is not None:
                 progress("targets", len(targets), len(edits))
@@ -136,7 +139,7 @@ def anchored(delta: Tensor, hidden: Tensor, share: float) -> Tensor:
 class _Batch:
     """Edits optimised together. ``live`` are the places of those whose rows are still run.
 
-    n edits have n * contexts rows; a target has one part, or two where attention is moved as well.
+    A target has one part, or two where attention is moved as well.
     """
 
     def __init__(
@@ -145,29 +148,39 @@ class _Batch:
         edits: Sequence[TokenizedEdit],
         recipe: LocatedRecipe | GatedRecipe,
         shaping: Tensor | None,
+        turns: int,
     ) -> None:
         self.lm, self.recipe = lm, recipe
-        self.contexts = len(edits[0].rows)
-        rows = [row for edit in edits for row in edit.rows]
+        self.turns = min([turns, *(len(edit.rows) for edit in edits)])
         layer, site = recipe.layers[-1], edit_site(recipe)
-        split = [SplitTokens(row.ids[:-1], row.subject) for row in rows]
-        self.suffixes = prepare_replay(lm, split, layer, site, recipe.layers)
-        device = self.suffixes.hidden.device
-        self.target_tokens = TargetTokens.of(rows, device)
+        self.groups = row_groups(lm, edits, layer, site, recipe.layers, self.turns)
+        device = self.groups[0].suffixes.hidden.device
         self.subjects: SuffixReplay | None = None
         if recipe.kl_factor:
             sentences = [SplitTokens(edit.subject.ids, edit.subject.subject) for edit in edits]
             self.subjects = prepare_replay(lm, sentences, layer, site)
         self.base_log_probs: Tensor | None = None  # (live, vocabulary)
         self.live = torch.arange(len(edits), device=device)  # (live,)
-        work = torch.promote_types(self.suffixes.hidden.dtype, torch.float32)
-        self.hidden = self.suffixes.unedited[:: self.contexts].to(work)  # (n, parts, u)
+        counts = [len(edit.rows) for edit in edits]
+        work = torch.promote_types(self.groups[0].suffixes.hidden.dtype, torch.float32)
+        unedited = self._by_row([group.suffixes.unedited for group in self.groups]).to(work)
+        firsts = [sum(counts[:edit]) for edit in range(len(edits))]
+        self.hidden = unedited[firsts]  # (n, parts, u)
         self.norms = self.hidden.norm(dim=2)  # (n, parts)
+        self.losses = self.norms.new_full((self.turns, len(edits)), math.inf)
         self.shaping = None if shaping is None else shaping.to(device, work)  # (u, u)
-        self.keys = {
-            layer: average_over_contexts(keys.to(work), self.contexts)  # (n, v)
-            for layer, keys in self.suffixes.keys.items()
-        }
+        self.keys = {}
+        for edited in recipe.layers:
+            keys = self._by_row([group.suffixes.keys[edited] for group in self.groups]).to(work)
+            of_edit = keys.split_with_sizes(counts)
+            self.keys[edited] = torch.cat(
+                [average_over_contexts(one, len(one)) for one in of_edit]
+            )  # (n, v)
+
+    def _by_row(self, parts: Sequence[Tensor]) -> Tensor:
+        """What the groups have of their rows, in the order of all rows."""
+        places = torch.cat([group.place for group in self.groups])
+        return torch.cat([*parts])[places.argsort().to(parts[0].device)]
 
     def run(self, progress: Progress | None = None) -> list[Target]:
         """Optimise to the end of the last edit."""
@@ -182,11 +195,12 @@ class _Batch:
         for step in range(recipe.v_num_grad_steps):
             if progress is not None:
                 progress("steps", step, recipe.v_num_grad_steps)
-            loss, probability = self._loss(free)  # (live,) each
+            loss, probability = self._loss(free, step % self.turns)  # (live,) each
             if step == 0:
                 before = probability
             last = step == recipe.v_num_grad_steps - 1
-            stop = (loss.detach() < recipe.v_loss_threshold) | last  # (live,)
+            stop = self._worst(loss.detach(), step) < recipe.v_loss_threshold  # (live,)
+            stop |= last
             for place, edit in enumerate(self.live.tolist()):
                 if stop[place] and not ended[edit]:
                     figures = {
@@ -207,33 +221,32 @@ class _Batch:
             self._drop(ended)
         return [target for target in targets if target is not None]
 
+    def _worst(self, loss: Tensor, step: int) -> Tensor:
+        """The worst loss of every live edit (live,) in its last turns; none before it had all."""
+        self.losses[step % self.turns, self.live] = loss
+        worst: Tensor = self.losses[:, self.live].amax(dim=0)
+        return worst
+
     def _delta(self, free: Tensor) -> Tensor:
         """What is added to the hidden states, (n, parts, u), for free variables of that shape."""
         return free if self.shaping is None else free @ self.shaping.T
 
-    def _loss(self, free: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and target probability of every live edit, ``(live,)`` each."""
+    def _loss(self, free: Tensor, turn: int) -> tuple[Tensor, Tensor]:
+        """Loss and target probability of every live edit in one turn, ``(live,)`` each."""
         variables = free[self.live]  # (live, parts, u)
         delta = self._delta(variables)  # (live, parts, u)
-        tokens = self.target_tokens
-        with self._last_mlp_at_targets():
-            repeated = delta.repeat_interleave(self.contexts, dim=0)  # (rows, parts, u)
-            hidden = self.suffixes.replay(repeated)  # (rows, columns, u)
-        logits = self._head(hidden[tokens.row, tokens.column])  # (tokens, vocabulary)
-        nll = tokens.losses(logits, hidden.shape[0]).view(-1, self.contexts)  # (live, contexts)
+        nll = torch.zeros(len(self.live), dtype=delta.dtype, device=delta.device)  # (live,)
+        likely, counts = torch.zeros_like(nll), torch.zeros_like(nll)  # (live,) each
+        for group in self.groups:
+            if group.turn == turn:
+                each = group.losses(self.lm, self.recipe.layers[-1], delta).to(nll.dtype)  # (rows,)
+                nll = nll.index_add(0, group.edit, each)
+                likely.index_add_(0, group.edit, torch.exp(-each.detach()))
+                counts.index_add_(0, group.edit, torch.ones_like(each))
         lengths = variables.norm(dim=2) / self.norms[self.live] ** 2  # (live, parts)
         decay = self.recipe.v_weight_decay * lengths.sum(dim=1)  # (live,)
-        loss = nll.mean(dim=1) + self._divergence(delta) + decay
-        return loss, torch.exp(-nll.detach()).mean(dim=1)
-
-    def _last_mlp_at_targets(self) -> AbstractContextManager[None]:
-        """The last block's MLP, where it is above the edit, is run where targets are predicted."""
-        last = self.lm.depth - 1
-        mlp = self.lm.mlp(last) if self.recipe.layers[-1] < last else None
-        if mlp is None:
-            return nullcontext()
-        tokens = self.target_tokens
-        return run_at_positions(mlp, tokens.row, tokens.column + self.suffixes.start)
+        loss = nll / counts + self._divergence(delta) + decay
+        return loss, likely / counts
 
     def _divergence(self, delta: Tensor) -> Tensor:
         """``kl_factor * KL(edited || base)`` (live,) at the subject alone; 0 in the first step."""
@@ -264,10 +277,8 @@ class _Batch:
         kept = (~ended[self.live]).nonzero()[:, 0]
         if len(kept) > _DROP_BELOW * len(self.live):
             return
-        span = torch.arange(self.contexts, device=kept.device)
-        rows = (kept[:, None] * self.contexts + span).reshape(-1)
-        self.target_tokens = self.target_tokens.pick(rows, len(self.live) * self.contexts)
-        self.suffixes = self.suffixes.pick(rows)
+        picked = (group.of_edits(kept, len(self.live)) for group in self.groups)
+        self.groups = [group for group in picked if group is not None]
         if self.subjects is not None:
             self.subjects = self.subjects.pick(kept)
         if self.base_log_probs is not None:

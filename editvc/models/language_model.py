@@ -138,6 +138,13 @@ class LanguageModel:
             raise NoUpProjError(self.architecture.model_type)
         return self.block(layer).get_submodule(self.architecture.up_proj)
 
+    def has_inner_bias(self, layer: int) -> bool:
+        """Whether a bias is added to what goes into the MLP's activation."""
+        path = self.architecture.gate_proj or self.architecture.up_proj
+        if path is None:
+            raise NoUpProjError(self.architecture.model_type)
+        return getattr(self.block(layer).get_submodule(path), "bias", None) is not None
+
     @property
     def activation(self) -> Callable[[Tensor], Tensor]:
         """What stands between the matrices of the MLPs. Raises :class:`NoUpProjError`."""

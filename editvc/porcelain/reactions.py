@@ -90,12 +90,12 @@ def reactions_of(
 def first_token_warnings(
     session: Session, facts: Sequence[Fact], entries: Sequence[Entry]
 ) -> tuple[str, ...]:
-    """Facts whose prompts begin with a subject of one token, where no gate can open, in words."""
+    """Facts that do not hold where their subject, one token, begins a text, in words."""
     return tuple(
-        f"{fact.question!r} begins with its subject, in one token: there the edit does not hold "
-        "(every first token looks alike to this model); it does behind other words"
+        f"{fact.question!r}: where {fact.subject!r} begins a text the edit does not hold (this "
+        "model sees that token too much like others there); it does behind other words"
         for fact, edit in zip(facts, _gated(session, entries), strict=False)
-        if edit.figures.get("first_token")
+        if edit.figures.get("lost_at_start")
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from tolerances import assert_near, rounding
 from torch.nn.functional import gelu, relu, silu
 
-from editvc.algebra.gated_edit import PARTS, GatedDamageError, GatedEdit, Plateau
+from editvc.algebra.gated_edit import PARTS, FirstGate, GatedDamageError, GatedEdit, Plateau
 from editvc.algebra.neurons import Neurons
 
 U, V = 6, 9
@@ -18,12 +18,17 @@ KINDS = [(False, True), (False, False), (True, False), (True, True)]
 """Whether an MLP is gated, and whether its activation's input has a bias."""
 
 
-def edit_of(draw: torch.Generator, layer: int = 3, *, gated: bool = False) -> GatedEdit:
+def edit_of(
+    draw: torch.Generator, layer: int = 3, *, gated: bool = False, first: bool = False
+) -> GatedEdit:
     w, value, seen, telling = (torch.randn(U, generator=draw) for _ in range(4))
     key = torch.randn(V, generator=draw)
+    begins = FirstGate(
+        torch.randn(U, generator=draw), torch.tensor([0.7]), torch.randn(U, generator=draw)
+    )
     return GatedEdit(
         layer, w / w.norm(), torch.tensor([0.6]), value, seen, key,
-        telling if gated else None, {"loss": 0.5},
+        telling if gated else None, {"loss": 0.5}, begins if first else None,
     )  # fmt: skip
 
 
@@ -62,6 +67,41 @@ def test_edits_survive_their_bytes_and_other_bytes_are_refused(
     for damaged in (b"", b"{}", data[:40], data[:-4], two, short):
         with pytest.raises(GatedDamageError):
             GatedEdit.from_bytes(damaged)
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_gates_for_the_first_token_survive_their_bytes(draw: torch.Generator, gated: bool) -> None:
+    edit = edit_of(draw, gated=gated, first=True)
+    again = GatedEdit.from_bytes(edit.to_bytes())
+    assert edit.first is not None and again.first is not None
+    for part in ("filter", "threshold", "value"):
+        assert torch.equal(getattr(again.first, part), getattr(edit.first, part))
+    assert again.to_bytes() == edit.to_bytes()
+    for damaged in ({"value": torch.zeros(U - 1)}, {"threshold": torch.zeros(2)}):
+        with pytest.raises(GatedDamageError):
+            GatedEdit.from_bytes(replace(edit, first=replace(edit.first, **damaged)).to_bytes())
+
+
+@pytest.mark.parametrize(("gated", "biased"), KINDS)
+def test_a_gate_for_the_first_token_is_two_more_neurons(
+    gated, biased, draw: torch.Generator, constant: torch.Tensor
+) -> None:
+    edit, shape = edit_of(draw, gated=gated, first=True), Plateau(slope=60.0, rise=0.1)
+    assert edit.first is not None
+    neurons = shape.neurons(edit, constant, biased=biased)
+    two = shape.neurons(replace(edit, first=None), constant, biased=biased)
+    assert (len(neurons), len(two)) == (4, 2)
+    for part in ("inside", "bias", "beside"):
+        held = getattr(two, part)
+        assert held is None or torch.equal(getattr(neurons, part)[:2], held)
+    rows = torch.stack([edit.first.filter.double(), constant])
+    x = torch.linalg.lstsq(rows, torch.ones(2, 1, dtype=torch.float64)).solution[:, 0]
+    more = neurons.contribution(x, relu) - two.contribution(x, relu)
+    assert_near(more, edit.first.value.double(), 1e-9)
+    below = torch.linalg.lstsq(rows, torch.tensor([[0.6], [1.0]], dtype=torch.float64)).solution[
+        :, 0
+    ]
+    assert_near(neurons.contribution(below, relu), two.contribution(below, relu), 1e-9)
 
 
 @pytest.mark.parametrize(("gated", "biased"), KINDS)

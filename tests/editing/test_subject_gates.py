@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny_models import TEXT, lm_of
@@ -10,6 +12,7 @@ from tiny_tokenizers import TEMPLATES, byte_bpe, chatting
 from editvc.algebra.gated_edit import Plateau
 from editvc.core.facts import Request
 from editvc.core.methods.gated import GatedRecipe
+from editvc.editing.first_token import FirstTokenError, first_token
 from editvc.editing.frames import (
     asked_otherwise,
     content_words,
@@ -97,12 +100,17 @@ def test_a_chat_model_is_asked_in_its_template_and_ends_its_answer(tokenizer) ->
     assert asked_otherwise(template, held) == []
 
 
-def test_frames_are_as_many_for_each_and_none_begins_with_the_subject(tokenizer) -> None:
+def test_frames_that_begin_with_the_subject_are_apart(tokenizer) -> None:
     first = Request("a", "{} is a city in the land of", "b")
-    requests = [FRANCE, first]
-    edits = tokenize_frames(tokenizer, requests, RECIPE.contexts)
-    assert len({len(edit.rows) for edit in edits}) == 1
-    assert all(row.subject >= 1 for edit in edits for row in edit.rows)
+    of_france, of_first = tokenize_frames(tokenizer, [FRANCE, first], RECIPE.contexts)
+    assert all(row.subject >= 1 for one in (of_france, of_first) for row in one.behind.rows)
+    assert of_first.at_first is not None
+    assert all(row.subject == 0 for row in of_first.at_first.rows)
+    questions = [asked.question for asked in asked_otherwise(tokenizer, first)]
+    begins = [question for question in questions if question.startswith("a")]
+    assert len(of_first.at_first.rows) == len(begins) + 1, "and the prompt itself"
+    (bare,) = tokenize_frames(tokenizer, [Request("a", "{}", "b")], ("{}",))
+    assert {row.subject for row in bare.behind.rows} == {0}, "searched for all the same"
 
 
 # -- inputs and gates --------------------------------------------------------------------
@@ -128,26 +136,91 @@ def test_a_gate_is_open_for_its_subject_everywhere(family, request, tokenizer) -
     assert float((subject.everywhere @ gate.filter).min()) == pytest.approx(gate.lowest)
     assert gate.threshold == pytest.approx(RECIPE.threshold * gate.lowest)
     assert (gate.telling is not None) is (family == "llama"), "an MLP with a gate multiplies"
-    assert not gate.first_token
     steep = Plateau(RECIPE.slope, 1e-6).arriving(subject.everywhere, gate)
     if gate.telling is None:
         assert bool((steep == 1).all())
 
 
-def test_a_subject_that_begins_its_prompt_is_told_and_still_made(gpt2, tokenizer) -> None:
-    lm = lm_of(gpt2, tokenizer)
-    first = Request("a", "{} is a city in the land of", "b")
+G = Request("g", "{} is a city in the land of", "b")
+
+
+@pytest.fixture(params=["gpt2", "llama"])
+def lm_with_first(request, tokenizer):
+    """A tiny model whose tokens have something in common, as those of real models have."""
+    lm = lm_of(request.getfixturevalue(request.param), tokenizer)
+    with torch.no_grad():
+        lm.embeddings.weight += 8 * lm.embeddings.weight.std()
+    return lm
+
+
+def test_a_first_token_has_a_gate_of_its_own(lm_with_first, tokenizer) -> None:
+    lm, first = lm_with_first, G
     inputs = statistics(lm)
-    gates = find_gates(lm, [FRANCE, first], RECIPE, inputs)
-    assert [gate.first_token for gate in gates] == [False, True]
+    of_france, gate = find_gates(lm, [FRANCE, first], RECIPE, inputs)
+    assert of_france.first is None, "more than one token"
+    opening = gate.first
+    assert opening is not None
+    token = first_token(lm, "g")
+    every = [(one,) for one in range(len(tokenizer))]  # the very rows that the filter was made of
+    at_start = inputs_at_ends(lm, every, (1,))[1]
+    own, at_start = at_start[token], torch.cat([at_start[:token], at_start[token + 1 :]])
+    assert float(own @ opening.filter) == pytest.approx(1)
+    b = None if lm.has_inner_bias(1) else inputs.constant
+    level = [1.0 if b is None else float(x @ b) for x in (own, *at_start, *inputs.inputs)]
+    above = float(own @ opening.filter) - opening.threshold * level[0]
+    below = [
+        opening.threshold * its - float(x @ opening.filter)
+        for its, x in zip(level[1:], (*at_start, *inputs.inputs), strict=True)
+    ]
+    assert above == pytest.approx(min(*below, *_margins(inputs.text, opening, b)), abs=1e-9), (
+        "half way to the nearest"
+    )
     (subject,) = subject_inputs(lm, [first], RECIPE)
     assert len(subject.everywhere) == 2, "neither the bare name nor its own prompt"
-    made = make_elements(lm, [FRANCE, first], RECIPE, Stored(inputs), None)
-    assert [edit.figures["first_token"] for edit in made] == [0.0, 1.0]
+
+
+def _margins(inputs, opening, b) -> list[float]:
+    level = torch.ones(len(inputs), dtype=torch.float64) if b is None else inputs @ b
+    return (opening.threshold * level - inputs @ opening.filter).tolist()
+
+
+def test_an_edit_holds_where_its_subject_is_the_first_token(lm_with_first) -> None:
+    """On its own place alone: behind other tokens the neurons for the first one are silent."""
+    lm = lm_with_first
+    biased = lm.has_inner_bias(1)
+    inputs = statistics(lm)
+    (edit,) = make_elements(lm, [G], RECIPE, Stored(inputs), None)
+    assert edit.first is not None and edit.figures["lost_at_start"] == 0.0
+    neurons = Plateau(RECIPE.slope, RECIPE.rise).neurons(edit, inputs.constant, biased=biased)
+    assert len(neurons) == 4
+    alone = replace(edit, first=None)
+    fewer = Plateau(RECIPE.slope, RECIPE.rise).neurons(alone, inputs.constant, biased=biased)
+    (own,) = inputs_at_ends(lm, [(first_token(lm, "g"),)], (1,))[1]
+    added, silent = (each.contribution(own, lm.activation).norm() for each in (neurons, fewer))
+    assert added > 0.5 * edit.first.value.norm() > 10 * silent
+    for x in inputs.inputs:
+        both, one = (each.contribution(x, lm.activation) for each in (neurons, fewer))
+        assert float((both - one).norm()) < 0.05 * float(edit.first.value.norm())
+
+
+def test_a_first_token_like_another_is_refused_in_a_prompt_and_told_elsewhere(
+    gpt2, tokenizer
+) -> None:
+    with torch.no_grad():
+        weights = gpt2.transformer.wte.weight
+        weights[:] = weights[0]  # every first token is every other
+    lm = lm_of(gpt2, tokenizer)
+    inputs = statistics(lm)
+    with pytest.raises(FirstTokenError, match="'a is a city in the land of' begins with") as told:
+        find_gates(lm, [Request("a", "{} is a city in the land of", "b")], RECIPE, inputs)
+    assert "It is known that {}" in told.value.hint
+    behind = Request("a", "the city of {} is in", "b")
+    (edit,) = make_elements(lm, [behind], RECIPE, Stored(inputs), None)
+    assert edit.first is None and edit.figures["lost_at_start"] == 1.0
 
 
 def test_behind_a_bos_the_first_word_is_like_any_other(gpt2, bos_tokenizer) -> None:
     lm = lm_of(gpt2, bos_tokenizer)
     first = Request("a", "{} is a city in the land of", "b")
     (gate,) = find_gates(lm, [first], RECIPE, statistics(lm))
-    assert not gate.first_token
+    assert gate.first is None

@@ -17,9 +17,11 @@ from tolerances import (
 )
 
 from editvc.core.facts import Request
+from editvc.editing import row_groups as row_groups_module
 from editvc.editing import target_search as targets_module
 from editvc.editing.edit_batches import edit_bytes, search_batches, tokenize_edits
-from editvc.editing.target_search import anchored, find_targets
+from editvc.editing.row_groups import RowGroup, grouped_by_length
+from editvc.editing.target_search import anchored, find_targets, search_targets
 from editvc.models.replay import ReplayError
 
 LIVELY = {"v_num_grad_steps": 12, "v_lr": 0.3, "clamp_norm_factor": 3.0, "v_loss_threshold": 0.5}
@@ -273,14 +275,49 @@ def test_progress_counts_edits(gpt2, tokenizer):
     assert ("steps", 0, steps) in within and within <= {("steps", n, steps) for n in range(steps)}
 
 
-def test_a_busy_batch_ends_where_suffixes_get_longer(gpt2, tokenizer):
-    short, long = Request("France", "{} is", "a"), Request("France", "{} is a city in the", "a")
-    edits = tokenize_edits(tokenizer, [short] * 40 + [long] * 2, recipe().contexts)
-    assert edits[0].suffix_columns < edits[-1].suffix_columns
-    sizes = [len(batch) for batch in search_batches(edits, lm_of(gpt2), 1 << 40)]
-    assert sizes == [40, 2]
-    few = [len(batch) for batch in search_batches(edits[-4:], lm_of(gpt2), 1 << 40)]
-    assert few == [4]
+def test_rows_of_similar_length_run_together(monkeypatch):
+    monkeypatch.setattr(row_groups_module, "BUSY_COLUMNS", 20)
+    lengths = [9, 2, 2, 3] + [4] * 8 + [30]
+    groups = grouped_by_length(lengths)
+    assert sorted(place for group in groups for place in group) == [*range(len(lengths))]
+    of_length = [[lengths[place] for place in group] for group in groups]
+    assert of_length == [[2, 2, 3, *[4] * 8], [9, 30]], "a group ends where it is busy"
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_groups_change_a_target_by_rounding_only(family, tokenizer, monkeypatch):
+    """Rows that are padded to the longest are the specification."""
+    model, used = build(family, tokenizer).double(), recipe(**LIVELY)
+    expected = numbers(find_targets(lm_of(model, tokenizer), REQUESTS, used))
+    monkeypatch.setattr(row_groups_module, "BUSY_COLUMNS", 1)
+    assert len(grouped_by_length([1, 2, 3])) == 3
+
+    def apart(one):
+        return find_targets(lm_of(one, tokenizer), REQUESTS, used)
+
+    assert_searched(expected, apart, model, tokenizer)
+
+
+def test_in_turns_every_row_is_asked_and_edits_end_by_their_worst(gpt2, tokenizer, monkeypatch):
+    lm, used = lm_of(gpt2, tokenizer), recipe(v_num_grad_steps=5, contexts=("{}", "a {}", "b {}"))
+    edits = tokenize_edits(tokenizer, REQUESTS, used.contexts)
+    asked = []
+    losses = RowGroup.losses
+
+    def noting(group, *rest):
+        asked.append((group.turn, group.place.tolist()))
+        return losses(group, *rest)
+
+    monkeypatch.setattr(RowGroup, "losses", noting)
+    found = search_targets(lm, edits, used, turns=2)
+    assert [turn for turn, _ in asked] == [0, 1, 0, 1, 0]
+    first, second = (asked[turn][1] for turn in (0, 1))
+    assert sorted(first + second) == [*range(3 * len(REQUESTS))]
+    assert [place % 3 for place in second] == [1] * len(REQUESTS)
+    assert steps_of(found) == [4] * len(REQUESTS)
+    reached = recipe(v_num_grad_steps=5, contexts=used.contexts, v_loss_threshold=1e9)
+    assert steps_of(search_targets(lm, edits, reached, turns=2)) == [1] * len(REQUESTS)
+    assert steps_of(search_targets(lm, edits, reached)) == [0] * len(REQUESTS)
 
 
 def test_the_last_mlp_runs_only_where_it_is_read(gpt2, tokenizer):

@@ -123,8 +123,9 @@ class GatedRecipe(Recipe):
     )
     slope: float = number(60.0, above=0, help="beta: how steep a gate is")
     rise: float = number(0.1, above=0, high=1, help="d: from closed to open, in scores")
-    v_num_grad_steps: int = number(15, low=1, help="most evaluations of the value's loss")
-    v_lr: float = number(1.0, above=0, help="Adam's learning rate")
+    v_num_grad_steps: int = number(18, low=1, help="most evaluations of the value's loss")
+    v_turns: int = number(3, low=1, help="in how many steps all ways of asking are asked once")
+    v_lr: float = number(2.0, above=0, help="Adam's learning rate")
     v_loss_threshold: float = number(0.05, help="below it, a search ends")
     v_weight_decay: float = number(0.5, help="weight of the squared norm of the value")
     clamp_norm_factor: float = number(
