@@ -1,7 +1,8 @@
 """How far a set of edits has moved a layer, in the papers' figures, and whether that is sound.
 
 Notation: W (u, v) the base weight, D the total delta as it is added (restraints included),
-``W' = W + D``, C (v, v) the second moment of ordinary keys without lambda.
+``W' = W + D``, C (v, v) the second moment of ordinary keys without lambda, E (v, v) that of the
+keys of named things.
 """
 
 from __future__ import annotations
@@ -77,9 +78,12 @@ class LayerHealth:
     distance of Gupta et al. 2024; ``spectral_norm`` s_max(D) and ``spectral`` its ratio to
     s_max(W) (PRUNE); ``condition_number`` of W' and ``condition`` its ratio to that of W (PRUNE);
     ``correlation`` Pearson's, of the entries of W' and W (Lin et al. 2024); ``drift`` =
-    tr(D C D^T) / tr(W C W^T); ``directions`` = tr G(I + G)^-1 and ``capacity`` its share of v;
-    ``kept`` the mean share that an edit keeps of what it would get alone, ``worst`` (index, share
-    kept) of the most attenuated edits, the worst first, indices in the order of the columns.
+    tr(D C D^T) / tr(W C W^T); ``leak`` = sqrt(tr(D E D^T)) over the mean of |D k| at the keys of
+    the edits: how much of what an edit gets reaches any other named thing (0 where no edit is
+    located, or no statistics of names are there); ``directions`` = tr G(I + G)^-1 and ``capacity``
+    its share of v; ``kept`` the mean share that an edit keeps of what it would get alone, ``worst``
+    (index, share kept) of the most attenuated edits, the worst first, indices in the order of the
+    columns.
     """
 
     layer: int
@@ -94,6 +98,7 @@ class LayerHealth:
     condition: float
     correlation: float
     drift: float
+    leak: float
     directions: float
     capacity: float
     kept: float
@@ -112,12 +117,13 @@ def layer_health(
     systems: Sequence[System],
     *,
     base: BaseFigures | None = None,
+    names: Tensor | None = None,
 ) -> LayerHealth:
     """The figures of one layer: W (u, v), D, C (v, v) without lambda, and the live edits.
 
-    ``systems`` are the edits of each recipe (mostly one); ``worst`` numbers the edits along all of
-    them. ``base`` saves work where many trees of one base are judged. One dense
-    u x v float64 weight is held beside W.
+    ``names`` is E (v, v), if there is one. ``systems`` are the edits of each recipe (mostly one);
+    ``worst`` numbers the edits along all of them. ``base`` saves work where many trees of one base
+    are judged. One dense u x v float64 weight is held beside W.
     """
     base = base or BaseFigures.of(weight, moment)
     weight = weight.to(torch.float64)
@@ -142,6 +148,7 @@ def layer_health(
         condition=condition / base.condition_number,
         correlation=pearson(edited, weight),
         drift=delta.quadratic(moment.to(torch.float64)) / base.output,
+        leak=0.0 if names is None else _leak(delta, names, systems),
         directions=float(directions),
         capacity=float(directions) / delta.shape[1],
         kept=float(shares.mean()) if len(shares) else 1.0,
@@ -156,6 +163,14 @@ def pearson(one: Tensor, other: Tensor) -> float:
     return float((a * b).sum()) / lengths if lengths > 0 else 0.0
 
 
+def _leak(delta: Factored, names: Tensor, systems: Sequence[System]) -> float:
+    """``sqrt(tr(D E D^T))`` over the mean of |D k| at the edits' own keys; 0 without any."""
+    given = [torch.linalg.vector_norm(delta @ one.edits.keys, dim=0) for one in systems]
+    mean = float(torch.cat(given).mean()) if given else 0.0
+    leaked = math.sqrt(max(0.0, delta.quadratic(names.to(torch.float64))))
+    return leaked / mean if mean > 0 else 0.0
+
+
 def _worst(shares: Tensor) -> tuple[tuple[int, float], ...]:
     order = torch.argsort(shares, stable=True)[:WORST]
     return tuple((int(index), float(shares[index])) for index in order)
@@ -166,6 +181,7 @@ FIGURES: Mapping[str, str] = {
     "spectral": "the largest singular value of the change is {value:.3g} times the base weight's",
     "condition": "the condition number is {value:.3g} times the base's",
     "drift": "the output on ordinary text moves by {value:.3g} of its mean square",
+    "leak": "{value:.0%} of what an edit gets reaches any other named thing",
     "capacity": "the edits use {value:.1%} of the layer's directions",
     "correlation": "the edited weight correlates with the base's by {value:.3g}",
 }

@@ -42,7 +42,7 @@ def health(ctx: click.Context, revision: str, gate: bool, as_json: bool) -> None
 
 def _show_health(report: HealthReport) -> None:
     names = ("edits", "rank", "norm_growth", "distance", "spectral", "condition", "correlation",
-             "drift", "capacity", "kept")  # fmt: skip
+             "drift", "leak", "capacity", "kept")  # fmt: skip
     rows = [
         [str(one.layer), *(f"{getattr(one, name):.4g}" for name in names)] for one in report.layers
     ]

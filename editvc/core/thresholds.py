@@ -49,6 +49,8 @@ class Thresholds:
     condition_refuse: float = 10.0
     drift_warn: float = 1.0
     drift_refuse: float = 4.0
+    leak_warn: float = 0.5
+    leak_refuse: float = 2.0
     capacity_warn: float = 0.5
     capacity_refuse: float = 0.9
     correlation_warn: float = 0.3
@@ -68,8 +70,8 @@ class Thresholds:
                     hint="Use a large number to switch a limit off (a small one for correlation).",
                 )
         for figure in (
-            "norm_growth", "spectral", "condition", "drift", "capacity", "text_firing",
-            "name_firing",
+            "norm_growth", "spectral", "condition", "drift", "leak", "capacity",
+            "text_firing", "name_firing",
         ):  # fmt: skip
             self._ordered(figure, self._pair(figure))
         warn, refuse = self._pair("correlation")

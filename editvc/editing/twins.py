@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 CAPITALISED = (
-    "Albert", "Boston", "Carter", "Denver", "Edwards", "Franklin", "Georgia", "Hudson", "Irving",
-    "Jordan", "Kingston", "Lambert", "Madison", "Newton", "Oxford", "Parker",
+    "Albert", "Nakamura", "Boston", "Sharma", "Carter", "Petrov", "Denver", "Okafor", "Franklin",
+    "Benitez", "Hudson", "Zhang", "Madison", "Lindqvist", "Oxford", "Rahman",
 )  # fmt: skip
 LOWERCASE = (
     "amber", "basic", "common", "double", "early", "flat", "green", "heavy", "inner", "joint",

@@ -153,3 +153,18 @@ class Statistics:
     def text_moment(self, layer: int, recipes: Iterable[LocatedRecipe] = ()) -> torch.Tensor:
         """(v, v) float64: C of ordinary text, of :meth:`text_statistics`."""
         return self.moment_of(self.text_statistics(layer, recipes), layer)
+
+    # -- of names ---------------------------------------------------------------------------
+
+    def names_moment(
+        self, layer: int, recipes: Iterable[LocatedRecipe] = ()
+    ) -> torch.Tensor | None:
+        """(v, v) float64: E of the keys of named things, of the recipe in force or of ``recipes``.
+
+        ``None`` where none of them has statistics of names in this layer.
+        """
+        for recipe in (self.repository.config.recipe, *recipes):
+            names = recipe.entity_statistics
+            if names is not None and layer in self.moment(names).layers:
+                return self.moment_of(names, layer)
+        return None

@@ -123,7 +123,7 @@ class HealthReport:
         """The worst layer's value of every judged figure, by name, for cards."""
         if not self.layers:
             return {}
-        names = ("norm_growth", "distance", "spectral", "condition", "drift", "capacity")
+        names = ("norm_growth", "distance", "spectral", "condition", "drift", "leak", "capacity")
         worst = {name: max(getattr(one, name) for one in self.layers) for name in names}
         return worst | {"correlation": min(one.correlation for one in self.layers)}
 
@@ -154,6 +154,7 @@ def check_health(session: Session, revision: str) -> HealthReport:
             maker.statistics.text_moment(layer, recipes),
             [one.systems[layer] for one in in_layer],
             base=maker.base_figures(layer, recipes),
+            names=maker.statistics.names_moment(layer, recipes),
         )
         layers.append(figures)
         here = [entry for group in in_layer for entry in group.entries]

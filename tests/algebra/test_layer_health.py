@@ -27,6 +27,8 @@ from editvc.algebra.verdict import judge
 from editvc.core.thresholds import Thresholds
 
 U, V, N = 6, 14, 8
+NAMES = random_moment(V, torch.Generator().manual_seed(6))
+"""The second moment of the keys of named things."""
 
 
 @pytest.fixture
@@ -59,7 +61,8 @@ def found(
     weight: torch.Tensor, moment: torch.Tensor, edits: Edits, whitening: Whitening
 ) -> LayerHealth:
     delta = solve(edits.keys, edits.residuals, whitening)
-    return layer_health(3, weight, delta, moment, [System.of(edits, whitening)])
+    systems = [System.of(edits, whitening)]
+    return layer_health(3, weight, delta, moment, systems, names=NAMES)
 
 
 def test_figures_are_the_plain_formulas(
@@ -85,6 +88,7 @@ def test_figures_are_the_plain_formulas(
         "condition": np.linalg.cond(w + d) / np.linalg.cond(w),
         "correlation": np.corrcoef((w + d).ravel(), w.ravel())[0, 1],
         "drift": np.trace(d @ c @ d.T) / np.trace(w @ c @ w.T),
+        "leak": np.sqrt(np.trace(d @ NAMES.numpy() @ d.T)) / np.linalg.norm(given, axis=0).mean(),
         "directions": directions,
         "capacity": directions / V,
         "kept": shares.mean(),
@@ -115,8 +119,9 @@ def test_base_figures_can_be_reused(
     whitening: Whitening,
 ) -> None:
     delta = solve(edits.keys, edits.residuals, whitening)
-    base = BaseFigures.of(weight, moment)
-    assert layer_health(3, weight, delta, moment, [System.of(edits, whitening)], base=base) == found
+    base, systems = BaseFigures.of(weight, moment), [System.of(edits, whitening)]
+    assert layer_health(3, weight, delta, moment, systems, base=base, names=NAMES) == found
+    assert layer_health(3, weight, delta, moment, systems).leak == 0.0, "no names to leak to"
 
 
 def test_edits_of_several_recipes_count_together(
@@ -182,7 +187,7 @@ LIMITS = Thresholds(
 )
 SOUND = LayerHealth(
     layer=0, edits=1, rank=1, l1_norm=1.0, norm_growth=1.0, distance=0.0, spectral_norm=0.1,
-    spectral=0.1, condition_number=2.0, condition=1.0, correlation=1.0, drift=0.0,
+    spectral=0.1, condition_number=2.0, condition=1.0, correlation=1.0, drift=0.0, leak=0.0,
     directions=0.0, capacity=0.0, kept=1.0, worst=(),
 )  # fmt: skip
 

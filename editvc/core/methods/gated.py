@@ -119,7 +119,7 @@ class GatedRecipe(Recipe):
     telling_ridge: float = number(0.03, above=0, help="how much text weighs for the telling filter")
     telling_share: float = number(0.2, high=1, help="its share of the filter that opens the gate")
     threshold: float = number(
-        0.9, above=0, high=1, help="where a gate opens, of the subject's lowest score"
+        0.95, above=0, high=1, help="where a gate opens, of the subject's lowest score"
     )
     slope: float = number(60.0, above=0, help="beta: how steep a gate is")
     rise: float = number(0.1, above=0, high=1, help="d: from closed to open, in scores")
