@@ -1,7 +1,8 @@
 """Who else reacts to an edit: names on which it acts though it is not about them.
 
-Told before a commit, in closed form: the inputs of all names are in the statistics, and a gate is a
-product with them.
+Told before a commit, in closed form. The inputs of all names are in the statistics of gates, and a
+gate is a product with them; of a located edit the keys of names tell it, which take one pass
+(:mod:`editvc.editing.name_responses`).
 """
 
 from __future__ import annotations
@@ -16,13 +17,20 @@ from editvc.core.facts import Fact
 from editvc.core.history import Entry
 from editvc.core.ids import short
 from editvc.core.methods.gated import GatedRecipe
+from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
+from editvc.editing.name_responses import name_responses
 from editvc.editing.subject_gates import Gate, find_gates, strangers
 from editvc.errors import EditvcError
 from editvc.porcelain.session import Session
+from editvc.statistics.bundle import sources_of
+from editvc.statistics.entity_moments import read_entities
 
 LIMIT = 0.1
-"""From which share of an edit on a name counts as reacting."""
+"""From which share of a gated edit on a name counts as reacting."""
+
+LINEAR_LIMIT = 0.3
+"""The same of a located edit, which reaches every name a little (docs/adr/0016)."""
 
 SHOWN = 5
 """How many names a line for people has."""
@@ -65,12 +73,16 @@ class OthersReact(EditvcError):
 def foreseen_reactions(
     session: Session, recipe: Recipe, facts: Sequence[Fact]
 ) -> tuple[Reaction, ...]:
-    """The facts whose edits would act on names of the statistics by more than :data:`LIMIT`.
+    """The facts whose edits would act on names of the list by more than a limit.
 
-    Before anything is searched for: a few short passes make the gates. Of gates only, and where
-    there are statistics: elsewhere nothing is said.
+    Before anything is searched for: a few short passes make gates, or read keys. Gates need their
+    statistics; of methods that neither locate by keys nor make gates nothing is said.
     """
-    if not isinstance(recipe, GatedRecipe) or recipe.inputs is None or not facts:
+    if not facts:
+        return ()
+    if isinstance(recipe, LocatedRecipe):
+        return _linear(session, recipe, facts)
+    if not isinstance(recipe, GatedRecipe) or recipe.inputs is None:
         return ()
     inputs = session.materialiser.statistics.inputs_of(recipe)
     gates = find_gates(session.base_model(), [fact.request for fact in facts], recipe, inputs)
@@ -80,7 +92,10 @@ def foreseen_reactions(
 def reactions_of(
     session: Session, recipe: Recipe, facts: Sequence[Fact], entries: Sequence[Entry]
 ) -> tuple[Reaction, ...]:
-    """:func:`foreseen_reactions` of edits that are made: no model is asked."""
+    """:func:`foreseen_reactions` of gated edits that are made: no model is asked.
+
+    Of others a dry run tells: to read the keys of all names takes longer than to locate facts.
+    """
     if not isinstance(recipe, GatedRecipe) or not facts:
         return ()
     inputs = session.materialiser.statistics.inputs_of(recipe)
@@ -105,6 +120,28 @@ def _gated(session: Session, entries: Sequence[Entry]) -> list[GatedEdit]:
     return [one for one in elements if isinstance(one, GatedEdit)]
 
 
+def _linear(session: Session, recipe: LocatedRecipe, facts: Sequence[Fact]) -> tuple[Reaction, ...]:
+    if recipe.row.edit_site is None:  # its keys are those of the target's tokens, not of subjects
+        return ()
+    names, requests = _names(session), [fact.request for fact in facts]
+    preconditioners = session.materialiser.preconditioners.of(recipe)
+    responses = name_responses(session.base_model(), requests, recipe, preconditioners, names)
+    found = []
+    for fact, shares in zip(facts, responses, strict=True):
+        places = strangers(names, [fact.subject])
+        found.append(_reaction(fact, names, places, shares[places].tolist(), LINEAR_LIMIT))
+    return tuple(one for one in found if one is not None)
+
+
+def _names(session: Session) -> Sequence[str]:
+    """The names of the statistics in force for gates, else those of the bundled list."""
+    in_force = session.repository.config.gated.inputs
+    if in_force is not None:
+        return session.materialiser.statistics.inputs(in_force).names
+    bundled = read_entities(sources_of().entities)
+    return tuple(dict.fromkeys(entity.name for entity in bundled))
+
+
 def _reactions(
     facts: Sequence[Fact],
     recipe: GatedRecipe,
@@ -116,8 +153,18 @@ def _reactions(
     for fact, gate in zip(facts, gates, strict=True):
         places = strangers(inputs.names, [fact.subject])
         shares = shape.arriving(inputs.inputs[places], gate).tolist()
-        ranked = sorted(zip(shares, places, strict=True), reverse=True)
-        names = tuple((inputs.names[place], share) for share, place in ranked if share > LIMIT)
-        if names:
-            found.append(Reaction(fact, names))
-    return tuple(found)
+        found.append(_reaction(fact, inputs.names, places, shares, LIMIT))
+    return tuple(one for one in found if one is not None)
+
+
+def _reaction(
+    fact: Fact,
+    names: Sequence[str],
+    places: Sequence[int],
+    shares: Sequence[float],
+    limit: float,
+) -> Reaction | None:
+    """The names at ``places`` whose share is over the limit, the largest first."""
+    ranked = sorted(zip(shares, places, strict=True), reverse=True)
+    reacting = tuple((names[place], share) for share, place in ranked if share > limit)
+    return Reaction(fact, reacting) if reacting else None
