@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +13,6 @@ from editvc.cli.output import complain, emit_json, note, say, say_on, table
 from editvc.errors import EditvcError
 
 if TYPE_CHECKING:
-    from editvc.models.conversation import Conversation
     from editvc.repo import Repo
 
 ONE_ANSWER, IN_CHAT = 16, 256
@@ -63,7 +63,15 @@ def ask(
         in_template = conversation.templated if chat_template is None else chat_template
         how = "its chat template" if in_template else "plain text, each line by itself"
         note(f"Chat with {at} in {how}. /clear begins anew, /bye or Ctrl-D ends.")
-        _chat(conversation, in_template)
+
+        def answer(words: str) -> None:
+            if in_template:
+                conversation.answer(words, say_on)
+            else:
+                say_on(words)
+                conversation.complete(words, say_on)
+
+        _chat(answer, conversation.clear)
 
 
 def _ask_once(
@@ -92,22 +100,18 @@ def _ask_once(
         say(shown + click.style(completion, bold=True))
 
 
-def _chat(conversation: Conversation, in_template: bool) -> None:
+def _chat(answer: Callable[[str], None], clear: Callable[[], None]) -> None:
     """Answer line after line of the user, until there are no more.
 
     A line that cannot be answered is told as that, and the chat goes on.
     """
     while (words := _next_line()) not in (None, "/bye"):
         if words == "/clear":
-            conversation.clear()
+            clear()
         if not words or words == "/clear":
             continue
         try:
-            if in_template:
-                conversation.answer(words, say_on)
-            else:
-                say_on(words)
-                conversation.complete(words, say_on)
+            answer(words)
             say()
         except EditvcError as error:
             complain(str(error), hint=f"{error.hint} /clear begins anew.".strip())
