@@ -12,6 +12,8 @@ from editvc.porcelain.session import Session
 from editvc.vcs.repository import Repository
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from editvc.algebra.delta import Delta
     from editvc.core.fact_files.reader import SourcedFact
     from editvc.core.facts import Fact
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from editvc.core.methods.recipe import Recipe
     from editvc.core.progress import Progress
     from editvc.models.chat_template import Turn
+    from editvc.models.conversation import Conversation
     from editvc.porcelain.base_model import BaseReport
     from editvc.porcelain.branch import Branch
     from editvc.porcelain.changes import FactChanges
@@ -372,6 +375,17 @@ class Repo:
         from editvc.porcelain.ask import ask
 
         return ask(self.session, prompt, at, max_new_tokens)
+
+    def converse(
+        self, *, at: str = "HEAD", max_new_tokens: int = 256
+    ) -> AbstractContextManager[Conversation]:
+        """A conversation with the model of a revision, turn after turn, for a ``with`` statement.
+
+        ``max_new_tokens`` bounds each answer.
+        """
+        from editvc.porcelain.ask import converse
+
+        return converse(self.session, at, max_new_tokens)
 
     def turn(self) -> Turn:
         """What the base's chat template writes around a user's words, such as a prompt to ask.

@@ -59,6 +59,12 @@ def say(message: str = "") -> None:
     _write(message, message)
 
 
+def say_on(piece: str) -> None:
+    """A piece of a line, on stdout, at once. Raises :class:`OutputError`."""
+    with _told(piece):
+        click.echo(piece, nl=False)
+
+
 def page(text: str) -> None:
     """A long result, through a pager on a terminal. Raises :class:`OutputError`."""
     with _told(text):

@@ -20,9 +20,6 @@ from editvc.errors import EditvcError
 from editvc.models.architectures import Architecture, NoUpProjError
 from editvc.models.checkpoint import Checkpoint, TensorNotFound
 
-MULTIPLE = 64
-"""What the width of an export is a multiple of, where nobody says otherwise."""
-
 
 class FixedWidthError(EditvcError):
     """A family whose code fixes the width of its MLPs. ``model_type`` is its name."""
@@ -78,9 +75,11 @@ def widen(
     checkpoint: Checkpoint,
     neurons: Mapping[int, Neurons],
     layers: int,
-    multiple: int = MULTIPLE,
+    multiple: int,
 ) -> Widening:
     """Put neurons into the MLPs of a checkpoint with that many ``layers``.
+
+    The new width is the least ``multiple`` that holds them.
 
     Raises :class:`FixedWidthError`, ``NoUpProjError``, and what :class:`Checkpoint` raises.
     """

@@ -12,6 +12,7 @@ stand where the answer does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,15 @@ def turn_of(tokenizer: PreTrainedTokenizerFast) -> Turn:
     return Turn(before, after, *_around_answer(tokenizer, user, question))
 
 
+def conversation(tokenizer: PreTrainedTokenizerFast, messages: Sequence[Mapping[str, str]]) -> str:
+    """What a model reads of a whole chat, up to where it answers.
+
+    ``messages`` have a ``role``, user or assistant, and a ``content``. Raises
+    :class:`ChatTemplateError`.
+    """
+    return _rendered(tokenizer, messages, add_generation_prompt=True)
+
+
 def optional_turn(tokenizer: PreTrainedTokenizerFast) -> Turn | None:
     """:func:`turn_of`, ``None`` where there is no template that a fact can be put in."""
     try:
@@ -128,14 +138,14 @@ def _around_answer(
 
 def _rendered(
     tokenizer: PreTrainedTokenizerFast,
-    messages: list[dict[str, str]],
+    messages: Sequence[Mapping[str, str]],
     *,
     add_generation_prompt: bool,
 ) -> str:
     try:
         template = tokenizer.get_chat_template()
         text: str = tokenizer.apply_chat_template(
-            messages,
+            [dict(message) for message in messages],
             chat_template=(_CALENDAR if "strftime_now" in template else "") + template,
             tokenize=False,
             add_generation_prompt=add_generation_prompt,

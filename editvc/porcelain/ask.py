@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from editvc.core.fact_files.reader import SourcedFact
 from editvc.materialise.edited_model import load_edited
 from editvc.models.chat_template import Turn, turn_of
+from editvc.models.conversation import Conversation
 from editvc.models.generation import generate, positions_left, prompt_length
 from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.session import Session
@@ -25,6 +28,13 @@ def ask(session: Session, prompt: str, revision: str, max_new_tokens: int) -> st
         )
     with session.edited(tree_at(session, revision)) as lm:
         return generate(lm, prompt, max_new_tokens)
+
+
+@contextmanager
+def converse(session: Session, revision: str, max_new_tokens: int) -> Iterator[Conversation]:
+    """A conversation with the model of a revision; the base is itself again afterwards."""
+    with session.edited(tree_at(session, revision)) as lm:
+        yield Conversation(lm, max_new_tokens)
 
 
 def load_model(session: Session, revision: str) -> Any:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from editvc.algebra.neurons import Neurons
 from editvc.core.history import Tree
 from editvc.evaluation.scores import answers_correctly, room
 from editvc.interchange.hf_checkpoint import Exported, changes_of, export_hf
 from editvc.interchange.reload_check import verify_reload
-from editvc.interchange.widening import widen
+from editvc.interchange.widening import Widening, widen
 from editvc.materialise.edited_model import load_edited
 from editvc.models.checkpoint import Checkpoint
 from editvc.models.generation import generate
@@ -66,9 +67,7 @@ def export_model(
         maker.folder,
         target,
         changes_of(maker.architecture, maker.delta(tree)),
-        widening=widen(maker.architecture, Checkpoint(maker.folder), neurons, maker.base.layers)
-        if neurons
-        else None,
+        widening=_widening(session, neurons) if neurons else None,
         replace=replace,
         documents=with_documents if documents else None,
         check=check,
@@ -82,6 +81,13 @@ def export_model(
     return Export(
         "hf", target, done.base_digest, done.digest, done.touched, checks, done.notes, answers
     )
+
+
+def _widening(session: Session, neurons: Mapping[int, Neurons]) -> Widening:
+    """Neurons in the base's files, filled up as config.toml says."""
+    maker = session.materialiser
+    multiple = session.repository.config.export.width_multiple
+    return widen(maker.architecture, Checkpoint(maker.folder), neurons, maker.base.layers, multiple)
 
 
 @contextmanager

@@ -90,6 +90,13 @@ class LimitsSection:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportSection:
+    """How models are written: ``width_multiple`` divides the width of MLPs that are widened."""
+
+    width_multiple: int = number(64, low=1, help="widened MLPs are filled up to a multiple of this")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole, checked ``config.toml``."""
 
@@ -101,6 +108,7 @@ class Config:
     gated: GatedSection = field(default_factory=GatedSection)
     compute: Compute = field(default_factory=Compute)
     limits: LimitsSection = field(default_factory=LimitsSection)
+    export: ExportSection = field(default_factory=ExportSection)
 
     def as_dict(self) -> dict[str, Any]:
         """All settings by dotted name, defaults filled in."""
@@ -124,6 +132,7 @@ SECTIONS: Mapping[str, type[Any]] = {
             GatedSection,
             Compute,
             LimitsSection,
+            ExportSection,
         ),
         strict=True,
     )

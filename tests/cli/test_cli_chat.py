@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
-from cli_runs import clean, inside, written
+from cli_runs import SCRIPT, clean, environment, inside, written
 from tiny_models import TEXT
 from tiny_repos import ADA, FRESH, NAMES, close, tiny_base
 from tiny_tokenizers import CHATML
@@ -69,6 +71,71 @@ def test_asking_in_the_chat(chatting: Path) -> None:
     assert (told["prompt"], told["completion"]) == ("Where is Rome?", wrapped)
     said = inside("ask", "Where is Rome?", "--chat-template").out
     assert said == f"Where is Rome? {wrapped}\n"
+
+
+def test_raw_is_the_plain_prompt_which_one_prompt_is_by_default(chatting: Path) -> None:
+    plain = inside("ask", "Where is Rome?", "--json").json
+    assert inside("ask", "Where is Rome?", "--raw", "--json").json == plain
+    assert plain != inside("ask", "Where is Rome?", "--chat-template", "--json").json
+
+
+def test_a_chat_is_for_a_terminal(chatting: Path) -> None:
+    for words in ([], ["--json"], ["--vs", "base"]):
+        ran = inside("ask", *words, stdin=b"Where is Rome?\n")
+        assert ran.code == 2 and "Missing argument 'PROMPT'" in ran.out + ran.err
+
+
+def test_a_chat_answers_in_the_template_and_remembers(chatting: Path, work: Path) -> None:
+    def said(prompt: str) -> str:
+        return inside("ask", prompt, "-n", "4", "--json").json["completion"]
+
+    first = said(f"{BEFORE}Where is Rome?{AFTER}")
+    earlier = f"{BEFORE}Where is Rome?{AFTER}{first.strip()}<|im_end|>\n"
+    second = said(f"{earlier}{BEFORE}And London?{AFTER}")
+    lines = ["Where is Rome?", "And London?", "/clear", "", "Where is Rome?", "the " * 500, "/bye"]
+    shown = chat(chatting, work, lines, "-n", "4")
+    assert "Chat with HEAD in its chat template" in shown
+    answers = [part.split("\r\n", 1)[1].strip() for part in shown.split("> ")[1:-1]]
+    assert answers[:2] == [first.strip(), second.strip()]
+    assert answers[2:5] == ["", "", first.strip()]
+    assert "the prompt has" in answers[5] and "/clear begins anew" in answers[5]
+
+
+def test_a_raw_chat_goes_on_with_each_line(chatting: Path, work: Path) -> None:
+    alone = inside("ask", "Where is Rome?", "-n", "4", "--json").json["completion"]
+    shown = chat(chatting, work, ["Where is Rome?", "Where is Rome?", "/bye"], "-n", "4", "--raw")
+    assert shown.count(f"\nWhere is Rome?{alone}") == 2
+
+
+def test_a_chat_with_a_model_without_a_template_is_plain(here: Path, work: Path) -> None:
+    assert "Chat with HEAD in plain text" in chat(here, work, ["/bye"])
+
+
+def chat(folder: Path, work: Path, lines: list[str], *options: str) -> str:
+    """What a terminal shows of a chat.
+
+    Not by ``pexpect.spawn``: it forks in Python, which may hang where torch has threads.
+    """
+    fdpexpect = pytest.importorskip("pexpect.fdpexpect")
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    command = [str(SCRIPT), "ask", *options]
+    env = environment(work / "home", TERM="dumb", COLUMNS="4000")
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    with subprocess.Popen(
+        command, cwd=folder, env=env, start_new_session=True, **streams
+    ) as asking:
+        os.close(theirs)
+        child = fdpexpect.fdspawn(ours, encoding="utf-8", timeout=60)
+        shown = ""
+        for line in lines:
+            child.expect_exact("> ")
+            shown += child.before + child.after
+            child.sendline(line)
+        shown += child.read()
+    child.close()
+    assert asking.returncode == 0, shown
+    return shown
 
 
 def test_a_model_without_a_chat_template(here: Path) -> None:

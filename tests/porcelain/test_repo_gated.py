@@ -25,6 +25,7 @@ from editvc.porcelain.export import NeedsNeurons
 from editvc.porcelain.reactions import LIMIT, OthersReact
 from editvc.porcelain.take_inputs import take_inputs
 from editvc.porcelain.trees import tree_at
+from editvc.vcs.config_file import ConfigError
 
 LAYER = 1
 
@@ -135,6 +136,19 @@ def test_an_export_is_wider_and_says_what_the_revision_says(gated: Repo, tmp_pat
         assert bool(part[128 : 128 + used].any()) is bool(used)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert model.transformer.h[0].mlp.c_fc.weight.shape == (32, 192)
+
+
+def test_settings_say_what_the_width_of_an_export_is_a_multiple_of(
+    gated: Repo, tmp_path: Path
+) -> None:
+    gated.commit(FACTS[:2], recipe=recipe_of(gated))
+    for multiple, width in ((1, 132), (7, 133)):
+        gated.configure("export.width_multiple", str(multiple))
+        done = gated.export(tmp_path / "out", replace=True)
+        assert any(f"n_inner is {width} instead of 128" in note for note in done.notes)
+        assert json.loads((tmp_path / "out" / "config.json").read_text())["n_inner"] == width
+    with pytest.raises(ConfigError, match=r"export\.width_multiple: must be 1 or more"):
+        gated.configure("export.width_multiple", "0")
 
 
 def test_an_export_is_compared_where_sums_do_not_depend_on_their_order(
