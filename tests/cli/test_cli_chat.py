@@ -122,17 +122,20 @@ def chat(folder: Path, work: Path, lines: list[str], *options: str) -> str:
     command = [str(SCRIPT), "ask", *options]
     env = environment(work / "home", TERM="dumb", COLUMNS="4000")
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
-    with subprocess.Popen(
-        command, cwd=folder, env=env, start_new_session=True, **streams
-    ) as asking:
+    asking = subprocess.Popen(command, cwd=folder, env=env, start_new_session=True, **streams)
+    try:
         os.close(theirs)
-        child = fdpexpect.fdspawn(ours, encoding="utf-8", timeout=60)
+        child = fdpexpect.fdspawn(ours, encoding="utf-8", timeout=120)
         shown = ""
         for line in lines:
             child.expect_exact("> ")
             shown += child.before + child.after
             child.sendline(line)
         shown += child.read()
+        asking.wait(120)
+    finally:
+        asking.kill()  # one that still waits for a line would be waited for without end
+        asking.wait()
     child.close()
     assert asking.returncode == 0, shown
     return shown
