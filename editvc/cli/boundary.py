@@ -19,6 +19,7 @@ from typing import Any
 import click
 
 from editvc.cli.output import OutputError, complain, emit_json
+from editvc.core.invisible import WAY_OUT, unseen
 from editvc.errors import EditvcError
 
 USER, USAGE, BUG, INTERRUPTED = 1, 2, 70, 130
@@ -90,19 +91,23 @@ def close_output() -> None:
 def texts(words: Sequence[str]) -> list[str]:
     """The arguments as the text that was typed, whatever the locale made of their bytes.
 
-    Raises ``UsageError`` for one that is not UTF-8, unless it names what is there.
+    Raises ``UsageError`` for one that is not UTF-8, or holds characters that cannot be seen, unless
+    it names what is there.
     """
     return [_text(number, word) for number, word in enumerate(words, 1)]
 
 
 def _text(number: int, word: str) -> str:
-    if is_text(word) or os.path.lexists(word):
+    if os.path.lexists(word):
         return word
     try:
-        return os.fsencode(word).decode()
+        text = word if is_text(word) else os.fsencode(word).decode()
     except UnicodeError:
         message = f"argument {number} is not UTF-8 text: {word!a}"
         raise click.UsageError(message) from None
+    if hidden := unseen(text):
+        raise click.UsageError(f"argument {number} {hidden.problem}. {WAY_OUT}")
+    return text
 
 
 def is_text(word: str) -> bool:

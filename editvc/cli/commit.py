@@ -82,11 +82,12 @@ def commit(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Commit the facts of FILE..., JSON, JSONL or CSV; - is stdin.
+    """Commit the facts of FILE..., JSON, JSONL, CSV or TSV, plain or gzip; - is stdin.
 
-    editvc's own records, free questions, CounterFact, EasyEdit, FastEdit, KnowEdit, MQuAKE,
-    UltraEditBench and zsRE are told apart by their keys. One bad record among many, and nothing is
-    committed. A question without a subject is asked about at a terminal, and refused elsewhere.
+    editvc's own records, free questions, single exchanges of a chat, CounterFact, EasyEdit,
+    FastEdit, KnowEdit, MQuAKE, UltraEditBench and zsRE are told apart by their keys. One bad record
+    among many, and nothing is committed. A question without a subject is asked about at a terminal,
+    and refused elsewhere.
     """
     if dry_run and take_statistics:
         raise click.UsageError("--dry-run writes nothing, and --take-statistics takes statistics")

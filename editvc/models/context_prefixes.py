@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from editvc.core.facts import PLACEHOLDER
+from editvc.core.invisible import visible
 from editvc.models.language_model import LanguageModel
 
 OPENINGS = ("The", "Therefore", "Because", "I", "You")
@@ -61,6 +62,6 @@ def _drawn(logits: Tensor, special: Sequence[int], generator: torch.Generator) -
 
 
 def sanitised(text: str) -> str:
-    """Text as one line without braces and without the full stop that the context adds."""
-    text = " ".join(text.replace("{", " ").replace("}", " ").split())
+    """Text as one visible line without braces, and without the full stop that the context adds."""
+    text = " ".join(visible(text).replace("{", " ").replace("}", " ").split())
     return text.rstrip(". ")

@@ -10,6 +10,7 @@ from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import Fact
 from editvc.core.history import Tree
 from editvc.core.ids import SlotId
+from editvc.core.invisible import require_visible
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.editing.edit_batches import estimate_memory
@@ -57,6 +58,7 @@ def commit(
     from the new HEAD where another process moved the branch meanwhile; what was made is found in
     the store then. ``remark`` hears each warning once, before the branch moves.
     """
+    require_visible(message=message)
     records, warned = sourced(facts), set[str]()
     recipe = with_inputs(session, recipe)
     if isinstance(recipe, LocatedRecipe):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from editvc.core.history import Restraint, Tree
+from editvc.core.invisible import require_visible
 from editvc.porcelain.recording import CommitResult, NothingToDo, advance, head_of
 from editvc.porcelain.session import Session
 
@@ -18,6 +19,7 @@ def compact(
     The located edits stay as they are: later commits and reverts work on the unrestrained set,
     and the restraint is applied to the result. So compacting loses nothing.
     """
+    require_visible(message=message)
     head, tree = head_of(session)
     after = _restrained(tree, restraint)
     return advance(

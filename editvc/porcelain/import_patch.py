@@ -10,6 +10,7 @@ from editvc.algebra.factored import DeltaError
 from editvc.algebra.patch import Patch
 from editvc.core.history import Tree
 from editvc.core.ids import short
+from editvc.core.invisible import require_visible, visible
 from editvc.interchange.base_weights import Imported, ImportRefused
 from editvc.interchange.checkpoint_difference import difference
 from editvc.interchange.peft_reader import is_adapter, read_adapter
@@ -73,6 +74,7 @@ def import_patch(
     ``rank`` and ``energy`` say how much of a difference is kept; an adapter is taken whole.
     Raises :class:`ImportRefused`, and :class:`NothingToDo` where it changes nothing or is live.
     """
+    require_visible(message=message)
     head, tree = head_of(session)
     preview, data = _prepared(session, tree, source, rank, energy)
     identifier = session.repository.store.put(data)
@@ -80,7 +82,7 @@ def import_patch(
         session,
         head,
         replace(tree, patches=(*tree.patches, identifier)),
-        message=message or f"Import {preview.kind} {preview.source}",
+        message=message or f"Import {preview.kind} {visible(preview.source)}",
         author=author,
         verb="import",
     )

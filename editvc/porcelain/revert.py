@@ -10,6 +10,7 @@ from typing import Any
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, short
+from editvc.core.invisible import require_visible
 from editvc.errors import EditvcError
 from editvc.porcelain.changes import FactChanges, PatchChanges, fact_changes_of, patch_changes
 from editvc.porcelain.recording import CommitResult, NothingToDo, advance, head_of, with_changes
@@ -44,6 +45,7 @@ class RevertResult(CommitResult):
 
 def revert(session: Session, target: str, *, message: str | None, author: str) -> RevertResult:
     """Commit HEAD's set without what ``target``, a revision or a live fact, brought in."""
+    require_visible(message=message)
     head, tree = head_of(session)
     undone = undo(session, tree, target)
     done = advance(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from editvc.core.compute import Compute
 from editvc.core.history import Tree
+from editvc.core.invisible import require_visible
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
 from editvc.vcs.repository import Repository
@@ -90,4 +91,5 @@ class Session:
 
     def author(self, name: str | None = None) -> str:
         """Who a commit is by: the one named, or the one of config.toml, or nobody."""
+        require_visible(author=name)
         return name or self.repository.config.user.author or NOBODY

@@ -15,6 +15,7 @@ from typing import Any
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, digest_of
+from editvc.core.invisible import require_visible
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing.locate import locate_together
 from editvc.evaluation.scores import Scores, locality_answers, score
@@ -65,6 +66,7 @@ class SquashResult:
 
 def squash(session: Session, revisions: str, *, message: str | None, author: str) -> SquashResult:
     """Fold the commits of a range of the current branch into one."""
+    require_visible(message=message)
     plumbing = session.repository
     head = plumbing.refs.head().commit
     plan = _planned(session, revisions)

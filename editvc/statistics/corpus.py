@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from editvc.core.file_kinds import strange_kind
+from editvc.core.invisible import visible
 from editvc.errors import EditvcError
 from editvc.models.tokenization import leading_tokens
 
@@ -31,30 +33,44 @@ def file_texts(path: Path) -> Iterator[str]:
     if path.suffix in (".jsonl", ".ndjson"):
         yield from _json_texts(path)
         return
-    with path.open(encoding="utf-8") as lines:
-        parted = any(not line.strip() for line in lines)
-    with path.open(encoding="utf-8") as lines:
-        if not parted:
-            yield from (line.strip() for line in lines)
-            return
-        for blank, group in itertools.groupby(lines, key=lambda line: not line.strip()):
-            if not blank:
-                yield " ".join(line.strip() for line in group)
+    if all(line.strip() for line in text_lines(path)):
+        yield from (line.strip() for line in text_lines(path))
+        return
+    for blank, group in itertools.groupby(text_lines(path), key=lambda line: not line.strip()):
+        if not blank:
+            yield " ".join(line.strip() for line in group)
+
+
+def text_lines(path: Path) -> Iterator[str]:
+    """The lines of a text in UTF-8, one at a time.
+
+    Raises :class:`CorpusError` for one that is not, and for a file that is no text.
+    """
+    with path.open("rb") as file:
+        if strange := strange_kind(file.read(16)):
+            name, hint = strange
+            raise CorpusError(str(path), f"is {name}", hint=hint)
+    with path.open(encoding="utf-8-sig") as lines:
+        try:
+            yield from lines
+        except UnicodeDecodeError as error:
+            raise CorpusError(
+                str(path), f"is not UTF-8 text: {error.reason}", hint="Save it as UTF-8."
+            ) from error
 
 
 def _json_texts(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                yield str(json.loads(line)["text"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise CorpusError(
-                    f"{path}:{number}",
-                    "not a JSON object with a 'text'",
-                    hint='Every line is one document: {"text": "..."}.',
-                ) from error
+    for number, line in enumerate(text_lines(path), 1):
+        if not line.strip():
+            continue
+        try:
+            yield str(json.loads(line)["text"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorpusError(
+                f"{path}:{number}",
+                "not a JSON object with a 'text'",
+                hint='Every line is one document: {"text": "..."}.',
+            ) from error
 
 
 def dataset_texts(name: str, *, configuration: str | None = None, split: str = "train") -> Any:
@@ -99,6 +115,7 @@ def pieces(
 
 
 def _batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:
-    rest = (text for text in texts if text.strip())
+    """The texts without what cannot be seen: nobody types a corpus anew."""
+    rest = (shown for text in texts if (shown := visible(text)).strip())
     while batch := list(itertools.islice(rest, size)):
         yield batch

@@ -22,13 +22,14 @@ from torch import Tensor
 from editvc.algebra.second_moment import SecondMoment
 from editvc.core.edit_site import EditSite
 from editvc.core.facts import PLACEHOLDER
+from editvc.core.invisible import WAY_OUT, unseen
 from editvc.core.progress import Progress
 from editvc.models.attention import plain_attention
 from editvc.models.forward import add_products, batches, gram, keys_at, padded_right
 from editvc.models.hooks import first_tensor
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, filled, subject_tokens
-from editvc.statistics.corpus import CorpusError
+from editvc.statistics.corpus import CorpusError, text_lines
 
 GENERIC_PROMPTS = (
     "{} is",
@@ -63,8 +64,11 @@ def read_entities(path: Path) -> list[Entity]:
     The prompts of a name are gathered in order. Raises :class:`CorpusError` naming the line.
     """
     prompts: dict[str, dict[str, None]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(text_lines(path), 1):
         name, prompt = _read(line.strip(), f"{path}:{number}")
+        for text in (name, prompt):
+            if hidden := unseen(text):
+                raise CorpusError(f"{path}:{number}", hidden.problem, hint=WAY_OUT)
         if name:
             of_name = prompts.setdefault(name, {})
             if prompt:
@@ -79,6 +83,12 @@ def read_entities(path: Path) -> list[Entity]:
 
 def _read(line: str, place: str) -> tuple[str, str]:
     """Name and prompt of one line; either may be empty."""
+    if line.startswith("["):
+        raise CorpusError(
+            place,
+            "begins a list of JSON, where a name or one fact stands on a line",
+            hint="`editvc convert FILE --to NEW.jsonl` writes facts so.",
+        )
     if not line.startswith("{"):
         return line, ""
     try:
@@ -87,7 +97,11 @@ def _read(line: str, place: str) -> tuple[str, str]:
         prompt = str(fact.get("prompt", ""))
         return str(fact["subject"]).strip(), prompt if prompt.count(PLACEHOLDER) == 1 else ""
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CorpusError(place, "not a JSON object with a 'subject'") from error
+        raise CorpusError(
+            place,
+            "not a JSON object with a 'subject'",
+            hint="`editvc convert FILE --to NEW.jsonl` writes facts one a line.",
+        ) from error
 
 
 def _generic(number: int) -> tuple[str, ...]:

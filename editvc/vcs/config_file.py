@@ -11,6 +11,7 @@ from typing import Any
 
 from editvc.core.compute import Compute, ComputeError
 from editvc.core.ids import ObjectId
+from editvc.core.invisible import WAY_OUT, unseen
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import RecipeError
 from editvc.core.methods.table import DEFAULT, UnknownMethod, require_located
@@ -163,17 +164,17 @@ def checked(key: str, value: Any) -> Any:
     """``value`` as the type that ``key`` has. Raises :class:`ConfigError` naming both."""
     kind = FIELDS[key].kind
     try:
-        return kind.strict(value)
+        read = kind.strict(value)
     except (TypeError, ValueError):
         raise ConfigError(key, f"must be {kind.in_toml}, got {value!r}") from None
+    if isinstance(read, str) and (hidden := unseen(read)):
+        raise ConfigError(key, hidden.problem, hint=WAY_OUT)
+    return read
 
 
 def parse(text: str) -> Config:
     """Read and check a whole configuration. Raises :class:`ConfigError` or :class:`UnknownKey`."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as cause:
-        raise ConfigError("", f"is not TOML: {cause}") from cause
+    document = _document(text)
     for name, section in document.items():
         if name not in SECTIONS:
             raise UnknownKey(name, list(SECTIONS))
@@ -183,6 +184,17 @@ def parse(text: str) -> Config:
             _require_known(f"{name}.{key}")
     sections = {name: _section(name, cls, document.get(name, {})) for name, cls in SECTIONS.items()}
     return Config(**sections)
+
+
+def _document(text: str) -> dict[str, Any]:
+    """The TOML of a configuration; a fault that nobody can see is told as that."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as cause:
+        for number, line in enumerate(text.split("\n"), 1):
+            if hidden := unseen(line):
+                raise ConfigError("", f"line {number} {hidden.problem}", hint=WAY_OUT) from cause
+        raise ConfigError("", f"is not TOML: {cause}") from cause
 
 
 def _section(name: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
@@ -218,7 +230,7 @@ class ConfigFile:
     def text(self) -> str:
         """The file as it is."""
         try:
-            return self.path.read_text(encoding="utf-8")
+            return self.path.read_text(encoding="utf-8-sig")  # as some editors write it
         except (OSError, UnicodeDecodeError) as cause:
             raise ConfigError(
                 "", f"cannot read {self.path}: {cause}", hint="Restore it from a copy."
@@ -230,10 +242,7 @@ class ConfigFile:
 
     def section(self, name: str) -> dict[str, Any]:
         """A section as it is written, unchecked: to be set right where it contradicts itself."""
-        try:
-            return dict(tomllib.loads(self.text()).get(name, {}))
-        except tomllib.TOMLDecodeError as cause:
-            raise ConfigError("", f"is not TOML: {cause}") from cause
+        return dict(_document(self.text()).get(name, {}))
 
     def base(self) -> BaseSection:
         """The checked section ``base``, whatever the others hold."""

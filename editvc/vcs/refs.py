@@ -10,6 +10,7 @@ import re
 from dataclasses import astuple, dataclass, replace
 
 from editvc.core.ids import ObjectId, short
+from editvc.core.invisible import unseen
 from editvc.errors import EditvcError
 from editvc.vcs.index import Index, IndexDamaged
 
@@ -117,9 +118,11 @@ def check_branch_name(name: str) -> None:
     Names that are all digits or 64 hex digits are refused, since ``12`` is commit number 12.
     """
     parts = name.split("/")
+    if hidden := unseen(name):
+        raise BranchNameError(name, f"it {hidden.problem}")
     if not name or name in RESERVED:
         raise BranchNameError(name, "is a reserved word" if name else "it is empty")
-    if special := re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{", name):
+    if special := re.search(r"[\s~^:?*\[\\]|\.\.|@\{", name):
         raise BranchNameError(name, f"{special[0]!r} means something else in a revision")
     if any(not part or part.startswith(".") or part.endswith((".lock", ".")) for part in parts):
         raise BranchNameError(name, "a part is empty, starts or ends with '.', or ends in '.lock'")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tiny_repos import FACTS
 
 from editvc.cli.boundary import failure_of
-from editvc.core.fact_files.json_records import FactFileError
+from editvc.core.fact_files.fact_file_error import FactFileError
 from editvc.porcelain import status
 
 pytestmark = pytest.mark.skipif(
@@ -150,6 +150,36 @@ def test_arguments_are_read_as_utf8_in_any_locale(place: Path) -> None:
     code, out, err = run([b"grep", b"--json", b"Z\xfcrich"], place, **more)
     assert code == 2 and b"argument 3 is not UTF-8" in err
     assert json.loads(out)["error"]["code"] == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["grep", "Fra\u200bnce"], ["ask", "The capital of France\ufeff is"], ["show", "HE\u202eAD"],
+     ["commit", "facts.jsonl", "-m", "a\0b"], ["commit", "facts.jsonl", "--author=A\u200b <a@b>"],
+     ["branch", "ma\u200bin"], ["config", "user.author", "\u2066Ada"],
+     ["query", "SELECT '\u200d'"]],
+)  # fmt: skip
+def test_arguments_hide_no_character(place: Path, words: list[str]) -> None:
+    ran = inside(*words, "--json")
+    assert ran.code == 2 and "cannot be seen: U+" in ran.err, ran.err
+    assert json.loads(ran.out)["error"]["code"] == 2
+    assert inside("status", "--json").json["number"] == 2 and inside("branch").out.count("\n") == 1
+
+
+def test_arguments_that_need_such_characters_are_read(place: Path) -> None:
+    assert inside("branch", "می\u200cخواهم").code == 0
+    assert inside("grep", "\U0001f469\u200d\U0001f680").code == 1, "no match, and no mistake"
+    hidden = written(place / "fac\u200bts.jsonl", FACTS[2:3])
+    assert inside("lint", hidden.name).code == 0, "a file that is there has the name that it has"
+
+
+def test_an_author_from_outside_hides_none_either(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("EDITVC_AUTHOR", "Ada\u200b <a@b>")
+        ran = inside("revert", "HEAD")
+    assert ran.code == 1 and "the author holds a character that cannot be seen" in ran.err
 
 
 def test_a_file_whose_name_is_not_utf8_is_read(place: Path) -> None:

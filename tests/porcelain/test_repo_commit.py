@@ -29,6 +29,7 @@ from editvc import Repo
 from editvc.core.fact_files.reader import FactFileError
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Restraint
+from editvc.core.invisible import UnseenCharacterError
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.errors import EditvcError
 from editvc.materialise.stored_statistics import LayerNotCovered
@@ -40,6 +41,25 @@ from editvc.porcelain.recording import NothingToDo
 
 def located_objects(repo: Repo) -> int:
     return dict(repo.fsck().counts)["located"]
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\0", "\u202e"])
+def test_no_text_of_a_commit_hides_a_character(repo: Repo, hidden: str) -> None:
+    """From Python, where no command line has looked at them."""
+    for made in (
+        lambda: repo.commit([replace(FACTS[0], subject=f"Fr{hidden}ance")]),
+        lambda: repo.commit([replace(FACTS[0], tags=("a", f"b{hidden}"))]),
+        lambda: repo.commit(FACTS[:1], message=f"Two{hidden}"),
+        lambda: repo.commit(FACTS[:1], author=f"Bo{hidden} <bo@example.org>"),
+        lambda: repo.compact(Restraint(), message=f"x{hidden}"),
+        lambda: repo.revert("HEAD", message=f"x{hidden}"),
+        lambda: repo.squash("1..2", message=f"x{hidden}"),
+        lambda: repo.import_patch(Path(), message=f"x{hidden}"),
+    ):
+        with pytest.raises(UnseenCharacterError, match="cannot be seen") as caught:
+            made()
+        assert caught.value.hint
+    assert repo.log() == []
 
 
 def test_a_commit_says_what_it_did(repo: Repo) -> None:

@@ -244,10 +244,24 @@ def test_entities_come_from_names_or_from_facts(tmp_path: Path):
         ('Paris\n{"name": "x"}\n', ":2: not a JSON"),
         ("Paris\n{broken\n", ":2: "),
         ("\n", "no names"),
+        ("Paris\nRo\u200bme\n", r":2: holds .* U\+200B"),
+        ('Paris\n{"subject": "Rome\\u0000", "prompt": "{} is"}\n', r":2: holds .*NUL"),
+        ('{"subject": "Rome", "prompt": "\u202e{} is"}\n', r":1: holds .* U\+202E"),
+        ('[{"subject": "Rome"}]\n', ":1: begins a list of JSON"),
+        ("caf\udce9", "not UTF-8"),
+        ("\udcff\udcfeP\0", "is UTF-16 text"),
+        ("\udc1f\udc8b".replace("\udc1f", "\x1f"), "compressed with gzip"),
     ],
 )
 def test_files_without_names_are_refused(text, problem, tmp_path: Path):
     path = tmp_path / "entities.txt"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(CorpusError, match=problem):
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(CorpusError, match=problem) as caught:
         read_entities(path)
+    assert caught.value.hint
+
+
+def test_a_byte_order_mark_in_front_is_no_part_of_a_name(tmp_path: Path):
+    path = tmp_path / "entities.txt"
+    path.write_text("\ufeffParis\r\nRome\r\n", encoding="utf-8")
+    assert [entity.name for entity in read_entities(path)] == ["Paris", "Rome"]

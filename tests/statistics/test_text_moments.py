@@ -56,6 +56,28 @@ def test_text_moments_equal_plain_passes(family, bos_tokenizer):
         assert_near(found.matrix(layer), expected, bound + products)
 
 
+def test_what_cannot_be_seen_is_no_token(tokenizer, tmp_path: Path):
+    """Nobody types a corpus anew: its texts are read without."""
+    hidden = [f"\u200b{text[:3]}\0{text[3:]}\u202e" for text in TEXT]
+    assert list(pieces(tokenizer, hidden, 11)) == list(pieces(tokenizer, TEXT, 11))
+    assert not list(pieces(tokenizer, ["\u200b \ufeff"], 11))
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path):
+    path = tmp_path / "text.txt"
+    for data, problem in (
+        (b"One.\n\nTw\xff\n", "not UTF-8"),
+        (b"PK\x03\x04", "a ZIP archive"),
+        ("One.".encode("utf-16"), "is UTF-16 text"),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(CorpusError, match=problem) as caught:
+            list(file_texts(path))
+        assert caught.value.source == str(path) and caught.value.hint
+    path.write_bytes(b"\xef\xbb\xbfOne.\n")
+    assert list(file_texts(path)) == ["One."]
+
+
 def test_pieces_are_capped_and_begin_with_the_bos(tokenizer, bos_tokenizer):
     cut = list(pieces(bos_tokenizer, TEXT, 7))
     assert {len(piece) for piece in cut} <= set(range(2, 8))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from editvc.core.facts import Fact
+from editvc.core.invisible import unseen
 
 _LETTERS = st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"], exclude_characters="{}")
 
-words = st.text(_LETTERS, min_size=1, max_size=8)
-"""One word: no white space, no braces, no half surrogates."""
+words = st.text(_LETTERS, min_size=1, max_size=8).filter(lambda word: unseen(word) is None)
+"""One word: no white space, no braces, no half surrogates, and nothing that cannot be seen."""
 
 phrases = st.lists(words, min_size=1, max_size=3).map(" ".join)
 phrase_lists = st.lists(phrases, max_size=3).map(tuple)

@@ -27,7 +27,7 @@ from editvc.core.ids import ObjectId
 from editvc.vcs.files import Fault
 
 ADA = "Ada <ada@example.org>"
-SILENT = "\u200b"
+SILENT = "¤"
 """A character that the model's tokenizer drops: a target of it alone has no tokens."""
 
 FACTS = (

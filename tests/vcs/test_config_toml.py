@@ -85,6 +85,26 @@ def test_what_is_no_configuration(text: str) -> None:
         parse(text)
 
 
+def test_a_character_that_cannot_be_seen_is_told_as_one(file: ConfigFile) -> None:
+    """TOML's own words for it are an invalid statement, or none at all."""
+    with pytest.raises(ConfigError, match=r"line 1 holds .* U\+200B"):
+        parse("\u200b" + CONFIG)
+    with pytest.raises(ConfigError, match=r"config base.model: holds .* U\+202E"):
+        parse(CONFIG.replace('model = "pocket"', 'model = "poc\u202eket"'))
+    with pytest.raises(ConfigError, match=r"U\+0000 \(NUL\)"):
+        parse(CONFIG.replace('model = "pocket"', r'model = "pocket\u0000"'))
+    with pytest.raises(ConfigError, match=r"config user.author: holds .* U\+200D") as caught:
+        file.set_value("user.author", "Ada\u200d <a@b>")
+    assert caught.value.hint and file.text() == CONFIG
+
+
+def test_a_byte_order_mark_in_front_does_no_harm(file: ConfigFile) -> None:
+    file.path.write_text("\ufeff" + CONFIG, encoding="utf-8")
+    assert file.load() == parse(CONFIG)
+    file.set_value("user.author", "Ada")
+    assert file.path.read_bytes().startswith(CONFIG[:5].encode())
+
+
 def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         ConfigFile(tmp_path / "config.toml", Files()).load()

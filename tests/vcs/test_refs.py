@@ -91,7 +91,9 @@ def test_mistakes_with_branches_are_clear(repo: Repository) -> None:
         assert "main" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["main", "geo/2024", "fix-1", "a.b", "ünïcode", "12a"])
+@pytest.mark.parametrize(
+    "name", ["main", "geo/2024", "fix-1", "a.b", "ünïcode", "12a", "می\u200cخواهم"]
+)
 def test_names_that_are_fine(name: str) -> None:
     check_branch_name(name)
 
@@ -99,7 +101,8 @@ def test_names_that_are_fine(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     ["", "HEAD", "base", "@", "a b", "a~1", "a^", "a:b", "a..b", "x@{1}", "-x", "/a", "a/", "a//b",
-     ".a", "a/.b", "a.", "a.lock", "12", "ab" * 32, "a\n", "a?", "a[b", "a\\b", "a*"],
+     ".a", "a/.b", "a.", "a.lock", "12", "ab" * 32, "a\n", "a?", "a[b", "a\\b", "a*",
+     "ma\u200bin", "main\0", "\ufeffmain", "ma\u202ein", "a\xa0b", "a\u3000b"],
 )  # fmt: skip
 def test_names_that_no_branch_can_have(name: str) -> None:
     with pytest.raises(BranchNameError) as caught:

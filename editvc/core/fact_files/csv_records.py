@@ -1,11 +1,13 @@
-"""Facts as CSV with a header: text in, records of editvc's own schema on lines out."""
+"""Facts as CSV or TSV with a header: text in, records of editvc's own schema on lines out."""
 
 from __future__ import annotations
 
 import csv
 import io
 
-from editvc.core.fact_files.json_records import BYTE_ORDER_MARK, FactFileError, Record
+from editvc.core.fact_files.fact_file_error import FactFileError
+from editvc.core.fact_files.file_text import BYTE_ORDER_MARK
+from editvc.core.fact_files.json_records import Record
 from editvc.core.fact_files.schemas import OWN_KEYS, QUESTION_KEYS, REQUIRED
 from editvc.core.spelling import did_you_mean
 
@@ -16,15 +18,28 @@ SEPARATOR = "|"
 EXAMPLE = "subject,prompt,target_new"
 
 
-def is_table(file: str, text: str) -> bool:
-    """Whether a text is CSV: by the file's name, or by a first row with the required columns."""
-    if file.lower().endswith(".csv"):
-        return True
+TABLES = {",": ("CSV", ".csv"), "\t": ("TSV", ".tsv")}
+"""What stands between two cells, the name of such a table, and how its files' names end."""
+
+
+def delimiter_in(text: str) -> str | None:
+    """What stands between the cells of a text whose first row has the required columns."""
+    return next((one for one in TABLES if has_columns(text, one)), None)
+
+
+def delimiter_by_name(file: str) -> str | None:
+    """What a file's name says that stands between its cells, where it is a table's."""
+    name = file.lower().removesuffix(".gz")
+    return next((one for one, (_, end) in TABLES.items() if name.endswith(end)), None)
+
+
+def has_columns(text: str, delimiter: str) -> bool:
+    """Whether the first row has the columns that a table cannot do without."""
     start = text.removeprefix(BYTE_ORDER_MARK).lstrip()
     if start.startswith(("{", "[")):
         return False
     try:
-        header = next(csv.reader(io.StringIO(start, newline="")), [])
+        header = next(csv.reader(io.StringIO(start, newline=""), delimiter=delimiter), [])
     except csv.Error:
         return False
     names = [name.strip() for name in header]
@@ -38,14 +53,14 @@ def _required(header: list[str]) -> tuple[str, ...]:
     return REQUIRED
 
 
-def read_table(file: str, text: str) -> tuple[list[Record], list[FactFileError]]:
+def read_table(file: str, text: str, delimiter: str) -> tuple[list[Record], list[FactFileError]]:
     """All rows as records, and every problem met on the way; rows of empty cells do not count.
 
     A record's line is the one that its row begins on: a quoted cell may hold line breaks.
     """
-    rows, problems = _rows(file, text.removeprefix(BYTE_ORDER_MARK))
+    rows, problems = _rows(file, text.removeprefix(BYTE_ORDER_MARK), delimiter)
     if not rows:
-        hint = f"Begin with a header, like {EXAMPLE}"
+        hint = f"Begin with a header, like {EXAMPLE.replace(',', delimiter)}"
         return [], problems or [FactFileError(file, "is empty", hint=hint)]
     (line, first), *below = rows
     header = [name.strip() for name in first]
@@ -59,13 +74,15 @@ def read_table(file: str, text: str) -> tuple[list[Record], list[FactFileError]]
         if len(cells) == len(header):
             records.append(Record(_record(header, cells), line, number))
         else:
-            problems.append(_miscounted(file, line, number, len(cells), len(header)))
+            problems.append(_miscounted(file, line, number, len(cells), len(header), delimiter))
     return records, problems
 
 
-def _rows(file: str, text: str) -> tuple[list[tuple[int, list[str]]], list[FactFileError]]:
-    """The rows with the lines they begin on, up to the first that is no CSV."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+def _rows(
+    file: str, text: str, delimiter: str
+) -> tuple[list[tuple[int, list[str]]], list[FactFileError]]:
+    """The rows with the lines they begin on, up to the first that is none."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[tuple[int, list[str]]] = []
     line = 1
     try:
@@ -74,10 +91,12 @@ def _rows(file: str, text: str) -> tuple[list[tuple[int, list[str]]], list[FactF
                 rows.append((line, cells))
             line = reader.line_num + 1
     except csv.Error as error:
+        name, _ = TABLES[delimiter]
         hint = (
-            'Put a cell with a comma, quote or line break in "...", and write a quote in it as "".'
+            f"Put a cell with a {'comma' if delimiter == ',' else 'tab'}, quote or line break in "
+            '"...", and write a quote in it as "".'
         )
-        return rows, [FactFileError(file, f"is not CSV: {error}", line=line, hint=hint)]
+        return rows, [FactFileError(file, f"is not {name}: {error}", line=line, hint=hint)]
     return rows, []
 
 
@@ -114,11 +133,14 @@ def _record(header: list[str], cells: list[str]) -> dict[str, object]:
     return record | texts
 
 
-def _miscounted(file: str, line: int, number: int, cells: int, columns: int) -> FactFileError:
+def _miscounted(
+    file: str, line: int, number: int, cells: int, columns: int, delimiter: str
+) -> FactFileError:
     return FactFileError(
         file,
         f"has {cells} cells under {columns} columns",
         line=line,
         record=number,
-        hint='Put a text with a comma in "...", and write an empty cell for what is not there.',
+        hint=f'Put a text with a {"comma" if delimiter == "," else "tab"} in "...", and write an '
+        "empty cell for what is not there.",
     )

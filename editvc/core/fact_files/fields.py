@@ -9,6 +9,7 @@ from typing import Any
 
 from editvc.core.fact_files.json_records import type_name
 from editvc.core.facts import PLACEHOLDER, FactError
+from editvc.core.invisible import WAY_OUT, unseen
 from editvc.core.spelling import did_you_mean
 
 STAND_IN = PLACEHOLDER
@@ -163,6 +164,9 @@ class Fields:
         stripped = value.strip()
         if not stripped:
             self.refuse(key, "is empty", "Fill it in; an optional field can be left out.")
+            return STAND_IN
+        if hidden := unseen(stripped):
+            self.refuse(key, hidden.problem, WAY_OUT)
             return STAND_IN
         return stripped
 

@@ -9,71 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from editvc.errors import EditvcError
+from editvc.core.fact_files.fact_file_error import FactFileError
+from editvc.core.fact_files.file_text import BYTE_ORDER_MARK
 
 EXAMPLE = '{"subject": "France", "prompt": "The capital of {} is", "target_new": "Lyon"}'
-SHOWN = 5
-"""Further problems that a message lists; ``others`` has all of them."""
-
 _SPACE = re.compile(r"[ \t\r\n]*")
-BYTE_ORDER_MARK = "\ufeff"
 _TYPES = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
-
-
-class FactFileError(EditvcError):
-    """A file of facts that cannot be read. Nothing of it was used.
-
-    ``file`` is the name as it was given (``-`` is standard input), ``line`` counts from 1,
-    ``record`` is the record's place in the file, from 1, ``field`` the key in the record, each
-    ``None`` where there is none to name. ``others`` are the further problems that were found.
-    """
-
-    def __init__(
-        self,
-        file: str,
-        problem: str,
-        *,
-        line: int | None = None,
-        record: int | None = None,
-        field: str | None = None,
-        hint: str = "",
-        others: Sequence[FactFileError] = (),
-    ) -> None:
-        self.file = file
-        self.line = line
-        self.record = record
-        self.field = None if field is None else printable(field)
-        self.problem = printable(problem)
-        self.others = tuple(others)
-        super().__init__("\n".join([self.headline, *self._further()]), hint=hint)
-
-    @property
-    def headline(self) -> str:
-        """The first problem alone, in one line: place, record, field, problem."""
-        inner = f"record {self.record}: " if self.record is not None else ""
-        inner += f"field '{self.field}': " if self.field is not None else ""
-        return f"{place(self.file, self.line)}: {inner}{self.problem}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Only the problem itself, for scripts; ``None`` where there is nothing to name."""
-        return {
-            "file": self.file,
-            "line": self.line,
-            "record": self.record,
-            "field": self.field,
-            "problem": self.problem,
-            "hint": self.hint,
-        }
-
-    def _further(self) -> list[str]:
-        lines = [error.headline for error in self.others[:SHOWN]]
-        if len(self.others) > SHOWN:
-            lines.append(f"... and {len(self.others) - SHOWN} further problems")
-        return lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,37 +30,9 @@ class Record:
     number: int
 
 
-def place(file: str, line: int | None) -> str:
-    """``facts.jsonl:12``; standard input has a name of its own."""
-    name = "standard input" if file == "-" else file
-    return name if line is None else f"{name}:{line}"
-
-
-def printable(text: str) -> str:
-    """Text of unknown origin for a message: control characters and half surrogates escaped."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
-
-
 def type_name(value: Any) -> str:
     """What a JSON value is, in the words of an error message."""
     return _TYPES.get(type(value), "a number")
-
-
-def decoded(file: str, data: bytes) -> str:
-    """The text of a file's bytes. Raises :class:`FactFileError` with the line that is not UTF-8."""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise FactFileError(
-            file,
-            f"is not UTF-8 text (byte {error.start} is 0x{data[error.start]:02x})",
-            line=line,
-            hint="Save the file as UTF-8.",
-        ) from error
 
 
 def read_records(
@@ -208,9 +125,35 @@ class _Text:
         self.ends(end)
         return value
 
+    def decode_each(self) -> Iterator[tuple[int, Any]]:
+        """The values that the text is, one after the other, with their offsets."""
+        start = self.skip(0)
+        while start < len(self.text):
+            value, end = self.decode(start)
+            yield start, value
+            start = self.next_value(end)
+
+    def next_value(self, offset: int) -> int:
+        """Where the next of several values begins, or the end of the text.
+
+        Objects and lists may stand behind one another, as several files in one; nothing else may
+        follow.
+        """
+        rest = self.skip(offset)
+        if self.starts(rest, "{") or self.starts(rest, "["):
+            return rest
+        self.ends(rest)
+        return rest
+
     def ends(self, offset: int) -> None:
         """Raise where anything but white space is left."""
         rest = self.skip(offset)
+        if self.starts(rest, ","):
+            raise self.error(
+                rest,
+                "is not JSON: a comma follows the end of the value",
+                hint="Put [ and ] around objects with commas between them, or leave the commas out",
+            )
         if rest < len(self.text):
             raise self.no_json(rest, "something follows the end of the value")
 
@@ -288,12 +231,16 @@ def _is_object(text: _Text) -> bool:
 
 
 def _from_lines(lines: list[_Text]) -> tuple[list[Record], list[FactFileError]]:
-    records, problems = [], []
-    for number, line in enumerate(lines, 1):
+    records: list[Record] = []
+    problems = []
+    for line in lines:
         try:
-            records.append(Record(_as_object(line, 0, line.decode_all()), line.first_line, number))
+            values = [_as_object(line, offset, value) for offset, value in line.decode_each()]
         except FactFileError as error:
             problems.append(error)
+            continue
+        for value in values:
+            records.append(Record(value, line.first_line, len(records) + len(problems) + 1))
     return records, problems
 
 
@@ -310,19 +257,20 @@ def _as_object(text: _Text, offset: int, value: Any) -> dict[str, Any]:
 def _from_document(
     document: _Text, is_record: Callable[[dict[str, Any]], bool]
 ) -> list[tuple[int, dict[str, Any]]]:
-    """The records of one JSON value with their offsets in the text."""
+    """The records of JSON values, one after the other, with their offsets in the text."""
+    items: list[tuple[int, Any]] = []
     start = document.skip(0)
-    if document.starts(start, "["):
-        items, end = _items(document, start)
-    elif document.starts(start, "{"):
-        whole, lists, end = _members(document, start)
-        items = [(start, whole)]
-        if not is_record(whole) and len(lists) == 1:
-            items = lists[0]
-    else:
-        items = [(start, document.decode_all())]
-        end = len(document.text)
-    document.ends(end)
+    while start < len(document.text):
+        if document.starts(start, "["):
+            more, end = _items(document, start)
+        elif document.starts(start, "{"):
+            whole, lists, end = _members(document, start)
+            more = lists[0] if len(lists) == 1 and not is_record(whole) else [(start, whole)]
+        else:
+            more = [(start, document.decode_all())]
+            end = len(document.text)
+        items += more
+        start = document.next_value(end)
     if not items:
         raise FactFileError(
             document.file,

@@ -11,17 +11,19 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from editvc.core.fact_files.csv_records import is_table, read_table
-from editvc.core.fact_files.json_records import FactFileError, Record, decoded, place, read_records
-from editvc.core.fact_files.schemas import (
+from editvc.core.fact_files.choices import (
     Choices,
     Subject,
     Target,
     TargetChoiceError,
-    facts_of,
-    is_record,
     only_candidate,
 )
+from editvc.core.fact_files.csv_records import delimiter_by_name, delimiter_in, read_table
+from editvc.core.fact_files.fact_file_error import FactFileError, place
+from editvc.core.fact_files.file_text import decoded
+from editvc.core.fact_files.json_records import Record, read_records
+from editvc.core.fact_files.lookalikes import require_facts
+from editvc.core.fact_files.schemas import facts_of, is_record
 from editvc.core.facts import Fact, FactError
 from editvc.core.ids import SlotId
 
@@ -31,7 +33,6 @@ __all__ = [
     "SourcedFact",
     "Subject",
     "Target",
-    "decoded",
     "examined",
     "marked",
     "only_candidate",
@@ -129,12 +130,16 @@ def _in_file(
     """The facts of one file, and what is wrong in it."""
     try:
         text = decoded(file, data) if isinstance(data, bytes) else data
+        delimiter = delimiter_in(text)
+        if delimiter is None:
+            require_facts(file, text)
+            delimiter = delimiter_by_name(file)
     except FactFileError as error:
         return [], [error]
     records, problems = (
-        read_table(file, text)
-        if is_table(file, text)
-        else read_records(file, text, is_record=is_record)
+        read_records(file, text, is_record=is_record)
+        if delimiter is None
+        else read_table(file, text, delimiter)
     )
     facts: list[SourcedFact] = []
     choice_told = False

@@ -8,18 +8,14 @@ here are checked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from dataclasses import fields
+from typing import Any, get_args
 
+from editvc.core.fact_files.choices import Choices, Target, TargetChoiceError, subject_of
+from editvc.core.fact_files.exchanges import CHATS, alpaca, chat, refuse_unread, unread
 from editvc.core.fact_files.fields import STAND_IN, Fields
-from editvc.core.fact_files.subject_candidates import candidates
 from editvc.core.facts import PLACEHOLDER, Fact, FactError
-
-Target = Literal["answers", "alt"]
-"""Which field of a zsRE record is the answer to teach (``--target`` on the command line)."""
-
-Subject = Callable[[str, tuple[str, ...]], str | None]
-"""Names a free question's subject, given the question and its candidates, the longest first."""
+from editvc.core.invisible import WAY_OUT, unseen
 
 NO_ANSWER = "<|endoftext|>"
 """What ROME's and EasyEdit's loaders write for an old answer that they do not know."""
@@ -30,58 +26,19 @@ QUESTION_KEYS = ("question", "answer", *(key for key in OWN_KEYS if key != "prom
 _FASTEDIT_KEYS = ("subject", "prompt", "target", "queries")
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What records leave to the user: zsRE's answer, and the subjects of free questions."""
-
-    target: Target | None = None
-    subject: Subject | None = None
-
-
-def only_candidate(question: str, spans: tuple[str, ...]) -> str | None:
-    """The :data:`Subject` that takes a proposal where there is just one."""
-    return spans[0] if len(spans) == 1 else None
-
-
-class TargetChoiceError(FactError):
-    """A zsRE record, and nobody said which of its two answers the model shall give."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "alt",
-            "is this zsRE record's target, or is 'answers'? ROME and MEMIT teach answers[0], "
-            "the true answer; EasyEdit teaches alt, the false one",
-            hint="Choose with --target answers or --target alt.",
-        )
-
-
-class SubjectChoiceError(FactError):
-    """A free question without a subject, and nobody said what it is about.
-
-    ``candidates`` are the spans of it that look like a name.
-    """
-
-    def __init__(self, question: str, candidates: tuple[str, ...]) -> None:
-        names = ", ".join(repr(name) for name in candidates)
-        hint = f'Write "subject": "{candidates[0] if candidates else "..."}" into the record'
-        super().__init__(
-            "subject",
-            f"is missing: the question {question!r} "
-            + (f"may be about {names}" if candidates else "names nothing that looks like one"),
-            hint=hint
-            + (", or take it so with --confirm-subjects." if len(candidates) == 1 else "."),
-        )
-        self.candidates = candidates
-
-
 def facts_of(record: dict[str, Any], choices: Choices) -> tuple[list[Fact], list[FactError]]:
     """The facts of one record, in whichever schema it is, or everything that is wrong in it."""
     source = Fields(record)
     facts = list(_schema_of(record)(source, choices))
+    for key in record:
+        if (hidden := unseen(key)) is not None and not source.refused(key):
+            source.refuse(key, f"is a key that {hidden.problem}", WAY_OUT)
     return ([], source.problems) if source.problems else (facts, [])
 
 
 def _schema_of(record: dict[str, Any]) -> _Schema:
+    if unread(record) is not None:
+        return refuse_unread
     for marks, read in _FOREIGN:
         if not marks.isdisjoint(record):
             return read
@@ -97,6 +54,7 @@ def is_record(whole: dict[str, Any]) -> bool:
     return (
         any(key in whole for key in REQUIRED)
         or _is_question(whole)
+        or unread(whole) is not None
         or any(not marks.isdisjoint(whole) for marks, _ in _FOREIGN)
     )
 
@@ -113,7 +71,7 @@ def _own(source: Fields, _: Choices) -> Iterator[Fact]:
 
 def _question(source: Fields, choices: Choices) -> Iterator[Fact]:
     source.refuse_others(QUESTION_KEYS)
-    subject = source.text("subject") if source.has("subject") else _chosen(source, choices)
+    subject = subject_of(source, source.record.get("question"), choices)
     if "answer" in source.record and "target_new" in source.record:
         source.refuse("answer", "stands beside target_new, which means the same", "Keep one.")
     yield _with_own_fields(
@@ -122,19 +80,6 @@ def _question(source: Fields, choices: Choices) -> Iterator[Fact]:
         prompt=source.template("question", subject),
         target_new=source.text("target_new" if "target_new" in source.record else "answer"),
     )
-
-
-def _chosen(source: Fields, choices: Choices) -> str:
-    """The subject of a question that has none written beside it."""
-    question = source.record.get("question")
-    if not isinstance(question, str) or not question.strip():
-        return STAND_IN  # which is told where the question is read
-    spans = candidates(question)
-    subject = choices.subject(question.strip(), spans) if choices.subject is not None else None
-    if subject is None:
-        source.problems.append(SubjectChoiceError(question.strip(), spans))
-        return STAND_IN
-    return subject
 
 
 def _with_own_fields(source: Fields, *, subject: str, prompt: str, target_new: str) -> Fact:
@@ -280,6 +225,8 @@ _FOREIGN: tuple[tuple[frozenset[str], _Schema], ...] = (
         ),
         _easyedit,
     ),
+    (frozenset(CHATS), chat),
+    (frozenset(("instruction",)), alpaca),
 )
 """Which keys give a schema away, first match first."""
 

@@ -25,10 +25,10 @@ EXAMPLES = sorted((ROOT / "examples" / "facts").iterdir())
 
 
 def test_the_page_has_an_example_of_every_schema():
-    assert len(BLOCKS) == 10
+    assert len(BLOCKS) == 11
     subjects = [read_facts([("b", block)], target="alt")[0].fact.subject for block in BLOCKS]
     assert subjects == [
-        "France", "Japan", "Night Watch", "France", "Finland", "Frankenstein", "Egypt",
+        "France", "Japan", "Night Watch", "Hamlet", "France", "Finland", "Frankenstein", "Egypt",
         "Marie Curie", "Norway", "The Swan of Tuonela",
     ]  # fmt: skip
 
@@ -119,7 +119,30 @@ LYON = {"subject": "France", "prompt": "The capital of {} is", "target_new": "Ly
         json.dumps({"question": "Where is it?", "answer": "x"}),
         json.dumps({"question": "F?", "subject": "F", "answer": "x", "target_new": "y"}),
         json.dumps([LYON, LYON | {"target_new": "Nice"}]),
+        json.dumps(LYON) + ",",
+        json.dumps(LYON | {"subject": "\u200bx"}),
+        json.dumps({"src": "F?", "subject": "F", "alt": "x", "answers": ["y"], "\u200b": 1}),
+        json.dumps({"messages": []}),
+        json.dumps({"instruction": "F?", "input": "x", "output": "y", "subject": "F"}),
+        json.dumps({"chosen": "x", "rejected": "y"}),
+        json.dumps(LYON).encode("utf-16"),
+        b"BZh",
+        b"PAR1",
+        b"PK\x03\x04",
+        b"7z\xbc\xaf\x27\x1c",
+        b"SQLite format 3\0",
+        b"\x80\x04",
+        b"%PDF-",
+        b"\xd0\xcf\x11\xe0",
+        b"\x1f\x8b",
+        repr([LYON]),
+        "subject;prompt;target_new",
+        "|subject|prompt|target_new|",
+        "<html>",
+        "version https://git-lfs.github.com/spec/v1",
+        "subject: x",
         "subject,prompt,target_new",
+        'subject\tprompt\ttarget_new\n"a',
         "subject,prompt,target_new,subject",
         "subject,prompt,target_new,x",
         "subject,prompt,target_new\na,b",
@@ -129,6 +152,7 @@ LYON = {"subject": "France", "prompt": "The capital of {} is", "target_new": "Ly
 def test_every_text_of_a_refusal_is_on_the_page(text):
     with pytest.raises(FactFileError) as caught:
         read_facts([("f", text)])
-    rows = re.findall(r"^\| `(.+?)`", ERRORS_PAGE, flags=re.MULTILINE)
+    cells = re.findall(r"^\| (`.+?) \|", ERRORS_PAGE, flags=re.MULTILINE)
+    rows = [text for cell in cells for text in re.findall(r"`(.+?)`", cell)]
     parts = [[part.strip() for part in row.split("...") if part.strip()] for row in rows]
     assert any(all(part in caught.value.problem for part in row) for row in parts)

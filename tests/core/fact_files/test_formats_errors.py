@@ -7,7 +7,8 @@ import json
 import pytest
 from fact_records import LYON, OSAKA, REQUEST, ZSRE, refused
 
-from editvc.core.fact_files.reader import FactFileError, decoded, read_facts
+from editvc.core.fact_files.file_text import decoded
+from editvc.core.fact_files.reader import FactFileError, read_facts
 
 BROKEN = {
     "empty": ("", None, None, "is empty"),
@@ -37,8 +38,9 @@ BROKEN = {
         "half of a surrogate pair",
     ),
     "a half surrogate in the text": ('\n{"subject": "\udc80"}', 2, None, "is not UTF-8"),
-    "something after the list": ("[]\n[]", 2, None, "is not JSON"),
-    "two records on one line": (json.dumps(LYON) * 2, 1, None, "follows the end"),
+    "something after the list": ("[]\n7", 2, None, "follows the end"),
+    "commas between the lines": (f"{json.dumps(LYON)},\n{json.dumps(OSAKA)}", 1, None, "a comma"),
+    "a half record behind one": (json.dumps(LYON) + "{", 1, None, "is not JSON"),
     "a missing comma": (f"[{json.dumps(LYON)}\n{json.dumps(OSAKA)}]", 2, None, "Expecting ','"),
     "a trailing comma": (f"[{json.dumps(LYON)},\n]", 2, None, "is not JSON"),
     "an unknown object": ('{"a": 1}', 1, "a", "is no field"),
