@@ -23,7 +23,6 @@ from editvc.editing.subject_states import average_over_contexts
 from editvc.models.forward import batches, keys_at
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import filled, subject_tokens, tokenize
-from editvc.statistics.input_moments import NAME_CONTEXT
 
 
 def name_responses(
@@ -32,15 +31,16 @@ def name_responses(
     recipe: LocatedRecipe,
     preconditioners: Mapping[int, Preconditioner],
     names: Sequence[str],
+    context: str,
 ) -> Tensor:
     """The share (n, names) of each edit that reaches each name, in the mean over the layers.
 
-    Names are seen at their last token behind a few words. Raises the errors of
+    Names are seen at their last token, in ``context``. Raises the errors of
     :mod:`editvc.models.tokenization`.
     """
     rows = [row for each in tokenize(lm.tokenizer, requests, recipe.contexts) for row in each]
     own = _keys_at_ends(lm, [row.ids[: row.subject + 1] for row in rows], recipe.layers)
-    placed = subject_tokens(lm.tokenizer, [filled(NAME_CONTEXT, name) for name in names])
+    placed = subject_tokens(lm.tokenizer, [filled(context, name) for name in names])
     of_names = _keys_at_ends(lm, [row.ids[: row.subject + 1] for row in placed], recipe.layers)
     total = torch.zeros(len(requests), len(names), dtype=torch.float64)
     for layer in recipe.layers:

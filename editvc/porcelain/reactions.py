@@ -25,6 +25,7 @@ from editvc.errors import EditvcError
 from editvc.porcelain.session import Session
 from editvc.statistics.bundle import sources_of
 from editvc.statistics.entity_moments import read_entities
+from editvc.statistics.input_moments import NAME_CONTEXT
 
 LIMIT = 0.1
 """From which share of a gated edit on a name counts as reacting."""
@@ -125,7 +126,9 @@ def _linear(session: Session, recipe: LocatedRecipe, facts: Sequence[Fact]) -> t
         return ()
     names, requests = _names(session), [fact.request for fact in facts]
     preconditioners = session.materialiser.preconditioners.of(recipe)
-    responses = name_responses(session.base_model(), requests, recipe, preconditioners, names)
+    responses = name_responses(
+        session.base_model(), requests, recipe, preconditioners, names, NAME_CONTEXT
+    )
     found = []
     for fact, shares in zip(facts, responses, strict=True):
         places = strangers(names, [fact.subject])

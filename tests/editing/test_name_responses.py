@@ -14,9 +14,10 @@ from editvc.core.facts import Request
 from editvc.editing.name_responses import name_responses
 from editvc.editing.subject_states import average_over_contexts
 from editvc.models.forward import keys_at
-from editvc.models.tokenization import subject_tokens, tokenize
+from editvc.models.tokenization import filled, subject_tokens, tokenize
 
 NAMES = ("Italy", "London", "Ada Lovelace", "Proust")
+CONTEXT = "The name {}"
 USED = recipe(layers=(0, 2))
 
 
@@ -37,10 +38,10 @@ def key(lm, ids, layer):
 def test_shares_are_what_a_solved_edit_does_to_names(build, tokenizer) -> None:
     lm = lm_of(build(len(tokenizer)).double(), tokenizer)
     factors = {layer: Whitening.of(one) for layer, one in moments(lm.inner_size).items()}
-    found = name_responses(lm, REQUESTS, USED, factors, NAMES)
+    found = name_responses(lm, REQUESTS, USED, factors, NAMES, CONTEXT)
     assert found.shape == (len(REQUESTS), len(NAMES))
     residual = torch.randn(lm.hidden_size, 1, dtype=torch.float64)
-    texts = [(f"The name {name}", len(f"The name {name}")) for name in NAMES]
+    texts = [filled(CONTEXT, name) for name in NAMES]
     rows = [row.ids[: row.subject + 1] for row in subject_tokens(tokenizer, texts)]
     for place, contexts in enumerate(tokenize(tokenizer, REQUESTS, USED.contexts)):
         expected = torch.zeros(len(NAMES), dtype=torch.float64)
@@ -58,6 +59,6 @@ def test_an_edit_reaches_a_name_wholly_that_is_seen_as_its_subject_is(tokenizer)
     factors = {layer: Whitening.of(one) for layer, one in moments(lm.inner_size).items()}
     alike = Request("France", "The name {} is", "Rome")
     used = recipe(layers=USED.layers, contexts=("{}",))
-    (shares,) = name_responses(lm, [alike], used, factors, ["Italy", "France"])
+    (shares,) = name_responses(lm, [alike], used, factors, ["Italy", "France"], CONTEXT)
     assert_near(shares[1], torch.ones((), dtype=torch.float64), 1e-9)
     assert abs(float(shares[0])) < 1
