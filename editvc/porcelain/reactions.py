@@ -12,6 +12,7 @@ from typing import Any
 
 from editvc.algebra.gated_edit import GatedEdit, Plateau
 from editvc.algebra.input_statistics import LayerInputs
+from editvc.core.cut import quoted
 from editvc.core.facts import Fact
 from editvc.core.history import Entry
 from editvc.core.ids import short
@@ -40,7 +41,7 @@ class Reaction:
         """In words."""
         listed = ", ".join(f"{name} ({share:.2f})" for name, share in self.names[:SHOWN])
         more = len(self.names) - SHOWN
-        return f"{self.fact.question!r} also changes: {listed}" + (
+        return f"{quoted(self.fact.question)} also changes: {listed}" + (
             f" and {more} more" if more > 0 else ""
         )
 
@@ -92,8 +93,8 @@ def first_token_warnings(
 ) -> tuple[str, ...]:
     """Facts whose prompts begin with a subject of one token, where no gate can open, in words."""
     return tuple(
-        f"{fact.question!r} begins with its subject, in one token: there the edit does not hold "
-        "(every first token looks alike to this model); it does behind other words"
+        f"{quoted(fact.question)} begins with its subject, in one token: there the edit does not "
+        "hold (every first token looks alike to this model); it does behind other words"
         for fact, edit in zip(facts, _gated(session, entries), strict=False)
         if edit.figures.get("first_token")
     )
