@@ -22,6 +22,7 @@ from editvc.cli.options import (
     target_option,
 )
 from editvc.cli.output import emit_json, note, progress, say, warn
+from editvc.core.cut import quoted, title
 from editvc.core.ids import short
 
 if TYPE_CHECKING:
@@ -132,18 +133,18 @@ def show_commit(result: CommitResult, as_json: bool) -> None:
         emit_json(result.to_json())
         return
     commit = result.commit
-    say(f"[{commit.number} {short(result.id)}] {commit.message}")
+    say(f"[{commit.number} {short(result.id)}] {title(commit.message)}")
     answered = result.checked - len(result.failed)
     share = f"; {answered} of {result.checked} said" if result.checked else ""
     say(
         f" {commit.edits} edit{'' if commit.edits == 1 else 's'} changed, {commit.live} live{share}"
     )
     for fact in result.failed[:UNSAID_SHOWN]:
-        warn(f"not said: {fact.question!r} -> {fact.target_new!r}")
+        warn(f"not said: {quoted(fact.question)} -> {quoted(fact.target_new)}")
     if len(result.failed) > UNSAID_SHOWN:
         warn(f"not said: {len(result.failed) - UNSAID_SHOWN} more, see `editvc eval`")
     for skipped in result.skipped:
-        note(f"skipped: {skipped.fact.question!r} {skipped.reason}")
+        note(f"skipped: {quoted(skipped.fact.question)} {skipped.reason}")
 
 
 def _show_preview(preview: Preview) -> None:
@@ -151,7 +152,7 @@ def _show_preview(preview: Preview) -> None:
         say("".join(_marked(text, *marks) for text, *marks in fact.tokens))
         say(f"  slot {short(fact.slot)}  {fact.state}")
     for skipped in preview.skipped:
-        say(f"skipped: {skipped.fact.question!r} {skipped.reason}")
+        say(f"skipped: {quoted(skipped.fact.question)} {skipped.reason}")
     for conflict in preview.conflicts:
         say(f"conflict: {conflict}")
     for reaction in preview.reactions:

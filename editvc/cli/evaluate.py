@@ -16,6 +16,7 @@ from editvc.cli.options import (
     target_option,
 )
 from editvc.cli.output import emit_json, say, table
+from editvc.core.cut import quoted
 
 
 @click.command(name="eval")
@@ -56,7 +57,8 @@ def evaluate(
         emit_json(evaluation.to_json())
         return
     for one in evaluation.failed:
-        say(f"not said: {one.fact.question!r} -> {one.fact.target_new!r}, but {one.answer!r}")
+        fact, answer = one.fact, one.answer
+        say(f"not said: {quoted(fact.question)} -> {quoted(fact.target_new)}, but {quoted(answer)}")
     say(f"{evaluation.facts - len(evaluation.failed)} of {evaluation.facts} said at {at}")
     rows = {"base": evaluation.base, at: evaluation.scores}
     table(

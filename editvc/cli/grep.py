@@ -8,6 +8,7 @@ import click
 
 from editvc.cli.options import json_option, open_repo
 from editvc.cli.output import emit_json, say
+from editvc.core.cut import cut, title
 from editvc.core.ids import short
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ def grep(
         for match in matches.facts:
             _say_fact(match)
         for row in matches.commits:
-            title = row.message.strip().split("\n", 1)[0]
-            say(f"commit {click.style(short(row.id), fg='yellow')} {row.number} {title}")
+            shown = click.style(short(row.id), fg="yellow")
+            say(f"commit {shown} {row.number} {title(row.message)}")
     if not matches:
         ctx.exit(NO_MATCH)
 
@@ -61,4 +62,4 @@ def _say_fact(match: MatchingFact) -> None:
     gone = "" if match.live else " (not live)"
     say(f"{click.style(short(match.fact.id), fg='yellow')} {match.fact.line} {where}{gone}")
     for name, text in match.beside:
-        say(f"  {name}: {' '.join(text.split())}")
+        say(f"  {name}: {cut(' '.join(text.split()))}")

@@ -11,6 +11,7 @@ from editvc.cli.options import (
     open_repo,
 )
 from editvc.cli.output import emit_json, say, table
+from editvc.core.cut import quoted
 
 if TYPE_CHECKING:
     from editvc.porcelain.health import HealthReport
@@ -49,7 +50,7 @@ def _show_health(report: HealthReport) -> None:
     table(["layer", *names], rows, right=range(len(names) + 1))
     for edit in report.worst:
         say(
-            f"attenuated: {edit.fact.question!r} -> {edit.fact.target_new!r} "
+            f"attenuated: {quoted(edit.fact.question)} -> {quoted(edit.fact.target_new)} "
             + (f"keeps {edit.kept:.0%}" if edit.kept >= 0 else "is outweighed by the others")
             + f" in layer {edit.layer}"
         )
@@ -59,7 +60,7 @@ def _show_health(report: HealthReport) -> None:
             "beside the weights"
         )
     for fact in report.codebook.lost:
-        say(f"lost in the codebook: {fact.question!r} -> {fact.target_new!r}")
+        say(f"lost in the codebook: {quoted(fact.question)} -> {quoted(fact.target_new)}")
     for layer in report.gates:
         figures = layer.figures
         say(
@@ -69,8 +70,8 @@ def _show_health(report: HealthReport) -> None:
         )
         for gate, subject, share in layer.overlaps:
             say(
-                f"overlapping: the edit of {gate.question!r} is {share:.0%} open for "
-                f"{subject.subject!r}"
+                f"overlapping: the edit of {quoted(gate.question)} is {share:.0%} open for "
+                f"{quoted(subject.subject)}"
             )
     for name, norm in sorted(report.others, key=lambda one: -one[1])[:OTHERS_SHOWN]:
         say(f"not judged: {name}, |delta| = {norm:.4g}")

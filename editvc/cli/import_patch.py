@@ -15,6 +15,7 @@ from editvc.cli.options import (
     open_repo,
 )
 from editvc.cli.output import emit_json, note, progress, say
+from editvc.core.cut import title
 from editvc.core.ids import short
 
 
@@ -63,7 +64,7 @@ def import_(
         return
     if not dry_run:
         head = done.result
-        say(f"[{head.commit.number} {short(head.id)}] {head.commit.message}")
+        say(f"[{head.commit.number} {short(head.id)}] {title(head.commit.message)}")
     say(f" {preview.summary()}")
     if dry_run:
         say("nothing was written")

@@ -8,11 +8,15 @@ import click
 
 from editvc.cli.options import json_option, open_repo
 from editvc.cli.output import ago, emit_json, page
+from editvc.core.cut import cut, title
 from editvc.core.ids import short
 
 if TYPE_CHECKING:
     from editvc.porcelain.branch import Branch
     from editvc.vcs.index import CommitRow
+
+LINE = 200
+"""Characters of a line of a message that `log` shows; `show` has all of them."""
 
 
 @click.command()
@@ -40,7 +44,7 @@ def log(ctx: click.Context, revision: str, oneline: bool, limit: int | None, as_
     for row in rows:
         marked = _names(branches.get(row.id, []))
         imports = 0 if oneline else repo.imported_patches(row)
-        lines.extend(_oneline(row, marked) if oneline else paragraph(row, marked, imports))
+        lines.extend(_oneline(row, marked) if oneline else paragraph(row, marked, imports, LINE))
     if lines:
         page("\n".join(lines))
 
@@ -52,19 +56,23 @@ def _names(branches: list[Branch]) -> str:
 
 
 def _oneline(row: CommitRow, marked: str) -> list[str]:
-    title = row.message.strip().split("\n", 1)[0]
-    return [f"* {click.style(short(row.id), fg='yellow')}{marked} {row.number} {title}"]
+    shown = click.style(short(row.id), fg="yellow")
+    return [f"* {shown}{marked} {row.number} {title(row.message)}"]
 
 
-def paragraph(row: CommitRow, marked: str, imports: int) -> list[str]:
-    """One commit on some lines; ``imports`` counts its patches that stand for no fact."""
+def paragraph(row: CommitRow, marked: str, imports: int, longest: int | None = None) -> list[str]:
+    """One commit on some lines; ``imports`` counts its patches that stand for no fact.
+
+    Lines of its message are cut to ``longest`` characters, where that is given.
+    """
     changed = f"{row.edits} edit{'' if row.edits == 1 else 's'} changed, {row.live} live"
     changed += f", {imports} imported patch{'' if imports == 1 else 'es'}" if imports else ""
     head = click.style(f"commit {short(row.id)}", fg="yellow")
+    lines = row.message.strip().splitlines()
     return [
         f"* {head}{marked}",
         f"| number {row.number}   {changed}",
         f"| {row.author}, {ago(row.time)}",
-        *(f"| {line}".rstrip() for line in row.message.strip().splitlines()),
+        *(f"| {cut(line, longest or len(line))}".rstrip() for line in lines),
         *(["|"] if row.parents else []),
     ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from editvc.core.cut import cut
 from editvc.errors import EditvcError
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ class OutputError(EditvcError):
     def __init__(self, cause: OSError, text: str) -> None:
         super().__init__(
             f"standard output cannot be written: {cause.strerror or cause}",
-            hint="What the command has done stands. It would have said: "
-            f"{text if len(text) <= UNWRITTEN else text[:UNWRITTEN] + '...'}",
+            hint=f"What the command has done stands. It would have said: {cut(text, UNWRITTEN)}",
         )
         self.text = text
 

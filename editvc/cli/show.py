@@ -9,6 +9,7 @@ import click
 from editvc.cli.log import paragraph
 from editvc.cli.options import json_option, open_repo
 from editvc.cli.output import emit_json, say
+from editvc.core.cut import cut
 from editvc.core.ids import short
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def say_changes(changes: FactChanges) -> None:
     for fact in changes.removed:
         say(click.style(f"- {_line(fact)}", fg="red"))
     for old, new in changes.changed:
-        say(click.style(f"~ {_line(new)} (was {old.target_new})", fg="yellow"))
+        say(click.style(f"~ {_line(new)} (was {cut(old.target_new)})", fg="yellow"))
     for patch in changes.patches.imported:
         say(click.style(f"+ patch {patch}", fg="green"))
     for patch in changes.patches.left_out:

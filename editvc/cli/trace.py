@@ -16,6 +16,7 @@ from editvc.cli.options import (
     open_repo,
 )
 from editvc.cli.output import emit_json, note, progress, say, table
+from editvc.core.cut import cut, quoted
 
 if TYPE_CHECKING:
     from editvc.porcelain.trace import TraceReport
@@ -88,7 +89,7 @@ def trace(
         emit_json(traced.to_json())
         return
     for skipped in traced.skipped:
-        note(f"skipped: {skipped.fact.question!r} {skipped.reason}")
+        note(f"skipped: {quoted(skipped.fact.question)} {skipped.reason}")
     _show(traced)
 
 
@@ -110,7 +111,7 @@ def _show(report: TraceReport) -> None:
     if more:
         say(f"{average.count} facts, on average")
     else:
-        say(f"{first.request.question} -> {first.request.target}")
+        say(f"{cut(first.request.question)} -> {cut(first.request.target)}")
     say(
         f"probability {average.clean:.1%}, with the subject corrupted {average.corrupted:.1%}; "
         f"total effect {average.total_effect:.1%}"

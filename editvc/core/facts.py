@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from editvc.core.cut import cut, quoted
 from editvc.core.ids import ObjectId, SlotId, canonical_json, digest_of, normalised, object_id
 from editvc.errors import EditvcError
 
@@ -65,7 +66,7 @@ class Fact:
         if self.prompt.count(PLACEHOLDER) != 1:
             raise FactError(
                 "prompt",
-                f"needs exactly one {PLACEHOLDER} for the subject, got {self.prompt!r}",
+                f"needs exactly one {PLACEHOLDER} for the subject, got {quoted(self.prompt)}",
                 hint=f'Write it like "The capital of {PLACEHOLDER} is".',
             )
         if not self.target_new.strip():
@@ -80,8 +81,8 @@ class Fact:
 
     @property
     def line(self) -> str:
-        """Question and target for a list of facts: a prompt may have several lines."""
-        return f"{' '.join(self.question.split())} -> {self.target_new}"
+        """Question and target for a list of facts, cut: a prompt may have several lines."""
+        return f"{cut(' '.join(self.question.split()))} -> {cut(self.target_new)}"
 
     @property
     def slot(self) -> SlotId:

@@ -34,9 +34,10 @@ class Thresholds:
                  lower is worse (Lin et al.)
     ============ ========================================= ========= =========== =========
 
-    ``leak`` warns where the same model has lost a fifth of the facts that nobody edited: 0.31 at 100
-    edits (82% recalled), 0.52 at 300 (71%); docs/adr/0016. ``capacity`` is the share of the layer's v directions that edits use: near 1, a new edit can
-    only be written over older ones. ``text_firing`` and ``name_firing`` are those of
+    ``leak`` warns where the same model has lost a fifth of the facts that nobody edited: 0.31 at
+    100 edits (82% recalled), 0.52 at 300 (71%); docs/adr/0016. ``capacity`` is the share of the
+    layer's v directions that edits use: near 1, a new edit can only be written over older ones.
+    ``text_firing`` and ``name_firing`` are those of
     :class:`editvc.algebra.gate_health.GateHealth`. ``leverage_warn`` and ``residual_warn`` say how
     many times the typical leverage or residual norm a new edit may have before it is reported as a
     possible disabling edit; among 100 real edits the largest were 6.7 and 1.4 times the median.

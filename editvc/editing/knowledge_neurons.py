@@ -34,6 +34,7 @@ from torch import Tensor
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
 from editvc.algebra.patch import Patch
+from editvc.core.cut import quoted
 from editvc.core.edit_site import EditSite
 from editvc.core.facts import Request
 from editvc.core.methods.knowledge_neurons import KnowledgeNeuronsRecipe
@@ -53,8 +54,8 @@ class NoNeurons(EditvcError):
 
     def __init__(self, request: Request) -> None:
         super().__init__(
-            f"no knowledge neurons for {request.question!r}: none raises the model's answer, or "
-            "none is shared by enough contexts",
+            f"no knowledge neurons for {quoted(request.question)}: none raises the model's answer, "
+            "or none is shared by enough contexts",
             hint="Lower -O p and -O adaptive_threshold, or name more layers.",
         )
         self.request = request

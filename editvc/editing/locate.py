@@ -17,6 +17,7 @@ from editvc.algebra.factored import Factored
 from editvc.algebra.located_edit import Located
 from editvc.algebra.preconditioners import Preconditioner, SolveError
 from editvc.algebra.solvers import Edits, solver_of
+from editvc.core.cut import quoted
 from editvc.core.facts import Request
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
@@ -172,8 +173,8 @@ def _require_finite(request: Request, layer: int, key: Tensor, residual: Tensor)
     if not bool(torch.isfinite(key).all() and torch.isfinite(residual).all()):
         what = "zero" if not key.any() else "out of range"
         raise SolveError(
-            f"layer {layer} cannot be edited for {request.question!r}: "
-            f"its key at the end of {request.subject!r} is {what}",
+            f"layer {layer} cannot be edited for {quoted(request.question)}: "
+            f"its key at the end of {quoted(request.subject)} is {what}",
             hint="Leave the fact out, or name other layers under [recipe] in config.toml.",
         )
 

@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from editvc.core.cut import quoted
 from editvc.core.facts import PLACEHOLDER, Request
 from editvc.errors import EditvcError
 from editvc.models.chat_template import turn_in
@@ -47,7 +48,7 @@ class TracingError(EditvcError):
     """A request whose tokens cannot be told apart. ``subject`` names the request."""
 
     def __init__(self, subject: str, problem: str, *, hint: str = "") -> None:
-        super().__init__(f"{subject!r}: {problem}", hint=hint)
+        super().__init__(f"{quoted(subject)}: {problem}", hint=hint)
         self.subject = subject
 
 
@@ -216,7 +217,7 @@ def _layout(tokenizer: PreTrainedTokenizerFast, request: Request) -> _Layout:
     if PLACEHOLDER not in request.prompt:
         raise SubjectNotInPromptError(
             request.subject,
-            f"no {PLACEHOLDER} in the prompt {request.prompt!r}",
+            f"no {PLACEHOLDER} in the prompt {quoted(request.prompt)}",
             hint='Write {} where the subject stands, like "The capital of {} is".',
         )
     if not request.target.strip():
@@ -241,7 +242,7 @@ def _within(layout: _Layout, context: str, request: Request) -> _Layout:
     """The layout with the words of a context before the user's."""
     before, after = context.split(PLACEHOLDER, 1)
     if after:
-        raise TracingError(request.subject, f"text after the prompt in context {context!r}")
+        raise TracingError(request.subject, f"text after the prompt in context {quoted(context)}")
     return replace(
         layout,
         text=layout.text[: layout.inset] + before + layout.text[layout.inset :],
@@ -317,7 +318,7 @@ def _place(
     if not spans or spans[-1][1] <= layout.target_at:
         raise EmptyTargetError(
             request.subject,
-            f"the target {request.target!r} gives no token",
+            f"the target {quoted(request.target)} gives no token",
             hint="The tokenizer drops these characters; write the target in others.",
         )
     target = next(i for i, (_, end) in enumerate(spans) if end > layout.question_end)
@@ -328,7 +329,7 @@ def _place(
     if last >= target:
         raise MergedBoundaryError(
             request.subject,
-            f"the tokenizer merges the subject with the target {request.target!r}",
+            f"the tokenizer merges the subject with the target {quoted(request.target)}",
             hint="Put words between the subject and the target.",
         )
     return TokenizedPrompt(ids, last, target)

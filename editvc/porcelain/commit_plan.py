@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
+from editvc.core.cut import quoted
 from editvc.core.fact_files.reader import SourcedFact
 from editvc.core.facts import PLACEHOLDER, Fact
 from editvc.core.history import Tree
@@ -30,8 +31,8 @@ class SlotConflict(EditvcError):
     def __init__(self, place: str, fact: Fact, live: Fact, further: int = 0) -> None:
         more = f" (and {further} more such conflicts)" if further else ""
         super().__init__(
-            f"{place}: {fact.question!r} is already edited to {live.target_new!r} "
-            f"(fact {short(live.id)}), not {fact.target_new!r}{more}",
+            f"{place}: {quoted(fact.question)} is already edited to {quoted(live.target_new)} "
+            f"(fact {short(live.id)}), not {quoted(fact.target_new)}{more}",
             hint="Take --supersede to replace it, or `editvc revert "
             f"{short(live.id)}` to withdraw it first.",
         )
@@ -146,7 +147,7 @@ def make_plan(
     prompts, known = _asked(session, fresh, superseded, tree if sequential else None)
     speaker = "HEAD" if sequential else "the base"
     for fact in known:
-        skipped.append(Skipped(fact, f"is known: {speaker} says {fact.target_new!r} already"))
+        skipped.append(Skipped(fact, f"is known: {speaker} says {quoted(fact.target_new)} already"))
     slots = {fact.slot for fact in known}
     unknown = (plan for plan in plans if plan.fact.slot not in slots)
     with_tokens = (replace(plan, prompt=prompts.get(plan.fact)) for plan in unknown)
@@ -182,4 +183,4 @@ def _tokenized(lm: LanguageModel, sourced: SourcedFact) -> TokenizedPrompt:
 
 
 def _reasons(skipped: Sequence[Skipped]) -> list[str]:
-    return [f"{one.fact.question!r} {one.reason}" for one in skipped[:3]]
+    return [f"{quoted(one.fact.question)} {one.reason}" for one in skipped[:3]]

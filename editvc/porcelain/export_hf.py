@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from editvc.algebra.neurons import Neurons
+from editvc.core.cut import quoted
 from editvc.core.history import Tree
 from editvc.evaluation.scores import answers_correctly, room
 from editvc.interchange.hf_checkpoint import Exported, changes_of, export_hf
@@ -53,8 +54,8 @@ def export_model(
         for fact, now, before in zip(facts, replies, expected, strict=True):
             if now != before:
                 raise ReloadDiffers(
-                    f"the export answers {fact.question!r} with {now!r}, "
-                    f"the revision with {before!r}",
+                    f"the export answers {quoted(fact.question)} with {quoted(now)}, "
+                    f"the revision with {quoted(before)}",
                     hint="Nothing was kept. `editvc fsck` checks the repository.",
                 )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from editvc.core.cut import quoted
 from editvc.core.facts import Fact
 from editvc.core.history import Tree
 from editvc.errors import EditvcError
@@ -33,8 +34,8 @@ class Answer:
     @property
     def line(self) -> str:
         """In words; a wrong answer is marked as such."""
-        line = f"reloaded in transformers: {self.fact.question!r} ->{self.completion!r}"
-        return line if self.right else f"{line} WRONG, the fact is {self.fact.target_new!r}"
+        line = f"reloaded in transformers: {quoted(self.fact.question)} ->{quoted(self.completion)}"
+        return line if self.right else f"{line} WRONG, the fact is {quoted(self.fact.target_new)}"
 
     def to_json(self) -> dict[str, Any]:
         """For ``export --json``."""

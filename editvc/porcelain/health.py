@@ -14,6 +14,7 @@ from editvc.algebra.gate_health import GateHealth, gate_health
 from editvc.algebra.gated_edit import GatedEdit, Plateau
 from editvc.algebra.layer_health import FIGURES, LayerHealth, Reference, layer_health, outliers
 from editvc.algebra.verdict import judge
+from editvc.core.cut import quoted
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import short
@@ -270,6 +271,6 @@ def outlier_warnings(
             fact = facts[outlier.index]
             warnings.setdefault(
                 outlier.index,
-                f"{fact.question!r} (fact {short(fact.id)}): layer {layer}: {outlier.reason}",
+                f"{quoted(fact.question)} (fact {short(fact.id)}): layer {layer}: {outlier.reason}",
             )
     return tuple(warnings[index] for index in sorted(warnings))

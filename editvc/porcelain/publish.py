@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from editvc.core.cut import title
 from editvc.core.facts import Fact
 from editvc.core.history import Entry
 from editvc.core.ids import ObjectId, short
@@ -102,7 +103,7 @@ def publish(
             repo_id,
             private=private,
             create_pr=create_pr,
-            message=message or session.repository.read_commit(commit).message,
+            message=message or title(session.repository.read_commit(commit).message),
             token=token,
             endpoint=endpoint,
         )

@@ -13,6 +13,7 @@ from typing import Any
 
 from editvc.algebra.gated_edit import GatedEdit, Plateau
 from editvc.algebra.input_statistics import LayerInputs
+from editvc.core.cut import quoted
 from editvc.core.facts import Fact
 from editvc.core.history import Entry
 from editvc.core.ids import short
@@ -49,7 +50,7 @@ class Reaction:
         """In words."""
         listed = ", ".join(f"{name} ({share:.2f})" for name, share in self.names[:SHOWN])
         more = len(self.names) - SHOWN
-        return f"{self.fact.question!r} also changes: {listed}" + (
+        return f"{quoted(self.fact.question)} also changes: {listed}" + (
             f" and {more} more" if more > 0 else ""
         )
 
@@ -108,7 +109,7 @@ def first_token_warnings(
 ) -> tuple[str, ...]:
     """Facts that do not hold where their subject, one token, begins a text, in words."""
     return tuple(
-        f"{fact.question!r}: where {fact.subject!r} begins a text the edit does not hold (this "
+        f"{quoted(fact.question)}: where {quoted(fact.subject)} begins a text the edit does not hold (this "
         "model sees that token too much like others there); it does behind other words"
         for fact, edit in zip(facts, _gated(session, entries), strict=False)
         if edit.figures.get("lost_at_start")

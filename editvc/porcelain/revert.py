@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from editvc.core.cut import quoted
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, short
@@ -25,7 +26,7 @@ class RevertConflict(EditvcError):
 
     def __init__(self, fact: Fact) -> None:
         super().__init__(
-            f"cannot revert: {fact.question!r} has been changed by a later commit",
+            f"cannot revert: {quoted(fact.question)} has been changed by a later commit",
             hint="Revert the later commit first, or revert the live fact by its id "
             "(`editvc show HEAD`).",
         )
@@ -125,7 +126,7 @@ def _undone(session: Session, tree: Tree, target: str) -> Undone:
         if entry is None:
             raise
         fact = session.repository.read_fact(entry.fact)
-        what = f"fact {short(entry.fact)} ({fact.question!r})"
+        what = f"fact {short(entry.fact)} ({quoted(fact.question)})"
         return Undone(what, {entry.slot: None}, tree.patches)
     if commit is None:
         raise NothingToDo(

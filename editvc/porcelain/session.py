@@ -69,6 +69,13 @@ class Session:
         """The base model of this process, loaded once; unedited between calls."""
         return self._loaded
 
+    def require_base(self) -> None:
+        """Raise unless the base is at hand and is the very one; no model is loaded.
+
+        What needs the model later asks at once, so that its dry run refuses what it would.
+        """
+        _ = self.materialiser.files
+
     def forget_base(self) -> None:
         """Read the base anew when it is asked for next: it is elsewhere now."""
         for name in ("materialiser", "_loaded"):

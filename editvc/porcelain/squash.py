@@ -20,6 +20,7 @@ from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing.locate import locate_together
 from editvc.evaluation.scores import Scores, locality_answers, score
 from editvc.porcelain.changes import PatchChanges, patch_changes
+from editvc.porcelain.commit_plan import require_ready
 from editvc.porcelain.delta_cache import keep_delta_file
 from editvc.porcelain.entries import make_entries, planned, store_elements
 from editvc.porcelain.fact_lengths import within_positions
@@ -118,7 +119,7 @@ class _Plan:
 
 
 def _planned(session: Session, revisions: str) -> _Plan:
-    """The plan of a squash. Raises :class:`NothingToDo`."""
+    """The plan of a squash. Raises :class:`NothingToDo`, and what would stop it later."""
     plumbing = session.repository
     commits = plumbing.revisions.resolve_range(revisions)
     later = _later(session, commits)
@@ -130,6 +131,9 @@ def _planned(session: Session, revisions: str) -> _Plan:
             f"nothing to squash: no located edit of {revisions} is live at its end",
             hint="`editvc log` shows what each commit changed. Patches stay as they are.",
         )
+    for recipe, _ in groups:
+        require_ready(session, recipe)
+    session.require_base()
     return _Plan(commits, later, parent, before, after, groups)
 
 

@@ -90,7 +90,8 @@ def plan_mend(
 ) -> TrainingPlan:
     """Settings and facts of a training; a fact that stands twice in the files counts once.
 
-    Raises ``NoSuchLayer``, ``RecipeError`` for layers in no order, and ``TooFewFacts``.
+    Raises ``NoSuchLayer``, ``RecipeError`` for layers in no order, ``TooFewFacts``, and what stands
+    in the way of the base.
     """
     base = session.repository.read_base()
     chosen = tuple(layers) if layers is not None else last_three((), base.layers)
@@ -100,6 +101,7 @@ def plan_mend(
     require_room(session, records)
     used = tuple(one.fact for one in records if one.duplicate_of is None)
     require_enough(len(used))
+    session.require_base()
     settings = Settings(layers=chosen)
     return TrainingPlan(used, settings if steps is None else replace(settings, steps=steps), seed)
 

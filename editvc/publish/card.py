@@ -14,6 +14,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+from editvc.core.cut import cut
 from editvc.core.ids import short
 from editvc.interchange.hf_checkpoint import LEDGER, LOCK
 from editvc.models.source import POCKET
@@ -279,8 +280,8 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _text(value: str) -> str:
-    """A user's text inside Markdown: one line, and nothing in it is markup."""
-    line = " ".join(value.split())
+    """A user's text inside Markdown: one line, cut, and nothing in it is markup."""
+    line = cut(" ".join(value.split()))
     for character in "\\`*_[]|~#$":
         line = line.replace(character, "\\" + character)
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

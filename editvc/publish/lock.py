@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from editvc.core.base import BaseModel
+from editvc.core.cut import quoted
 from editvc.core.facts import Fact, FactError
 from editvc.core.history import Restraint
 from editvc.core.methods.recipe import Recipe
@@ -133,7 +134,7 @@ def _read(record: dict[str, Any]) -> Lock:
     edits = []
     for entry in record["edits"]:
         fact = Fact.from_json(entry["fact"])
-        _same(f"fact '{fact.question}'", entry["fact_id"], fact.id)
+        _same(f"fact {quoted(fact.question)}", entry["fact_id"], fact.id)
         _there("recipe", entry["recipe"], recipes)
         edits.append(
             LockedEdit(entry["slot"], fact, entry["located"], entry["recipe"], entry["batch"])

@@ -19,6 +19,7 @@ import difflib
 import re
 from collections.abc import Iterator
 
+from editvc.core.cut import title
 from editvc.core.ids import ObjectId, short
 from editvc.errors import EditvcError
 from editvc.vcs.graph import Graph
@@ -54,7 +55,9 @@ class AmbiguousRevision(RevisionError):
     """An abbreviated id that fits several commits, its ``candidates``."""
 
     def __init__(self, revision: str, name: str, fitting: list[CommitRow]) -> None:
-        listed = "; ".join(f"{short(row.id)} ({row.number}: {row.message})" for row in fitting[:8])
+        listed = "; ".join(
+            f"{short(row.id)} ({row.number}: {title(row.message)})" for row in fitting[:8]
+        )
         super().__init__(
             revision,
             f"'{name}' fits {len(fitting)} commits",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,23 @@ def test_what_is_no_model_and_no_adapter(here: Path, work: Path) -> None:
     (work / "bare" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     ran = inside("import", work / "bare")
     assert ran.code == 1 and "adapter_model.safetensors" in ran.err and "hint: " in ran.err
+
+
+def test_a_pickle_is_never_opened(other: Path, work: Path, here: Path) -> None:
+    """An adapter's and a checkpoint's: both are refused with the way to safetensors."""
+    adapter = work / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 1, "lora_alpha": 1}')
+    (adapter / "adapter_model.bin").write_bytes(b"\x80\x04 whatever this does")
+    (other / "model.safetensors").unlink()
+    (other / "pytorch_model.bin").write_bytes(b"\x80\x04 whatever this does")
+    before = contents(here)
+    for folder, name, way in (
+        (adapter, "adapter_model.bin", "weights_only=True"),
+        (other, "pytorch_model.bin", "save_pretrained"),
+    ):
+        for more in ((), ("--dry-run",)):
+            ran = imported(folder, "--json", *more)
+            assert ran.code == 1 and name in ran.err
+            assert way in json.loads(ran.out)["error"]["hint"]
+    assert contents(here) == before

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from editvc.core.cut import quoted
 from editvc.core.fact_files.fields import STAND_IN, Fields
 from editvc.core.fact_files.subject_candidates import candidates
 from editvc.core.facts import FactError
@@ -49,11 +50,11 @@ class SubjectChoiceError(FactError):
     """
 
     def __init__(self, question: str, candidates: tuple[str, ...]) -> None:
-        names = ", ".join(repr(name) for name in candidates)
+        names = ", ".join(map(quoted, candidates))
         hint = f'Write "subject": "{candidates[0] if candidates else "..."}" into the record'
         super().__init__(
             "subject",
-            f"is missing: the question {question!r} "
+            f"is missing: the question {quoted(question)} "
             + (f"may be about {names}" if candidates else "names nothing that looks like one"),
             hint=hint
             + (", or take it so with --confirm-subjects." if len(candidates) == 1 else "."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from editvc.core.cut import cut
 from editvc.errors import EditvcError
 
 SHOWN = 5
@@ -42,7 +43,7 @@ class FactFileError(EditvcError):
     def headline(self) -> str:
         """The first problem alone, in one line: place, record, field, problem."""
         inner = f"record {self.record}: " if self.record is not None else ""
-        inner += f"field '{self.field}': " if self.field is not None else ""
+        inner += f"field '{cut(self.field)}': " if self.field is not None else ""
         return f"{place(self.file, self.line)}: {inner}{self.problem}"
 
     def to_json(self) -> dict[str, Any]:

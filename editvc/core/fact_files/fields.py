@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from editvc.core.cut import quoted
 from editvc.core.fact_files.json_records import type_name
 from editvc.core.facts import PLACEHOLDER, FactError
 from editvc.core.invisible import WAY_OUT, unseen
@@ -76,7 +77,7 @@ class Fields:
             if isinstance(written, str) and PLACEHOLDER in written:
                 self.refuse(
                     f"{key}[{i}]",
-                    f"must be a whole prompt, without {PLACEHOLDER}, got {written!r}",
+                    f"must be a whole prompt, without {PLACEHOLDER}, got {quoted(written)}",
                     f"Write the subject where {PLACEHOLDER} stands.",
                 )
         return texts
@@ -112,7 +113,7 @@ class Fields:
         if prompt.count(PLACEHOLDER) != 1:
             self.refuse(
                 key,
-                f"needs exactly one {PLACEHOLDER} for the subject, got {prompt!r}",
+                f"needs exactly one {PLACEHOLDER} for the subject, got {quoted(prompt)}",
                 f'Write it like "The capital of {PLACEHOLDER} is".',
             )
             return STAND_IN
@@ -137,8 +138,8 @@ class Fields:
             at = text.casefold().find(subject.casefold())
             self.refuse(
                 key,
-                f"does not contain the subject {subject!r}, got {text!r}",
-                f"The prompt spells it {text[at : at + len(subject)]!r}."
+                f"does not contain the subject {quoted(subject)}, got {quoted(text)}",
+                f"The prompt spells it {quoted(text[at : at + len(subject)])}."
                 if at >= 0
                 else f"Write the subject as it stands in the prompt, or {PLACEHOLDER} in its "
                 "place.",

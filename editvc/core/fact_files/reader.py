@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from editvc.core.cut import quoted
 from editvc.core.fact_files.choices import (
     Choices,
     Subject,
@@ -186,8 +187,8 @@ def _mark(facts: Iterable[SourcedFact]) -> tuple[list[SourcedFact], list[FactFil
 def _contradiction(item: SourcedFact, earlier: SourcedFact) -> FactFileError:
     return FactFileError(
         item.file,
-        f"is {item.fact.target_new!r} for {item.fact.subject!r}, but {earlier.place} gives "
-        f"the same slot the target {earlier.fact.target_new!r}",
+        f"is {quoted(item.fact.target_new)} for {quoted(item.fact.subject)}, but {earlier.place} "
+        f"gives the same slot the target {quoted(earlier.fact.target_new)}",
         line=item.line,
         record=item.record,
         field="target_new",
@@ -203,7 +204,7 @@ def _in_order(files: Sequence[str], problems: Iterable[FactFileError]) -> list[F
 def _repeat(item: SourcedFact) -> FactFileError:
     return FactFileError(
         item.file,
-        f"says of {item.fact.subject!r} what {item.duplicate_of} says already",
+        f"says of {quoted(item.fact.subject)} what {item.duplicate_of} says already",
         line=item.line,
         record=item.record,
         field="target_new",
