@@ -109,8 +109,8 @@ def first_token_warnings(
 ) -> tuple[str, ...]:
     """Facts that do not hold where their subject, one token, begins a text, in words."""
     return tuple(
-        f"{quoted(fact.question)}: where {quoted(fact.subject)} begins a text the edit does not hold (this "
-        "model sees that token too much like others there); it does behind other words"
+        f"{quoted(fact.question)}: where {quoted(fact.subject)} begins a text the edit does not "
+        "hold (this model sees that token too much like others there); it does behind other words"
         for fact, edit in zip(facts, _gated(session, entries), strict=False)
         if edit.figures.get("lost_at_start")
     )
