@@ -25,13 +25,14 @@ pytestmark = pytest.mark.skipif(
 )
 
 READING = ("log", "show", "status", "diff", "grep", "query", "branch", "config", "stats", "fsck",
-           "methods", "lint")  # fmt: skip
-"""The verbs that read, and need no model."""
+           "methods", "lint", "convert", "arch", "base")  # fmt: skip
+"""The verbs that read, and load no model of the repository."""
 CODES = {0, 1, 2, 3}
 WORDS = st.one_of(
     st.sampled_from([b"HEAD", b"base", b"1", b"0..1", b"HEAD~1", b"show", b"--oneline", b"-n", b"2",
                      b"user.author", b"SELECT 1", b"SELECT cast(x'ff' as text), 1e999", b"-", b"--",
                      b"facts.jsonl", b"..", b"memit", b"France", b"--all", b"caf\xe9"]),
+    st.sampled_from(["می\u200cخواهم", "Fra\u200bnce", "\ufeffHEAD", "\x1b[31m"]).map(str.encode),
     st.text(max_size=12).map(lambda text: text.replace("\0", "").encode("utf-8", "surrogatepass")),
     st.binary(max_size=12).map(lambda data: data.replace(b"\0", b"")),
 )  # fmt: skip
@@ -104,6 +105,7 @@ def test_reading_never_ends_in_a_bug(
 ) -> None:
     arguments = [verb.encode(), *([b"--json"] if as_json else []), *words]
     more = {"LANG": language, "LC_ALL": language, "PYTHONUTF8": utf8, "PYTHONIOENCODING": encoding}
+    more["HF_HUB_OFFLINE"] = "1"  # a word may be the name of a model
     code, out, err = run(arguments, place, stdin=stdin, stdout=stdout, gone=gone, **more)
     told = (arguments, more, stdin, stdout, code, out, err)
     assert code in CODES, told
@@ -122,6 +124,22 @@ def test_verbs_that_load_the_model_do_not_either(
     code, out, err = run([word.encode() for word in words], place, stdout=stdout)
     assert (code, out) == (1, b"")
     assert b"standard output cannot be written" in err and b"Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["ask", "Zürich — 東京 is", "-n", "3"], 0), (["ask", "x", "--at", "Zürich"], 1),
+     (["trace", "--prompt", "é", "--subject", "東"], 1), (["eval", "--at", "\u202e"], 2),
+     (["health"], 0)],
+)  # fmt: skip
+def test_nor_do_they_in_a_terminal_of_ascii(place: Path, words: list[str], code: int) -> None:
+    more = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    arguments = [word.encode() for word in [words[0], "--json", *words[1:]]]
+    ended, out, err = run(arguments, place, **more)
+    assert ended == code and b"Traceback" not in err, err
+    assert isinstance(json.loads(out.decode("ascii")), dict)
+    ended, out, err = run([words[0].encode(), b"--json", b"x"], place, gone=True)
+    assert ended in CODES and b"bug" not in err and isinstance(json.loads(out), dict)
 
 
 @pytest.mark.parametrize("words", [["revert", "HEAD"], ["revert", "--json", "HEAD"]])
