@@ -125,6 +125,8 @@ def _gated(session: Session, entries: Sequence[Entry]) -> list[GatedEdit]:
 def _linear(session: Session, recipe: LocatedRecipe, facts: Sequence[Fact]) -> tuple[Reaction, ...]:
     if recipe.row.edit_site is None:  # its keys are those of the target's tokens, not of subjects
         return ()
+    if recipe.statistics is None:  # they were put off, and nothing is taken for a preview
+        return ()
     names, requests = _names(session), [fact.request for fact in facts]
     preconditioners = session.materialiser.preconditioners.of(recipe)
     responses = name_responses(
