@@ -158,7 +158,7 @@ class Repo:
         sequential: bool = False,
     ) -> Preview:
         """What :meth:`commit` would do, with nothing written: no reactions are known either where
-        the first gated commit is still to take the statistics that tell of them.
+        the first commit is still to take the statistics that tell of them.
         """
         from editvc.porcelain.commit import preview
 

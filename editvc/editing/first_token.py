@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from editvc.algebra.input_statistics import LayerInputs
+from editvc.core.cut import cut, quoted
 from editvc.core.facts import Request
 from editvc.core.methods.gated import GatedRecipe
 from editvc.errors import EditvcError
@@ -34,9 +35,9 @@ class FirstTokenError(EditvcError):
 
     def __init__(self, request: Request) -> None:
         super().__init__(
-            f"{request.question!r} begins with its subject, in one token, and this model sees that "
-            "token too much like others at the beginning of a text to edit it there",
-            hint=f'Put words before the subject, as in "It is known that {request.prompt}".',
+            f"{quoted(request.question)} begins with its subject, in one token, and this model "
+            "sees that token too much like others at the beginning of a text to edit it there",
+            hint=f'Put words before the subject, as in "It is known that {cut(request.prompt)}".',
         )
 
 
@@ -87,7 +88,8 @@ def first_openings(
         ones = torch.ones(len(others), dtype=w.dtype)
         level = ones if constant is None else others @ constant  # (n,)
         mine = 1.0 if constant is None else float(x @ constant)
-        threshold = float(((1 + others @ w) / (mine + level)).max())
+        nearest = (1 + others @ w) / (mine + level).clamp_min(_LEAST)  # (n,)
+        threshold = float(nearest.max())
         if mine > 0 and 1 - threshold * mine >= recipe.rise / 2:
             openings[place] = FirstOpening(w, threshold)
         elif begins_with_subject(lm, requests[place]):

@@ -20,9 +20,12 @@ from editvc.core.facts import Request
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing.layer_spread import whitened
 from editvc.editing.subject_states import average_over_contexts
-from editvc.models.forward import batches, keys_at
+from editvc.models.forward import keys_at_ends
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import filled, subject_tokens, tokenize
+
+AT_ONCE = 512
+"""Names whose keys are held at once: those of thousands of names would weigh more than a model."""
 
 
 def name_responses(
@@ -39,29 +42,21 @@ def name_responses(
     :mod:`editvc.models.tokenization`.
     """
     rows = [row for each in tokenize(lm.tokenizer, requests, recipe.contexts) for row in each]
-    own = _keys_at_ends(lm, [row.ids[: row.subject + 1] for row in rows], recipe.layers)
-    placed = subject_tokens(lm.tokenizer, [filled(context, name) for name in names])
-    of_names = _keys_at_ends(lm, [row.ids[: row.subject + 1] for row in placed], recipe.layers)
-    total = torch.zeros(len(requests), len(names), dtype=torch.float64)
+    own = keys_at_ends(lm, [row.ids[: row.subject + 1] for row in rows], recipe.layers)
+    functionals, leverages = {}, {}
     for layer in recipe.layers:
         keys = average_over_contexts(own[layer], len(recipe.contexts))  # (n, v)
         q = whitened(keys, preconditioners[layer])  # (m, n)
-        functional = preconditioners[layer].apply_right(q.T)  # (n, v)
-        leverage = q.square().sum(dim=0).clamp_min(torch.finfo(q.dtype).tiny)  # (n,)
-        total += functional @ of_names[layer].double().T / leverage[:, None]
-    return total / len(recipe.layers)
-
-
-def _keys_at_ends(
-    lm: LanguageModel, rows: Sequence[tuple[int, ...]], layers: Sequence[int]
-) -> dict[int, Tensor]:
-    """The keys of each row's last token, by layer: (rows, v), on the CPU."""
-    order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
-    found: dict[int, list[Tensor]] = {layer: [] for layer in layers}
-    for batch in batches(order, lambda place: len(rows[place])):
-        cut = [rows[place] for place in batch]
-        ends = [range(len(row) - 1, len(row)) for row in cut]
-        for layer, keys in keys_at(lm, cut, ends, layers).items():
-            found[layer].append(keys.cpu())
-    back = torch.tensor(order).argsort()
-    return {layer: torch.cat(parts)[back] for layer, parts in found.items()}
+        functionals[layer] = preconditioners[layer].apply_right(q.T)  # (n, v)
+        leverages[layer] = q.square().sum(dim=0).clamp_min(torch.finfo(q.dtype).tiny)  # (n,)
+    placed = subject_tokens(lm.tokenizer, [filled(context, name) for name in names])
+    cut = [row.ids[: row.subject + 1] for row in placed]
+    parts = []
+    for start in range(0, len(cut), AT_ONCE):
+        of_names = keys_at_ends(lm, cut[start : start + AT_ONCE], recipe.layers)
+        shares = [
+            functionals[layer] @ of_names[layer].T / leverages[layer][:, None]
+            for layer in recipe.layers
+        ]  # (n, names) each
+        parts.append(torch.stack(shares).mean(dim=0))
+    return torch.cat(parts, dim=1) if parts else torch.zeros(len(requests), 0).double()

@@ -31,6 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -164,7 +165,7 @@ class _Batch:
         counts = [len(edit.rows) for edit in edits]
         work = torch.promote_types(self.groups[0].suffixes.hidden.dtype, torch.float32)
         unedited = self._by_row([group.suffixes.unedited for group in self.groups]).to(work)
-        firsts = [sum(counts[:edit]) for edit in range(len(edits))]
+        firsts = [0, *accumulate(counts[:-1])]
         self.hidden = unedited[firsts]  # (n, parts, u)
         self.norms = self.hidden.norm(dim=2)  # (n, parts)
         self.losses = self.norms.new_full((self.turns, len(edits)), math.inf)

@@ -89,16 +89,36 @@ def inputs_at_ends(
     In batches of similar length; ``progress`` counts rows under ``label``. Raises
     ``NoUpProjError``.
     """
+    return _at_ends(inputs_at, lm, rows, layers, lm.hidden_size, label, progress)
+
+
+def keys_at_ends(
+    lm: LanguageModel, rows: Sequence[Sequence[int]], layers: Sequence[int]
+) -> dict[int, Tensor]:
+    """:func:`inputs_at_ends` for keys: (rows, v)."""
+    return _at_ends(keys_at, lm, rows, layers, lm.inner_size, "keys", None)
+
+
+def _at_ends(
+    reading: Callable[..., dict[int, Tensor]],
+    lm: LanguageModel,
+    rows: Sequence[Sequence[int]],
+    layers: Sequence[int],
+    width: int,
+    label: str,
+    progress: Progress | None,
+) -> dict[int, Tensor]:
+    """What ``reading`` gives at the last token of each row, by layer: (rows, width)."""
     if not rows:
-        return {layer: torch.zeros(0, lm.hidden_size, dtype=torch.float64) for layer in layers}
+        return {layer: torch.zeros(0, width, dtype=torch.float64) for layer in layers}
     order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
     found: dict[int, list[Tensor]] = {layer: [] for layer in layers}
     done = 0
     for batch in batches(order, lambda place: len(rows[place])):
         cut = [rows[place] for place in batch]
         ends = [range(len(row) - 1, len(row)) for row in cut]
-        for layer, inputs in inputs_at(lm, cut, ends, layers).items():
-            found[layer].append(inputs.double().cpu())
+        for layer, states in reading(lm, cut, ends, layers).items():
+            found[layer].append(states.double().cpu())
         done += len(batch)
         if progress is not None:
             progress(label, done, len(rows))

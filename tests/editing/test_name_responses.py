@@ -11,6 +11,7 @@ from tolerances import assert_near
 from editvc.algebra.preconditioners import Whitening
 from editvc.algebra.solvers import Edits, System
 from editvc.core.facts import Request
+from editvc.editing import name_responses as name_responses_module
 from editvc.editing.name_responses import name_responses
 from editvc.editing.subject_states import average_over_contexts
 from editvc.models.forward import keys_at
@@ -52,6 +53,15 @@ def test_shares_are_what_a_solved_edit_does_to_names(build, tokenizer) -> None:
             reached = torch.stack([alone @ key(lm, row, layer)[:, None] for row in rows])[..., 0]
             expected += reached @ residual[:, 0] / (residual.T @ (alone @ own))[0]
         assert_near(found[place], expected / len(USED.layers), 1e-8)
+
+
+def test_names_in_parts_are_names_at_once(tokenizer, monkeypatch) -> None:
+    lm = lm_of(tiny_gpt2(len(tokenizer)).double(), tokenizer)
+    factors = {layer: Whitening.of(one) for layer, one in moments(lm.inner_size).items()}
+    whole = name_responses(lm, REQUESTS, USED, factors, NAMES, CONTEXT)
+    monkeypatch.setattr(name_responses_module, "AT_ONCE", 3)
+    assert_near(name_responses(lm, REQUESTS, USED, factors, NAMES, CONTEXT), whole, 1e-9)
+    assert name_responses(lm, REQUESTS, USED, factors, [], CONTEXT).shape == (len(REQUESTS), 0)
 
 
 def test_an_edit_reaches_a_name_wholly_that_is_seen_as_its_subject_is(tokenizer) -> None:

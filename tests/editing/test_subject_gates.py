@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from model_fixtures import tiny_gpt2, tiny_llama
 from tiny_models import TEXT, lm_of
 from tiny_tokenizers import TEMPLATES, byte_bpe, chatting
 
 from editvc.algebra.gated_edit import Plateau
 from editvc.core.facts import Request
 from editvc.core.methods.gated import GatedRecipe
-from editvc.editing.first_token import FirstTokenError, first_token
+from editvc.editing.first_token import FirstTokenError, first_openings, first_token
 from editvc.editing.frames import (
     asked_otherwise,
     content_words,
@@ -144,13 +145,17 @@ def test_a_gate_is_open_for_its_subject_everywhere(family, request, tokenizer) -
 G = Request("g", "{} is a city in the land of", "b")
 
 
-@pytest.fixture(params=["gpt2", "llama"])
-def lm_with_first(request, tokenizer):
-    """A tiny model whose tokens have something in common, as those of real models have."""
-    lm = lm_of(request.getfixturevalue(request.param), tokenizer)
+def alike(build, tokenizer):
+    """A tiny model of its own whose tokens have much in common, as those of real models have."""
+    lm = lm_of(build(len(tokenizer)), tokenizer)
     with torch.no_grad():
         lm.embeddings.weight += 8 * lm.embeddings.weight.std()
     return lm
+
+
+@pytest.fixture(params=[tiny_gpt2, tiny_llama])
+def lm_with_first(request, tokenizer):
+    return alike(request.param, tokenizer)
 
 
 def test_a_first_token_has_a_gate_of_its_own(lm_with_first, tokenizer) -> None:
@@ -184,6 +189,20 @@ def _margins(inputs, opening, b) -> list[float]:
     return (opening.threshold * level - inputs @ opening.filter).tolist()
 
 
+def test_a_gate_that_no_threshold_can_part_from_another_token_is_not_made(tokenizer) -> None:
+    """Where the constant direction is negative, a higher threshold opens the gate wider."""
+    lm = alike(tiny_llama, tokenizer)
+    inputs = statistics(lm)
+    behind = Request("g", "the city of {} is in", "b")
+    (opening,) = first_openings(lm, [behind], RECIPE, inputs, inputs.moment)
+    assert opening is not None
+    rows = torch.stack([opening.filter, inputs.constant])
+    wanted = torch.tensor([[3.0], [-2.0]], dtype=torch.float64)
+    strange = torch.linalg.lstsq(rows, wanted).solution.T
+    with_it = replace(inputs, text=torch.cat([inputs.text, strange]))
+    assert first_openings(lm, [behind], RECIPE, with_it, inputs.moment) == [None]
+
+
 def test_an_edit_holds_where_its_subject_is_the_first_token(lm_with_first) -> None:
     """On its own place alone: behind other tokens the neurons for the first one are silent."""
     lm = lm_with_first
@@ -203,13 +222,11 @@ def test_an_edit_holds_where_its_subject_is_the_first_token(lm_with_first) -> No
         assert float((both - one).norm()) < 0.05 * float(edit.first.value.norm())
 
 
-def test_a_first_token_like_another_is_refused_in_a_prompt_and_told_elsewhere(
-    gpt2, tokenizer
-) -> None:
+def test_a_first_token_like_another_is_refused_in_a_prompt_and_told_elsewhere(tokenizer) -> None:
+    lm = lm_of(tiny_gpt2(len(tokenizer)), tokenizer)
     with torch.no_grad():
-        weights = gpt2.transformer.wte.weight
+        weights = lm.embeddings.weight
         weights[:] = weights[0]  # every first token is every other
-    lm = lm_of(gpt2, tokenizer)
     inputs = statistics(lm)
     with pytest.raises(FirstTokenError, match="'a is a city in the land of' begins with") as told:
         find_gates(lm, [Request("a", "{} is a city in the land of", "b")], RECIPE, inputs)
