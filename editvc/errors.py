@@ -7,21 +7,26 @@ boundary, in ``cli/``, prints them; the library only raises.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class EditvcError(Exception):
     """A known failure: the user's input, the repository's state, or a gate that refused.
 
+    ``details`` are the texts that the message cuts, whole, for scripts: JSON values by name.
     ``exit_code`` follows the contract of the command line: 1 input or state, 2 usage, 3 a damaged
     repository, 4 a refused gate.
     """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", details: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(message)
         self.hint = hint
+        self.details = dict(details or {})
 
 
 class DamageError(EditvcError):

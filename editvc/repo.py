@@ -156,15 +156,16 @@ class Repo:
         recipe: Recipe | None = None,
         supersede: bool = False,
         sequential: bool = False,
+        strict: bool = False,
     ) -> Preview:
-        """What :meth:`commit` would do, with nothing written: no reactions are known either where
-        the first commit is still to take the statistics that tell of them.
+        """What :meth:`commit` would do, or why not, with nothing written: no reactions are known
+        either where the first commit is still to take the statistics that tell of them.
         """
         from editvc.porcelain.commit import preview
 
         return preview(
             self.session, facts, recipe=recipe or self.recipe(), supersede=supersede,
-            sequential=sequential,
+            sequential=sequential, strict=strict,
         )  # fmt: skip
 
     def import_patch(

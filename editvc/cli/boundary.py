@@ -11,9 +11,9 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -31,12 +31,16 @@ class ReaderGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a command failed: ``code`` is its exit code, ``place`` a file, line or folder."""
+    """Why a command failed: ``code`` is its exit code, ``place`` a file, line or folder.
+
+    ``details`` are texts that the message cuts, whole.
+    """
 
     code: int
     message: str
     hint: str = ""
     place: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """What stdout has of it under --json."""
@@ -46,6 +50,7 @@ class Failure:
                 "message": self.message,
                 "hint": self.hint,
                 "place": self.place,
+                "details": dict(self.details),
             }
         }
 
@@ -122,7 +127,7 @@ def is_text(word: str) -> bool:
 def failure_of(error: BaseException) -> Failure:
     """What an exception that leaves a command means."""
     if isinstance(error, EditvcError):
-        return Failure(error.exit_code, str(error), error.hint, _place(error))
+        return Failure(error.exit_code, str(error), error.hint, _place(error), error.details)
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
         return Failure(INTERRUPTED, "interrupted")
     if isinstance(error, click.ClickException):

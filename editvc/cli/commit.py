@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from editvc.cli.boundary import failure_of
 from editvc.cli.options import (
     author_of,
     author_option,
@@ -21,7 +22,7 @@ from editvc.cli.options import (
     open_repo,
     target_option,
 )
-from editvc.cli.output import emit_json, note, progress, say, warn
+from editvc.cli.output import complain, emit_json, note, progress, say, warn
 from editvc.core.cut import quoted, title
 from editvc.core.ids import short
 
@@ -102,14 +103,23 @@ def commit(
             facts = repo.in_chat(facts)
         recipe = repo.with_coverage(chosen.recipe) if take_statistics else chosen.recipe
         if dry_run:
-            preview = repo.preview(facts, recipe=recipe, supersede=supersede, sequential=sequential)
+            preview = repo.preview(
+                facts, recipe=recipe, supersede=supersede, sequential=sequential, strict=strict
+            )
         else:
             result = repo.commit(
                 facts, recipe=recipe, message=message, author=author_of(repo, author),
                 supersede=supersede, sequential=sequential, strict=strict, remark=warn,
             )  # fmt: skip
     if dry_run:
-        emit_json(preview.to_json()) if as_json else _show_preview(preview)
+        refused = failure_of(preview.refusal) if preview.refusal else None
+        if as_json:
+            emit_json(preview.to_json() | (refused.to_json() if refused else {}))
+        else:
+            _show_preview(preview)
+        if refused:
+            complain(refused.message, hint=refused.hint)
+            ctx.exit(refused.code)
     else:
         show_commit(result, as_json)
         if not as_json:

@@ -34,6 +34,10 @@ class Request:
         """The prompt with the subject filled in."""
         return self.prompt.replace(PLACEHOLDER, self.subject, 1)
 
+    def to_json(self) -> dict[str, str]:
+        """Question and target, whole, for errors that cut them."""
+        return {"question": self.question, "target_new": self.target}
+
     @property
     def parts(self) -> tuple[str, str, str]:
         """Subject, prompt and target: what is hashed."""

@@ -38,6 +38,7 @@ class FirstTokenError(EditvcError):
             f"{quoted(request.question)} begins with its subject, in one token, and this model "
             "sees that token too much like others at the beginning of a text to edit it there",
             hint=f'Put words before the subject, as in "It is known that {cut(request.prompt)}".',
+            details=request.to_json(),
         )
 
 

@@ -57,6 +57,7 @@ class NoNeurons(EditvcError):
             f"no knowledge neurons for {quoted(request.question)}: none raises the model's answer, "
             "or none is shared by enough contexts",
             hint="Lower -O p and -O adaptive_threshold, or name more layers.",
+            details=request.to_json(),
         )
         self.request = request
 

@@ -176,6 +176,7 @@ def _require_finite(request: Request, layer: int, key: Tensor, residual: Tensor)
             f"layer {layer} cannot be edited for {quoted(request.question)}: "
             f"its key at the end of {quoted(request.subject)} is {what}",
             hint="Leave the fact out, or name other layers under [recipe] in config.toml.",
+            details=request.to_json(),
         )
 
 

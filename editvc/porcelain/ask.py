@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from editvc.core.fact_files.reader import SourcedFact
+from editvc.core.invisible import require_visible
 from editvc.materialise.edited_model import load_edited
 from editvc.models.chat_template import Turn, turn_of
 from editvc.models.conversation import Conversation
@@ -19,6 +20,7 @@ from editvc.porcelain.trees import tree_at
 
 def ask(session: Session, prompt: str, revision: str, max_new_tokens: int) -> str:
     """What the model of a revision says after ``prompt``, by greedy generation."""
+    require_visible(prompt=prompt)
     base = session.base_model()
     left = positions_left(base, prompt_length(base, prompt))
     if left is not None and left < max_new_tokens:

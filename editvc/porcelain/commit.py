@@ -14,10 +14,11 @@ from editvc.core.invisible import require_visible
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.editing.edit_batches import estimate_memory
+from editvc.errors import EditvcError
 from editvc.evaluation.probes import predicts
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, marked_tokens, tokenize
-from editvc.porcelain.commit_plan import make_plan, require_ready
+from editvc.porcelain.commit_plan import Plan, SlotConflict, make_plan, require_ready
 from editvc.porcelain.entries import PlannedFact, make_entries, make_sequential_entries
 from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.health import outlier_warnings
@@ -59,6 +60,7 @@ def commit(
     the store then. ``remark`` hears each warning once, before the branch moves.
     """
     require_visible(message=message)
+    _require_visible_contexts(recipe)
     records, warned = sourced(facts), set[str]()
     recipe = with_inputs(session, recipe)
     if isinstance(recipe, LocatedRecipe):
@@ -93,9 +95,9 @@ def _attempt(
     require_ready(session, recipe)
     head, tree = head_of(session)
     plan = make_plan(session, tree, facts, recipe, supersede=supersede, sequential=sequential)
-    plan.require_work()
-    if strict and (reacting := foreseen_reactions(session, recipe, plan.facts)):
-        raise OthersReact(reacting)
+    reacting = foreseen_reactions(session, recipe, plan.facts) if strict else ()
+    if refusal := _refusal(plan, reacting):
+        raise refusal
     if sequential:
         entries = make_sequential_entries(session, recipe, plan.facts, tree)
     else:
@@ -117,6 +119,11 @@ def _attempt(
     )
 
 
+def _refusal(plan: Plan, reacting: Sequence[Reaction]) -> EditvcError | None:
+    """What a commit raises before any work: the plan's reason, or the reactions of a strict one."""
+    return plan.refusal or (OthersReact(reacting) if reacting else None)
+
+
 def failed_facts(session: Session, tree: Tree, facts: Sequence[PlannedFact]) -> tuple[Fact, ...]:
     """The facts that greedy generation would not begin with on the model of ``tree``.
 
@@ -135,6 +142,11 @@ def _prompt(lm: LanguageModel, planned: PlannedFact) -> TokenizedPrompt:
         return planned.prompt
     ((prompt,),) = tokenize(lm.tokenizer, [planned.fact.request])
     return prompt
+
+
+def _require_visible_contexts(recipe: Recipe) -> None:
+    for number, context in enumerate(getattr(recipe, "contexts", ()), 1):
+        require_visible(**{f"context {number} of the recipe": context})
 
 
 def _default_message(facts: Sequence[Fact]) -> str:
@@ -174,13 +186,15 @@ class Preview:
     """What ``commit`` would do. ``memory`` is an estimate in bytes, beside the model.
 
     It is ``None`` for methods that no estimate is known of: those that make patches and codebooks.
+    ``refusal`` is what it would raise instead, if anything.
     """
 
     facts: tuple[FactPreview, ...]
     skipped: tuple[Skipped, ...]
-    conflicts: tuple[str, ...]
+    conflicts: tuple[SlotConflict, ...]
     memory: int | None
     reactions: tuple[Reaction, ...] = ()
+    refusal: EditvcError | None = None
 
     @property
     def stored(self) -> int:
@@ -192,7 +206,9 @@ class Preview:
         return {
             "facts": [fact.to_json() for fact in self.facts],
             "skipped": [one.to_json() for one in self.skipped],
-            "conflicts": list(self.conflicts),
+            "conflicts": [
+                {"place": one.place, "message": str(one)} | one.details for one in self.conflicts
+            ],
             "memory": self.memory,
             "reactions": [one.to_json() for one in self.reactions],
         }
@@ -205,8 +221,10 @@ def preview(
     recipe: Recipe,
     supersede: bool,
     sequential: bool,
+    strict: bool,
 ) -> Preview:
     """What ``commit`` would do with ``facts`` on HEAD."""
+    _require_visible_contexts(recipe)
     recipe = with_known_inputs(session, recipe)
     require_ready(session, recipe)
     _, tree = head_of(session)
@@ -227,6 +245,6 @@ def preview(
     if isinstance(recipe, LocatedRecipe):
         missing = [one.fact.request for one in plan.planned if one.element is None]
         memory = estimate_memory(lm, missing, recipe)
-    conflicts = tuple(str(conflict) for conflict in plan.conflicts)
     reacting = foreseen_reactions(session, recipe, plan.facts)
-    return Preview(tuple(previews), plan.skipped, conflicts, memory, reacting)
+    refusal = _refusal(plan, reacting if strict else ())
+    return Preview(tuple(previews), plan.skipped, plan.conflicts, memory, reacting, refusal)

@@ -35,6 +35,7 @@ class SlotConflict(EditvcError):
             f"(fact {short(live.id)}), not {quoted(fact.target_new)}{more}",
             hint="Take --supersede to replace it, or `editvc revert "
             f"{short(live.id)}` to withdraw it first.",
+            details=fact.request.to_json() | {"live": {"fact": live.id} | live.request.to_json()},
         )
         self.place = place
         self.fact = fact
@@ -44,8 +45,8 @@ class SlotConflict(EditvcError):
 class UntraceableFact(EditvcError):
     """A fact whose subject or target cannot be found in the model's tokens."""
 
-    def __init__(self, place: str, cause: TracingError) -> None:
-        super().__init__(f"{place}: {cause}", hint=cause.hint)
+    def __init__(self, place: str, fact: Fact, cause: TracingError) -> None:
+        super().__init__(f"{place}: {cause}", hint=cause.hint, details=fact.request.to_json())
         self.place = place
 
 
@@ -62,17 +63,19 @@ class Plan:
         """The facts that go in."""
         return tuple(one.fact for one in self.planned)
 
-    def require_work(self) -> None:
-        """Raise the first :class:`SlotConflict`, or :class:`NothingToDo` for an empty plan."""
+    @property
+    def refusal(self) -> SlotConflict | NothingToDo | None:
+        """Why it cannot be carried out: the first conflict, or that there is nothing to do."""
         if self.conflicts:
             first = self.conflicts[0]
-            raise SlotConflict(first.place, first.fact, first.live, len(self.conflicts) - 1)
+            return SlotConflict(first.place, first.fact, first.live, len(self.conflicts) - 1)
         if not self.planned:
-            raise NothingToDo(
+            return NothingToDo(
                 "nothing to commit: " + "; ".join(_reasons(self.skipped) or ["no facts given"]),
                 hint="`editvc diff base` lists what is live, `editvc revert FACT` takes one out, "
                 "as before the same fact by another method.",
             )
+        return None
 
 
 def require_ready(session: Session, recipe: Recipe) -> None:
@@ -178,7 +181,7 @@ def _tokenized(lm: LanguageModel, sourced: SourcedFact) -> TokenizedPrompt:
     try:
         ((prompt,),) = tokenize(lm.tokenizer, [sourced.fact.request])
     except TracingError as error:
-        raise UntraceableFact(sourced.place, error) from error
+        raise UntraceableFact(sourced.place, sourced.fact, error) from error
     return prompt
 
 

@@ -57,6 +57,7 @@ def export_model(
                     f"the export answers {quoted(fact.question)} with {quoted(now)}, "
                     f"the revision with {quoted(before)}",
                     hint="Nothing was kept. `editvc fsck` checks the repository.",
+                    details=fact.request.to_json() | {"export": now, "revision": before},
                 )
 
     def with_documents(exported: Exported) -> Mapping[str, str | bytes]:

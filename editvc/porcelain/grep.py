@@ -7,6 +7,7 @@ from typing import Any
 
 from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId
+from editvc.core.invisible import require_visible
 from editvc.porcelain.changes import fact_json
 from editvc.porcelain.log import log_json
 from editvc.porcelain.session import Session
@@ -57,6 +58,7 @@ def grep(
     Without a revision, every fact and message that was ever committed; live is then what is live at
     HEAD. ``messages`` says whether to look at commits at all.
     """
+    require_visible(text=text)
     plumbing = session.repository
     search, tip = Search(plumbing.index), _tip(session, revision)
     facts = live = search.live(tip) if tip is not None else {}

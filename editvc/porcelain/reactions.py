@@ -68,6 +68,7 @@ class OthersReact(EditvcError):
             first.line + (f" (and {more} more such facts)" if more else ""),
             hint="Leave --strict out to commit all the same, or leave the fact "
             f"{short(first.fact.id)} out.",
+            details={"reactions": [one.to_json() for one in reactions]},
         )
         self.reactions = tuple(reactions)
 

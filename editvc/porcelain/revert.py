@@ -29,6 +29,7 @@ class RevertConflict(EditvcError):
             f"cannot revert: {quoted(fact.question)} has been changed by a later commit",
             hint="Revert the later commit first, or revert the live fact by its id "
             "(`editvc show HEAD`).",
+            details=fact.request.to_json(),
         )
         self.fact = fact
 

@@ -117,9 +117,13 @@ def test_nothing_to_do_is_told_by_both(place: Path, verb: str) -> None:
 
 @pytest.mark.parametrize("fact", [FACTS[0], OTHERS[0]], ids=["live already", "in conflict"])
 def test_a_dry_run_of_commit_tells_of_all_facts_that_stay_out(place: Path, fact: object) -> None:
-    """Where the run would refuse, its dry run lists why: all conflicts, where a run names one."""
+    """Where the run would refuse, its dry run lists why: all conflicts, where a run names one.
+
+    It ended with exit code 0.
+    """
     file = written(place / "out.jsonl", [fact])  # type: ignore[list-item]
-    planned = inside("commit", file, "--dry-run", "--json").json
-    assert planned["facts"] == [] and planned["skipped"] + planned["conflicts"]
-    assert inside("commit", file).code == 1
+    ran, planned = inside("commit", file), inside("commit", file, "--dry-run", "--json")
+    assert planned.json["facts"] == [] and planned.json["skipped"] + planned.json["conflicts"]
+    assert ran.code == planned.code == 1 and ran.err == planned.err
+    assert planned.json["error"]["message"] in ran.err
     assert inside("status", "--json").json["number"] == 2

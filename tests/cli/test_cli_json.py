@@ -185,7 +185,9 @@ def test_writing_commands_report_like_commit(two_commits: Path) -> None:
 def test_dry_runs(two_commits: Path, here: Path) -> None:
     before = inside("status", "--json").json
     path = written(here / "c.jsonl", [FACTS[5], OTHERS[0], FACTS[1]])
-    plan = inside("commit", path, "--dry-run", "--json").json
+    ran = inside("commit", path, "--dry-run", "--json")
+    plan = ran.json
+    assert ran.code == 1 and "--supersede" in plan["error"]["hint"]
     assert [fact["fact"] for fact in plan["facts"]] == [FACTS[5].id]
     assert plan["facts"][0]["slot"] == FACTS[5].slot and plan["facts"][0]["stored"]
     marked = [token for token in plan["facts"][0]["tokens"] if token["subject_last"]]
@@ -249,7 +251,9 @@ def test_messages_of_several_lines(here: Path) -> None:
 
 def test_a_dry_run_marks_tokens_and_says_what_stands_in_the_way(two_commits: Path) -> None:
     path = written(two_commits / "c.jsonl", [FRESH[0], OTHERS[0]])
-    shown = inside("commit", path, "--dry-run").out
+    ran = inside("commit", path, "--dry-run")
+    shown = ran.out
+    assert ran.code == 1 and "error: " in ran.err and "--supersede" in ran.err
     assert re.search(r"\[[^\]]+\]", shown), "the subject's last token"
     assert re.search(r"<[^>]+>", shown), "the target's"
     assert f"slot {FRESH[0].slot[:10]}  to be located" in shown

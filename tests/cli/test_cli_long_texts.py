@@ -51,7 +51,15 @@ def test_a_conflict_cuts_the_targets(place: Path) -> None:
     told = shortly("commit", other, code=1)
     assert "is already edited to 'Poseidonis, the capital" in told
     assert "not 'Poseidonis, the language" in told
-    assert "conflict: " in shortly("commit", other, "--dry-run")
+    assert "conflict: " in shortly("commit", other, "--dry-run", code=1)
+    refused = inside("commit", other, "--json").json["error"]
+    whole = {"question": LONG.question, "target_new": OTHER.target_new}
+    live = {"fact": LONG.id, "question": LONG.question, "target_new": LONG.target_new}
+    assert refused["details"] == whole | {"live": live}
+    planned = inside("commit", other, "--dry-run", "--json").json
+    assert planned["error"] == refused
+    (conflict,) = planned["conflicts"]
+    assert conflict == {"place": f"{other}:1", "message": refused["message"]} | refused["details"]
     both = written(place / "both.jsonl", [LONG, OTHER])
     assert "gives the same slot" in shortly("lint", both, code=1)
 

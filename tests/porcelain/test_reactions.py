@@ -35,8 +35,10 @@ def test_strict_refuses_located_edits_that_reach_others(
     repo: Repo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reactions, "LINEAR_LIMIT", -10.0)
-    with pytest.raises(OthersReact, match="also changes"):
+    with pytest.raises(OthersReact, match="also changes") as caught:
         repo.commit(FACTS[:1], strict=True)
+    assert str(repo.preview(FACTS[:1], strict=True).refusal) == str(caught.value)
+    assert repo.preview(FACTS[:1]).refusal is None
     assert repo.status().number == 0
     monkeypatch.setattr(reactions, "LINEAR_LIMIT", 10.0)
     assert repo.commit(FACTS[:1], strict=True).id == repo.status().commit

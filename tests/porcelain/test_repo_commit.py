@@ -46,6 +46,7 @@ def located_objects(repo: Repo) -> int:
 @pytest.mark.parametrize("hidden", ["\u200b", "\0", "\u202e"])
 def test_no_text_of_a_commit_hides_a_character(repo: Repo, hidden: str) -> None:
     """From Python, where no command line has looked at them."""
+    recipe = repo.recipe()
     for made in (
         lambda: repo.commit([replace(FACTS[0], subject=f"Fr{hidden}ance")]),
         lambda: repo.commit([replace(FACTS[0], tags=("a", f"b{hidden}"))]),
@@ -55,6 +56,10 @@ def test_no_text_of_a_commit_hides_a_character(repo: Repo, hidden: str) -> None:
         lambda: repo.revert("HEAD", message=f"x{hidden}"),
         lambda: repo.squash("1..2", message=f"x{hidden}"),
         lambda: repo.import_patch(Path(), message=f"x{hidden}"),
+        lambda: repo.ask(f"x{hidden}"),
+        lambda: repo.grep(f"x{hidden}"),
+        lambda: repo.commit(FACTS[:1], recipe=replace(recipe, contexts=("{}", f"x{hidden} {{}}"))),
+        lambda: repo.preview(FACTS[:1], recipe=replace(recipe, contexts=(f"x{hidden} {{}}",))),
     ):
         with pytest.raises(UnseenCharacterError, match="cannot be seen") as caught:
             made()
@@ -245,7 +250,8 @@ def test_a_preview_shows_all_and_writes_nothing(repo: Repo, work: Path) -> None:
     plan = repo.preview([FACTS[2], FRESH[0], FACTS[1], OTHERS[0]])
     assert [(one.fact, one.stored) for one in plan.facts] == [(FACTS[2], True), (FRESH[0], False)]
     assert [one.fact for one in plan.skipped] == [FACTS[1]]
-    assert len(plan.conflicts) == 1 and "'London'" in plan.conflicts[0]
+    assert len(plan.conflicts) == 1 and "'London'" in str(plan.conflicts[0])
+    assert isinstance(plan.refusal, SlotConflict) and repo.preview([FACTS[2]]).refusal is None
     ((row,),) = tokenize(repo.load_tokenizer(), [FRESH[0].request])
     marks = plan.facts[1].tokens
     assert [index for index, (_, last, _) in enumerate(marks) if last] == [row.subject]
