@@ -462,13 +462,20 @@ class Repo:
         revision: str = "HEAD",
         rank: int | None = None,
         replace: bool = False,
+        linear: bool = False,
+        keep_width: bool = False,
     ) -> Export:
-        """Write a revision as a model folder (``hf``), a PEFT adapter (``lora``) or factors."""
+        """Write a revision as a model folder (``hf``), a PEFT adapter (``lora``) or factors.
+
+        ``linear``: an adapter holds the linear solution of gated edits, which it cannot hold.
+        ``keep_width``: in a whole model the least used neurons give way to theirs.
+        """
         from editvc.porcelain.export import export
 
         return export(
-            self.session, Path(to), format=format, revision=revision, rank=rank, replace=replace
-        )
+            self.session, Path(to), format=format, revision=revision, rank=rank, replace=replace,
+            linear=linear, keep_width=keep_width,
+        )  # fmt: skip
 
     def publish(self, repo_id: str, **options: Any) -> Published:
         """Push a revision to the Hub, past the health gate, with card, ledger and lock file.

@@ -24,6 +24,14 @@ from editvc.core.ids import short
 @click.option(
     "--rank", type=click.IntRange(1), metavar="R", help="lora only: cut to rank R, error printed."
 )
+@click.option(
+    "--linear", is_flag=True,
+    help="lora only: hold gated edits as a linear method solves them, which reaches other names.",
+)  # fmt: skip
+@click.option(
+    "--keep-width", is_flag=True,
+    help="hf only: the least used neurons give way to those of gated edits; the cost is printed.",
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace an earlier export in DIR.")
 @compute_options
 @json_option
@@ -34,6 +42,8 @@ def export(
     target: Path,
     kind: str,
     rank: int | None,
+    linear: bool,
+    keep_width: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -43,9 +53,16 @@ def export(
     """
     if rank is not None and kind != "lora":
         raise click.UsageError("--rank goes with --format lora")
+    if linear and kind != "lora":
+        raise click.UsageError("--linear goes with --format lora")
+    if keep_width and kind != "hf":
+        raise click.UsageError("--keep-width goes with --format hf")
     with progress() as report:
         repo = open_repo(ctx, report)
-        done = repo.export(target, format=kind, revision=revision, rank=rank, replace=force)
+        done = repo.export(
+            target, format=kind, revision=revision, rank=rank, replace=force, linear=linear,
+            keep_width=keep_width,
+        )  # fmt: skip
     for warning in done.warnings:
         warn(warning)
     if as_json:

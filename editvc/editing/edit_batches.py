@@ -23,10 +23,10 @@ _SPREAD_COLUMNS = 1 << 12
 
 @dataclass(frozen=True, slots=True)
 class TokenizedEdit:
-    """One request in tokens: a row a context, and the row of the KL term."""
+    """One request in tokens: a row a context, and the texts that the KL term holds."""
 
     rows: tuple[TokenizedPrompt, ...]
-    subject: TokenizedPrompt
+    held: tuple[TokenizedPrompt, ...]
 
     @property
     def suffix_columns(self) -> int:
@@ -42,11 +42,13 @@ class TokenizedEdit:
 def tokenize_edits(
     tokenizer: PreTrainedTokenizerFast, requests: Sequence[Request], contexts: Sequence[str]
 ) -> list[TokenizedEdit]:
-    """All requests in tokens, in all contexts."""
+    """All requests in tokens, in all contexts; held is what follows the subject alone."""
     rows = tokenize(tokenizer, requests, contexts)
     sentences = [(f"{request.subject} is a", len(request.subject)) for request in requests]
     subjects = subject_tokens(tokenizer, sentences)
-    return [TokenizedEdit(tuple(row), subject) for row, subject in zip(rows, subjects, strict=True)]
+    return [
+        TokenizedEdit(tuple(row), (subject,)) for row, subject in zip(rows, subjects, strict=True)
+    ]
 
 
 def edit_bytes(edit: TokenizedEdit, lm: LanguageModel) -> int:
@@ -56,9 +58,10 @@ def edit_bytes(edit: TokenizedEdit, lm: LanguageModel) -> int:
     the prefixes' keys and values, and logits with their gradient.
     """
     u, v, depth = lm.hidden_size, lm.inner_size, lm.depth
-    tokens = sum(len(row.ids) - row.subject for row in edit.rows) + 1
-    prefix = len(edit.rows) * edit.prefix_columns + edit.subject.subject
-    predicted = sum(len(row.ids) - row.target for row in edit.rows) + 2
+    held = sum(len(text.ids) - text.subject for text in edit.held)
+    tokens = sum(len(row.ids) - row.subject for row in edit.rows) + held
+    prefix = len(edit.rows) * edit.prefix_columns + sum(text.subject for text in edit.held)
+    predicted = sum(len(row.ids) - row.target for row in edit.rows) + 2 * held
     numbers = depth * (tokens * (10 * u + 4 * v) + 2 * prefix * u)
     return 4 * int(numbers + 4 * predicted * lm.config.vocab_size)
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from editvc.core.facts import PLACEHOLDER, Request
-from editvc.editing.edit_batches import TokenizedEdit, tokenize_edits
+from editvc.editing.closing_marks import before_marks
+from editvc.editing.edit_batches import TokenizedEdit
 from editvc.models.chat_template import optional_turn, turn_in
-from editvc.models.tokenization import first_place, tokenize
+from editvc.models.tokenization import TokenizedPrompt, first_place, tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -107,18 +108,40 @@ class Frames:
 
 
 def tokenize_frames(
-    tokenizer: PreTrainedTokenizerFast, requests: Sequence[Request], contexts: Sequence[str]
+    tokenizer: PreTrainedTokenizerFast,
+    requests: Sequence[Request],
+    contexts: Sequence[str],
+    held_contexts: Sequence[str],
 ) -> list[Frames]:
-    """All requests in tokens: each in all contexts, then asked otherwise."""
+    """All requests in tokens: each in all contexts, then asked otherwise.
+
+    Held is what follows the subject in ``held_contexts``, which it begins in the rows ``at_first``.
+    """
     front = first_place(tokenizer)
-    edits = tokenize_edits(tokenizer, requests, contexts)
     framed = []
-    for request, edit in zip(requests, edits, strict=True):
-        asked = tokenize(tokenizer, asked_otherwise(tokenizer, request))
-        rows = [*edit.rows, *(row for (row,) in asked)]
-        behind = tuple(row for row in rows if row.subject >= front) or tuple(rows)
-        at_first = tuple(row for row in rows if row.subject < front)
+    for request in requests:
+        (plain,) = tokenize(tokenizer, [before_marks(request)], contexts)
+        others = map(before_marks, asked_otherwise(tokenizer, request))
+        rows = [*plain, *(row for (row,) in tokenize(tokenizer, list(others)))]
+        behind = [row for row in rows if row.subject >= front] or rows
+        at_first = [row for row in rows if row.subject < front]
+        begun = [context[context.index(PLACEHOLDER) :] for context in held_contexts]
         framed.append(
-            Frames(replace(edit, rows=behind), replace(edit, rows=at_first) if at_first else None)
+            Frames(
+                TokenizedEdit(tuple(behind), _held(tokenizer, request, held_contexts)),
+                TokenizedEdit(tuple(at_first), _held(tokenizer, request, begun))
+                if at_first
+                else None,
+            )
         )
     return framed
+
+
+def _held(
+    tokenizer: PreTrainedTokenizerFast, request: Request, contexts: Sequence[str]
+) -> tuple[TokenizedPrompt, ...]:
+    """The contexts around the subject, in tokens, with no target behind them."""
+    mentions = [before_marks(replace(request, prompt=context)) for context in contexts]
+    return tuple(
+        replace(row, ids=row.ids[: row.target]) for (row,) in tokenize(tokenizer, mentions)
+    )

@@ -39,7 +39,7 @@ def make_elements(
     :func:`editvc.editing.target_search.search_targets` raise.
     """
     gates = find_gates(lm, requests, recipe, resources.inputs(recipe))
-    frames = tokenize_frames(lm.tokenizer, requests, recipe.contexts)
+    frames = tokenize_frames(lm.tokenizer, requests, recipe.contexts, recipe.held_contexts)
     search = partial(search_targets, lm, recipe=recipe, turns=recipe.v_turns, progress=progress)
     targets = search([one.behind for one in frames])
     begins = {

@@ -19,6 +19,7 @@ from editvc.algebra.gate_filter import FilterSolver, FilterWeights, telling_filt
 from editvc.algebra.input_statistics import LayerInputs
 from editvc.core.facts import Request
 from editvc.core.methods.gated import GatedRecipe
+from editvc.editing.closing_marks import before_marks
 from editvc.editing.first_token import FirstOpening, first_openings
 from editvc.editing.subject_inputs import (
     SubjectInputs,
@@ -64,6 +65,7 @@ def find_gates(
         moment = moment + recipe.template_weight * template
     weights = FilterWeights(recipe.stranger_weight, recipe.subject_weight)
     solver = FilterSolver(moment, weights)
+    requests = [before_marks(request) for request in requests]
     multiplied = lm.architecture.gate_proj is not None
     gates = []
     subjects = subject_inputs(lm, requests, recipe)

@@ -4,14 +4,15 @@ For one edit, delta (u,) is added to the output of block L at the subject's last
 minimises
 
     mean over contexts of NLL(target | context + prompt)              (mean over target tokens)
-    + kl_factor * KL(edited || base) of the next token after the subject in "{subject} is a"
+    + kl_factor * KL(edited || base) of the next tokens after the subject   (mean over held tokens)
     + v_weight_decay * |delta| / |h|^2
 
 with |delta| held to clamp_norm_factor * |h|; h is the base's hidden state there, in the first
 context. It ends when the loss falls below v_loss_threshold, or after v_num_grad_steps evaluations
-(so one step fewer is taken). The order of the KL's arguments and its place, the subject's last
-token rather than the prompt's, are those of MEMIT's published code; the words "is a" after the
-subject therefore change nothing but how its last token is cut.
+(so one step fewer is taken). MEMIT holds one token, that behind the subject in "{subject} is a".
+The order of the KL's arguments and its place, the subject's last token rather than the prompt's,
+are those of its published code; the words "is a" therefore change nothing but how that token is
+cut. Gated edits hold a text through (:mod:`.held_texts`).
 
 ROME's targets are for the output of the down projection itself, and so is h; so it is for every
 method where a norm stands behind the down projection of a family
@@ -41,11 +42,10 @@ from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
 from editvc.editing.edit_batches import MEMORY, TokenizedEdit, search_batches, tokenize_edits
+from editvc.editing.held_texts import HeldTexts
 from editvc.editing.row_groups import row_groups
 from editvc.editing.subject_states import average_over_contexts, edit_site
 from editvc.models.language_model import LanguageModel
-from editvc.models.prefix_cache import SplitTokens
-from editvc.models.replay import SuffixReplay, prepare_replay
 
 _DROP_BELOW = 0.95
 
@@ -156,11 +156,7 @@ class _Batch:
         layer, site = recipe.layers[-1], edit_site(recipe)
         self.groups = row_groups(lm, edits, layer, site, recipe.layers, self.turns)
         device = self.groups[0].suffixes.hidden.device
-        self.subjects: SuffixReplay | None = None
-        if recipe.kl_factor:
-            sentences = [SplitTokens(edit.subject.ids, edit.subject.subject) for edit in edits]
-            self.subjects = prepare_replay(lm, sentences, layer, site)
-        self.base_log_probs: Tensor | None = None  # (live, vocabulary)
+        self.held = HeldTexts.of(lm, edits, layer, site) if recipe.kl_factor else None
         self.live = torch.arange(len(edits), device=device)  # (live,)
         counts = [len(edit.rows) for edit in edits]
         work = torch.promote_types(self.groups[0].suffixes.hidden.dtype, torch.float32)
@@ -246,22 +242,10 @@ class _Batch:
                 counts.index_add_(0, group.edit, torch.ones_like(each))
         lengths = variables.norm(dim=2) / self.norms[self.live] ** 2  # (live, parts)
         decay = self.recipe.v_weight_decay * lengths.sum(dim=1)  # (live,)
-        loss = nll / counts + self._divergence(delta) + decay
+        loss = nll / counts + decay
+        if self.held is not None:
+            loss = loss + self.recipe.kl_factor * self.held.divergence(self.lm, delta)
         return loss, likely / counts
-
-    def _divergence(self, delta: Tensor) -> Tensor:
-        """``kl_factor * KL(edited || base)`` (live,) at the subject alone; 0 in the first step."""
-        if self.subjects is None:
-            return torch.zeros((), device=delta.device)
-        hidden = self.subjects.replay(delta)[:, 0]  # (live, u)
-        log_probs = self._head(hidden).log_softmax(dim=1)  # (live, vocabulary)
-        if self.base_log_probs is None:
-            self.base_log_probs = log_probs.detach()
-        kl = (log_probs.exp() * (log_probs - self.base_log_probs)).sum(dim=1)  # (live,)
-        return self.recipe.kl_factor * kl
-
-    def _head(self, hidden: Tensor) -> Tensor:
-        return self.lm.logits(self.lm.final_norm(hidden)).to(self.hidden.device)
 
     def _target(self, edit: int, free: Tensor, figures: dict[str, float]) -> Target:
         hidden = self.hidden[edit, 0]  # (u,)
@@ -280,8 +264,6 @@ class _Batch:
             return
         picked = (group.of_edits(kept, len(self.live)) for group in self.groups)
         self.groups = [group for group in picked if group is not None]
-        if self.subjects is not None:
-            self.subjects = self.subjects.pick(kept)
-        if self.base_log_probs is not None:
-            self.base_log_probs = self.base_log_probs[kept]
+        if self.held is not None:
+            self.held = self.held.of_edits(kept, len(self.live))
         self.live = self.live[kept]

@@ -52,7 +52,9 @@ def _of_words(subject: str, starts: list[int], words: tuple[str, ...]) -> chain[
     short = (word + subject[last - 1 :] for word in words) if last != first else iter(())
     endings = (subject[start:] for start in starts)
     beginnings = (subject[:start].rstrip(" -,") for start in starts)
-    other = (subject[:last] + word for word in words[::4])
+    letter = re.compile(r"\w").search(subject, last)  # behind an opening bracket, if there is one
+    kept = subject[: letter.start() if letter else last]
+    other = (kept + name for name in words[::4])
     return chain(behind, short, endings, beginnings, other)
 
 

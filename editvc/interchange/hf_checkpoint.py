@@ -17,6 +17,7 @@ from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
 from editvc.core.progress import Progress
 from editvc.errors import EditvcError
+from editvc.interchange.replacing import Replacing
 from editvc.interchange.staging import (
     MANIFEST,
     TargetError,
@@ -119,7 +120,7 @@ def export_hf(
     target: Path,
     changes: Mapping[str, Change],
     *,
-    widening: Widening | None = None,
+    mlps: Widening | Replacing | None = None,
     replace: bool = False,
     documents: Documents | None = None,
     check: Callable[[Path], None] | None = None,
@@ -129,11 +130,11 @@ def export_hf(
 
     Configuration, tokenizer, chat templates, licence and code are copied byte for byte; only the
     shards with a changed tensor are rewritten, header and all other tensors verbatim, one tensor
-    in memory at a time. ``widening`` makes MLPs wider, after the changes: their tensors get new
-    shapes, and the config the new width. Weights in other formats, and documents about the base,
-    stay behind, with a note. ``documents`` may add files (card, lock, ledger) once the digests are
-    known; ``check`` is called on the finished folder before it takes its name, and what it raises
-    cancels the export. ``progress`` counts tensors.
+    in memory at a time. ``mlps`` puts more neurons into MLPs, after the changes: where these get
+    wider, their tensors have new shapes, and the config the new width. Weights in other formats,
+    and documents about the base, stay behind, with a note. ``documents`` may add files (card, lock,
+    ledger) once the digests are known; ``check`` is called on the finished folder before it takes
+    its name, and what it raises cancels the export. ``progress`` counts tensors.
 
     Raises :class:`ExportError` for values that are not finite in the weight's dtype,
     :class:`~editvc.models.checkpoint.CheckpointError` for a base that cannot be read, and
@@ -149,11 +150,11 @@ def export_hf(
         for relative in files:
             (folder / relative).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source.folder / relative, folder / relative)
-        wider = {} if widening is None else dict(widening.parts)
-        _write_shards(source, folder, by_tensor, wider, report)
-        if widening is not None:
-            _write_width(source, folder, widening)
-            notes += (widening.note,)
+        parts = {} if mlps is None else dict(mlps.parts)
+        _write_shards(source, folder, by_tensor, parts, report)
+        if mlps is not None:
+            _write_width(source, folder, mlps)
+            notes += (mlps.note,)
         before = _digests(source, "hashing the base", report)
         after = _digests(Checkpoint(folder), "hashing the export", report)
         touched = tuple(name for name in sorted(after) if after[name] != before[name])
@@ -229,10 +230,10 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch(name.lower(), pattern) for pattern in patterns)
 
 
-def _write_width(source: Checkpoint, folder: Path, widening: Widening) -> None:
+def _write_width(source: Checkpoint, folder: Path, mlps: Widening | Replacing) -> None:
     """The width in the copied config, and the size of all tensors in the copied index."""
     text = (source.folder / CONFIG).read_text(encoding="utf-8")
-    (folder / CONFIG).write_text(widening.config(text), encoding="utf-8")
+    (folder / CONFIG).write_text(mlps.config(text), encoding="utf-8")
     if source.index is not None:
         written, index = Checkpoint(folder), folder / source.index.name
         spans = (span for path in written.shards for span in written.shard(path).spans.values())

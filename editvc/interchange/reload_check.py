@@ -31,6 +31,23 @@ class MissingPeft(EditvcError):
     """An adapter can be written without PEFT, but not checked."""
 
 
+def reloaded(
+    folder: Path,
+    architecture: Architecture,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> LanguageModel:
+    """The model in ``folder``, loaded by transformers alone; ``architecture`` is that of the base.
+
+    In another ``dtype`` or on another ``device`` than the model's that it is compared with, two
+    words that are about as likely may change places. Raises :class:`ReloadError` where transformers
+    refuses the folder, or finds weights missing in it.
+    """
+    model, tokenizer = _load(folder, dtype)
+    return LanguageModel(model.to(device), tokenizer, architecture)
+
+
 def verify_reload(
     folder: Path,
     architecture: Architecture,
@@ -40,16 +57,11 @@ def verify_reload(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> list[str]:
-    """Greedy completions by the model in ``folder``, loaded by transformers alone.
+    """Greedy completions by the model in ``folder``, as :func:`reloaded` has it.
 
-    ``architecture`` is that of the base. In another ``dtype`` or on another ``device`` than the
-    model's that it is compared with, two words that are about as likely may change places. One
-    completion per prompt, without the prompt and without special tokens. Raises
-    :class:`ReloadError` where transformers refuses the folder, or finds weights missing in it.
+    One completion per prompt, without the prompt and without special tokens.
     """
-    model, tokenizer = _load(folder, dtype)
-    model = model.to(device)
-    lm = LanguageModel(model, tokenizer, architecture)
+    lm = reloaded(folder, architecture, dtype=dtype, device=device)
     return [generate(lm, prompt, max_new_tokens) for prompt in prompts]
 
 

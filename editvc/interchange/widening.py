@@ -8,7 +8,7 @@ zeros, and a neuron of zeros adds nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,22 +28,22 @@ class FixedWidthError(EditvcError):
         super().__init__(
             f"model type '{model_type}' fixes the width of its MLPs: gated edits have no place in "
             "its files",
-            hint="Load the revision in Python (`editvc.Repo(...).load_model()`), or commit the "
-            "facts with another method after a revert.",
+            hint="`editvc export --keep-width` has other neurons give way to them; "
+            "`editvc.Repo(...).load_model()` in Python needs no files.",
         )
         self.model_type = model_type
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """How one tensor of a file grows: to ``shape``, by ``grow``, both in the file's orientation."""
+    """How one tensor of a file changes: to ``shape``, by ``made``, in the file's orientation."""
 
     shape: tuple[int, ...]
-    grow: partial[Tensor]
+    made: partial[Tensor]
 
     def __call__(self, stored: Tensor) -> Tensor:
-        """The wider tensor, in the dtype of the one that is given."""
-        return self.grow(stored)
+        """The new tensor, in the dtype of the one that is given."""
+        return self.made(stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,29 +85,43 @@ def widen(
     """
     if architecture.width is None:
         raise FixedWidthError(architecture.model_type)
-    if architecture.up_proj is None:
-        raise NoUpProjError(architecture.model_type)
-    down = checkpoint.info(architecture.weight_name(0)).shape
-    old = down[0] if architecture.transposed else down[1]
+    old = width_of(architecture, checkpoint)
     most = max(map(len, neurons.values()))
     width = -(-(old + most) // multiple) * multiple
     parts: dict[str, Part] = {}
     for layer in range(layers):
-        parts |= _layer(architecture, checkpoint, layer, neurons.get(layer), old, width)
+        for one in mlp_tensors(architecture, checkpoint, layer, neurons.get(layer)):
+            shape = list(checkpoint.info(one.stored).shape)
+            shape[one.axis] = len(one.rows) * width
+            grow = partial(_grown, rows=one.rows, old=old, width=width, axis=one.axis)
+            parts[one.stored] = Part(tuple(shape), grow)
     added = {layer: len(more) for layer, more in sorted(neurons.items())}
     return Widening(architecture.width, old, width, added, parts)
 
 
-def _layer(
-    architecture: Architecture,
-    checkpoint: Checkpoint,
-    layer: int,
-    more: Neurons | None,
-    old: int,
-    width: int,
-) -> dict[str, Part]:
+@dataclass(frozen=True, slots=True)
+class MlpTensor:
+    """One tensor of an MLP as a file has it, by its ``stored`` name.
+
+    Along ``axis`` it is made of blocks of as many rows as the MLP has neurons; ``rows`` are those
+    that more neurons have in each block, ``None`` where they have zeros.
+    """
+
+    stored: str
+    axis: int
+    rows: list[Tensor | None]
+
+
+def mlp_tensors(
+    architecture: Architecture, checkpoint: Checkpoint, layer: int, more: Neurons | None
+) -> Iterator[MlpTensor]:
+    """The tensors of one MLP that has a place for each of its neurons, down projection last.
+
+    Raises ``NoUpProjError``, and what :class:`Checkpoint` raises.
+    """
     up, gate = architecture.up_proj, architecture.gate_proj
-    assert up is not None, "asked before"
+    if up is None:
+        raise NoUpProjError(architecture.model_type)
     inside = None if more is None else more.inside  # (m, u)
     beside = None if more is None else more.beside  # (m, u)
     bias = None if more is None else more.bias  # (m,)
@@ -122,30 +136,21 @@ def _layer(
     else:
         matrices[gate], biases[gate] = [inside], [bias]
         matrices[up], biases[up] = [beside], [None]
-    parts: dict[str, Part] = {}
     for path, rows in matrices.items():
         weight, bias_name = architecture.mlp_names(layer, path)
-        parts |= _part(checkpoint, weight, rows, old, width, 1 if architecture.transposed else 0)
+        yield MlpTensor(checkpoint.find(weight), 1 if architecture.transposed else 0, rows)
         try:
-            parts |= _part(checkpoint, bias_name, biases[path], old, width, 0)
+            yield MlpTensor(checkpoint.find(bias_name), 0, biases[path])
         except TensorNotFound:
             continue
-    axis = 0 if architecture.transposed else 1
-    return parts | _part(checkpoint, architecture.weight_name(layer), [down], old, width, axis)
+    name = checkpoint.find(architecture.weight_name(layer))
+    yield MlpTensor(name, 0 if architecture.transposed else 1, [down])
 
 
-def _part(
-    checkpoint: Checkpoint,
-    name: str,
-    rows: list[Tensor | None],
-    old: int,
-    width: int,
-    axis: int,
-) -> dict[str, Part]:
-    stored = checkpoint.find(name)
-    shape = list(checkpoint.info(stored).shape)
-    shape[axis] = len(rows) * width
-    return {stored: Part(tuple(shape), partial(_grown, rows=rows, old=old, width=width, axis=axis))}
+def width_of(architecture: Architecture, checkpoint: Checkpoint) -> int:
+    """How many neurons the MLPs of a checkpoint have."""
+    down = checkpoint.info(architecture.weight_name(0)).shape
+    return down[0] if architecture.transposed else down[1]
 
 
 def _grown(stored: Tensor, *, rows: list[Tensor | None], old: int, width: int, axis: int) -> Tensor:

@@ -37,16 +37,30 @@ def export(
     revision: str = "HEAD",
     rank: int | None = None,
     replace: bool = False,
+    linear: bool = False,
+    keep_width: bool = False,
     documents: Documents | None = None,
 ) -> Export:
     """Write a revision to ``target``.
 
+    ``linear``: of gated edits, an adapter holds the linear solution (:mod:`.linear`).
+    ``keep_width``: in a whole model, other neurons give way to theirs (:mod:`.keep_width`).
     ``documents`` may be called with the base's and the result's digests and the touched tensors,
     and returns further files for the folder (card, ledger, lock). Raises :class:`NotInWeights`.
     """
     tree = tree_at(session, revision)
     require_in_weights(session, revision)
-    if format != "hf":
+    if linear and format != "lora":
+        raise EditvcError(
+            f"a linear solution of gated edits is for adapters, not for {format}",
+            hint="`editvc export --format lora --linear`",
+        )
+    if keep_width and format != "hf":
+        raise EditvcError(
+            f"only a whole model has a width to keep, not {format}",
+            hint="`editvc export --keep-width`",
+        )
+    if format != "hf" and not linear:
         require_no_neurons(session, revision, format)
     if format == "delta":
         return export_delta(session, target, tree, replace, documents)
@@ -54,11 +68,16 @@ def export(
     if format == "lora":
         from editvc.porcelain.export_lora import export_adapter
 
-        return export_adapter(session, target, tree, revision, rank, replace, documents)
+        if not linear:
+            delta = session.materialiser.delta(tree)
+            return export_adapter(session, target, tree, delta, revision, rank, replace, documents)
+        from editvc.porcelain.linear import export_linear
+
+        return export_linear(session, target, tree, revision, rank, replace, documents)
     if format == "hf":
         from editvc.porcelain.export_hf import export_model
 
-        return export_model(session, target, tree, revision, replace, documents)
+        return export_model(session, target, tree, revision, replace, keep_width, documents)
     raise EditvcError(f"unknown export format {format!r}", hint="Formats: " + ", ".join(FORMATS))
 
 
@@ -71,7 +90,13 @@ class NeedsNeurons(EditvcError):
             f"{count} {revision} {'is' if facts == 1 else 'are'} neurons of their own (method "
             f"gated), which {'an adapter' if format == 'lora' else 'a delta'} cannot hold: it adds "
             "to the matrices that are there",
-            hint="`editvc export --format hf` writes a whole model, with wider MLPs.",
+            hint="`editvc export --format hf` writes a whole model, with wider MLPs"
+            + (
+                "; with --linear an adapter holds what a linear method makes of the same edits, "
+                "which reaches other names."
+                if format == "lora"
+                else "."
+            ),
         )
         self.revision = revision
         self.facts = facts

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from editvc.algebra.neurons import Neurons
 from editvc.core.cut import quoted
+from editvc.core.facts import Fact
 from editvc.core.history import Tree
 from editvc.evaluation.scores import answers_correctly, room
 from editvc.interchange.hf_checkpoint import Exported, changes_of, export_hf
-from editvc.interchange.reload_check import verify_reload
+from editvc.interchange.reload_check import reloaded, verify_reload
+from editvc.interchange.replacing import Replacing
 from editvc.interchange.widening import Widening, widen
 from editvc.materialise.edited_model import load_edited
 from editvc.models.checkpoint import Checkpoint
@@ -19,6 +21,7 @@ from editvc.models.generation import generate
 from editvc.models.language_model import LanguageModel
 from editvc.models.loading import REFERENCE
 from editvc.porcelain.export_result import Answer, Documents, Export, ReloadDiffers
+from editvc.porcelain.keep_width import cost, replacing
 from editvc.porcelain.session import Session
 from editvc.porcelain.trees import checked_facts
 
@@ -32,9 +35,14 @@ def export_model(
     tree: Tree,
     revision: str,
     replace: bool,
+    keep_width: bool,
     documents: Documents | None,
 ) -> Export:
-    """A whole model, loaded with plain transformers and asked; raises :class:`ReloadDiffers`."""
+    """A whole model, loaded with plain transformers and asked; raises :class:`ReloadDiffers`.
+
+    Where neurons gave way to ``keep_width`` it may answer otherwise: then that is told, and what
+    it costs on text.
+    """
     maker = session.materialiser
     facts = checked_facts(session, revision)
     with _asked(session, tree) as lm:
@@ -42,34 +50,35 @@ def export_model(
         expected = [generate(lm, fact.question, length) for fact in facts]
         dtype, device = lm.dtype, lm.device
 
+    neurons = maker.neurons(tree)
+    replies, costs = list[str](), list[str]()
+
     def check(folder: Path) -> None:
-        replies = verify_reload(
-            folder,
-            maker.architecture,
-            [fact.question for fact in facts],
-            max_new_tokens=length,
-            dtype=dtype,
-            device=device,
+        replies.extend(
+            verify_reload(
+                folder,
+                maker.architecture,
+                [fact.question for fact in facts],
+                max_new_tokens=length,
+                dtype=dtype,
+                device=device,
+            )
         )
-        for fact, now, before in zip(facts, replies, expected, strict=True):
-            if now != before:
-                raise ReloadDiffers(
-                    f"the export answers {quoted(fact.question)} with {quoted(now)}, "
-                    f"the revision with {quoted(before)}",
-                    hint="Nothing was kept. `editvc fsck` checks the repository.",
-                    details=fact.request.to_json() | {"export": now, "revision": before},
-                )
+        if neurons and keep_width:
+            exported = reloaded(folder, maker.architecture, dtype=dtype, device=device)
+            costs.append(cost(lm, exported))
+            return
+        _require_same(facts, replies, expected)
 
     def with_documents(exported: Exported) -> Mapping[str, str | bytes]:
         assert documents is not None, "it is passed on only where there are some"
         return dict(documents(exported.base_digest, exported.digest, exported.touched))
 
-    neurons = maker.neurons(tree)
     done = export_hf(
         maker.folder,
         target,
         changes_of(maker.architecture, maker.delta(tree)),
-        widening=_widening(session, neurons) if neurons else None,
+        mlps=_with_room(session, neurons, keep_width) if neurons else None,
         replace=replace,
         documents=with_documents if documents else None,
         check=check,
@@ -77,16 +86,32 @@ def export_model(
     )
     answers = tuple(
         Answer(fact, reply.rstrip(), answers_correctly(reply.strip(), fact))
-        for fact, reply in zip(facts, expected, strict=True)
+        for fact, reply in zip(facts, replies, strict=True)
     )
-    checks = tuple(answer.line for answer in answers)
+    checks = (*(answer.line for answer in answers), *costs)
     return Export(
         "hf", target, done.base_digest, done.digest, done.touched, checks, done.notes, answers
     )
 
 
-def _widening(session: Session, neurons: Mapping[int, Neurons]) -> Widening:
-    """Neurons in the base's files, filled up as config.toml says."""
+def _require_same(facts: Sequence[Fact], replies: Sequence[str], expected: Sequence[str]) -> None:
+    """Raise :class:`ReloadDiffers` for the first fact that an export answers otherwise."""
+    for fact, now, before in zip(facts, replies, expected, strict=True):
+        if now != before:
+            raise ReloadDiffers(
+                f"the export answers {quoted(fact.question)} with {quoted(now)}, "
+                f"the revision with {quoted(before)}",
+                hint="Nothing was kept. `editvc fsck` checks the repository.",
+                details=fact.request.to_json() | {"export": now, "revision": before},
+            )
+
+
+def _with_room(
+    session: Session, neurons: Mapping[int, Neurons], keep_width: bool
+) -> Widening | Replacing:
+    """Neurons in the base's files: in the place of others, or beside them, as config.toml says."""
+    if keep_width:
+        return replacing(session, neurons)
     maker = session.materialiser
     multiple = session.repository.config.export.width_multiple
     return widen(maker.architecture, Checkpoint(maker.folder), neurons, maker.base.layers, multiple)

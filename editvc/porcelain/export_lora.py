@@ -27,14 +27,18 @@ def export_adapter(
     session: Session,
     target: Path,
     tree: Tree,
+    delta: Delta,
     revision: str,
     rank: int | None,
     replace: bool,
     documents: Documents | None,
 ) -> Export:
-    """An adapter; uncut, loaded with PEFT and compared. Raises :class:`ReloadDiffers`."""
+    """An adapter of ``delta``; uncut, loaded with PEFT and compared. ``tree`` is what it is of.
+
+    Raises :class:`ReloadDiffers`.
+    """
     maker = session.materialiser
-    _require_linear(session, maker.delta(tree))
+    _require_linear(session, delta)
     base_digest = maker.weights_digest
 
     def touched(adapter: Adapter) -> tuple[str, ...]:
@@ -50,7 +54,7 @@ def export_adapter(
     def check(folder: Path) -> None:
         # Without rounding to the base's dtype: an adapter stands beside the weights, not in them.
         prompts = [fact.question for fact in checked_facts(session, revision)]
-        with edited(load(maker.files), maker.delta(tree)) as lm:
+        with edited(load(maker.files), delta) as lm:
             worst.append(verify_adapter(maker.folder, folder, lm, prompts))
         if not worst[0] <= LOGIT_TOLERANCE:
             raise ReloadDiffers(
@@ -61,7 +65,7 @@ def export_adapter(
     done = export_lora(
         target,
         maker.architecture,
-        maker.delta(tree),
+        delta,
         base=maker.base.source,
         revision=maker.base.revision,
         rank=rank,

@@ -13,6 +13,7 @@ from tiny_tokenizers import TEMPLATES, byte_bpe, chatting
 from editvc.algebra.gated_edit import Plateau
 from editvc.core.facts import Request
 from editvc.core.methods.gated import GatedRecipe
+from editvc.editing.closing_marks import before_marks
 from editvc.editing.first_token import FirstTokenError, first_openings, first_token
 from editvc.editing.frames import (
     asked_otherwise,
@@ -27,6 +28,7 @@ from editvc.editing.subject_inputs import subject_inputs
 from editvc.editing.twins import STEPS, twins
 from editvc.models.chat_template import turn_of
 from editvc.models.forward import inputs_at, inputs_at_ends
+from editvc.models.tokenization import tokenize
 from editvc.statistics.entity_moments import Entity
 from editvc.statistics.input_moments import input_statistics
 
@@ -65,6 +67,7 @@ def test_twins_of_one_word_of_numbers_and_of_small_letters(tokenizer) -> None:
     assert {f"Windows {8 + step}" for step in STEPS} <= set(numbered)
     assert "Windows -1" not in twins(tokenizer, "Windows 1")
     assert all(name[0].islower() for name in twins(tokenizer, "attributive verb"))
+    assert "Roadster (Albert" in twins(tokenizer, "Roadster (bicycle")
 
 
 def test_strangers_have_no_part_of_a_subject() -> None:
@@ -103,15 +106,47 @@ def test_a_chat_model_is_asked_in_its_template_and_ends_its_answer(tokenizer) ->
 
 def test_frames_that_begin_with_the_subject_are_apart(tokenizer) -> None:
     first = Request("a", "{} is a city in the land of", "b")
-    of_france, of_first = tokenize_frames(tokenizer, [FRANCE, first], RECIPE.contexts)
+    of_france, of_first = framed(tokenizer, [FRANCE, first], RECIPE.contexts)
     assert all(row.subject >= 1 for one in (of_france, of_first) for row in one.behind.rows)
     assert of_first.at_first is not None
     assert all(row.subject == 0 for row in of_first.at_first.rows)
     questions = [asked.question for asked in asked_otherwise(tokenizer, first)]
     begins = [question for question in questions if question.startswith("a")]
     assert len(of_first.at_first.rows) == len(begins) + 1, "and the prompt itself"
-    (bare,) = tokenize_frames(tokenizer, [Request("a", "{}", "b")], ("{}",))
+    (bare,) = framed(tokenizer, [Request("a", "{}", "b")], ("{}",))
     assert {row.subject for row in bare.behind.rows} == {0}, "searched for all the same"
+
+
+def test_what_follows_a_mention_is_held_in_either_place(tokenizer) -> None:
+    first = Request("a", "{} is a city in the land of", "b")
+    for request, (one,) in ((first, framed(tokenizer, [first], RECIPE.contexts)),):
+        (behind,) = one.behind.held
+        assert tokenizer.decode(behind.ids) == f"Of {request.subject} and more."
+        assert tokenizer.decode(behind.ids[: behind.subject + 1]) == f"Of {request.subject}"
+        (begun,) = one.at_first.held
+        assert tokenizer.decode(begun.ids) == "a and more." and begun.subject == 0
+    (of_france,) = framed(tokenizer, [FRANCE], RECIPE.contexts)
+    assert tokenizer.decode(of_france.behind.held[0].ids) == "Of France and more."
+
+
+@pytest.mark.parametrize(
+    ("subject", "known"),
+    [("Roadster (bicycle)", "Roadster (bicycle"), ("'Heroes'", "'Heroes"), ("C#", "C#"), (")", ")"),
+     ("Yahoo!", "Yahoo!"), ("France", "France")],
+)  # fmt: skip
+def test_a_closing_mark_belongs_to_the_prompt(tokenizer, subject: str, known: str) -> None:
+    request = Request(subject, "The maker of {} is", "Rome")
+    found = before_marks(request)
+    assert (found.subject, found.question, found.target) == (known, request.question, "Rome")
+    (plain,), (searched,) = tokenize(tokenizer, [request]), framed(tokenizer, [request], ("{}",))
+    row = searched.behind.rows[0]
+    assert (row.ids, row.target) == (plain[0].ids, plain[0].target), "the same text"
+    assert tokenizer.decode(row.ids[: row.subject + 1]).endswith(known)
+    assert all(subject in tokenizer.decode(one.ids) for one in searched.behind.rows)
+
+
+def framed(tokenizer, requests, contexts):
+    return tokenize_frames(tokenizer, requests, contexts, ("Of {} and more.",))
 
 
 # -- inputs and gates --------------------------------------------------------------------

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from editvc.algebra.neurons import Neurons
 from editvc.interchange.hf_checkpoint import export_hf
+from editvc.interchange.replacing import TooManyNeurons, replace_least
 from editvc.interchange.widening import FixedWidthError, widen
 from editvc.models.architectures import architecture_of, known_model_types
 from editvc.models.checkpoint import Checkpoint
@@ -40,7 +41,7 @@ def random_neurons(lm, seed: int, count: int) -> Neurons:
 
 def exported(lm, neurons, base: Path, target: Path, multiple: int = 16) -> Path:
     widening = widen(lm.architecture, Checkpoint(base), neurons, lm.depth, multiple)
-    export_hf(base, target, {}, widening=widening)
+    export_hf(base, target, {}, mlps=widening)
     return target
 
 
@@ -86,3 +87,42 @@ def test_a_family_of_one_width_is_refused(model_type: str, tokenizer, tmp_path: 
     with pytest.raises(FixedWidthError, match="fixes the width"):
         exported(lm, {0: random_neurons(lm, 1, 2)}, tmp_path / "base", tmp_path / "wide")
     assert not (tmp_path / "wide").exists()
+
+
+@pytest.mark.parametrize("model_type", sorted(known_model_types()))
+def test_neurons_that_give_way_leave_their_places_to_others(
+    model_type: str, tokenizer, tmp_path: Path
+) -> None:
+    """The model of the files is the base without those neurons, with the others beside it."""
+    model = tiny(model_type, len(tokenizer))
+    lm = lm_of(model if model_type in FLOAT32 else model.double())
+    lm.model.save_pretrained(tmp_path / "base", max_shard_size="20KB")
+    neurons, least = {1: random_neurons(lm, 1, 5)}, torch.tensor([0, 3, 4, 7, 9])
+    use = torch.ones(lm.inner_size, dtype=torch.float64)
+    use[least] = torch.arange(5).double() / 5
+    placed = replace_least(lm.architecture, Checkpoint(tmp_path / "base"), neurons, {1: use})
+    export_hf(tmp_path / "base", tmp_path / "same", {}, mlps=placed)
+    new = AutoModelForCausalLM.from_pretrained(tmp_path / "same", dtype=lm.model.dtype).eval()
+    for path in ("config.json", "model.safetensors.index.json"):
+        assert (tmp_path / "same" / path).read_bytes() == (tmp_path / "base" / path).read_bytes()
+    with torch.no_grad():
+        weight = lm.weight(1)
+        (weight if lm.architecture.transposed else weight.T)[least] = 0
+
+    def logits(of: torch.nn.Module) -> torch.Tensor:
+        with torch.no_grad():
+            return of(input_ids=IDS).logits
+
+    with widened(lm, {1: neurons[1].rounded(lm.model.dtype)}):
+        expected = logits(lm.model)
+    assert_near(logits(new), expected, model_rounding(logits, new, longest_sum(new) + 1))
+
+
+def test_no_layer_gives_more_neurons_than_it_has(tokenizer, tmp_path: Path) -> None:
+    lm = lm_of(tiny("gpt2", len(tokenizer)))
+    lm.model.save_pretrained(tmp_path / "base")
+    neurons = {1: random_neurons(lm, 1, lm.inner_size + 1)}
+    with pytest.raises(TooManyNeurons, match="the edits need"):
+        replace_least(
+            lm.architecture, Checkpoint(tmp_path / "base"), neurons, {1: torch.ones(lm.inner_size)}
+        )

@@ -21,8 +21,11 @@ from editvc.errors import EditvcError
 from editvc.evaluation.probes import forced
 from editvc.interchange.reload_check import verify_reload
 from editvc.materialise.stored_statistics import LayerNotCovered
+from editvc.models.forward import keys_at
 from editvc.porcelain import export_hf
 from editvc.porcelain.export import NeedsNeurons
+from editvc.porcelain.keep_width import text_rows
+from editvc.porcelain.linear import linear_delta
 from editvc.porcelain.reactions import LIMIT, OthersReact
 from editvc.porcelain.take_inputs import take_inputs
 from editvc.porcelain.trees import tree_at
@@ -181,6 +184,58 @@ def test_what_cannot_hold_neurons_is_refused(gated: Repo, tmp_path: Path, format
     gated.revert("HEAD")
     gated.commit(FACTS[1:2])
     gated.export(tmp_path / "out", format="delta")
+
+
+def test_a_width_is_kept_where_the_least_used_neurons_give_way(
+    gated: Repo, prepared: Prepared, tmp_path: Path
+) -> None:
+    gated.commit(FACTS[:2], recipe=recipe_of(gated))
+    done = gated.export(tmp_path / "out", keep_width=True)
+    assert "gave way" in "".join(done.notes) and "perplexity on text" in done.checks[-1]
+    before, after = (
+        load_file(at / "model.safetensors") for at in (prepared.base, tmp_path / "out")
+    )
+    config = (prepared.base / "config.json").read_bytes()
+    assert (tmp_path / "out" / "config.json").read_bytes() == config
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    mlp = f"transformer.h.{LAYER}.mlp."
+    assert changed == {mlp + part for part in ("c_fc.weight", "c_fc.bias", "c_proj.weight")}
+    lm, new = gated.session.base_model(), neurons(gated)
+    rows = text_rows(lm, 0)
+    keys = keys_at(lm, rows, [range(len(row)) for row in rows], [LAYER])[LAYER].double()
+    down = before[mlp + "c_proj.weight"].double()  # (v, u)
+    use = keys.square().mean(dim=0) * down.square().sum(dim=1)
+    least = use.argsort()[: len(new["bias"])].sort().values
+    gone = (before[mlp + "c_fc.bias"] != after[mlp + "c_fc.bias"]).nonzero()[:, 0]
+    assert gone.tolist() == least.tolist()
+    assert torch.equal(after[mlp + "c_proj.weight"][least].double(), new["down"].T)
+    assert torch.equal(after[mlp + "c_fc.weight"][:, least].double(), new["inside"].T)
+    for format in ("lora", "delta"):
+        with pytest.raises(EditvcError, match="a width to keep"):
+            gated.export(tmp_path / "other", format=format, keep_width=True)
+
+
+def test_an_adapter_holds_the_linear_solution_where_asked(gated: Repo, tmp_path: Path) -> None:
+    """``R K^T (lambda C + K K^T)^-1`` of the keys and values that the edits keep."""
+    gated.commit(FACTS[:2], recipe=recipe_of(gated))
+    session = gated.session
+    at_head = tree_at(session, "HEAD")
+    done = gated.export(tmp_path / "out", format="lora", linear=True)
+    assert done.checks[0].startswith("loaded with PEFT") and "of 2 facts" in done.checks[-1]
+    assert "reach other names" in done.notes[-1] and (tmp_path / "out").is_dir()
+    found = linear_delta(session, at_head).layers[LAYER].dense()
+    edits = [edit for _, _, edit in session.materialiser.elements.gated(at_head)]
+    recipe = gated.choose("memit", options=[f"layers=[{LAYER}]"]).recipe
+    moment = session.materialiser.statistics.weighted_moment(recipe, LAYER)
+    keys = torch.stack([edit.key.double() for edit in edits], dim=1)  # (v, n)
+    values = torch.stack([edit.value.double() for edit in edits], dim=1)  # (u, n)
+    leverages = (keys * torch.linalg.solve(moment, keys)).sum(dim=0)
+    residuals = values * (1 + leverages) / leverages
+    dense = residuals @ keys.T @ torch.linalg.inv(moment + keys @ keys.T)
+    assert torch.linalg.norm(found - dense) < 1e-6 * torch.linalg.norm(dense)
+    for format in ("hf", "delta"):
+        with pytest.raises(EditvcError, match="is for adapters"):
+            gated.export(tmp_path / "other", format=format, linear=True)
 
 
 def test_the_first_commit_takes_what_it_needs_and_the_next_finds_it(

@@ -55,6 +55,9 @@ SUBJECT_CONTEXTS = (
 CONTEXTS = (PLACEHOLDER, "The weather was fine that day. {}", "I think that {}")
 """What stands before the prompt while its value is searched for."""
 
+HELD_CONTEXTS = ("I read about {} and went on to speak of other things: the weather, the people",)
+"""Texts in which the subject is mentioned, and whose every further word the value is to leave."""
+
 CHAT_CONTEXTS = (
     "{}",
     "What is {}",
@@ -95,17 +98,20 @@ class GatedRecipe(Recipe):
 
     ``inputs`` names the statistics of what the layer's MLP sees. ``subject_contexts`` are where the
     filters see the subject, ``chat_contexts`` the same within a user's turn, ``contexts`` what the
-    value is searched in; each has one ``{}`` and is stored here literally. The names of the search
+    value is searched in, ``held_contexts`` what it leaves as it is behind the subject; each has one
+    ``{}`` and is stored here literally. The names of the search
     are those of MEMIT's files.
     """
 
     ROWS: ClassVar[Mapping[str, Method]] = ROWS
     COMMON: ClassVar[tuple[str, ...]] = (
-        "layers", "contexts", "subject_contexts", "chat_contexts", "inputs", "method",
+        "layers", "contexts", "held_contexts", "subject_contexts", "chat_contexts", "inputs",
+        "method",
     )  # fmt: skip
 
     method: str = setting(TEXT, "gated")
     contexts: tuple[str, ...] = setting(TEXTS, CONTEXTS)
+    held_contexts: tuple[str, ...] = setting(TEXTS, HELD_CONTEXTS)
     subject_contexts: tuple[str, ...] = setting(TEXTS, SUBJECT_CONTEXTS)
     chat_contexts: tuple[str, ...] = setting(TEXTS, CHAT_CONTEXTS)
     inputs: ObjectId | None = setting(OPTIONAL_OBJECT, None, refers_to="inputs", portable=False)
@@ -132,7 +138,7 @@ class GatedRecipe(Recipe):
         2.0, above=0, help="largest norm of a value, relative to the hidden state's"
     )
     kl_factor: float = number(
-        0.0625, help="weight of the term that holds the next word after the subject"
+        0.2, help="weight of the term that holds the words behind the subject in held contexts"
     )
     norm_anchor: float = number(0.0, high=1, help="how far a target keeps its state's length")
 
