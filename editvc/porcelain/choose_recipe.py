@@ -9,6 +9,7 @@ from typing import Any
 
 from editvc.core.base import BaseModel
 from editvc.core.ids import ObjectId
+from editvc.core.invisible import require_visible
 from editvc.core.methods.foreign_hparams import read_hparams
 from editvc.core.methods.method import Method
 from editvc.core.methods.recipe import Recipe, RecipeError, require_layers
@@ -45,6 +46,7 @@ def choose(
         if "method" not in record:
             read = read_hparams(record, method)
             record, aside = {"method": read.method} | dict(read.numbers), read.aside
+    _require_visible({**record, **typed})
     name = method or str(record.get("method", session.recipe().method))
     values = {key: value for key, value in (*record.items(), *typed.items()) if key != "kind"}
     values |= {key: _object(session, key, values[key]) for key in values.keys() & REFERENCES}
@@ -57,6 +59,14 @@ def choose(
     recipe = cls.read(defaults | values | {"method": name})
     require_layers(recipe.layers, session.repository.read_base())
     return Chosen(recipe, aside)
+
+
+def _require_visible(typed: Mapping[str, Any]) -> None:
+    """Raise for a text of a file or an option that hides a character; a model may write any."""
+    for key, value in typed.items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str):
+                require_visible(**{f"{key} of the recipe": text})
 
 
 def numbers_of(row: Method, base: BaseModel) -> dict[str, Any]:

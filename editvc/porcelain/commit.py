@@ -60,7 +60,6 @@ def commit(
     the store then. ``remark`` hears each warning once, before the branch moves.
     """
     require_visible(message=message)
-    _require_visible_contexts(recipe)
     records, warned = sourced(facts), set[str]()
     recipe = with_inputs(session, recipe)
     if isinstance(recipe, LocatedRecipe):
@@ -144,11 +143,6 @@ def _prompt(lm: LanguageModel, planned: PlannedFact) -> TokenizedPrompt:
     return prompt
 
 
-def _require_visible_contexts(recipe: Recipe) -> None:
-    for number, context in enumerate(getattr(recipe, "contexts", ()), 1):
-        require_visible(**{f"context {number} of the recipe": context})
-
-
 def _default_message(facts: Sequence[Fact]) -> str:
     first = " ".join(f"{facts[0].question} {facts[0].target_new}".split())
     return first if len(facts) == 1 else f"{first}, and {len(facts) - 1} more"
@@ -224,7 +218,6 @@ def preview(
     strict: bool,
 ) -> Preview:
     """What ``commit`` would do with ``facts`` on HEAD."""
-    _require_visible_contexts(recipe)
     recipe = with_known_inputs(session, recipe)
     require_ready(session, recipe)
     _, tree = head_of(session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -123,7 +124,8 @@ def test_a_dry_run_of_commit_tells_of_all_facts_that_stay_out(place: Path, fact:
     """
     file = written(place / "out.jsonl", [fact])  # type: ignore[list-item]
     ran, planned = inside("commit", file), inside("commit", file, "--dry-run", "--json")
-    assert planned.json["facts"] == [] and planned.json["skipped"] + planned.json["conflicts"]
+    told = json.loads(planned.out)
+    assert told["facts"] == [] and told["skipped"] + told["conflicts"]
     assert ran.code == planned.code == 1 and ran.err == planned.err
-    assert planned.json["error"]["message"] in ran.err
+    assert told["error"]["message"] in ran.err
     assert inside("status", "--json").json["number"] == 2

@@ -186,7 +186,7 @@ def test_dry_runs(two_commits: Path, here: Path) -> None:
     before = inside("status", "--json").json
     path = written(here / "c.jsonl", [FACTS[5], OTHERS[0], FACTS[1]])
     ran = inside("commit", path, "--dry-run", "--json")
-    plan = ran.json
+    plan = json.loads(ran.out)
     assert ran.code == 1 and "--supersede" in plan["error"]["hint"]
     assert [fact["fact"] for fact in plan["facts"]] == [FACTS[5].id]
     assert plan["facts"][0]["slot"] == FACTS[5].slot and plan["facts"][0]["stored"]

@@ -52,11 +52,11 @@ def test_a_conflict_cuts_the_targets(place: Path) -> None:
     assert "is already edited to 'Poseidonis, the capital" in told
     assert "not 'Poseidonis, the language" in told
     assert "conflict: " in shortly("commit", other, "--dry-run", code=1)
-    refused = inside("commit", other, "--json").json["error"]
+    refused = json.loads(inside("commit", other, "--json").out)["error"]
     whole = {"question": LONG.question, "target_new": OTHER.target_new}
     live = {"fact": LONG.id, "question": LONG.question, "target_new": LONG.target_new}
     assert refused["details"] == whole | {"live": live}
-    planned = inside("commit", other, "--dry-run", "--json").json
+    planned = json.loads(inside("commit", other, "--dry-run", "--json").out)
     assert planned["error"] == refused
     (conflict,) = planned["conflicts"]
     assert conflict == {"place": f"{other}:1", "message": refused["message"]} | refused["details"]

@@ -46,7 +46,6 @@ def located_objects(repo: Repo) -> int:
 @pytest.mark.parametrize("hidden", ["\u200b", "\0", "\u202e"])
 def test_no_text_of_a_commit_hides_a_character(repo: Repo, hidden: str) -> None:
     """From Python, where no command line has looked at them."""
-    recipe = repo.recipe()
     for made in (
         lambda: repo.commit([replace(FACTS[0], subject=f"Fr{hidden}ance")]),
         lambda: repo.commit([replace(FACTS[0], tags=("a", f"b{hidden}"))]),
@@ -58,8 +57,7 @@ def test_no_text_of_a_commit_hides_a_character(repo: Repo, hidden: str) -> None:
         lambda: repo.import_patch(Path(), message=f"x{hidden}"),
         lambda: repo.ask(f"x{hidden}"),
         lambda: repo.grep(f"x{hidden}"),
-        lambda: repo.commit(FACTS[:1], recipe=replace(recipe, contexts=("{}", f"x{hidden} {{}}"))),
-        lambda: repo.preview(FACTS[:1], recipe=replace(recipe, contexts=(f"x{hidden} {{}}",))),
+        lambda: repo.choose(options=["contexts=" + json.dumps(["{}", f"x{hidden} {{}}"])]),
     ):
         with pytest.raises(UnseenCharacterError, match="cannot be seen") as caught:
             made()

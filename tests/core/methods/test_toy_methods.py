@@ -158,7 +158,7 @@ def test_a_least_squares_method_is_one_row(copy: Copy) -> None:
     assert text.count(end) == 1
     declared.write_text(text.replace(end, ROW), encoding="utf-8")
     (copy.here / "halfway.yaml").write_text("alg_name: halfway\nlayers: [1]\n")
-    table, recipe, _, log, shown, health, _, _, _, fsck = copy.run(
+    table, recipe, _, log, shown, health, *_, fsck = copy.run(
         ("methods",),
         ("methods", "halfway"),
         ("commit", copy.facts, "--method", "halfway"),
@@ -167,6 +167,7 @@ def test_a_least_squares_method_is_one_row(copy: Copy) -> None:
         ("health", "--json"),
         ("export", "--to", copy.here / "model"),
         ("config", "recipe.method", "halfway"),
+        ("revert", "HEAD"),
         ("commit", copy.facts, "--recipe", copy.here / "halfway.yaml", "--dry-run"),
         ("fsck",),
     )
