@@ -21,7 +21,7 @@ def compact(
     """
     require_visible(message=message)
     head, tree = head_of(session)
-    after = _restrained(tree, restraint)
+    after = _restrained(session, tree, restraint)
     return advance(
         session,
         head,
@@ -32,7 +32,7 @@ def compact(
     )
 
 
-def _restrained(tree: Tree, restraint: Restraint) -> Tree:
+def _restrained(session: Session, tree: Tree, restraint: Restraint) -> Tree:
     """The tree under ``restraint``. Raises :class:`NothingToDo` where that changes nothing."""
     effective = restraint if restraint != Restraint() else None
     if effective is None and tree.restraint is None:
@@ -44,6 +44,13 @@ def _restrained(tree: Tree, restraint: Restraint) -> Tree:
         raise NothingToDo(
             "HEAD is under this restraint already",
             hint="Name other numbers (`editvc compact --help`); --off lifts the restraint.",
+        )
+    maker = session.materialiser
+    if effective is not None and maker.elements.gated(tree) and maker.delta(tree).is_empty:
+        raise NothingToDo(
+            "nothing to compact: all edits of HEAD are neurons of their own (method gated), and a "
+            "restraint acts on changes of weights",
+            hint="They add nothing to each other. `editvc revert FACT` takes one out.",
         )
     return replace(tree, restraint=effective)
 
@@ -77,7 +84,7 @@ def preview_compact(session: Session, restraint: Restraint) -> CompactPreview:
     """What ``compact`` would do to HEAD's weights."""
     _, tree = head_of(session)
     now = session.materialiser.delta(tree)
-    then = session.materialiser.delta(_restrained(tree, restraint))
+    then = session.materialiser.delta(_restrained(session, tree, restraint))
     return CompactPreview(
         {
             layer: {

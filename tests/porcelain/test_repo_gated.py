@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from editvc import Repo
 from editvc.core.facts import Fact
+from editvc.core.history import Restraint
 from editvc.core.methods.gated import GatedRecipe
 from editvc.editing.first_token import FirstTokenError
 from editvc.errors import EditvcError
@@ -27,6 +28,7 @@ from editvc.porcelain.export import NeedsNeurons
 from editvc.porcelain.keep_width import text_rows
 from editvc.porcelain.linear import linear_delta
 from editvc.porcelain.reactions import LIMIT, OthersReact
+from editvc.porcelain.recording import NothingToDo
 from editvc.porcelain.take_inputs import take_inputs
 from editvc.porcelain.trees import tree_at
 from editvc.vcs.config_file import ConfigError
@@ -213,6 +215,17 @@ def test_a_width_is_kept_where_the_least_used_neurons_give_way(
     for format in ("lora", "delta"):
         with pytest.raises(EditvcError, match="a width to keep"):
             gated.export(tmp_path / "other", format=format, keep_width=True)
+
+
+def test_gates_alone_are_nothing_to_compact(gated: Repo) -> None:
+    gated.commit(FACTS[:1], recipe=recipe_of(gated))
+    for act in (gated.compact, gated.preview_compact):
+        with pytest.raises(NothingToDo, match="neurons of their own"):
+            act(Restraint(prune=1.5))
+    gated.commit(FACTS[1:2])
+    before = neurons(gated)
+    gated.compact(Restraint(prune=1.5))
+    assert same(neurons(gated), before), "a restraint does not touch them"
 
 
 def test_an_adapter_holds_the_linear_solution_where_asked(gated: Repo, tmp_path: Path) -> None:
