@@ -45,15 +45,12 @@ def main() -> None:
         empty = repo.session.repository.tree_of(None)
         for count in COUNTS:
             tree = with_changes(repo.session, empty, {one.slot: one for one in entries[:count]})
-            repo.create_branch(f"of-{count}")
-            repo.switch(f"of-{count}")
             advance(
                 repo.session, repo.status().commit, tree, message="all", author="a <a>",
                 verb="commit",
             )  # fmt: skip
-        for count in (0, *COUNTS):
-            words = [sys.executable, __file__, scratch, f"of-{count}" if count else "base"]
-            subprocess.run(words, check=True)
+        for number in range(1, len(COUNTS) + 1):  # of the commits
+            subprocess.run([sys.executable, __file__, scratch, str(number)], check=True)
 
 
 def make_edits(repo: editvc.Repo, count: int, names: Path) -> list[Entry]:
@@ -94,7 +91,8 @@ def materialise(place: Path, revision: str) -> None:
     seconds = time.perf_counter() - began
     width = sum(len(one.inside) for one in neurons.values())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{revision:>8}: {width} neurons, {seconds:.2f} s, {peak:.2f} GiB at most", flush=True)
+    edits = sum(1 for _ in session.repository.edits_of(tree).entries())
+    print(f"{edits} edits, {width} neurons: {seconds:.2f} s, {peak:.2f} GiB at most", flush=True)
 
 
 if __name__ == "__main__":

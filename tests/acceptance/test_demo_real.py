@@ -37,8 +37,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 
 def answers(said: str) -> dict[str, str]:
-    """Of ``ask --vs base``: what each of the two says."""
-    return dict(line.split(":", 1) for line in said.strip().splitlines() if ":" in line)
+    """Of ``ask --vs base``: what each of the two says, which may have several lines."""
+    parts = re.split(r"^(HEAD|base) +", said, flags=re.MULTILINE)[1:]
+    return {name: text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def test_the_edit_is_said_and_the_base_says_the_old(told: dict[str, list[str]]) -> None:
