@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def make_edits(repo: editvc.Repo, count: int, names: Path) -> list[Entry]:
-    """So many entries with random filters and values, each of 4 neurons."""
+    """So many entries with random filters and values, each of two neurons."""
     session = repo.session
     chosen = repo.choose("gated").recipe
     take_inputs(session, chosen.layers, entities=names)
