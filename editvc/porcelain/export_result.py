@@ -24,7 +24,8 @@ class ReloadDiffers(EditvcError):
 class Answer:
     """What an export, loaded again, said of a live fact; ``right`` where it is what the fact says.
 
-    A wrong one is the revision's own: an export that answers otherwise is not kept.
+    A wrong one is the revision's own, unless neurons gave way to keep a width: any other export
+    that answers otherwise is not kept.
     """
 
     fact: Fact
@@ -73,8 +74,8 @@ class Export:
         if not wrong:
             return ()
         return (
-            f"the export answers {wrong} of {len(self.answers)} prompts wrong; it was kept, for "
-            "the revision says the same (`editvc eval` asks for all facts)",
+            f"the export answers {wrong} of {len(self.answers)} prompts wrong; it was kept "
+            "(`editvc eval` asks the revision for all facts)",
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -99,8 +99,7 @@ class GatedRecipe(Recipe):
     ``inputs`` names the statistics of what the layer's MLP sees. ``subject_contexts`` are where the
     filters see the subject, ``chat_contexts`` the same within a user's turn, ``contexts`` what the
     value is searched in, ``held_contexts`` what it leaves as it is behind the subject; each has one
-    ``{}`` and is stored here literally. The names of the search
-    are those of MEMIT's files.
+    ``{}`` and is stored here literally. The names of the search are those of MEMIT's files.
     """
 
     ROWS: ClassVar[Mapping[str, Method]] = ROWS
