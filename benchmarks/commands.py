@@ -23,6 +23,7 @@ import editvc
 from editvc.algebra.located_edit import Located
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry
+from editvc.core.methods.table import DEFAULT
 from editvc.porcelain.recording import advance, with_changes
 
 COUNT = 1000
@@ -37,7 +38,9 @@ def main() -> None:
         text = Path(str(resources.files("editvc.data"))) / "text.txt"
         (place / "names.txt").write_text("Ada Lovelace\nParis\n", encoding="utf-8")
         base = str(MODEL) if MODEL.is_dir() else "pocket"
-        repo = editvc.Repo.init(place, base, texts=[text], entities=place / "names.txt")
+        repo = editvc.Repo.init(
+            place, base, texts=[text], entities=place / "names.txt", method=DEFAULT
+        )
         entries = make_edits(repo)
         make_history(repo, entries)
         for words in (["--help"], ["status"], ["log"], ["log", "--oneline", "-n", "10"]):

@@ -28,6 +28,7 @@ import editvc
 from editvc.algebra.second_moment import SecondMoment
 from editvc.core.history import Restraint, Tree
 from editvc.core.methods.locate import LocatedRecipe
+from editvc.core.methods.table import DEFAULT
 from editvc.evaluation.scores import locality_answers
 from editvc.models.language_model import LanguageModel
 from editvc.models.loading import load
@@ -68,7 +69,9 @@ class Bench:
     def __init__(self, scratch: Path, what: Trial) -> None:
         self.what = what
         entities = what.write_entities(scratch / "entities.jsonl")
-        self.repo = editvc.Repo.init(scratch, str(MODEL), texts=[TEXT], entities=entities)
+        self.repo = editvc.Repo.init(
+            scratch, str(MODEL), texts=[TEXT], entities=entities, method=DEFAULT
+        )
         self.untouched = load(open_model(str(MODEL)))
         self.references: dict[int, list[int]] = {}
 

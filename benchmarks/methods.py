@@ -23,7 +23,7 @@ from atlas import MODEL, TEXT, Trial, task_accuracies, trial
 from ways import WAYS, Workshop, as_published
 
 import editvc
-from editvc.core.methods.table import METHODS
+from editvc.core.methods.table import DEFAULT, METHODS
 from editvc.evaluation.probes import forced, perplexity
 from editvc.evaluation.scores import answers, answers_correctly, locality_answers, score
 from editvc.models.language_model import LanguageModel
@@ -87,7 +87,9 @@ class Bench:
         self.empty = kept / "empty"
         if not self.empty.exists():
             entities = what.write_entities(scratch / "entities.jsonl")
-            editvc.Repo.init(self.empty, str(MODEL), texts=[TEXT], entities=entities)
+            editvc.Repo.init(
+                self.empty, str(MODEL), texts=[TEXT], entities=entities, method=DEFAULT
+            )
 
     def rows(
         self,

@@ -33,7 +33,7 @@ from ways import Workshop
 
 import editvc
 from editvc.core.methods.recipe import Recipe
-from editvc.core.methods.table import METHODS, RECIPES, method_of
+from editvc.core.methods.table import DEFAULT, METHODS, RECIPES, method_of
 from editvc.errors import EditvcError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -201,6 +201,7 @@ class Bench:
                 str(self.base.resolve()),
                 texts=self.collection.statistics,
                 entities=entities if self.collection.entities else None,
+                method=DEFAULT,
             )
             self.empty.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(whole, self.empty)

@@ -91,6 +91,7 @@ class Repo:
         texts: Sequence[Path] = (),
         entities: Path | None = None,
         architecture: Path | None = None,
+        method: str | None = None,
         later: bool = False,
         device: str | None = None,
         dtype: str | None = None,
@@ -100,16 +101,18 @@ class Repo:
         """Make a repository in ``path`` over a model folder, a Hub id, or ``pocket``.
 
         ``architecture`` is a file with the confirmed block of a family that the architecture table
-        lacks (:func:`editvc.porcelain.arch.look_at` finds one). ``later`` puts statistics off to
-        the first commit that needs them. ``remark`` hears what a user should
-        know of the choices made, such as the statistics.
+        lacks (:func:`editvc.porcelain.arch.look_at` finds one). ``method`` is what commits use that
+        name none, else what suits the model; statistics are those that it needs. ``later`` puts
+        them off to the first commit that needs them. ``remark`` hears what a user should know of
+        the choices made, such as the statistics.
         """
         from editvc.porcelain.init import init
 
         init(
             Path(path), model, revision=revision, layers=layers, texts=texts, entities=entities,
-            architecture=architecture, later=later, compute=Compute().over(device, dtype),
-            progress=progress, remark=remark or (lambda text: None),
+            architecture=architecture, method=method, later=later,
+            compute=Compute().over(device, dtype), progress=progress,
+            remark=remark or (lambda text: None),
         )  # fmt: skip
         return cls(path, progress=progress, device=device, dtype=dtype)
 
@@ -134,17 +137,17 @@ class Repo:
     ) -> CommitResult:
         """Commit facts (values, dictionaries in any accepted format, or a file) on HEAD.
 
-        All or nothing: one bad record, and nothing is written. ``recipe`` is that of config.toml,
-        or the ``recipe`` of what :meth:`choose` gives. ``supersede`` lets a fact take the slot of
-        a live one that says otherwise. ``sequential`` makes patches on HEAD's weights, as papers
-        measure edits one after the other. ``remark`` hears of edits that look like disabling ones
-        before the branch moves; what it raises cancels the commit. ``strict`` refuses facts whose
-        edits would act on names that they are not about.
+        All or nothing: one bad record, and nothing is written. ``recipe`` is the ``recipe`` of what
+        :meth:`choose` gives, where no method is named that of config.toml. ``supersede`` lets a
+        fact take the slot of a live one that says otherwise. ``sequential`` makes patches on HEAD's
+        weights, as papers measure edits one after the other. ``remark`` hears of edits that look
+        like disabling ones before the branch moves; what it raises cancels the commit. ``strict``
+        refuses facts whose edits would act on names that they are not about.
         """
         from editvc.porcelain.commit import commit
 
         return commit(
-            self.session, facts, recipe=recipe or self.recipe(), message=message,
+            self.session, facts, recipe=recipe or self.choose().recipe, message=message,
             author=self.session.author(author), supersede=supersede, sequential=sequential,
             strict=strict, remark=remark,
         )  # fmt: skip
@@ -164,7 +167,7 @@ class Repo:
         from editvc.porcelain.commit import preview
 
         return preview(
-            self.session, facts, recipe=recipe or self.recipe(), supersede=supersede,
+            self.session, facts, recipe=recipe or self.choose().recipe, supersede=supersede,
             sequential=sequential, strict=strict,
         )  # fmt: skip
 
@@ -489,7 +492,10 @@ class Repo:
     # -- recipes, statistics, training ------------------------------------------------------
 
     def recipe(self) -> LocatedRecipe:
-        """The recipe in config.toml: what facts are located with from now on."""
+        """The recipe in config.toml: what located methods begin with from now on.
+
+        :meth:`choose` has the one that commits use, of whichever method.
+        """
         return self.session.recipe()
 
     def choose(
@@ -519,7 +525,7 @@ class Repo:
         return configure(self.session, key, text)
 
     def statistics(self) -> list[Described]:
-        """The statistics that the recipe in force uses, and what they were taken from."""
+        """The statistics that commits use, and what they were taken from."""
         from editvc.porcelain.stats import described
 
         return described(self.session)

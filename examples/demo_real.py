@@ -34,7 +34,7 @@ def main() -> None:
     run("editvc", "ask", EDITED)
     run("editvc", "ask", OTHER)
     remark("A fact changes. Who else would react?")
-    run("editvc", "commit", "fact.json", "--method", "gated", "--strict", "-m", "One fact")
+    run("editvc", "commit", "fact.json", "--strict", "-m", "One fact")
     run("editvc", "ask", EDITED, "--vs", "base")
     run("editvc", "ask", CHAT, "--chat-template", "--vs", "base")
     remark("Germany is what it was.")

@@ -38,7 +38,9 @@ UNSAID_SHOWN = 3
 @files_argument
 @message_option
 @author_option
-@click.option("--method", metavar="NAME", help="Another method; `editvc methods` lists them.")
+@click.option("--method", metavar="NAME",
+    help="Another method than config commit.method; `editvc methods` lists them.",
+)  # fmt: skip
 @click.option(
     "-O", "options", multiple=True, metavar="KEY=VALUE",
     help="One number of the recipe, such as -O clamp_norm_factor=0.8. Repeatable.",

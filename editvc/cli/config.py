@@ -18,8 +18,9 @@ from editvc.cli.output import emit_json, note, say
 def config(ctx: click.Context, key: str | None, value: str | None, as_json: bool) -> None:
     """Show all settings, show KEY, or set KEY to VALUE.
 
-    Keys are dotted, such as recipe.mom2_update_weight; comments in config.toml stay. Another
-    recipe.method comes with its own numbers; those that this takes out or changes are named.
+    Keys are dotted, such as recipe.mom2_update_weight; comments in config.toml stay. commit.method
+    is the method of commits that name none. Another recipe.method comes with its own numbers, and
+    commits use it; what this takes out or changes is named.
     """
     repo = open_repo(ctx)
     if key is not None and value is not None:

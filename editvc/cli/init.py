@@ -17,7 +17,9 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.argument("model")
 @click.option("--revision", metavar="REV", help="A revision of a Hub model.")
 @click.option(
-    "--layers", metavar="L,L,...", help="Layers to edit; chosen by the model's depth otherwise."
+    "--layers",
+    metavar="L,L,...",
+    help="Layers that methods edit which solve the set; chosen by the model's depth otherwise.",
 )
 @click.option(
     "--text", "texts", type=FILE, multiple=True, help="Text to take statistics from; repeatable."
@@ -27,6 +29,9 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     "--architecture", type=FILE,
     help="The confirmed block of a family that is not in the table, from `editvc arch`.",
 )  # fmt: skip
+@click.option(
+    "--method", metavar="NAME", help="The method of commits; `editvc methods` lists them."
+)
 @click.option(
     "--later", is_flag=True, help="Take statistics at the first commit that needs them, not now."
 )
@@ -41,10 +46,16 @@ def init(
     texts: tuple[Path, ...],
     entities: Path | None,
     architecture: Path | None,
+    method: str | None,
     later: bool,
     as_json: bool,
 ) -> None:
-    """Make a repository over MODEL: a folder, a Hub id, or `pocket`, the embedded model."""
+    """Make a repository over MODEL: a folder, a Hub id, or `pocket`, the embedded model.
+
+    Without --method, commits of a model of six blocks or more make gates, those of a shallower one
+    least-squares edits; `editvc config commit.method` changes it. Statistics are taken for that
+    method; others take theirs at their first commit.
+    """
     from editvc.repo import Repo
 
     chosen = layer_numbers(layers) if layers is not None else None
@@ -52,12 +63,13 @@ def init(
     with progress() as report:
         repo = Repo.init(
             ctx.find_root().obj, model, revision=revision, layers=chosen, texts=texts,
-            entities=entities, architecture=architecture, later=later, device=device, dtype=dtype,
-            progress=report, remark=note,
+            entities=entities, architecture=architecture, method=method, later=later,
+            device=device, dtype=dtype, progress=report, remark=note,
         )  # fmt: skip
-    now, recipe = repo.status(), repo.recipe()
+    now, recipe = repo.status(), repo.choose().recipe
+    method, edited = recipe.method, list(recipe.layers)
     if as_json:
-        emit_json(now.to_json() | {"path": str(repo.folder)})
+        emit_json(now.to_json() | {"path": str(repo.folder), "method": method, "layers": edited})
         return
     say(f"Initialized empty editvc repository in {repo.folder}")
-    say(f"Base {now.source} ({short(now.base)}), editing layers {list(recipe.layers)}")
+    say(f"Base {now.source} ({short(now.base)}), editing layers {edited} with {method}")

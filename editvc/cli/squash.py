@@ -15,7 +15,7 @@ from editvc.cli.options import (
     message_option,
     open_repo,
 )
-from editvc.cli.output import emit_json, progress, say, table
+from editvc.cli.output import emit_json, note, progress, say, table
 from editvc.core.ids import short
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ def squash(
 ) -> None:
     """Locate the facts of a range again, together, and fold its commits into one.
 
-    Single commits are blind to each other; a squash sees them as one batch, layer by layer. The
-    old commits stay reachable through the reflog (`HEAD@{1}`).
+    Single commits are blind to each other; a squash sees them as one batch, layer by layer. Gates
+    and other edits of one fact each stay as they are. The old commits stay reachable through the
+    reflog (`HEAD@{1}`).
     """
     with progress() as report:
         repo = open_repo(ctx, report)
@@ -62,8 +63,12 @@ def squash(
 
 def _show_squash(done: SquashResult) -> None:
     head = done.result
-    counts = [f"{done.commits} commits", f"{done.facts} facts", *done.patches.counts]
+    located = [f"{done.facts} facts"] if done.facts else []
+    counts = [f"{done.commits} commits", *located, *done.patches.counts]
     say(f"[{head.commit.number} {short(head.id)}] {', '.join(counts)}")
+    if done.before is None or done.after is None:
+        note("nothing was located again: these edits do not depend on each other")
+        return
     before, after = done.before.to_json(), done.after.to_json()
     rows = [
         [name, _figure(before[name]), _figure(after[name])]

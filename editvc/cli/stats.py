@@ -59,7 +59,7 @@ def compute(
 @json_option
 @click.pass_context
 def show(ctx: click.Context, as_json: bool) -> None:
-    """Show which statistics the recipe uses and what they were taken from."""
+    """Show which statistics commits use and what they were taken from."""
     described = open_repo(ctx).statistics()
     if as_json:
         emit_json([one.to_json() for one in described])

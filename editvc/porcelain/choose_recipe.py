@@ -34,9 +34,9 @@ def choose(
 ) -> Chosen:
     """The recipe of ``--method``, ``-O key=value`` and ``--recipe FILE``.
 
-    Without any of them, the one in config.toml. A method begins with its row's numbers, the file
-    comes over them, the options over both. Layers, contexts and statistics are the repository's
-    where neither says otherwise. Raises :class:`RecipeError` and ``UnknownMethod``.
+    Without any of them, what config.toml has commits use. A method begins with its row's numbers,
+    the file comes over them, the options over both. Layers, contexts and statistics are the
+    repository's where neither says otherwise. Raises :class:`RecipeError` and ``UnknownMethod``.
     """
     typed = dict(_option(text) for text in options)
     aside: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ def choose(
             read = read_hparams(record, method)
             record, aside = {"method": read.method} | dict(read.numbers), read.aside
     _require_visible({**record, **typed})
-    name = method or str(record.get("method", session.recipe().method))
+    name = method or str(record.get("method", session.repository.config.method))
     values = {key: value for key, value in (*record.items(), *typed.items()) if key != "kind"}
     values |= {key: _object(session, key, values[key]) for key in values.keys() & REFERENCES}
     cls = recipe_class(name)

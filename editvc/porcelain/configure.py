@@ -12,7 +12,7 @@ from editvc.porcelain.session import Session
 from editvc.vcs.config_file import FIELDS
 from editvc.vcs.short_ids import whole_id
 
-METHOD, BASE = "recipe.method", "base.model"
+METHOD, BASE, USED = "recipe.method", "base.model", "commit.method"
 
 
 def settings(session: Session, key: str | None = None) -> dict[str, Any]:
@@ -64,9 +64,13 @@ def _set_method(session: Session, name: str) -> tuple[str, ...]:
         for key, value in numbers.items()
         if written.get(key) != value
     ]
-    values: dict[str, Any] = {METHOD: name}
-    values |= {f"recipe.{key}": value for key, value in numbers.items()}
     notes = []
+    values: dict[str, Any] = {METHOD: name}
+    used = plumbing.config_file.section("commit").get("method", "")
+    if used not in ("", name):
+        values[USED] = ""
+        notes.append(f"{USED} is empty (was {used}): commits use {name}")
+    values |= {f"recipe.{key}": value for key, value in numbers.items()}
     if gone:
         listed = ", ".join(f"{key} = {value}" for key, value in gone.items())
         notes.append(f"taken out, {name} does not know: {listed}")

@@ -93,7 +93,7 @@ class Session:
         return edited(self.materialiser, self.base_model(), tree)
 
     def recipe(self) -> LocatedRecipe:
-        """The recipe in config.toml: what facts are located with from now on."""
+        """The recipe in config.toml: what located methods begin with from now on."""
         return self.repository.config.recipe
 
     def author(self, name: str | None = None) -> str:

@@ -2,8 +2,9 @@
 
 Single commits are located on the base, each blind to the others. A squash takes the facts that a
 range left live, finds keys and residuals layer by layer under the layers already edited (MEMIT's
-batch), and puts the new numbers in the place of the old. The later commits are replayed on top;
-the old ones stay reachable through the reflog.
+batch), and puts the new numbers in the place of the old. Edits that are of one fact each, such as
+gates, stay as they are: where there are no others, the range is folded and no number changes. The
+later commits are replayed on top; the old ones stay reachable through the reflog.
 """
 
 from __future__ import annotations
@@ -44,23 +45,24 @@ class Measured:
 class SquashResult:
     """The new HEAD, how much history was folded, and what that did to the answers.
 
-    ``patches`` came or went in that history; they stay as they are.
+    ``patches`` came or went in that history; they stay as they are. Nothing is measured where no
+    fact was located again.
     """
 
     result: CommitResult
     commits: int
     facts: int
     patches: PatchChanges
-    before: Measured
-    after: Measured
+    before: Measured | None
+    after: Measured | None
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``squash --json``."""
         about = {
             "squashed": self.commits,
             "facts": self.facts,
-            "before": self.before.to_json(),
-            "after": self.after.to_json(),
+            "before": self.before.to_json() if self.before else None,
+            "after": self.after.to_json() if self.after else None,
         }
         return self.result.to_json() | about | self.patches.to_json()
 
@@ -87,7 +89,8 @@ def squash(session: Session, revisions: str, *, message: str | None, author: str
     swap = {entry: replaced[entry.slot] for entry in entries}
     line = _replay(session, squashed, commit, plan.later, swap)
     facts = [plumbing.read_fact(entry.fact) for entry in entries]
-    measured = _measure(session, facts, [after, plumbing.read_tree(commit.tree)])
+    trees = [after, plumbing.read_tree(commit.tree)]
+    measured = _measure(session, facts, trees) if facts else (None, None)
     tip, tip_commit = line[-1]
     keep_delta_file(session, plumbing.read_tree(tip_commit.tree))
     plumbing.record(
@@ -125,15 +128,18 @@ def _planned(session: Session, revisions: str) -> _Plan:
     later = _later(session, commits)
     parent = next(iter(plumbing.read_commit(commits[0]).parents), None)
     before, after = plumbing.tree_of(parent), plumbing.tree_of(commits[-1])
-    groups = squashable(session, brought_in(session, before, after))
-    if not groups:
+    live = brought_in(session, before, after)
+    groups = squashable(session, live)
+    if not groups and (len(commits) == 1 or not live):
         raise NothingToDo(
             f"nothing to squash: no located edit of {revisions} is live at its end",
-            hint="`editvc log` shows what each commit changed. Patches stay as they are.",
+            hint="`editvc log` shows what each commit changed. Patches, gates and entries of "
+            "codebooks stay as they are.",
         )
     for recipe, _ in groups:
         require_ready(session, recipe)
-    session.require_base()
+    if groups:
+        session.require_base()
     return _Plan(commits, later, parent, before, after, groups)
 
 
@@ -151,7 +157,8 @@ class SquashPreview:
     def summary(self) -> str:
         """In words."""
         folded = ", ".join([f"{self.commits} commits", *self.patches.counts])
-        return f"would fold {folded}, and locate {self.facts} facts again; nothing was written"
+        located = f"{self.facts} facts" if self.facts else "nothing"
+        return f"would fold {folded}, and locate {located} again; nothing was written"
 
     def to_json(self) -> dict[str, Any]:
         """For ``squash --dry-run --json``."""

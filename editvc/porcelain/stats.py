@@ -20,7 +20,7 @@ from editvc.vcs.codec import metadata
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One statistics object of the recipe: its role, and what it was taken from."""
+    """One statistics object in force: its role, and what it was taken from."""
 
     role: str
     id: ObjectId
@@ -103,12 +103,13 @@ def compute(
 
 
 def described(session: Session) -> list[Described]:
-    """The statistics of the recipe in force."""
+    """The statistics in force: those of the recipe, and of what gated edits see."""
     recipe = session.recipe()
     roles = {
         "text": recipe.statistics,
         "entities": recipe.entity_statistics,
         "sensitivity": recipe.sensitivity,
+        "inputs": session.repository.config.gated.inputs,
     }
     descriptions = []
     for role, identifier in roles.items():

@@ -6,13 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from editvc.core.base import BaseModel
 from editvc.core.ids import ObjectId
 from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.recipe import Recipe, require_layers
+from editvc.core.progress import Progress
+from editvc.models.language_model import LanguageModel
 from editvc.porcelain.session import Session
-from editvc.statistics.bundle import sources_of
+from editvc.statistics.bundle import Sources, sources_of
 from editvc.statistics.entity_moments import read_entities
 from editvc.statistics.input_moments import input_statistics
+
+INPUTS = "gated.inputs"
+"""The setting that names those in force."""
 
 
 def take_inputs(
@@ -27,24 +33,34 @@ def take_inputs(
 
     The bundled text and names stand in for what is not given.
     """
-    require_layers(layers, session.materialiser.base)
+    base = session.materialiser.base
+    require_layers(layers, base)
     sources = sources_of(texts, dataset, entities)
-    taken = input_statistics(
-        session.base_model(),
-        sources.read(),
-        read_entities(sources.entities),
-        layers,
-        progress=session.progress,
-    )
-    origin = {
-        "base": session.materialiser.base.id,
-        "layers": list(layers),
-        "source": f"{sources.text_words} and {sources.entity_words}",
-        "digest": sources.digest,
-    }
-    stored = session.repository.store.put(taken.to_bytes(origin))
-    session.repository.set_config("gated.inputs", stored)
+    taken = inputs_from(session.base_model(), base, layers, sources, session.progress)
+    stored = session.repository.store.put(taken)
+    session.repository.set_config(INPUTS, stored)
     return stored
+
+
+def inputs_from(
+    lm: LanguageModel,
+    base: BaseModel,
+    layers: Sequence[int],
+    sources: Sources,
+    progress: Progress | None,
+) -> bytes:
+    """The object of what the MLPs of ``layers`` see in these sources."""
+    taken = input_statistics(
+        lm, sources.read(), read_entities(sources.entities), layers, progress=progress
+    )
+    return taken.to_bytes(
+        {
+            "base": base.id,
+            "layers": list(layers),
+            "source": f"{sources.text_words} and {sources.entity_words}",
+            "digest": sources.digest,
+        }
+    )
 
 
 def with_inputs(session: Session, recipe: Recipe) -> Recipe:
@@ -54,6 +70,8 @@ def with_inputs(session: Session, recipe: Recipe) -> Recipe:
     """
     known = with_known_inputs(session, recipe)
     if isinstance(known, GatedRecipe) and known.inputs is None:
+        for text in sources_of().remarks:
+            session.remark(text)
         return replace(known, inputs=take_inputs(session, known.layers))
     return known
 

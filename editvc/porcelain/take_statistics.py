@@ -19,8 +19,10 @@ def with_statistics(session: Session, recipe: LocatedRecipe) -> LocatedRecipe:
         return recipe
     config = session.recipe()
     if config.statistics is None:
-        base, layers = session.materialiser.base, config.layers
-        bundle = take(session.base_model(), base, layers, sources_of(), progress=session.progress)
+        base, layers, sources = session.materialiser.base, config.layers, sources_of()
+        for text in sources.remarks:
+            session.remark(text)
+        bundle = take(session.base_model(), base, layers, sources, progress=session.progress)
         put_in_force(session, bundle)
         config = session.recipe()
     return replace(

@@ -21,12 +21,22 @@ from editvc.statistics.corpus import dataset_texts, file_texts
 from editvc.statistics.entity_moments import entity_moments, read_entities, sensitivity
 from editvc.statistics.text_moments import TOKEN_CAP, text_digest, text_moments
 
+BUNDLED_TEXT = (
+    "no --text given: statistics are a modest default from bundled text; for a model in "
+    "use, take them from text like what it sees: `editvc stats compute --text FILE`"
+)
+BUNDLED_NAMES = (
+    "no --entities given: the names of a bundled list of public entities are guarded; "
+    "name your own with `editvc stats compute --entities FILE`"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
     """What statistics are taken from: text files or a data set, and a file of names.
 
-    ``text_words`` and ``entity_words`` name them for people.
+    ``text_words`` and ``entity_words`` name them for people; ``remarks`` are what a user should
+    know of them.
     """
 
     texts: tuple[Path, ...]
@@ -34,6 +44,7 @@ class Sources:
     entities: Path
     text_words: str
     entity_words: str
+    remarks: tuple[str, ...] = ()
 
     def read(self) -> Iterator[str]:
         """The texts, one document after the other."""
@@ -83,6 +94,10 @@ def sources_of(
         entities=entities or bundled / "entities.txt",
         text_words=named,
         entity_words=names,
+        remarks=(
+            *([] if texts or dataset is not None else [BUNDLED_TEXT]),
+            *([] if entities is not None else [BUNDLED_NAMES]),
+        ),
     )
 
 

@@ -14,7 +14,12 @@ from editvc.core.ids import ObjectId
 from editvc.core.invisible import WAY_OUT, unseen
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import RecipeError
-from editvc.core.methods.table import DEFAULT, UnknownMethod, require_located
+from editvc.core.methods.table import (
+    DEFAULT,
+    UnknownMethod,
+    recipe_class,
+    require_located,
+)
 from editvc.core.settings import (
     NUMBER,
     OBJECT,
@@ -63,6 +68,17 @@ class BaseSection:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitSection:
+    """What ``commit`` makes facts with where nobody says: ``method``, else that of the recipe."""
+
+    method: str = setting(TEXT, "")
+
+    def __post_init__(self) -> None:
+        if self.method:
+            recipe_class(self.method)
+
+
+@dataclass(frozen=True, slots=True)
 class UserSection:
     """Who commits where neither the command nor the environment says so."""
 
@@ -103,6 +119,7 @@ class Config:
 
     base: BaseSection
     recipe: LocatedRecipe
+    commit: CommitSection = field(default_factory=CommitSection)
     health: Thresholds = field(default_factory=Thresholds)
     user: UserSection = field(default_factory=UserSection)
     mend: MendSection = field(default_factory=MendSection)
@@ -110,6 +127,11 @@ class Config:
     compute: Compute = field(default_factory=Compute)
     limits: LimitsSection = field(default_factory=LimitsSection)
     export: ExportSection = field(default_factory=ExportSection)
+
+    @property
+    def method(self) -> str:
+        """What facts are made with where nobody names a method."""
+        return self.commit.method or self.recipe.method
 
     def as_dict(self) -> dict[str, Any]:
         """All settings by dotted name, defaults filled in."""
@@ -127,6 +149,7 @@ SECTIONS: Mapping[str, type[Any]] = {
         (
             BaseSection,
             LocatedRecipe,
+            CommitSection,
             Thresholds,
             UserSection,
             MendSection,

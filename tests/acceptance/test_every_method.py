@@ -47,7 +47,7 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     elif not ATLAS.is_dir():
         pytest.skip("the reference model is not here")
     else:
-        close(editvc.Repo.init(place, str(ATLAS), texts=[DATA / "wiki-valid.txt"]))
+        close(editvc.Repo.init(place, str(ATLAS), texts=[DATA / "wiki-valid.txt"], method="memit"))
         lines = (DATA / "records-dev.jsonl").read_text().splitlines()
     (place / "edits.jsonl").write_text("\n".join(lines[:10]))
     (place / "learn.jsonl").write_text("\n".join(lines[40:200]))

@@ -67,7 +67,7 @@ def test_what_changes_is_told(repo: Repo) -> None:
     assert "clamp_norm_factor = 0.75 (was 0.85)" in begun and "v_lr = 0.5 (was 0.25)" in begun
     assert "l2 = 10.0" in begun
     assert "mom2_update_weight" not in repo.session.repository.config_file.text()
-    assert "# How facts become numbers" in repo.session.repository.config_file.text()
+    assert "# How methods that solve the set" in repo.session.repository.config_file.text()
     assert repo.commit(FACTS[:1]).commit.live == 1
     *_, one = configure(repo.session, "recipe.method", "rome")
     assert one == "layers = [2]: rome edits one; were [1, 2]"

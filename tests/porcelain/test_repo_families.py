@@ -34,7 +34,7 @@ def base(tmp_path: Path) -> Path:
 def begin(base: Path, work: Path, **more: object) -> Repo:
     folder = base.parent
     texts, names = [folder / "text.txt"], folder / "names.txt"
-    Repo.init(work, str(base), texts=texts, entities=names, **more)
+    Repo.init(work, str(base), texts=texts, entities=names, method="memit", **more)
     return opened(work)
 
 

@@ -104,7 +104,7 @@ def test_sequential_edits_are_patches_that_can_be_taken_out(repo: Repo, name: st
     repo.revert("HEAD")
     assert tree(repo) == first
     with pytest.raises(NothingToDo, match="no located edit"):
-        repo.squash("1..3")
+        repo.squash("3..3")
 
 
 def test_a_sequential_edit_depends_on_what_is_live(

@@ -33,7 +33,7 @@ def made(folder: Path, model_type: str) -> Path:
 
 def begin(base: Path, work: Path, block: Path | None) -> Repo:
     texts, names = [base.parent / "text.txt"], base.parent / "names.txt"
-    Repo.init(work, str(base), texts=texts, entities=names, architecture=block)
+    Repo.init(work, str(base), texts=texts, entities=names, architecture=block, method="memit")
     return opened(work)
 
 

@@ -89,11 +89,11 @@ def speak_words(model, tokenizer):
             head[token] = 0
 
 
-def saved(folder: Path, family: str = "gpt2") -> Path:
-    """A tiny model of a family as a folder that transformers loads."""
+def saved(folder: Path, family: str = "gpt2", **changes: object) -> Path:
+    """A tiny model of a family as a folder that transformers loads; ``changes`` of its config."""
     tokenizer = byte_bpe(bos=family == "llama")
     make = {"gpt2": tiny_gpt2, "llama": tiny_llama}[family]
-    make(len(tokenizer)).save_pretrained(folder)
+    make(len(tokenizer), **changes).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -74,8 +74,10 @@ by_least_squares = partial(located, needs=("statistics",), preconditioner="covar
 _ROWS = (
     by_least_squares(
         "memit",
-        "target on the layer output, shared by the layers, least squares over the set (default)",
+        "target on the layer output, shared by the layers, least squares over the set (default of "
+        "small models)",
         "Meng et al. 2023, Mass-Editing Memory in a Transformer, arXiv 2210.07229",
+        default_from=0,
         edit_site=EditSite.BLOCK_OUTPUT,
         behind_norm={"clamp_norm_factor": OWN_OUTPUT_CLAMP},
         spread="even",

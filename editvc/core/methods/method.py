@@ -66,7 +66,8 @@ class Method:
 
     ``needs`` is what the maker takes from the repository. ``single``: it edits one layer;
     ``default_layers`` are those it edits where nobody names any, from those of the recipe in force
-    and the depth of the model.
+    and the depth of the model. ``default_from`` is how many blocks a model has at least for which
+    it is the method of new repositories; none where it never is.
 
     ``numbers`` are the hyper-parameters that mean something to a located method, with its defaults;
     for other methods those that differ from their recipe's own. Those of ``wide`` are to be
@@ -91,6 +92,7 @@ class Method:
     needs: tuple[Need, ...] = ()
     single: bool = False
     default_layers: Callable[[Layers, int], Layers] = layers_in_force
+    default_from: int | None = None
     numbers: Mapping[str, float | int] = field(default_factory=dict)
     wide: Mapping[str, float] = field(default_factory=dict)
     behind_norm: Mapping[str, float] = field(default_factory=dict)

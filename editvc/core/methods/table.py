@@ -19,7 +19,7 @@ from editvc.core.spelling import did_you_mean
 from editvc.errors import EditvcError
 
 DEFAULT = "memit"
-"""What ``init`` makes a repository with."""
+"""The method of recipes that name none: the located one that new repositories begin with."""
 
 READERS = ("table", "foreign_hparams")
 """Modules of this package that read the table, and so cannot be looked into for it."""
@@ -85,6 +85,17 @@ def method_of(name: str) -> Method:
     return METHODS[name]
 
 
+def default_method(depth: int, *, widens: bool) -> str:
+    """What a new repository makes facts with, over a model of ``depth`` blocks.
+
+    ``widens``: its MLPs can be made wider, which an export of gates asks for.
+    """
+    rows = [row for row in METHODS.values() if widens or row.element != "gate"]
+    starts = {row.name: row.default_from for row in rows if row.default_from is not None}
+    fitting = {name: start for name, start in starts.items() if start <= depth}
+    return max(fitting, key=fitting.__getitem__)
+
+
 def recipe_class(name: str) -> type[Recipe]:
     """The class of a method's recipes.
 
@@ -100,12 +111,12 @@ def recipe_class(name: str) -> type[Recipe]:
 
 
 def require_located(name: str) -> None:
-    """Raise unless a method is a located one: only such may be in force in config.toml."""
+    """Raise unless a method is a located one: only such have their numbers in config.toml."""
     row = method_of(name)
     if row.element != "located":
         raise RecipeError(
             f"{name!r} makes a {row.element}, not keys and residuals",
-            hint=f"It has settings of its own: `editvc commit --method {name}`.",
+            hint=f"`editvc config commit.method {name}` has commits use it.",
         )
 
 

@@ -16,6 +16,7 @@ from editvc.core.methods.table import (
     METHODS,
     RECIPES,
     UnknownMethod,
+    default_method,
     method_of,
     recipe_from_json,
     require_located,
@@ -55,6 +56,22 @@ def test_the_table_is_listed_in_this_order() -> None:
     assert located == LOCATED
     assert " ".join(located) == "memit d4s rome emmet pmet adaple alphaedit ultraedit"
     assert others == ["gated", "ft", "ft-c", "mend", "kn", "lora", "grace"]
+
+
+@pytest.mark.parametrize(
+    ("depth", "widens", "method"),
+    [
+        (1, True, "memit"),
+        (5, True, "memit"),
+        (6, True, "gated"),
+        (80, True, "gated"),
+        (80, False, "memit"),
+    ],
+)
+def test_new_repositories_begin_with_what_suits_the_model(
+    depth: int, widens: bool, method: str
+) -> None:
+    assert default_method(depth, widens=widens) == method
 
 
 def test_an_unknown_method_is_told_the_known_ones() -> None:
@@ -109,7 +126,7 @@ def test_one_layer_is_what_rome_edits() -> None:
 def test_a_patch_has_no_keys_and_residuals() -> None:
     with pytest.raises(RecipeError, match="'ft' makes a patch") as caught:
         require_located("ft")
-    assert "commit --method ft" in caught.value.hint
+    assert "config commit.method ft" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", OTHERS)
