@@ -121,6 +121,10 @@ class Repo:
         """The ``.editvc`` folder."""
         return self.session.repository.folder
 
+    def require_base(self) -> None:
+        """Raise unless the base is at hand and is the very one; no model is loaded for it."""
+        return self.session.require_base()
+
     # -- changing the set -------------------------------------------------------------------
 
     def commit(

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from cli_runs import loaded_after
 
 from editvc.vcs.repository import Repository
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "editvc"
-
-
-def loaded_after(code: str, cwd: Path) -> set[str]:
-    """Top-level modules of a fresh interpreter after running ``code``."""
-    program = f"{code}\nimport sys\nprint('\\n' + ' '.join(sys.modules), file=sys.stderr)"
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=cwd, capture_output=True, text=True, check=True
-    )
-    return {name.split(".")[0] for name in done.stderr.split("\n")[-2].split()}
 
 
 HEAVY = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editvc.cli.options import compute_options, json_option, open_repo
+from editvc.cli.options import compute_options, json_option, open_with_base
 from editvc.cli.output import complain, emit_json, note, say, say_on, table
 from editvc.errors import EditvcError
 
@@ -52,14 +52,16 @@ def ask(
     answer.
     """
     if prompt is not None:
-        _ask_once(open_repo(ctx), prompt, at, vs, max_new_tokens, bool(chat_template), as_json)
+        _ask_once(open_with_base(ctx), prompt, at, vs, max_new_tokens, bool(chat_template), as_json)
         return
     if vs or as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError(
             "Missing argument 'PROMPT': only a chat does without, at a terminal and with neither "
             "--vs nor --json"
         )
-    with open_repo(ctx).converse(at=at, max_new_tokens=max_new_tokens or IN_CHAT) as conversation:
+    with open_with_base(ctx).converse(
+        at=at, max_new_tokens=max_new_tokens or IN_CHAT
+    ) as conversation:
         in_template = conversation.templated if chat_template is None else chat_template
         how = "its chat template" if in_template else "plain text, each line by itself"
         note(f"Chat with {at} in {how}. /clear begins anew, /bye or Ctrl-D ends.")

@@ -19,7 +19,7 @@ from editvc.cli.options import (
     files_argument,
     json_option,
     message_option,
-    open_repo,
+    open_with_base,
     target_option,
 )
 from editvc.cli.output import complain, emit_json, note, progress, say, warn
@@ -97,7 +97,7 @@ def commit(
         raise click.UsageError("--dry-run writes nothing, and --take-statistics takes statistics")
     facts = facts_in(files, target, confirm_subjects)
     with progress() as report:
-        repo = open_repo(ctx, report)
+        repo = open_with_base(ctx, report)
         chosen = repo.choose(method, options=options, file=file)
         if chosen.aside:
             note(f"{file}: set aside, editvc has its own: " + ", ".join(chosen.aside))

@@ -12,7 +12,7 @@ from editvc.cli.options import (
     confirm_option,
     facts_in,
     json_option,
-    open_repo,
+    open_with_base,
     target_option,
 )
 from editvc.cli.output import emit_json, say, table
@@ -48,7 +48,7 @@ def evaluate(
     """
     if chat_template and not files:
         raise click.UsageError("--chat-template is for the facts of FILE; live ones have their own")
-    repo = open_repo(ctx)
+    repo = open_with_base(ctx)
     facts = facts_in(files, target, confirm_subjects) if files else None
     if facts is not None and chat_template:
         facts = repo.in_chat(facts)

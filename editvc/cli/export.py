@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from editvc.cli.options import compute_options, json_option, open_repo
+from editvc.cli.options import compute_options, json_option, open_repo, open_with_base
 from editvc.cli.output import emit_json, note, progress, say, warn
 from editvc.core.ids import short
 
@@ -58,7 +58,8 @@ def export(
     if keep_width and kind != "hf":
         raise click.UsageError("--keep-width goes with --format hf")
     with progress() as report:
-        repo = open_repo(ctx, report)
+        # The factors of a commit are remembered, and need no base.
+        repo = (open_repo if kind == "delta" else open_with_base)(ctx, report)
         done = repo.export(
             target, format=kind, revision=revision, rank=rank, replace=force, linear=linear,
             keep_width=keep_width,

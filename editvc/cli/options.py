@@ -143,6 +143,16 @@ def open_repo(ctx: click.Context, progress: Progress | None = None) -> Repo:
     return Repo(ctx.find_root().obj, progress=progress, remark=note, device=device, dtype=dtype)
 
 
+def open_with_base(ctx: click.Context, progress: Progress | None = None) -> Repo:
+    """:func:`open_repo` for verbs that cannot do without the base's weights.
+
+    Another model in its place is refused at once, before anything that knows tensors is imported.
+    """
+    repo = open_repo(ctx, progress)
+    repo.require_base()
+    return repo
+
+
 def author_of(repo: Repo, option: str | None) -> str:
     """Who commits: the option, EDITVC_AUTHOR, config.toml, git's identity, the login name."""
     return (

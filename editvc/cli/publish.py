@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from editvc.cli.options import compute_options, json_option, open_repo
+from editvc.cli.options import compute_options, json_option, open_with_base
 from editvc.cli.output import emit_json, progress, say, warn
 from editvc.core.ids import short
 
@@ -41,7 +41,7 @@ def publish(
     Goes with a model card, the ledger of its facts, and a lock file to rebuild it from.
     """
     with progress() as report:
-        repo = open_repo(ctx, report)
+        repo = open_with_base(ctx, report)
         done = repo.publish(
             repo_id, revision=revision, format=kind, private=private, create_pr=create_pr,
             force=force, message=message,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from editvc.cli.options import compute_options, json_option, open_repo
+from editvc.cli.options import compute_options, json_option, open_repo, open_with_base
 from editvc.cli.output import emit_json, note, progress, say, table
 from editvc.core.ids import short
 
@@ -46,7 +46,7 @@ def compute(
     An interrupted run goes on where it was when the same command is given again.
     """
     with progress() as report:
-        repo = open_repo(ctx, report)
+        repo = open_with_base(ctx, report)
         result = repo.compute_statistics(
             texts=texts, dataset=dataset, entities=entities, budget=budget, token_cap=token_cap
         )

@@ -13,7 +13,7 @@ from editvc.cli.options import (
     confirm_option,
     facts_in,
     json_option,
-    open_repo,
+    open_with_base,
 )
 from editvc.cli.output import emit_json, note, progress, say, table
 from editvc.core.cut import cut, quoted
@@ -75,12 +75,12 @@ def trace(
     """
     about_files = limit is not None or confirm_subjects
     _require_one_source(files, prompt, subject, target, about_files)
-    from editvc.porcelain.trace import Corruption
-
     facts = facts_in(files, None, confirm_subjects)[:limit]
-    how = Corruption(noise, samples, seed)
     with progress() as report:
-        repo = open_repo(ctx, report)
+        repo = open_with_base(ctx, report)
+        from editvc.porcelain.trace import Corruption
+
+        how = Corruption(noise, samples, seed)
         if prompt is not None and subject is not None:
             traced = repo.trace_prompt(prompt, subject, target, at=at, kind=kind, corruption=how)
         else:

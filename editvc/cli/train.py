@@ -14,7 +14,7 @@ from editvc.cli.options import (
     files_argument,
     json_option,
     layer_numbers,
-    open_repo,
+    open_with_base,
     target_option,
 )
 from editvc.cli.output import emit_json, note, progress, say
@@ -55,7 +55,7 @@ def mend(
     facts = facts_in(files, target, confirm_subjects)
     chosen = layer_numbers(layers) if layers is not None else None
     with progress() as report:
-        repo = open_repo(ctx, report)
+        repo = open_with_base(ctx, report)
         if dry_run:
             plan = repo.plan_mend(facts, layers=chosen, steps=steps, seed=seed)
             emit_json(plan.to_json()) if as_json else say(plan.summary())

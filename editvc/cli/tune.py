@@ -13,7 +13,7 @@ from editvc.cli.options import (
     facts_in,
     files_argument,
     json_option,
-    open_repo,
+    open_with_base,
     target_option,
 )
 from editvc.cli.output import emit_json, note, progress, say, table
@@ -58,7 +58,7 @@ def tune(
     """
     facts = facts_in(files, target, confirm_subjects)
     with progress() as report:
-        repo = open_repo(ctx, report)
+        repo = open_with_base(ctx, report)
         tuning = repo.tune(
             facts, quick=quick, seed=seed, texts=texts, entities=entities, write=write
         )

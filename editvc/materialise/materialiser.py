@@ -26,8 +26,6 @@ from editvc.core.base import BaseModel
 from editvc.core.history import Restraint, Tree
 from editvc.core.ids import canonical_json, digest_of
 from editvc.core.methods.locate import LocatedRecipe
-from editvc.core.progress import Progress
-from editvc.materialise.base_check import check_base
 from editvc.materialise.elements import Elements
 from editvc.materialise.gates import Gates
 from editvc.materialise.solutions import Solutions
@@ -47,15 +45,9 @@ class Materialiser:
     statistics, and ``solutions`` solves sets of edits before any restraint.
     """
 
-    def __init__(
-        self,
-        repository: Repository,
-        *,
-        progress: Progress | None = None,
-        remark: Callable[[str], None] = lambda text: None,
-    ) -> None:
+    def __init__(self, repository: Repository, files: Callable[[], ModelFiles]) -> None:
         self.repository = repository
-        self._progress, self._remark = progress, remark
+        self._files = files
         self.elements = Elements(repository)
         self.statistics = Statistics(repository)
         self.preconditioners = Preconditioners(self.statistics, repository.cache)
@@ -87,11 +79,8 @@ class Materialiser:
 
     @cached_property
     def files(self) -> ModelFiles:
-        """The base's files, checked against the repository's record of it.
-
-        Raises what :func:`editvc.materialise.base_check.check_base` raises.
-        """
-        return check_base(self.repository, self.base, self._progress, self._remark)
+        """The base's files, asked for when they are needed: whoever gives them has checked them."""
+        return self._files()
 
     @property
     def folder(self) -> Path:

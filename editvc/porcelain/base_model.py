@@ -37,7 +37,7 @@ class BaseReport:
 
 def base_report(session: Session) -> BaseReport:
     """The base in force, its files checked. Raises what ``check_base`` raises."""
-    files, base = session.materialiser.files, session.materialiser.base
+    files, base = session.files, session.repository.read_base()
     identity = session.repository.read_identity()
     return BaseReport(
         files.source,

@@ -17,6 +17,7 @@ from editvc.vcs.repository import Repository
 if TYPE_CHECKING:
     from editvc.materialise.materialiser import Materialiser
     from editvc.models.language_model import LanguageModel
+    from editvc.models.source import ModelFiles
 
 NOBODY = "nobody <>"
 """The author where neither the caller nor config.toml names one."""
@@ -52,13 +53,25 @@ class Session:
         """Makes tensors of trees; keeps what it has read and factored."""
         from editvc.materialise.materialiser import Materialiser
 
-        return Materialiser(self.repository, progress=self.progress, remark=self.remark)
+        return Materialiser(self.repository, lambda: self.files)
+
+    @cached_property
+    def files(self) -> ModelFiles:
+        """The base's files, checked against the repository's record of it; no tensor is loaded.
+
+        Raises what :func:`editvc.materialise.base_check.check_base` raises.
+        """
+        from editvc.materialise.base_check import check_base
+
+        base = self.repository.read_base()
+        return check_base(self.repository, base, self.progress, self.remark)
 
     @cached_property
     def _loaded(self) -> LanguageModel:
+        files = self.files  # another model is refused before transformers is imported
         from editvc.models.loading import load
 
-        return load(self.materialiser.files, self.compute)
+        return load(files, self.compute)
 
     @property
     def compute(self) -> Compute:
@@ -74,11 +87,11 @@ class Session:
 
         What needs the model later asks at once, so that its dry run refuses what it would.
         """
-        _ = self.materialiser.files
+        _ = self.files
 
     def forget_base(self) -> None:
         """Read the base anew when it is asked for next: it is elsewhere now."""
-        for name in ("materialiser", "_loaded"):
+        for name in ("files", "materialiser", "_loaded"):
             vars(self).pop(name, None)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,13 +35,17 @@ def test_every_commit_of_a_session_is_what_a_fresh_start_computes(repo: Repo) ->
     repo.compact(Restraint(rank=2))
     repo.revert(OTHERS[0].id)
     plumbing, before = repo.session.repository, repo.session.repository.tree_of(None)
+    fresh = partial(Materialiser, plumbing, lambda: repo.session.files)
     for row in reversed(repo.log()):
         commit, tree = plumbing.read_commit(row.id), plumbing.tree_of(row.id)
-        change = Materialiser(plumbing).solutions.change(before, tree)
+        change = fresh().solutions.change(before, tree)
         if not change.is_empty:
             assert plumbing.store.get(commit.delta) == delta_to_bytes(change, {"kind": "delta"})
-        assert dict(commit.health) == Materialiser(plumbing).figures(tree)
-        assert same_bits(repo.session.materialiser.delta(tree), Materialiser(plumbing).delta(tree))
+        assert dict(commit.health) == fresh().figures(tree)
+        assert same_bits(
+            repo.session.materialiser.delta(tree),
+            fresh().delta(tree),
+        )
         before = tree
 
 

@@ -116,3 +116,12 @@ def clean(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     for name, value in environment(home).items():
         if name != "PATH":
             monkeypatch.setenv(name, value)
+
+
+def loaded_after(code: str, cwd: Path) -> set[str]:
+    """Top-level modules of a fresh interpreter after running ``code``."""
+    program = f"{code}\nimport sys\nprint('\\n' + ' '.join(sys.modules), file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=cwd, capture_output=True, text=True, check=True
+    )
+    return {name.split(".")[0] for name in done.stderr.split("\n")[-2].split()}
