@@ -14,7 +14,7 @@ from editvc.models.tokenization import TokenizedPrompt, subject_tokens, tokenize
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-MEMORY = 1 << 30
+MEMORY = 1 << 31
 """Bytes that one batch may take, by :func:`edit_bytes`'s estimate."""
 
 _SPREAD_COLUMNS = 1 << 12
@@ -51,29 +51,31 @@ def tokenize_edits(
     ]
 
 
-def edit_bytes(edit: TokenizedEdit, lm: LanguageModel) -> int:
-    """Estimated peak memory of one edit in a batch, in bytes (float32).
+def edit_bytes(edit: TokenizedEdit, lm: LanguageModel, turns: int = 1) -> int:
+    """Estimated peak memory of one edit in a batch, in bytes.
 
-    Activations kept for the backward pass through all blocks (about 10 u + 4 v numbers a token),
-    the prefixes' keys and values, and logits with their gradient.
+    Activations kept for the backward pass through all blocks (about 10 u + 4 v numbers a token) of
+    the rows of the longest turn, the prefixes' keys and values of all rows, and logits with their
+    gradient, which are float32 whatever the model computes in.
     """
-    u, v, depth = lm.hidden_size, lm.inner_size, lm.depth
+    u, v, depth, size = lm.hidden_size, lm.inner_size, lm.depth, lm.dtype.itemsize
     held = sum(len(text.ids) - text.subject for text in edit.held)
-    tokens = sum(len(row.ids) - row.subject for row in edit.rows) + held
     prefix = len(edit.rows) * edit.prefix_columns + sum(text.subject for text in edit.held)
-    predicted = sum(len(row.ids) - row.target for row in edit.rows) + 2 * held
+    dealt = [edit.rows[turn::turns] for turn in range(turns)]
+    tokens = held + max(sum(len(row.ids) - row.subject for row in rows) for rows in dealt)
+    predicted = max(sum(len(row.ids) - row.target for row in rows) for rows in dealt) + 2 * held
     numbers = depth * (tokens * (10 * u + 4 * v) + 2 * prefix * u)
-    return 4 * int(numbers + 4 * predicted * lm.config.vocab_size)
+    return size * int(numbers) + 4 * 4 * predicted * int(lm.config.vocab_size)
 
 
 def search_batches(
-    edits: Sequence[TokenizedEdit], lm: LanguageModel, memory: int
+    edits: Sequence[TokenizedEdit], lm: LanguageModel, memory: int, turns: int = 1
 ) -> Iterator[list[TokenizedEdit]]:
     """Consecutive edits, as many a batch as ``memory`` bytes hold, one at least."""
     batch: list[TokenizedEdit] = []
     largest = 0
     for edit in edits:
-        size = edit_bytes(edit, lm)
+        size = edit_bytes(edit, lm, turns)
         largest = max(largest, size)
         if batch and largest * (len(batch) + 1) > memory:
             yield batch

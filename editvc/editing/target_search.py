@@ -116,7 +116,7 @@ def search_targets(
     )
     targets: dict[int, Target] = {}
     with lm.eval_mode():
-        for batch in search_batches([edits[i] for i in order], lm, memory):
+        for batch in search_batches([edits[i] for i in order], lm, memory, turns):
             chosen = order[len(targets) : len(targets) + len(batch)]
             searched = _Batch(lm, batch, recipe, shaping, turns).run(progress)
             targets.update(zip(chosen, searched, strict=True))
