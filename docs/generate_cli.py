@@ -32,6 +32,7 @@ stderr. Every reading command has `--json`; every command that writes a commit h
 | 2 | the command line is wrong |
 | 3 | something stored is damaged |
 | 4 | the health gate refused |
+| 5 | other processes committed first, each time that the command tried |
 | 70 | a bug in editvc |
 | 130 | interrupted |
 """

@@ -16,7 +16,7 @@ class EditvcError(Exception):
 
     ``details`` are the texts that the message cuts, whole, for scripts: JSON values by name.
     ``exit_code`` follows the contract of the command line: 1 input or state, 2 usage, 3 a damaged
-    repository, 4 a refused gate.
+    repository, 4 a refused gate, 5 another process that was faster each time.
     """
 
     exit_code: ClassVar[int] = 1

@@ -95,10 +95,11 @@ def _config(folder: Path) -> dict[str, Any]:
     from transformers import AutoConfig
 
     try:
-        config: dict[str, Any] = AutoConfig.from_pretrained(folder, local_files_only=True).to_dict()
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise ImportRefused(folder, f"config.json cannot be read: {error}") from error
-    return config
+    settings: dict[str, Any] = config.to_dict()
+    return settings
 
 
 def _require_known(folder: Path, base_weights: BaseWeights, other: Checkpoint) -> None:

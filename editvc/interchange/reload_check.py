@@ -103,12 +103,15 @@ def _load(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrained
 
     try:
         with quiet_loading():
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
             model, report = AutoModelForCausalLM.from_pretrained(
                 folder,
                 torch_dtype=dtype,
                 local_files_only=True,
                 use_safetensors=True,
+                trust_remote_code=False,
                 output_loading_info=True,
             )
     except (OSError, RuntimeError, ValueError, KeyError) as error:

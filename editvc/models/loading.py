@@ -26,12 +26,17 @@ REFERENCE = Compute("cpu", "float32")
 def load(files: ModelFiles, compute: Compute = REFERENCE) -> LanguageModel:
     """The model of some files, in evaluation mode, no parameter asking for gradients.
 
-    Raises :class:`editvc.models.tokenization.SlowTokenizerError` and
+    Raises :class:`editvc.models.tokenization.SlowTokenizerError`, :class:`TokenizerError` and
     :class:`editvc.models.devices.NoSuchDevice`.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(files.folder, use_fast=True, local_files_only=True)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            files.folder, use_fast=True, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # a tokenizer's own files raise whatever they like
+        raise TokenizerError(files, error) from error
     require_offsets(tokenizer)
     stored = Checkpoint(files.folder).read(files.architecture.weight_name(0)).dtype
     place = placement(compute, stored)
@@ -77,6 +82,23 @@ class MissingAccelerate(EditvcError):
             hint="pip install 'editvc[accelerate]', or --device cpu, or --dtype bfloat16 where it "
             "is in float32.",
         )
+
+
+class TokenizerError(EditvcError):
+    """A tokenizer that transformers cannot load by itself; code of its folder is never run."""
+
+    def __init__(self, files: ModelFiles, cause: Exception) -> None:
+        config = files.folder / "tokenizer_config.json"
+        asks = config.is_file() and b"auto_map" in config.read_bytes()
+        why = next(iter(str(cause).splitlines()), type(cause).__name__)
+        super().__init__(
+            f"model '{files.source}': its tokenizer cannot be loaded: {why}",
+            hint=f"{config} asks for code from the model's own folder (auto_map), which editvc "
+            "never runs: save the tokenizer again as a fast one of transformers, as tokenizer.json."
+            if asks
+            else "Look at the tokenizer's files, or fetch them again.",
+        )
+        self.path = config if asks else files.folder
 
 
 @contextmanager

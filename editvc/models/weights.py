@@ -85,8 +85,8 @@ def parameters_of(folder: Path) -> dict[str, tuple[str, ...]]:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     with quiet_loading(), torch.device("meta"):
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForCausalLM.from_config(config)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     model.tie_weights()
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):

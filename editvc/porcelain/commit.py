@@ -22,6 +22,7 @@ from editvc.porcelain.commit_plan import Plan, SlotConflict, make_plan, require_
 from editvc.porcelain.entries import PlannedFact, make_entries, make_sequential_entries
 from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.health import outlier_warnings
+from editvc.porcelain.on_branch import Tip, on_branch, tip_of_head
 from editvc.porcelain.reactions import (
     OthersReact,
     Reaction,
@@ -29,14 +30,10 @@ from editvc.porcelain.reactions import (
     foreseen_reactions,
     reactions_of,
 )
-from editvc.porcelain.recording import CommitResult, Skipped, advance, head_of, with_changes
+from editvc.porcelain.recording import CommitResult, Skipped, advance, with_changes
 from editvc.porcelain.session import Session
 from editvc.porcelain.take_inputs import with_inputs, with_known_inputs
 from editvc.porcelain.take_statistics import with_statistics
-from editvc.vcs.refs import BranchMoved
-
-ATTEMPTS = 8
-"""How often a commit starts again when another process moved the branch meanwhile."""
 
 
 def commit(
@@ -56,7 +53,7 @@ def commit(
     What acts on names that it is not about is told, and refused where ``strict``.
 
     ``sequential`` makes them on the weights of HEAD instead of the base's, as patches. Starts again
-    from the new HEAD where another process moved the branch meanwhile; what was made is found in
+    from the branch's new tip where another process moved it meanwhile; what was made is found in
     the store then. ``remark`` hears each warning once, before the branch moves.
     """
     require_visible(message=message)
@@ -70,18 +67,17 @@ def commit(
             warned.add(text)
             remark(text)
 
-    for _ in range(ATTEMPTS):
-        try:
-            return _attempt(
-                session, recipe, records, message, author, supersede, sequential, strict, warn
-            )
-        except BranchMoved as moved:
-            last = moved
-    raise last
+    return on_branch(
+        session,
+        lambda tip: _attempt(
+            session, tip, recipe, records, message, author, supersede, sequential, strict, warn
+        ),
+    )
 
 
 def _attempt(
     session: Session,
+    tip: Tip,
     recipe: Recipe,
     facts: Sequence[SourcedFact],
     message: str | None,
@@ -92,7 +88,7 @@ def _attempt(
     warn: Callable[[str], None],
 ) -> CommitResult:
     require_ready(session, recipe)
-    head, tree = head_of(session)
+    tree = tip.tree
     plan = make_plan(session, tree, facts, recipe, supersede=supersede, sequential=sequential)
     reacting = foreseen_reactions(session, recipe, plan.facts) if strict else ()
     if refusal := _refusal(plan, reacting):
@@ -112,7 +108,7 @@ def _attempt(
     checked = plan.planned if session.holds_model else ()
     failed = failed_facts(session, after, checked)
     words = message or _default_message(plan.facts)
-    result = advance(session, head, after, message=words, author=author, verb="commit")
+    result = advance(session, tip, after, message=words, author=author, verb="commit")
     return replace(
         result, skipped=plan.skipped, warnings=warnings, checked=len(checked), failed=failed
     )
@@ -220,7 +216,7 @@ def preview(
     """What ``commit`` would do with ``facts`` on HEAD."""
     recipe = with_known_inputs(session, recipe)
     require_ready(session, recipe)
-    _, tree = head_of(session)
+    tree = tip_of_head(session).tree
     plan = make_plan(
         session, tree, sourced(facts), recipe, supersede=supersede, sequential=sequential
     )

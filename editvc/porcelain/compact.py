@@ -7,7 +7,8 @@ from typing import Any
 
 from editvc.core.history import Restraint, Tree
 from editvc.core.invisible import require_visible
-from editvc.porcelain.recording import CommitResult, NothingToDo, advance, head_of
+from editvc.porcelain.on_branch import Tip, on_branch, tip_of_head
+from editvc.porcelain.recording import CommitResult, NothingToDo, advance
 from editvc.porcelain.session import Session
 
 
@@ -20,16 +21,13 @@ def compact(
     and the restraint is applied to the result. So compacting loses nothing.
     """
     require_visible(message=message)
-    head, tree = head_of(session)
-    after = _restrained(session, tree, restraint)
-    return advance(
-        session,
-        head,
-        after,
-        message=message or _message(after.restraint),
-        author=author,
-        verb="compact",
-    )
+
+    def attempt(tip: Tip) -> CommitResult:
+        after = _restrained(session, tip.tree, restraint)
+        words = message or _message(after.restraint)
+        return advance(session, tip, after, message=words, author=author, verb="compact")
+
+    return on_branch(session, attempt)
 
 
 def _restrained(session: Session, tree: Tree, restraint: Restraint) -> Tree:
@@ -82,7 +80,7 @@ class CompactPreview:
 
 def preview_compact(session: Session, restraint: Restraint) -> CompactPreview:
     """What ``compact`` would do to HEAD's weights."""
-    _, tree = head_of(session)
+    tree = tip_of_head(session).tree
     now = session.materialiser.delta(tree)
     then = session.materialiser.delta(_restrained(session, tree, restraint))
     return CompactPreview(

@@ -83,7 +83,7 @@ def grep(
 def _tip(session: Session, revision: str | None) -> ObjectId | None:
     """The commit whose set is the live one; ``None`` before the first, and for the base."""
     if revision in (None, "HEAD"):
-        return session.repository.refs.head().commit
+        return session.repository.refs.found_head().commit
     return session.repository.revisions.resolve(revision)
 
 

@@ -22,7 +22,7 @@ from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.editing.subject_gates import strangers
-from editvc.porcelain.recording import head_of
+from editvc.porcelain.on_branch import tip_of_head
 from editvc.porcelain.session import Session
 from editvc.porcelain.trees import commit_at, tree_at
 
@@ -255,7 +255,7 @@ def outlier_warnings(
     maker = session.materialiser
     if not isinstance(recipe, LocatedRecipe) or len(maker.elements.located(entries)) < len(entries):
         return ()
-    _, tree = head_of(session)
+    tree = tip_of_head(session).tree
     live = [group.entries for group in maker.solutions.groups(tree) if group.recipe.id == recipe.id]
     both = [*entries, *(entry for one in live for entry in one)]
     if len(both) < TYPICAL_FROM:

@@ -15,7 +15,8 @@ from editvc.interchange.base_weights import Imported, ImportRefused
 from editvc.interchange.checkpoint_difference import difference
 from editvc.interchange.peft_reader import is_adapter, read_adapter
 from editvc.porcelain.changes import LivePatch, live_patch
-from editvc.porcelain.recording import CommitResult, NothingToDo, advance, head_of
+from editvc.porcelain.on_branch import Tip, on_branch, tip_of_head
+from editvc.porcelain.recording import CommitResult, NothingToDo, advance
 from editvc.porcelain.session import Session
 
 
@@ -75,25 +76,28 @@ def import_patch(
     Raises :class:`ImportRefused`, and :class:`NothingToDo` where it changes nothing or is live.
     """
     require_visible(message=message)
-    head, tree = head_of(session)
-    preview, data = _prepared(session, tree, source, rank, energy)
-    identifier = session.repository.store.put(data)
-    done = advance(
-        session,
-        head,
-        replace(tree, patches=(*tree.patches, identifier)),
-        message=message or f"Import {preview.kind} {visible(preview.source)}",
-        author=author,
-        verb="import",
-    )
-    return ImportResult(done, live_patch(session, identifier), preview)
+
+    def attempt(tip: Tip) -> ImportResult:
+        preview, data = _prepared(session, tip.tree, source, rank, energy)
+        identifier = session.repository.store.put(data)
+        done = advance(
+            session,
+            tip,
+            replace(tip.tree, patches=(*tip.tree.patches, identifier)),
+            message=message or f"Import {preview.kind} {visible(preview.source)}",
+            author=author,
+            verb="import",
+        )
+        return ImportResult(done, live_patch(session, identifier), preview)
+
+    return on_branch(session, attempt)
 
 
 def preview_import(
     session: Session, source: Path, *, rank: int | None, energy: float | None
 ) -> ImportPreview:
     """What :func:`import_patch` would take over, with nothing written."""
-    _, tree = head_of(session)
+    tree = tip_of_head(session).tree
     return _prepared(session, tree, source, rank, energy)[0]
 
 

@@ -12,6 +12,7 @@ from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, SlotId
 from editvc.errors import EditvcError
 from editvc.porcelain.delta_cache import keep_delta_file
+from editvc.porcelain.on_branch import Tip
 from editvc.porcelain.session import Session
 
 
@@ -62,12 +63,6 @@ class CommitResult:
         }
 
 
-def head_of(session: Session) -> tuple[ObjectId | None, Tree]:
-    """HEAD and its tree; before the first commit, no commit and the empty tree."""
-    head = session.repository.refs.head().commit
-    return head, session.repository.tree_of(head)
-
-
 def with_changes(session: Session, tree: Tree, changes: Mapping[SlotId, Entry | None]) -> Tree:
     """The tree after setting (or, with ``None``, emptying) slots."""
     return replace(tree, edits=session.repository.edits_of(tree).update(changes).root)
@@ -99,23 +94,25 @@ def build(
 
 def advance(
     session: Session,
-    parent: ObjectId | None,
+    tip: Tip,
     tree: Tree,
     *,
     message: str,
     author: str,
     verb: str,
 ) -> CommitResult:
-    """Commit ``tree`` on top of ``parent`` and move the current branch there.
+    """Commit ``tree`` on top of ``tip`` and move its branch there.
 
-    Raises ``BranchMoved`` where HEAD is no longer ``parent``: another process was faster, nothing
-    was lost, and the caller may start again from the new HEAD.
+    Raises ``BranchMoved`` where the branch is elsewhere: another process was faster, nothing was
+    lost, and :func:`editvc.porcelain.on_branch.on_branch` starts again from its new tip.
     """
     identifier, commit = build(
-        session, parent, tree, message=message, author=author, time=session.clock()
+        session, tip.commit, tree, message=message, author=author, time=session.clock()
     )
     keep_delta_file(session, tree)
-    session.repository.record(commit, expected=parent, message=f"{verb}: {message}")
+    session.repository.record(
+        commit, expected=tip.commit, ref=tip.ref, message=f"{verb}: {message}"
+    )
     return CommitResult(identifier, commit)
 
 

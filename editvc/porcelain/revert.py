@@ -14,7 +14,8 @@ from editvc.core.ids import ObjectId, SlotId, short
 from editvc.core.invisible import require_visible
 from editvc.errors import EditvcError
 from editvc.porcelain.changes import FactChanges, PatchChanges, fact_changes_of, patch_changes
-from editvc.porcelain.recording import CommitResult, NothingToDo, advance, head_of, with_changes
+from editvc.porcelain.on_branch import Tip, on_branch, tip_of_head
+from editvc.porcelain.recording import CommitResult, NothingToDo, advance, with_changes
 from editvc.porcelain.session import Session
 from editvc.vcs.revisions import UnknownRevision
 
@@ -46,20 +47,35 @@ class RevertResult(CommitResult):
 
 
 def revert(session: Session, target: str, *, message: str | None, author: str) -> RevertResult:
-    """Commit HEAD's set without what ``target``, a revision or a live fact, brought in."""
+    """Commit HEAD's set without what ``target``, a revision or a live fact, brought in.
+
+    ``target`` means what it meant at the beginning, whatever is committed meanwhile.
+    """
     require_visible(message=message)
-    head, tree = head_of(session)
-    undone = undo(session, tree, target)
-    done = advance(
-        session,
-        head,
-        replace(with_changes(session, tree, undone.slots), patches=undone.patches),
-        message=message or f"Revert {undone.what}",
-        author=author,
-        verb="revert",
-    )
-    patches = patch_changes(session, tree.patches, undone.patches)
-    return RevertResult(done.id, done.commit, patches=patches)
+    pinned = _pinned(session, target)
+
+    def attempt(tip: Tip) -> RevertResult:
+        undone = undo(session, tip.tree, pinned)
+        done = advance(
+            session,
+            tip,
+            replace(with_changes(session, tip.tree, undone.slots), patches=undone.patches),
+            message=message or f"Revert {undone.what}",
+            author=author,
+            verb="revert",
+        )
+        patches = patch_changes(session, tip.tree.patches, undone.patches)
+        return RevertResult(done.id, done.commit, patches=patches)
+
+    return on_branch(session, attempt)
+
+
+def _pinned(session: Session, target: str) -> str:
+    """A revision by the whole id of its commit: names like HEAD move with the branch."""
+    try:
+        return session.repository.revisions.resolve(target) or target
+    except UnknownRevision:
+        return target
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +102,7 @@ class RevertPreview:
 
 def preview_revert(session: Session, target: str) -> RevertPreview:
     """What ``revert`` would do on HEAD."""
-    _, tree = head_of(session)
+    tree = tip_of_head(session).tree
     undone, live = undo(session, tree, target), session.repository.edits_of(tree)
     steps = [(live.get(slot), after) for slot, after in sorted(undone.slots.items())]
     return RevertPreview(fact_changes_of(session, steps, tree.patches, undone.patches))

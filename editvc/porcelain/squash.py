@@ -25,6 +25,7 @@ from editvc.porcelain.commit_plan import require_ready
 from editvc.porcelain.delta_cache import keep_delta_file
 from editvc.porcelain.entries import make_entries, planned, store_elements
 from editvc.porcelain.fact_lengths import within_positions
+from editvc.porcelain.on_branch import Tip, on_branch, tip_of_head
 from editvc.porcelain.recording import CommitResult, NothingToDo, build, with_changes
 from editvc.porcelain.session import Session
 
@@ -68,11 +69,27 @@ class SquashResult:
 
 
 def squash(session: Session, revisions: str, *, message: str | None, author: str) -> SquashResult:
-    """Fold the commits of a range of the current branch into one."""
+    """Fold the commits of a range of the current branch into one.
+
+    The range is what it was at the beginning; what is committed meanwhile is replayed on top, too.
+    """
     require_visible(message=message)
+    commits = session.repository.revisions.resolve_range(revisions)
+    return on_branch(
+        session, lambda tip: _squash(session, tip, commits, revisions, message, author)
+    )
+
+
+def _squash(
+    session: Session,
+    tip: Tip,
+    commits: Sequence[ObjectId],
+    revisions: str,
+    message: str | None,
+    author: str,
+) -> SquashResult:
     plumbing = session.repository
-    head = plumbing.refs.head().commit
-    plan = _planned(session, revisions)
+    plan = _planned(session, tip, commits, revisions)
     before, after = plan.before, plan.after
     entries = sorted(entry for _, group in plan.groups for entry in group)
     replaced: dict[SlotId, Entry] = {}
@@ -91,17 +108,18 @@ def squash(session: Session, revisions: str, *, message: str | None, author: str
     facts = [plumbing.read_fact(entry.fact) for entry in entries]
     trees = [after, plumbing.read_tree(commit.tree)]
     measured = _measure(session, facts, trees) if facts else (None, None)
-    tip, tip_commit = line[-1]
-    keep_delta_file(session, plumbing.read_tree(tip_commit.tree))
+    newest, newest_commit = line[-1]
+    keep_delta_file(session, plumbing.read_tree(newest_commit.tree))
     plumbing.record(
-        tip_commit,
-        expected=head,
+        newest_commit,
+        expected=tip.commit,
+        ref=tip.ref,
         message=f"squash: {revisions}",
         earlier=[one for _, one in line[:-1]],
     )
     patches = patch_changes(session, before.patches, after.patches)
     return SquashResult(
-        CommitResult(tip, tip_commit), len(plan.commits), len(facts), patches, *measured
+        CommitResult(newest, newest_commit), len(plan.commits), len(facts), patches, *measured
     )
 
 
@@ -121,11 +139,10 @@ class _Plan:
     groups: Sequence[tuple[LocatedRecipe, list[Entry]]]
 
 
-def _planned(session: Session, revisions: str) -> _Plan:
+def _planned(session: Session, tip: Tip, commits: Sequence[ObjectId], revisions: str) -> _Plan:
     """The plan of a squash. Raises :class:`NothingToDo`, and what would stop it later."""
     plumbing = session.repository
-    commits = plumbing.revisions.resolve_range(revisions)
-    later = _later(session, commits)
+    later = _later(session, tip, commits)
     parent = next(iter(plumbing.read_commit(commits[0]).parents), None)
     before, after = plumbing.tree_of(parent), plumbing.tree_of(commits[-1])
     live = brought_in(session, before, after)
@@ -167,7 +184,8 @@ class SquashPreview:
 
 def preview_squash(session: Session, revisions: str) -> SquashPreview:
     """What ``squash`` would do on the current branch."""
-    plan = _planned(session, revisions)
+    commits = session.repository.revisions.resolve_range(revisions)
+    plan = _planned(session, tip_of_head(session), commits, revisions)
     return SquashPreview(
         len(plan.commits),
         sum(len(group) for _, group in plan.groups),
@@ -175,11 +193,10 @@ def preview_squash(session: Session, revisions: str) -> SquashPreview:
     )
 
 
-def _later(session: Session, commits: Sequence[ObjectId]) -> list[ObjectId]:
+def _later(session: Session, tip: Tip, commits: Sequence[ObjectId]) -> list[ObjectId]:
     """First-parent commits after the range, oldest first; the range must lie on this branch."""
-    plumbing = session.repository
-    head = plumbing.revisions.commit("HEAD")
-    line = [row.id for row in plumbing.graph.first_parents(head)][::-1]
+    rows = session.repository.graph.first_parents(tip.commit) if tip.commit is not None else ()
+    line = [row.id for row in rows][::-1]
     if commits[-1] not in line:
         raise NothingToDo(
             "the range does not lie on the current branch",

@@ -44,7 +44,7 @@ class Status:
 def status(session: Session) -> Status:
     """Where HEAD is and what it holds."""
     plumbing = session.repository
-    head, base = plumbing.refs.head(), plumbing.config.base
+    head, base = plumbing.refs.found_head(), plumbing.config.base
     row = plumbing.graph.row(head.commit) if head.commit is not None else None
     tree = plumbing.read_tree(row.tree) if row else Tree(base=base.id)
     return Status(

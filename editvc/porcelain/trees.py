@@ -11,7 +11,7 @@ from editvc.porcelain.session import Session
 def commit_at(session: Session, revision: str) -> ObjectId | None:
     """The commit of a revision: none for ``base``, and for HEAD before the first commit."""
     plumbing = session.repository
-    if revision == "HEAD" and plumbing.refs.head().commit is None:
+    if revision == "HEAD" and plumbing.refs.found_head().commit is None:
         return None
     return plumbing.revisions.resolve(revision)
 

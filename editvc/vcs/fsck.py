@@ -11,12 +11,12 @@ from editvc.core.facts import Fact
 from editvc.core.history import Commit
 from editvc.core.ids import ObjectId, short
 from editvc.core.progress import Progress
-from editvc.errors import EditvcError
+from editvc.errors import DamageError, EditvcError
 from editvc.vcs import codec, edit_set
 from editvc.vcs.commit_changes import changes_of
 from editvc.vcs.index import ChangeRow, CommitRow, FactRow
 from editvc.vcs.object_links import ELEMENT, Link, fits, links
-from editvc.vcs.refs import readable
+from editvc.vcs.refs import HEAD, readable
 from editvc.vcs.repository import Repository
 from editvc.vcs.store import ObjectDamaged
 
@@ -80,11 +80,17 @@ def fsck(repository: Repository, progress: Progress | None = None) -> Report:
     at all raises.
     """
     check = _Check(repository)
-    _read_objects(check, progress)
-    for where, link in _roots(check):
-        _follow(check, where, link)
-    _check_histories(check)
-    _check_index(check)
+    for problem in repository.index.problems():
+        check.wrong("index.db", problem)
+    # The index as it is now, whoever writes meanwhile: objects come first, so all that it names is
+    # there when they are listed.
+    with repository.index.snapshot():
+        _check_refs(check)
+        _read_objects(check, progress)
+        for where, link in _roots(check):
+            _follow(check, where, link)
+        _check_histories(check)
+        _check_index(check)
     strays = [str(path.relative_to(repository.folder.parent)) for path in repository.strays()]
     unreached = sorted(check.records.keys() - check.reached)
     counts = Counter(str(record["kind"]) for record in check.records.values())
@@ -123,6 +129,23 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "commit": codec.decode_commit,
     "edits": codec.decode_node,
 }
+
+
+def _check_refs(check: _Check) -> None:
+    """Every ref is where its newest reflog line put it, and HEAD's branch is there."""
+    refs = check.repository.refs
+    places: dict[str, ObjectId | None] = {**refs.all()}
+    try:
+        places[HEAD] = refs.found_head().commit
+    except DamageError as error:
+        check.wrong(HEAD, str(error))
+        places.pop(HEAD, None)
+    for name, commit in places.items():
+        line = refs.newest(name)
+        if (line.new if line is not None else None) != commit:
+            end = short(line.new) if line is not None and line.new is not None else "nowhere"
+            place = short(commit) if commit is not None else "nowhere"
+            check.wrong(readable(name), f"is at {place}, and its reflog ends at {end}")
 
 
 def _roots(check: _Check) -> Iterator[tuple[str, Link]]:
@@ -195,8 +218,6 @@ def _check_histories(check: _Check) -> None:
 def _check_index(check: _Check) -> None:
     """The index says what the objects say, and knows every commit that can be reached."""
     repository, records = check.repository, check.records
-    for problem in repository.index.problems():
-        check.wrong("index.db", problem)
     rows = {row.id: row for row in repository.index.commits()}
     for identifier in sorted(check.reached):
         if records[identifier]["kind"] == "commit" and identifier not in rows:

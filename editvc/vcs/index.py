@@ -3,7 +3,7 @@
 SQLite in WAL mode with ``synchronous=FULL``: a transaction that has returned survives power loss.
 Refs and reflog live here and nowhere else; all other tables can be built anew from the objects.
 
-This is the one module that uses a plain ``sqlite3`` connection, for ``log``, ``status``, ``show``
+:mod:`editvc.vcs.index_file` opens a plain ``sqlite3`` connection, for ``log``, ``status``, ``show``
 and ``branch``: importing sqlite-utils takes longer than all that they do (docs/adr/0013). Tables,
 migrations, search and queries are sqlite-utils', in ``index_schema``, ``search`` and ``read_only``.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,32 +21,11 @@ from typing import Any
 from editvc.core.facts import Fact
 from editvc.core.history import Commit
 from editvc.core.ids import ObjectId, normalised
-from editvc.errors import DamageError, EditvcError
+from editvc.errors import EditvcError
 from editvc.vcs.files import Fault, no_fault
+from editvc.vcs.index_file import IndexDamaged, IndexRefused, meaning_of, opened
 
 VERSION = 2
-BUSY_SECONDS = 30.0
-
-
-class IndexDamaged(DamageError):
-    """``index.db`` is missing or no sound SQLite file. ``path`` is where it should be."""
-
-    def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(
-            f"the index {path} {problem}",
-            hint="Restore index.db from a copy: branches and the reflog are kept in it alone.",
-        )
-        self.path = path
-
-
-class IndexBusy(EditvcError):
-    """Another process has held the index for longer than half a minute."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"another process keeps {path} locked", hint="Wait for it to end, then try again."
-        )
-        self.path = path
 
 
 class IndexTooNew(EditvcError):
@@ -167,7 +146,7 @@ class Index:
         self.path = path
         self.fault: Fault = fault or no_fault
         with self.guarded():
-            self.connection = connected(path)
+            self.connection = opened(path)
             version = self.version
             if version == 0 and not self._has_refs():
                 raise IndexDamaged(path, "holds no editvc tables")
@@ -188,13 +167,11 @@ class Index:
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """SQLite's errors as :class:`IndexBusy` or :class:`IndexDamaged`."""
+        """SQLite's errors as :class:`IndexBusy`, :class:`IndexRefused` or :class:`IndexDamaged`."""
         try:
             yield
         except sqlite3.DatabaseError as cause:
-            if "locked" in str(cause) or "busy" in str(cause):
-                raise IndexBusy(self.path) from cause
-            raise IndexDamaged(self.path, f"cannot be used: {cause}") from cause
+            raise meaning_of(cause, self.path) from cause
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -216,6 +193,17 @@ class Index:
             raise
         self.fault("committed")
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read inside is of one moment, whoever writes meanwhile; nobody waits."""
+        with self.guarded():
+            self.connection.execute("BEGIN")
+            self.connection.execute("SELECT 1 FROM refs").fetchall()  # from here on
+        try:
+            yield
+        finally:
+            self.connection.execute("ROLLBACK")
+
     def rows(self, query: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         """The result of a reading query, whole."""
         with self.guarded():
@@ -225,9 +213,10 @@ class Index:
         """What SQLite itself finds wrong with the file."""
         problems = [str(row[0]) for row in self.rows("PRAGMA integrity_check") if row[0] != "ok"]
         try:
-            self.write(
-                "INSERT INTO search_fts (search_fts, rank) VALUES ('integrity-check', 1)", [()]
-            )
+            with suppress(IndexRefused):  # SQLite asks this in a statement that might write
+                self.write(
+                    "INSERT INTO search_fts (search_fts, rank) VALUES ('integrity-check', 1)", [()]
+                )
         except IndexDamaged:
             problems.append("the full-text index does not agree with the table search")
         return problems
@@ -348,15 +337,6 @@ class Index:
         """What a search looks through: kind (``fact``, ``commit``) and text, by id."""
         rows = self.rows("SELECT id, kind, text FROM search")
         return {ObjectId(identifier): (kind, text) for identifier, kind, text in rows}
-
-
-def connected(path: Path) -> sqlite3.Connection:
-    """A connection that commits where it is told to, durably."""
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-    connection.execute("PRAGMA synchronous=FULL")
-    # So that a row that is replaced leaves the full-text index, too: its trigger is a deletion's.
-    connection.execute("PRAGMA recursive_triggers=ON")
-    return connection
 
 
 def _fact_row(row: tuple[Any, ...]) -> FactRow:

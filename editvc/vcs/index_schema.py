@@ -13,7 +13,8 @@ from pathlib import Path
 from sqlite_utils import Database, Migrations
 
 from editvc.errors import EditvcError
-from editvc.vcs.index import VERSION, Index, IndexDamaged, connected
+from editvc.vcs.index import VERSION, Index
+from editvc.vcs.index_file import IndexDamaged, connected
 from editvc.vcs.index_rebuild import Contents, add, contents_of, replace
 from editvc.vcs.store import ObjectStore
 

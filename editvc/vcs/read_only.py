@@ -15,9 +15,20 @@ from sqlite_utils import Database
 from sqlite_utils.utils import dedupe_keys
 
 from editvc.errors import EditvcError
-from editvc.vcs.index import IndexDamaged
+from editvc.vcs.index_file import meaning_of, reading
 
 Value = str | int | float | bytes | None
+
+NOT_THE_QUERYS = (
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_NOMEM,
+)
+"""SQLite's codes for what is wrong with the file or the machine."""
 
 STEPS = 100_000
 """Instructions of SQLite's machine between two looks at whether the user has interrupted it."""
@@ -57,10 +68,12 @@ def read(path: Path, sql: str) -> Rows:
     Raises :class:`QueryError`, ``IndexDamaged`` where the file is no sound one, and
     ``KeyboardInterrupt`` where the user interrupts it.
     """
-    uri = f"{path.resolve().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+    try:
+        connected = reading(path)
+    except sqlite3.Error as cause:
+        raise meaning_of(cause, path) from cause
+    with closing(connected) as connection:
         db = Database(connection, execute_plugins=False)
-        db.execute("PRAGMA query_only=ON")
         connection.set_authorizer(_only_reading)
         connection.set_progress_handler(_go_on, STEPS)
         try:
@@ -81,8 +94,8 @@ def _meaning(cause: Exception, path: Path) -> BaseException:
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # without what SQLite adds to it
     if code == sqlite3.SQLITE_INTERRUPT:
         return KeyboardInterrupt()
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR):
-        return IndexDamaged(path, f"cannot be used: {cause}")
+    if isinstance(cause, sqlite3.Error) and code in NOT_THE_QUERYS:
+        return meaning_of(cause, path)
     refused = code == sqlite3.SQLITE_AUTH or str(cause) == "not authorized"
     return QueryError("it would do more than read" if refused else str(cause))
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import astuple, dataclass, replace
+from typing import ClassVar
 
 from editvc.core.ids import ObjectId, short
 from editvc.core.invisible import unseen
-from editvc.errors import EditvcError
-from editvc.vcs.index import Index, IndexDamaged
+from editvc.errors import DamageError, EditvcError
+from editvc.vcs.index import Index
+from editvc.vcs.index_file import IndexDamaged
 
 HEAD = "HEAD"
 BRANCHES = "refs/heads/"
@@ -68,6 +70,8 @@ class BranchInUse(EditvcError):
 class BranchMoved(EditvcError):
     """Somebody else moved the ref first; nothing was changed. ``actual`` is where it is now."""
 
+    exit_code: ClassVar[int] = 5
+
     def __init__(self, name: str, expected: ObjectId | None, actual: ObjectId | None) -> None:
         was, now = (short(value) if value else "unborn" for value in (expected, actual))
         super().__init__(
@@ -77,6 +81,19 @@ class BranchMoved(EditvcError):
         self.name = name
         self.expected = expected
         self.actual = actual
+
+
+class BranchLost(DamageError):
+    """HEAD's branch has no commit, though HEAD has been at one: no repository begins so."""
+
+    def __init__(self, ref: str, last: ObjectId) -> None:
+        name = ref.removeprefix(BRANCHES)
+        super().__init__(
+            f"HEAD is on {readable(ref)}, which has no commit, and was at {short(last)} last",
+            hint=f"`editvc branch {name} {short(last)}` brings the branch back, `editvc switch "
+            "BRANCH` goes to another one; `editvc fsck` looks at all the rest.",
+        )
+        self.last = last
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +220,17 @@ class Refs:
             "INSERT INTO reflog (ref, old, new, author, time, message) VALUES (?,?,?,?,?,?)",
             [astuple(entry)],
         )
+
+    def found_head(self) -> Head:
+        """Where HEAD is. Raises :class:`BranchLost` where it has no commit any more but had one."""
+        head = self.head()
+        if head.commit is None and (line := self.newest(HEAD)) is not None and line.new is not None:
+            raise BranchLost(head.ref, line.new)
+        return head
+
+    def newest(self, name: str) -> ReflogEntry | None:
+        """The last move of a ref (full name or ``HEAD``)."""
+        return next(iter(self.reflog(name)), None)
 
     def reflog(self, name: str) -> list[ReflogEntry]:
         """The moves of a ref (full name or ``HEAD``), newest first."""

@@ -135,13 +135,18 @@ class Repository:
         return self.config_file.load()
 
     def set_config(self, key: str, value: str) -> None:
-        """Set a dotted key of the configuration; :attr:`config` is the new one from here on."""
-        self.config_file.set_value(key, value)
+        """Set a dotted key of the configuration; :attr:`config` is the new one from here on.
+
+        What others set meanwhile stays: writers of the configuration wait for each other.
+        """
+        with self.index.transaction():
+            self.config_file.set_value(key, value)
         self.__dict__.pop("config", None)
 
     def set_configs(self, values: Mapping[str, Any], without: Iterable[str] = ()) -> None:
         """Set several dotted keys to values of their types, and take others out: all or none."""
-        self.config_file.set_values(values, without)
+        with self.index.transaction():
+            self.config_file.set_values(values, without)
         self.__dict__.pop("config", None)
 
     # Objects -----------------------------------------------------------------------------------

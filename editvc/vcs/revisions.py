@@ -176,14 +176,19 @@ class Revisions:
     def _line(self, revision: str) -> Iterator[CommitRow]:
         head = self.refs.head()
         if head.commit is None:
-            raise UnbornBranch(revision, head.ref)
+            raise self._unborn(revision, head.ref)
         return self.graph.first_parents(head.commit)
+
+    def _unborn(self, revision: str, ref: str) -> UnbornBranch:
+        """The error for a branch without a commit; raises ``BranchLost`` where it had one."""
+        self.refs.found_head()
+        return UnbornBranch(revision, ref)
 
     def _named(self, revision: str, name: str) -> ObjectId:
         if name in (HEAD, "@"):
             head = self.refs.head()
             if head.commit is None:
-                raise UnbornBranch(revision, head.ref)
+                raise self._unborn(revision, head.ref)
             return head.commit
         commit = self.refs.get(self._ref(name))
         if commit is not None:
@@ -200,7 +205,7 @@ class Revisions:
                 rows = [self.graph.row(identifier) for identifier in fitting]
                 raise AmbiguousRevision(revision, name, rows)
         if self._ref(name) == self.refs.head().ref:
-            raise UnbornBranch(revision, self._ref(name))
+            raise self._unborn(revision, self._ref(name))
         raise UnknownRevision(revision, name, self._similar(name))
 
     @staticmethod

@@ -7,14 +7,8 @@ import pytest
 from vcs_values import commit_facts, fact, located
 
 from editvc.core.ids import ObjectId
-from editvc.vcs.index import (
-    CommitRow,
-    FactRow,
-    Index,
-    IndexBusy,
-    IndexDamaged,
-    IndexTooNew,
-)
+from editvc.vcs.index import CommitRow, FactRow, Index, IndexTooNew
+from editvc.vcs.index_file import IndexBusy, IndexDamaged
 from editvc.vcs.index_rebuild import rebuild
 from editvc.vcs.repository import Repository
 
@@ -128,7 +122,7 @@ def test_an_index_of_a_later_editvc_is_left_alone(repo: Repository) -> None:
 def test_a_locked_index_is_busy_not_damaged(
     repo: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("editvc.vcs.index.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("editvc.vcs.index_file.BUSY_SECONDS", 0.05)
     other = Index(repo.index.path)
     with repo.index.transaction(), pytest.raises(IndexBusy) as caught:
         other.remember("a", ObjectId("b"))

@@ -17,7 +17,8 @@ from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId, object_id
 from editvc.vcs import index_schema
 from editvc.vcs.fsck import fsck
-from editvc.vcs.index import VERSION, IndexDamaged
+from editvc.vcs.index import VERSION
+from editvc.vcs.index_file import IndexDamaged
 from editvc.vcs.index_schema import SearchUnavailable
 from editvc.vcs.repository import Repository
 from editvc.vcs.search import Search

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vcs_values import commit_facts, fact
 
-from editvc.vcs.index import IndexDamaged
+from editvc.vcs.index_file import IndexDamaged
 from editvc.vcs.read_only import QueryError, Rows, read
 from editvc.vcs.repository import Repository
 

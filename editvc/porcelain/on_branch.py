@@ -1,0 +1,73 @@
+"""Work on the branch that a command began on, and again where another process was faster."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from editvc.core.history import Tree
+from editvc.core.ids import ObjectId
+from editvc.porcelain.session import Session
+from editvc.vcs.refs import BranchMoved
+
+Done = TypeVar("Done")
+
+ATTEMPTS = 16
+"""How often a command starts again."""
+
+FIRST_WAIT, LONGEST_WAIT = 0.02, 2.0
+"""Seconds between attempts: twice as long each time, and by chance up to half as long again, so
+that processes that met once do not meet again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """Where a command began: a ``ref`` by its full name, its commit (none yet), and the tree."""
+
+    ref: str
+    commit: ObjectId | None
+    tree: Tree
+
+
+def tip_of_head(session: Session) -> Tip:
+    """The branch that HEAD is on, or HEAD itself where it is on none.
+
+    Raises ``BranchLost`` where that branch is gone, rather than begin a second history.
+    """
+    head = session.repository.refs.found_head()
+    return Tip(head.ref, head.commit, session.repository.tree_of(head.commit))
+
+
+def on_branch(session: Session, work: Callable[[Tip], Done]) -> Done:
+    """Do ``work`` on HEAD's branch, from its new tip on where another process has moved it.
+
+    It is the branch of the beginning throughout, wherever HEAD is switched to meanwhile. Raises
+    ``BranchMoved`` where the branch is gone, and where others are faster time and again.
+    """
+    tip = tip_of_head(session)
+    for wait in _waits():
+        try:
+            return work(tip)
+        except BranchMoved as moved:
+            last = moved
+        time.sleep(wait)
+        tip = _again(session, tip, last)
+    raise last
+
+
+def _again(session: Session, tip: Tip, moved: BranchMoved) -> Tip:
+    """The tip of the same ref now. Raises ``moved`` where there is none any more."""
+    refs = session.repository.refs
+    head = refs.head()
+    commit = refs.get(tip.ref) if tip.ref != head.ref else head.commit
+    if commit is None or (tip.ref != head.ref and tip.ref == "HEAD"):
+        raise moved
+    return Tip(tip.ref, commit, session.repository.tree_of(commit))
+
+
+def _waits() -> Iterator[float]:
+    for attempt in range(ATTEMPTS):
+        yield min(LONGEST_WAIT, FIRST_WAIT * 2**attempt) * (1 + random.random() / 2)
