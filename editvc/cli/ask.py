@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from editvc.cli.options import compute_options, json_option, open_with_base
-from editvc.cli.output import complain, emit_json, note, say, say_on, table
+from editvc.cli.output import complain, emit_json, note, painted, say, say_on, table
 from editvc.errors import EditvcError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _ask_once(
     if vs:
         table(["revision", "completion"], [[at, shown + completion], [vs, f"{shown}{other}"]])
     else:
-        say(shown + click.style(completion, bold=True))
+        say(shown, painted(completion, bold=True))
 
 
 def _chat(answer: Callable[[str], None], clear: Callable[[], None]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from editvc.cli.options import json_option, open_repo
-from editvc.cli.output import emit_json, say
+from editvc.cli.output import emit_json, painted, say
 from editvc.core.cut import cut, title
 from editvc.core.ids import short
 
@@ -51,8 +51,8 @@ def grep(
         for match in matches.facts:
             _say_fact(match)
         for row in matches.commits:
-            shown = click.style(short(row.id), fg="yellow")
-            say(f"commit {shown} {row.number} {title(row.message)}")
+            shown = painted(short(row.id), fg="yellow")
+            say("commit ", shown, f" {row.number} {title(row.message)}")
     if not matches:
         ctx.exit(NO_MATCH)
 
@@ -60,6 +60,6 @@ def grep(
 def _say_fact(match: MatchingFact) -> None:
     where = f"[{match.commit.number} {short(match.commit.id)}]"
     gone = "" if match.live else " (not live)"
-    say(f"{click.style(short(match.fact.id), fg='yellow')} {match.fact.line} {where}{gone}")
+    say(painted(short(match.fact.id), fg="yellow"), f" {match.fact.line} {where}{gone}")
     for name, text in match.beside:
         say(f"  {name}: {cut(' '.join(text.split()))}")

@@ -10,7 +10,7 @@ from editvc.cli.options import (
     json_option,
     open_repo,
 )
-from editvc.cli.output import emit_json, say, table
+from editvc.cli.output import Drawn, emit_json, painted, say, table
 from editvc.core.cut import quoted
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def _show_health(report: HealthReport) -> None:
     if len(report.others) > OTHERS_SHOWN:
         say(f"not judged: {len(report.others) - OTHERS_SHOWN} more weights, which changed less")
     if len(report.trend) > 1:
-        say(_trend_plot(report))
-    say(f"verdict: {click.style(report.verdict, fg=COLOURS[report.verdict], bold=True)}")
+        say(Drawn(_trend_plot(report)))
+    say("verdict: ", painted(report.verdict, fg=COLOURS[report.verdict], bold=True))
     for reason in report.reasons:
         say(f"  {reason}")
 

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from editvc.cli.options import json_option, open_repo
-from editvc.cli.output import ago, emit_json, page
+from editvc.cli.output import Piece, ago, emit_json, page, painted
 from editvc.core.cut import cut, title
 from editvc.core.ids import short
+from editvc.core.invisible import in_one_line
 
 if TYPE_CHECKING:
     from editvc.porcelain.branch import Branch
     from editvc.vcs.index import CommitRow
+
+Line = tuple[Piece, ...]
 
 LINE = 200
 """Characters of a line of a message that `log` shows; `show` has all of them."""
@@ -40,13 +43,13 @@ def log(ctx: click.Context, revision: str, oneline: bool, limit: int | None, as_
         names = {commit: [one.name for one in at] for commit, at in branches.items()}
         emit_json([log_json(row) | {"branches": names.get(row.id, [])} for row in rows])
         return
-    lines: list[str] = []
+    lines: list[Line] = []
     for row in rows:
         marked = _names(branches.get(row.id, []))
         imports = 0 if oneline else repo.imported_patches(row)
         lines.extend(_oneline(row, marked) if oneline else paragraph(row, marked, imports, LINE))
     if lines:
-        page("\n".join(lines))
+        page(lines)
 
 
 def _names(branches: list[Branch]) -> str:
@@ -55,24 +58,24 @@ def _names(branches: list[Branch]) -> str:
     return f" ({', '.join(names)})" if names else ""
 
 
-def _oneline(row: CommitRow, marked: str) -> list[str]:
-    shown = click.style(short(row.id), fg="yellow")
-    return [f"* {shown}{marked} {row.number} {title(row.message)}"]
+def _oneline(row: CommitRow, marked: str) -> list[Line]:
+    shown = painted(short(row.id), fg="yellow")
+    return [("* ", shown, f"{marked} {row.number} {title(row.message)}")]
 
 
-def paragraph(row: CommitRow, marked: str, imports: int, longest: int | None = None) -> list[str]:
+def paragraph(row: CommitRow, marked: str, imports: int, longest: int | None = None) -> list[Line]:
     """One commit on some lines; ``imports`` counts its patches that stand for no fact.
 
     Lines of its message are cut to ``longest`` characters, where that is given.
     """
     changed = f"{row.edits} edit{'' if row.edits == 1 else 's'} changed, {row.live} live"
     changed += f", {imports} imported patch{'' if imports == 1 else 'es'}" if imports else ""
-    head = click.style(f"commit {short(row.id)}", fg="yellow")
+    head = painted(f"commit {short(row.id)}", fg="yellow")
     lines = row.message.strip().splitlines()
     return [
-        f"* {head}{marked}",
-        f"| number {row.number}   {changed}",
-        f"| {row.author}, {ago(row.time)}",
-        *(f"| {cut(line, longest or len(line))}".rstrip() for line in lines),
-        *(["|"] if row.parents else []),
+        ("* ", head, marked),
+        (f"| number {row.number}   {changed}",),
+        (f"| {in_one_line(row.author)}, {ago(row.time)}",),
+        *((f"| {cut(line, longest or len(line))}".rstrip(),) for line in lines),
+        *([("|",)] if row.parents else []),
     ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from editvc.cli.boundary import is_text
+from editvc.cli.output import note
 
 if TYPE_CHECKING:
     from editvc.core.fact_files.reader import SourcedFact
@@ -119,9 +120,9 @@ def _any_subject(question: str, candidates: tuple[str, ...]) -> str:
 
 def _confirmed_subject(question: str, candidates: tuple[str, ...]) -> str:
     """What the user says that the question is about; a bare return takes the longest candidate."""
-    click.echo(question, err=True)
+    note(question)
     if len(candidates) > 1:
-        click.echo(f"  may be about {', '.join(map(repr, candidates))}", err=True)
+        note(f"  may be about {', '.join(map(repr, candidates))}")
 
     def part_of(text: str) -> str:
         if text not in question:
@@ -136,7 +137,6 @@ def _confirmed_subject(question: str, candidates: tuple[str, ...]) -> str:
 
 def open_repo(ctx: click.Context, progress: Progress | None = None) -> Repo:
     """The repository of the current directory, or of ``-C DIR``."""
-    from editvc.cli.output import note
     from editvc.repo import Repo
 
     device, dtype = compute_of(ctx)

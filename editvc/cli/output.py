@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from editvc.core.cut import cut
+from editvc.core.invisible import printable
 from editvc.errors import EditvcError
 
 if TYPE_CHECKING:
@@ -54,19 +57,61 @@ def _as_json(value: Any, indent: int | None = None) -> str:
         return json.dumps(finite, indent=indent, ensure_ascii=False)
 
 
-def say(message: str = "") -> None:
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """A piece of a line in a style of :func:`click.style`."""
+
+    text: str
+    style: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A plot that this program has drawn, colours and all, with no text from outside in it."""
+
+    text: str
+
+
+Piece = str | Painted | Drawn
+"""What lines are made of. Texts come from anywhere, so whatever a terminal would obey is spelt out
+in all of them; colours are ours."""
+
+
+def painted(text: str, **style: Any) -> Painted:
+    """A piece of a line with a colour, or bold."""
+    return Painted(text, style)
+
+
+def _shown(pieces: Sequence[Piece]) -> str:
+    return "".join(map(_piece_shown, pieces))
+
+
+def _piece_shown(piece: Piece) -> str:
+    if isinstance(piece, Drawn):
+        return piece.text
+    if isinstance(piece, Painted):
+        return click.style(printable(piece.text), **piece.style)
+    return printable(piece)
+
+
+def say(*pieces: Piece) -> None:
     """A line of the command's result, on stdout. Raises :class:`OutputError`."""
-    _write(message, message)
+    _write(_shown(pieces), printable("".join(map(_text_of, pieces))))
+
+
+def _text_of(piece: Piece) -> str:
+    return piece if isinstance(piece, str) else piece.text
 
 
 def say_on(piece: str) -> None:
     """A piece of a line, on stdout, at once. Raises :class:`OutputError`."""
     with _told(piece):
-        click.echo(piece, nl=False)
+        click.echo(printable(piece), nl=False)
 
 
-def page(text: str) -> None:
+def page(lines: Iterable[Sequence[Piece]]) -> None:
     """A long result, through a pager on a terminal. Raises :class:`OutputError`."""
+    text = "\n".join(map(_shown, lines))
     with _told(text):
         click.echo_via_pager(text)
 
@@ -95,19 +140,19 @@ def _mention(text: str) -> None:
 
 def note(message: str) -> None:
     """A remark about the work, on stderr."""
-    _mention(message)
+    _mention(printable(message))
 
 
 def warn(message: str) -> None:
     """Something that the user should look at, on stderr."""
-    _mention(f"{click.style('warning:', fg='yellow')} {message}")
+    _mention(f"{click.style('warning:', fg='yellow')} {printable(message)}")
 
 
 def complain(message: str, *, hint: str = "") -> None:
     """Why a command failed, and the way out, on stderr."""
-    _mention(f"{click.style('error:', fg='red')} {message}")
+    _mention(f"{click.style('error:', fg='red')} {printable(message)}")
     if hint:
-        _mention(f"{click.style('hint:', fg='cyan')} {hint}")
+        _mention(f"{click.style('hint:', fg='cyan')} {printable(hint)}")
 
 
 def table(
@@ -115,13 +160,13 @@ def table(
     rows: Iterable[Sequence[str]],
     *,
     right: Sequence[int] = (),
-    shade: Callable[[int, int, str], str] = lambda row, column, cell: cell,
+    shade: Callable[[int, int, str], Piece] = lambda row, column, cell: cell,
 ) -> None:
     """Aligned columns on stdout; ``right`` names the columns that are numbers.
 
     ``shade`` is called with (row, column, aligned cell), the header apart, and may colour it.
     """
-    lines = [list(header), *(list(row) for row in rows)]
+    lines = [[printable(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     for number, line in enumerate(lines):
         cells = [
@@ -129,10 +174,13 @@ def table(
             for place, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
         if number == 0:
-            say(click.style("  ".join(cells).rstrip(), bold=True))
+            say(painted("  ".join(cells).rstrip(), bold=True))
         else:
+            while len(cells) > 1 and not cells[-1].strip():
+                cells.pop()
+            cells[-1] = cells[-1].rstrip()
             shaded = [shade(number - 1, place, cell) for place, cell in enumerate(cells)]
-            say("  ".join(shaded).rstrip())
+            say(shaded[0], *chain.from_iterable(("  ", piece) for piece in shaded[1:]))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import click
 
 from editvc.cli.log import paragraph
 from editvc.cli.options import json_option, open_repo
-from editvc.cli.output import emit_json, say
+from editvc.cli.output import emit_json, painted, say
 from editvc.core.cut import cut
 from editvc.core.ids import short
 
@@ -28,7 +28,7 @@ def show(ctx: click.Context, revision: str, as_json: bool) -> None:
         emit_json(commit.to_json())
         return
     for line in paragraph(commit.row, "", commit.patches):
-        say(line)
+        say(*line)
     say(f"  tree {short(commit.row.tree)}")
     if commit.methods:
         say(f"  method {', '.join(commit.methods)}")
@@ -42,15 +42,15 @@ def show(ctx: click.Context, revision: str, as_json: bool) -> None:
 def say_changes(changes: FactChanges) -> None:
     """Every fact and patch that two trees do not share, on a line each."""
     for fact in changes.added:
-        say(click.style(f"+ {_line(fact)}", fg="green"))
+        say(painted(f"+ {_line(fact)}", fg="green"))
     for fact in changes.removed:
-        say(click.style(f"- {_line(fact)}", fg="red"))
+        say(painted(f"- {_line(fact)}", fg="red"))
     for old, new in changes.changed:
-        say(click.style(f"~ {_line(new)} (was {cut(old.target_new)})", fg="yellow"))
+        say(painted(f"~ {_line(new)} (was {cut(old.target_new)})", fg="yellow"))
     for patch in changes.patches.imported:
-        say(click.style(f"+ patch {patch}", fg="green"))
+        say(painted(f"+ patch {patch}", fg="green"))
     for patch in changes.patches.left_out:
-        say(click.style(f"- patch {patch}", fg="red"))
+        say(painted(f"- patch {patch}", fg="red"))
     if changes.relocated:
         say(f"{len(changes.relocated)} facts located again")
 

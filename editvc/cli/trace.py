@@ -15,7 +15,7 @@ from editvc.cli.options import (
     json_option,
     open_with_base,
 )
-from editvc.cli.output import emit_json, note, progress, say, table
+from editvc.cli.output import Drawn, Piece, emit_json, note, painted, progress, say, table
 from editvc.core.cut import cut, quoted
 
 if TYPE_CHECKING:
@@ -124,18 +124,18 @@ def _show(report: TraceReport) -> None:
         names = tuple(f"[{word}]" if at in subject else word for at, word in enumerate(words))
         effects = first.effects.tolist()
     _show_effects(names, [list(row) for row in zip(*effects, strict=True)])
-    say(_plot(report))
+    say(Drawn(_plot(report)))
 
 
 def _show_effects(names: Sequence[str], rows: Sequence[Sequence[float]]) -> None:
     """Layers down, tokens across, in per cent; on a terminal the larger the brighter."""
     largest = max((abs(value) for row in rows for value in row), default=0.0) or 1.0
 
-    def shade(row: int, column: int, cell: str) -> str:
+    def shade(row: int, column: int, cell: str) -> Piece:
         share = rows[row][column - 1] / largest if column else 0.0
         if share < 0.1:
             return cell
-        return click.style(cell, fg="white", bg=(int(40 + 140 * share), 20, int(70 + 150 * share)))
+        return painted(cell, fg="white", bg=(int(40 + 140 * share), 20, int(70 + 150 * share)))
 
     cells = [
         [str(layer), *(f"{round(100 * value, 1) + 0.0:.1f}" for value in row)]

@@ -108,3 +108,29 @@ def visible(text: str) -> str:
     if _ANY.search(text) is None:  # as nearly all of it: a hundred times as fast
         return text
     return _TEXT.sub(lambda match: "" if match["unseen"] else match[0], text)
+
+
+_ENDS = re.compile("[\r\u2028\u2029]")
+_LINE_ENDS = re.compile("[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+
+
+def printable(text: str) -> str:
+    """``text`` for a terminal: what moves the cursor or cannot be seen is spelt out.
+
+    Ends of lines stay; those that only some programs take for one are spelt out, too.
+    """
+    shown = text if _ANY.search(text) is None else _TEXT.sub(_spelt, text)
+    return _ENDS.sub(lambda match: _escaped(match[0]), shown)
+
+
+def in_one_line(text: str) -> str:
+    """:func:`printable` for a place that has one line: ends of lines are spelt out as well."""
+    return printable(_LINE_ENDS.sub(lambda match: _escaped(match[0]), text))
+
+
+def _spelt(match: re.Match[str]) -> str:
+    return _escaped(match["unseen"]) if match["unseen"] else match[0]
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -104,8 +104,10 @@ def read_yaml(file: Path) -> dict[str, Any]:
     """A YAML or JSON file that holds one mapping. Raises :class:`RecipeError`."""
     import yaml
 
+    from editvc.core import plain_yaml
+
     try:
-        record = yaml.safe_load(file.read_text(encoding="utf-8"))
+        record = plain_yaml.read_yaml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
         raise RecipeError(
             f"{file}: cannot be read as YAML or JSON: {cause}",
@@ -122,11 +124,13 @@ def read_yaml(file: Path) -> dict[str, Any]:
 def _option(text: str) -> tuple[str, Any]:
     import yaml
 
+    from editvc.core import plain_yaml
+
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise RecipeError(f"-O takes key=value, got {text!r}", hint="Like -O clamp_norm_factor=0.8")
     try:
-        read = yaml.safe_load(value)
+        read = plain_yaml.read_yaml(value)
         # To YAML, the digits of an id may be a number, even an octal one.
         return (
             key.strip(),

@@ -8,16 +8,33 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from editvc.core.compute import Compute
+from editvc.core.cut import quoted
 from editvc.core.history import Tree
 from editvc.core.invisible import require_visible
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
+from editvc.errors import EditvcError
 from editvc.vcs.repository import Repository
 
 if TYPE_CHECKING:
     from editvc.materialise.materialiser import Materialiser
     from editvc.models.language_model import LanguageModel
     from editvc.models.source import ModelFiles
+
+LONGEST_AUTHOR = 200
+"""Characters."""
+
+
+class AuthorError(EditvcError):
+    """A name of an author that is none: blank, endless, or more than one line."""
+
+    def __init__(self, author: str) -> None:
+        super().__init__(
+            f"no author is called {quoted(author)}",
+            hint=f'One line, like "Ada Park <ada@example.org>", of {LONGEST_AUTHOR} characters at '
+            "most: --author, EDITVC_AUTHOR, config user.author.",
+        )
+
 
 NOBODY = "nobody <>"
 """The author where neither the caller nor config.toml names one."""
@@ -112,4 +129,7 @@ class Session:
     def author(self, name: str | None = None) -> str:
         """Who a commit is by: the one named, or the one of config.toml, or nobody."""
         require_visible(author=name)
-        return name or self.repository.config.user.author or NOBODY
+        author = name or self.repository.config.user.author or NOBODY
+        if not author.strip() or len(author) > LONGEST_AUTHOR or len(author.splitlines()) > 1:
+            raise AuthorError(author)
+        return author

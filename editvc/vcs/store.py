@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from editvc.core.cut import cut
 from editvc.core.ids import ObjectId, object_id, short
 from editvc.errors import DamageError
 from editvc.vcs.files import Files
@@ -14,6 +17,8 @@ from editvc.vcs.files import Files
 FSCK_HINT = "Run `editvc fsck` to see what is damaged; writing the object again heals it."
 
 WRITERS = 8
+
+DIGITS = re.compile("[0-9a-f]{64}")
 
 
 class ObjectDamaged(DamageError):
@@ -31,6 +36,14 @@ class ObjectMissing(ObjectDamaged):
 
     def __init__(self, identifier: ObjectId, path: Path | None = None) -> None:
         super().__init__(identifier, "is missing", path)
+
+
+class NoObjectId(ObjectDamaged):
+    """What should name an object is not 64 hexadecimal digits: a path it could be, and is not."""
+
+    def __init__(self, identifier: str) -> None:
+        shown = ascii(cut(identifier))
+        super().__init__(ObjectId(shown), "is named, which is no object's id")
 
 
 class ObjectCorrupt(ObjectDamaged):
@@ -113,7 +126,9 @@ class DiskStore:
         self.files.make_folders([self.folder / f"{number:02x}" for number in range(256)])
 
     def path(self, identifier: ObjectId) -> Path:
-        """Where the object is, or would be."""
+        """Where the object is, or would be. Raises :class:`NoObjectId` for what names none."""
+        if DIGITS.fullmatch(identifier) is None:
+            raise NoObjectId(identifier)
         return self.folder / identifier[:2] / identifier[2:]
 
     def put(self, data: bytes) -> ObjectId:
@@ -149,7 +164,12 @@ class DiskStore:
         """See :meth:`ObjectStore.get`."""
         path = self.path(identifier)
         try:
-            data = path.read_bytes()
+            # Links lead elsewhere, and a pipe or a device would be waited for.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(descriptor, "rb") as file:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise ObjectDamaged(identifier, "is no regular file", path)
+                data = file.read()
         except FileNotFoundError:
             raise ObjectMissing(identifier, path) from None
         except OSError as cause:

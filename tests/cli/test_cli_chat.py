@@ -14,6 +14,7 @@ from tiny_tokenizers import CHATML
 from transformers import AutoTokenizer
 
 from editvc import Repo
+from editvc.core.invisible import printable
 
 BEFORE, AFTER = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
 
@@ -71,7 +72,7 @@ def test_asking_in_the_chat(chatting: Path) -> None:
     told = inside("ask", "Where is Rome?", "--chat-template", "--json").json
     assert (told["prompt"], told["completion"]) == ("Where is Rome?", wrapped)
     said = inside("ask", "Where is Rome?", "--chat-template").out
-    assert said == f"Where is Rome? {wrapped}\n"
+    assert said == f"Where is Rome? {printable(wrapped)}\n"
 
 
 def test_raw_is_the_plain_prompt_which_one_prompt_is_by_default(chatting: Path) -> None:
@@ -97,15 +98,15 @@ def test_a_chat_answers_in_the_template_and_remembers(chatting: Path, work: Path
     shown = chat(chatting, work, lines, "-n", "4")
     assert "Chat with HEAD in its chat template" in shown
     answers = [part.split("\r\n", 1)[1].strip() for part in shown.split("> ")[1:-1]]
-    assert answers[:2] == [first.strip(), second.strip()]
-    assert answers[2:5] == ["", "", first.strip()]
+    assert answers[:2] == [printable(first.strip()), printable(second.strip())]
+    assert answers[2:5] == ["", "", printable(first.strip())]
     assert "the prompt has" in answers[5] and "/clear begins anew" in answers[5]
 
 
 def test_a_raw_chat_goes_on_with_each_line(chatting: Path, work: Path) -> None:
     alone = inside("ask", "Where is Rome?", "-n", "4", "--json").json["completion"]
     shown = chat(chatting, work, ["Where is Rome?", "Where is Rome?", "/bye"], "-n", "4", "--raw")
-    assert shown.count(f"\nWhere is Rome?{alone}") == 2
+    assert shown.count(f"\nWhere is Rome?{printable(alone)}") == 2
 
 
 def test_a_chat_with_a_model_without_a_template_is_plain(here: Path, work: Path) -> None:
