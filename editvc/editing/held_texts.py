@@ -15,6 +15,7 @@ from torch import Tensor
 
 from editvc.core.edit_site import EditSite
 from editvc.editing.edit_batches import TokenizedEdit
+from editvc.editing.row_groups import rows_of_edits
 from editvc.models.language_model import LanguageModel
 from editvc.models.prefix_cache import SplitTokens
 from editvc.models.replay import SuffixReplay, prepare_replay
@@ -74,14 +75,12 @@ class HeldTexts:
 
     def of_edits(self, kept: Tensor, edits: int) -> HeldTexts:
         """Those of the edits ``kept``, of ``edits`` that there were; edits count anew."""
-        number = torch.full((edits,), -1, dtype=torch.long, device=kept.device)  # (edits,)
-        number[kept] = torch.arange(len(kept), device=kept.device)
-        rows = (number[self.edit] >= 0).nonzero()[:, 0]
+        rows, edit = rows_of_edits(self.edit, kept, edits)
         renumbered = torch.full_like(self.edit, -1)  # (rows,)
         renumbered[rows] = torch.arange(len(rows), device=kept.device)
         tokens = renumbered[self.token_row] >= 0  # (tokens,)
         return HeldTexts(
-            number[self.edit[rows]],
+            edit,
             self.suffixes.pick(rows),
             renumbered[self.token_row[tokens]],
             self.column[tokens],

@@ -55,15 +55,13 @@ class RowGroup:
 
         None where no row is left.
         """
-        number = torch.full((edits,), -1, dtype=torch.long, device=kept.device)  # (edits,)
-        number[kept] = torch.arange(len(kept), device=kept.device)
-        rows = (number[self.edit] >= 0).nonzero()[:, 0]
+        rows, edit = rows_of_edits(self.edit, kept, edits)
         if not len(rows):
             return None
         return RowGroup(
             self.turn,
             self.place[rows],
-            number[self.edit[rows]],
+            edit,
             self.suffixes.pick(rows),
             self.tokens.pick(rows, len(self.edit)),
         )
@@ -76,6 +74,17 @@ class RowGroup:
             return nullcontext()
         tokens = self.tokens
         return run_at_positions(mlp, tokens.row, tokens.column + self.suffixes.start)
+
+
+def rows_of_edits(edit: Tensor, kept: Tensor, edits: int) -> tuple[Tensor, Tensor]:
+    """Which rows belong to the edits ``kept``, and the number of each one's edit among these.
+
+    ``edit`` (rows,) are their numbers among all ``edits``.
+    """
+    number = torch.full((edits,), -1, dtype=torch.long, device=kept.device)  # (edits,)
+    number[kept] = torch.arange(len(kept), device=kept.device)
+    rows = (number[edit] >= 0).nonzero()[:, 0]
+    return rows, number[edit[rows]]
 
 
 def row_groups(

@@ -39,7 +39,7 @@ class NoStatistics(EditvcError):
 
     def __init__(self) -> None:
         super().__init__(
-            "no statistics were taken yet: `init --later` put them off",
+            "no statistics of keys were taken yet: they wait for a method that needs them",
             hint="`editvc stats compute` takes them; so does the first commit that needs them.",
         )
 

@@ -99,7 +99,7 @@ def test_sources_are_refused_rather_than_forgotten(prepared: Prepared, tmp_path:
 
 
 def test_what_needs_them_without_a_commit_says_so(later: Repo) -> None:
-    with pytest.raises(NoStatistics, match="no statistics were taken yet") as caught:
+    with pytest.raises(NoStatistics, match="no statistics of keys were taken yet") as caught:
         later.session.materialiser.preconditioners.of(later.recipe())
     assert "stats compute" in caught.value.hint
 
