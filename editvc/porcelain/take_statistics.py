@@ -12,17 +12,22 @@ from editvc.statistics.bundle import StatisticsBundle, sources_of, take
 def with_statistics(session: Session, recipe: LocatedRecipe) -> LocatedRecipe:
     """The recipe, with statistics where its method needs some and it names none.
 
-    They are of the layers of config.toml, from the bundled text and names, and become those of
-    config.toml. Facts committed with other layers find that they are not covered, as ever.
+    They are of the recipe's layers and of those of config.toml, from the bundled text and names,
+    and become those of config.toml. Facts committed with other layers find that they are not
+    covered, as ever.
     """
     if "statistics" not in recipe.row.needs or recipe.statistics is not None:
         return recipe
     config = session.recipe()
     if config.statistics is None:
-        base, layers, sources = session.materialiser.base, config.layers, sources_of()
+        base, sources = session.materialiser.base, sources_of()
         for text in sources.remarks:
             session.remark(text)
-        bundle = take(session.base_model(), base, layers, sources, progress=session.progress)
+        windows = sorted({config.layers, recipe.layers})
+        layers = sorted({layer for window in windows for layer in window})
+        bundle = take(
+            session.base_model(), base, layers, sources, windows=windows, progress=session.progress
+        )
         put_in_force(session, bundle)
         config = session.recipe()
     return replace(

@@ -68,6 +68,17 @@ def test_the_first_commit_takes_them_once_and_for_good(
     assert Repo(later.folder.parent).recipe() == taken
 
 
+def test_they_cover_the_layers_of_the_commit_and_those_of_the_recipe(later: Repo) -> None:
+    """A minute of work had ended in the word that another layer was asked for."""
+    chosen = later.choose("rome", options=["layers=[3]", "v_num_grad_steps=2"]).recipe
+    later.commit(list(FACTS[:1]), recipe=chosen)
+    statistics, moment = later.recipe().statistics, later.session.materialiser.statistics.moment
+    assert statistics is not None and [*moment(statistics).layers] == [1, 2, 3]
+    later.commit(list(FACTS[1:2]))
+    assert later.recipe().statistics == statistics
+    assert later.fsck().clean
+
+
 @pytest.mark.parametrize("method", ["alphaedit", "ultraedit", "ft"])
 def test_a_method_is_given_those_that_it_reads(later: Repo, method: str) -> None:
     chosen = later.choose(method).recipe
