@@ -23,6 +23,10 @@ REFERENCE = Compute("cpu", "float32")
 """What every machine has, and the most exact: what other ways to run a model are compared to."""
 
 
+_LONG = "sequence-length-is-longer-than-the-specified-maximum"
+"""What transformers says once of a text that a model cannot take, and not if it was said before."""
+
+
 def load(files: ModelFiles, compute: Compute = REFERENCE) -> LanguageModel:
     """The model of some files, in evaluation mode, no parameter asking for gradients.
 
@@ -38,6 +42,7 @@ def load(files: ModelFiles, compute: Compute = REFERENCE) -> LanguageModel:
     except Exception as error:  # a tokenizer's own files raise whatever they like
         raise TokenizerError(files, error) from error
     require_offsets(tokenizer)
+    tokenizer.deprecation_warnings[_LONG] = True  # lengths are checked where texts are read
     stored = Checkpoint(files.folder).read(files.architecture.weight_name(0)).dtype
     place = placement(compute, stored)
     spread = {"device_map": "auto"} if outgrows(files, place) else {}

@@ -9,6 +9,7 @@ import pytest
 import torch
 from model_fixtures import tiny_gpt2, tiny_llama
 from safetensors.torch import load_file, save_file
+from transformers import tokenization_utils_base
 
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
@@ -187,3 +188,15 @@ def test_a_slow_tokenizer_is_refused(folder, monkeypatch):
     monkeypatch.setattr(transformers, "AutoTokenizer", Slow)
     with pytest.raises(SlowTokenizerError, match="Slow has no offset mapping"):
         load(open_model(str(folder)))
+
+
+def test_of_long_texts_we_speak_ourselves(folder, monkeypatch):
+    """transformers warned of indexing errors beside our own word of the limit."""
+    told = []
+    monkeypatch.setattr(
+        tokenization_utils_base.logger, "warning", lambda *words: told.append(words)
+    )
+    loaded = load(open_model(str(folder))).tokenizer
+    loaded.model_max_length = 4
+    assert len(loaded("Paris is the capital of France")["input_ids"]) > 4
+    assert told == []
