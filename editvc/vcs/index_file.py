@@ -47,8 +47,8 @@ _REFUSALS = {
     sqlite3.SQLITE_FULL: ("the disk is full", "Free some space, then try again."),
     sqlite3.SQLITE_READONLY: (
         "it cannot be written",
-        "Look at the permissions of the folder and at how its disk is mounted. Commands that only "
-        "read work all the same.",
+        "Look at the free space, the permissions of the folder, and how its disk is mounted. "
+        "Commands that only read work all the same.",
     ),
     sqlite3.SQLITE_IOERR: ("the disk reports an error", "Look at the disk, then try again."),
     sqlite3.SQLITE_CANTOPEN: (
