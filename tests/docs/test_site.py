@@ -1,4 +1,4 @@
-"""The documentation as a site: pages, and nothing that lies beside them."""
+"""The documentation as a site: pages with their figures, and nothing that lies beside them."""
 
 from __future__ import annotations
 
@@ -43,4 +43,5 @@ def test_the_site_is_the_pages_alone(tmp_path: Path) -> None:
     theme = {path for path in files if path.parts[0] == "assets"}
     folders = {page.parent if page.stem == "index" else page.with_suffix("") for page in pages}
     assert theme, "the theme's own files are no litter"
-    assert files - theme == MADE | {folder / "index.html" for folder in folders}
+    figures = {path.relative_to(docs) for path in (docs / "figures").glob("*.svg")}
+    assert files - theme == MADE | figures | {folder / "index.html" for folder in folders}
