@@ -15,6 +15,7 @@ from editvc.models.fingerprint import (
 )
 from editvc.models.source import ModelFiles, ModelNotFoundError, open_model
 from editvc.vcs.files import WriteError
+from editvc.vcs.index_file import IndexRefused
 from editvc.vcs.repository import Repository
 
 MOVED = (
@@ -66,6 +67,6 @@ def _keep(repository: Repository, identity: Identity) -> bool:
     """Record the identity beside the base; on a medium that cannot be written, the next time."""
     try:
         repository.set_configs({"base.identity": repository.write(identity)})
-    except WriteError:
+    except (WriteError, IndexRefused):
         return False
     return True

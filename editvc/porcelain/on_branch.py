@@ -11,7 +11,7 @@ from typing import TypeVar
 from editvc.core.history import Tree
 from editvc.core.ids import ObjectId
 from editvc.porcelain.session import Session
-from editvc.vcs.refs import BranchMoved
+from editvc.vcs.refs import HEAD, BranchMoved
 
 Done = TypeVar("Done")
 
@@ -63,7 +63,7 @@ def _again(session: Session, tip: Tip, moved: BranchMoved) -> Tip:
     refs = session.repository.refs
     head = refs.head()
     commit = refs.get(tip.ref) if tip.ref != head.ref else head.commit
-    if commit is None or (tip.ref != head.ref and tip.ref == "HEAD"):
+    if commit is None or (tip.ref != head.ref and tip.ref == HEAD):
         raise moved
     return Tip(tip.ref, commit, session.repository.tree_of(commit))
 

@@ -231,4 +231,5 @@ def test_an_index_of_today_needs_no_sqlite_utils(
     Repository(outdated).close()
     monkeypatch.delitem(sys.modules, "editvc.vcs.index_schema")
     monkeypatch.setitem(sys.modules, "sqlite_utils", None)
-    Repository(outdated).close()
+    with closing(Repository(outdated)) as repo:
+        assert repo.index.version == VERSION
