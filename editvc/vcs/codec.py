@@ -19,6 +19,7 @@ from editvc.core.methods.recipe import Recipe
 from editvc.core.methods.table import recipe_from_json
 from editvc.core.tensor_header import TensorHeaderError, is_tensor_file, read_record
 from editvc.errors import EditvcError
+from editvc.vcs.operation import Operation
 from editvc.vcs.store import ObjectDamaged
 
 T = TypeVar("T")
@@ -66,7 +67,7 @@ class Branch:
 
 
 Node = Leaf | Branch
-Value = Fact | BaseModel | Identity | Recipe | Tree | Commit | Leaf | Branch
+Value = Fact | BaseModel | Identity | Recipe | Tree | Commit | Operation | Leaf | Branch
 
 
 def encode(value: Value) -> bytes:
@@ -147,6 +148,11 @@ def decode_tree(data: bytes) -> Tree:
 def decode_commit(data: bytes) -> Commit:
     """A commit."""
     return _decoded(data, "commit", Commit.from_json)
+
+
+def decode_operation(data: bytes) -> Operation:
+    """An operation."""
+    return _decoded(data, "operation", Operation.from_json)
 
 
 def decode_node(data: bytes) -> Node:

@@ -110,6 +110,18 @@ class Files:
         except OSError as cause:
             raise WriteError(folder, cause) from cause
 
+    def move(self, path: Path, final: Path) -> None:
+        """Give a whole file another name in its folder, in the place of what has it, in one step.
+
+        Raises :class:`WriteError`.
+        """
+        self.fault("rename")
+        try:
+            os.replace(path, final)
+        except OSError as cause:
+            raise WriteError(final, cause) from cause
+        self.settle(final.parent)
+
     def rename_folder(self, draft: Path, final: Path) -> None:
         """Give a finished folder its name, in one step. ``final`` must not exist yet."""
         self.settle(draft)

@@ -14,6 +14,15 @@ from editvc.core.progress import Progress
 from editvc.errors import DamageError, EditvcError
 from editvc.vcs import codec, edit_set
 from editvc.vcs.commit_changes import changes_of
+from editvc.vcs.fsck_operations import (
+    Dangling,
+    OtherLine,
+    check_operations,
+    dangling,
+    leads_to,
+    operations_in,
+    other_lines,
+)
 from editvc.vcs.index import ChangeRow, CommitRow, FactRow
 from editvc.vcs.object_links import ELEMENT, Link, fits, links
 from editvc.vcs.refs import HEAD, readable
@@ -35,11 +44,17 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found. ``garbage`` is harmless: what interrupted or superseded work left behind."""
+    """What was found. ``garbage`` is harmless: what interrupted or superseded work left behind.
+
+    ``dangling`` are commits that no ref reaches, ``lines`` operations that the current one does
+    not stand on; neither is damage.
+    """
 
     errors: tuple[Problem, ...]
     garbage: tuple[str, ...]
     counts: tuple[tuple[str, int], ...]
+    dangling: tuple[Dangling, ...] = ()
+    lines: tuple[OtherLine, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -53,6 +68,8 @@ class Report:
             "errors": [problem.to_json() for problem in self.errors],
             "garbage": list(self.garbage),
             "counts": dict(self.counts),
+            "dangling": [commit.to_json() for commit in self.dangling],
+            "lines": [line.to_json() for line in self.lines],
         }
 
 
@@ -87,14 +104,20 @@ def fsck(repository: Repository, progress: Progress | None = None) -> Report:
     with repository.index.snapshot():
         _check_refs(check)
         _read_objects(check, progress)
+        operations = operations_in(check.records)
+        check_operations(repository, operations, check.wrong)
         for where, link in _roots(check):
             _follow(check, where, link)
         _check_histories(check)
         _check_index(check)
+        lost, lines = dangling(repository, check.records), other_lines(repository, operations)
     strays = [str(path.relative_to(repository.folder.parent)) for path in repository.strays()]
-    unreached = sorted(check.records.keys() - check.reached)
+    kept = [commit.commit for commit in lost] + [line.operation for line in lines]
+    aside = leads_to(kept, check.records, lambda one: codec.record_of(repository.store.get(one)))
+    unreached = sorted(check.records.keys() - check.reached - aside)
     counts = Counter(str(record["kind"]) for record in check.records.values())
-    return Report(tuple(check.errors), (*strays, *unreached), tuple(sorted(counts.items())))
+    garbage = (*strays, *unreached)
+    return Report(tuple(check.errors), garbage, tuple(sorted(counts.items())), lost, lines)
 
 
 def _read_objects(check: _Check, progress: Progress | None) -> None:
@@ -128,6 +151,7 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "tree": codec.decode_tree,
     "commit": codec.decode_commit,
     "edits": codec.decode_node,
+    "operation": codec.decode_operation,
 }
 
 
@@ -155,6 +179,9 @@ def _roots(check: _Check) -> Iterator[tuple[str, Link]]:
         yield readable(name), ("commit", commit)
     for commit in sorted(refs.reflog_ids()):
         yield "the reflog", ("commit", commit)
+    current = check.repository.operations.current()
+    if current is not None:
+        yield "index.db", ("operation", current)
     try:
         config = check.repository.config_file.load()
     except EditvcError as error:

@@ -1,7 +1,7 @@
 """``index.db``: refs and reflog under transactions, and what ``log`` needs without objects.
 
 SQLite in WAL mode with ``synchronous=FULL``: a transaction that has returned survives power loss.
-Refs and reflog live here and nowhere else; all other tables can be built anew from the objects.
+All of it can be built anew from the objects, refs and reflog from those of operations.
 
 :mod:`editvc.vcs.index_file` opens a plain ``sqlite3`` connection, for ``log``, ``status``, ``show``
 and ``branch``: importing sqlite-utils takes longer than all that they do (docs/adr/0013). Tables,
@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ from editvc.core.history import Commit
 from editvc.core.ids import ObjectId, normalised
 from editvc.errors import EditvcError
 from editvc.vcs.files import Fault, no_fault
-from editvc.vcs.index_file import IndexDamaged, IndexRefused, meaning_of, opened
+from editvc.vcs.index_file import IndexDamaged, IndexRefused, meaning_of, opened, require_whole
 
-VERSION = 2
+VERSION = 3
 
 
 class IndexTooNew(EditvcError):
@@ -137,16 +137,28 @@ def searchable(texts: Iterable[str]) -> str:
 
 
 class Index:
-    """One open ``index.db``. Not to be shared between threads."""
+    """One open ``index.db``. Not to be shared between threads.
 
-    def __init__(self, path: Path, fault: Fault | None = None) -> None:
-        """Open an existing index; raises :class:`IndexDamaged` where there is none."""
-        if not path.is_file():
-            raise IndexDamaged(path, "is missing")
+    ``recording`` is around all that a :meth:`transaction` does.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        fault: Fault | None = None,
+        connection: sqlite3.Connection | None = None,
+    ) -> None:
+        """Open an existing index, or take one in memory that stands for it.
+
+        Raises :class:`IndexMissing` where there is none, and :class:`IndexDamaged`.
+        """
+        if connection is None:
+            require_whole(path)
         self.path = path
         self.fault: Fault = fault or no_fault
+        self.recording: Callable[[], AbstractContextManager[None]] = nullcontext
         with self.guarded():
-            self.connection = opened(path)
+            self.connection = connection or opened(path)
             version = self.version
             if version == 0 and not self._has_refs():
                 raise IndexDamaged(path, "holds no editvc tables")
@@ -179,6 +191,12 @@ class Index:
 
         Other writers wait from the first line on, so what is read inside stays true.
         """
+        with self.unrecorded(), self.recording():
+            yield
+
+    @contextmanager
+    def unrecorded(self) -> Iterator[None]:
+        """A :meth:`transaction` of which no operation is written: it builds the index anew."""
         self.fault("begin")
         with self.guarded():
             self.connection.execute("BEGIN IMMEDIATE")
@@ -209,9 +227,13 @@ class Index:
         with self.guarded():
             return self.connection.execute(query, tuple(values)).fetchall()
 
-    def problems(self) -> list[str]:
+    def unsound(self) -> list[str]:
         """What SQLite itself finds wrong with the file."""
-        problems = [str(row[0]) for row in self.rows("PRAGMA integrity_check") if row[0] != "ok"]
+        return [str(row[0]) for row in self.rows("PRAGMA integrity_check") if row[0] != "ok"]
+
+    def problems(self) -> list[str]:
+        """:meth:`unsound`, and whether texts are found."""
+        problems = self.unsound()
         try:
             with suppress(IndexRefused):  # SQLite asks this in a statement that might write
                 self.write(

@@ -15,14 +15,19 @@ BUSY_SECONDS = 30.0
 
 
 class IndexDamaged(DamageError):
-    """``index.db`` is missing or no sound SQLite file. ``path`` is where it should be."""
+    """``index.db`` is no sound SQLite file. ``path`` is where it is."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(
             f"the index {path} {problem}",
-            hint="Restore index.db from a copy: branches and the reflog are kept in it alone.",
+            hint="`editvc fsck --repair` builds it anew from the objects and the operation log, "
+            "and keeps the old one aside.",
         )
         self.path = path
+
+
+class IndexMissing(IndexDamaged):
+    """``index.db`` is not there, or empty, or a part of it alone is. It is built anew."""
 
 
 class IndexBusy(EditvcError):
@@ -80,6 +85,36 @@ def meaning_of(cause: sqlite3.Error, path: Path) -> EditvcError:
     return IndexDamaged(path, f"cannot be used: {cause}")
 
 
+HEADER = 100
+"""Bytes at the beginning of an SQLite file that say how long it is."""
+
+
+def require_whole(path: Path) -> None:
+    """Raise :class:`IndexMissing` unless there is a file with all that its header speaks of.
+
+    Where a log of writes lies beside it, the file may still be shorter than it is going to be.
+    """
+    try:
+        with path.open("rb") as file:
+            header, size = file.read(HEADER), path.stat().st_size
+    except FileNotFoundError:
+        raise IndexMissing(path, "is missing") from None
+    except OSError:
+        return  # SQLite says what the machine refuses
+    if not size:
+        raise IndexMissing(path, "is empty")
+    unit = int.from_bytes(header[16:18], "big")
+    pages = int.from_bytes(header[28:32], "big")
+    log = path.with_name(f"{path.name}-wal")
+    cut = size < HEADER or size < pages * (65536 if unit == 1 else unit)
+    if b"SQLite format 3\0".startswith(header[:16]) and cut and not _holds_anything(log):
+        raise IndexMissing(path, "is cut short")
+
+
+def _holds_anything(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
 def opened(path: Path) -> sqlite3.Connection:
     """A connection that writes, or one that reads alone where the machine allows no more."""
     try:
@@ -106,7 +141,7 @@ def reading(path: Path) -> sqlite3.Connection:
         if _code(cause) not in _REFUSALS:
             raise
         log = path.with_name(f"{path.name}-wal")
-        if log.is_file() and log.stat().st_size:
+        if _holds_anything(log):
             connection = _copied(path, log)
         else:
             connection = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
@@ -118,13 +153,11 @@ def _copied(path: Path, log: Path) -> sqlite3.Connection:
     from shutil import copy  # as the next one, not for a `log` to wait for
     from tempfile import TemporaryDirectory
 
-    memory = sqlite3.connect(":memory:", isolation_level=None)
     with TemporaryDirectory() as folder:
         for file in (path, log):
             Path(copy(file, folder)).chmod(0o600)
         with closing(sqlite3.connect(Path(folder) / path.name)) as copied:
-            copied.backup(memory)
-    return memory
+            return in_memory(copied)
 
 
 def _code(cause: sqlite3.Error) -> int:
@@ -132,7 +165,15 @@ def _code(cause: sqlite3.Error) -> int:
     return getattr(cause, "sqlite_errorcode", 0) & 0xFF
 
 
-def connected(path: Path) -> sqlite3.Connection:
+def in_memory(copied: sqlite3.Connection | None = None) -> sqlite3.Connection:
+    """An empty database in memory, or a copy of another one that may be changed."""
+    memory = connected(":memory:")
+    if copied is not None:
+        copied.backup(memory)
+    return memory
+
+
+def connected(path: Path | str) -> sqlite3.Connection:
     """A connection that commits where it is told to, durably."""
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     connection.execute("PRAGMA synchronous=FULL")

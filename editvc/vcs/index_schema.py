@@ -14,7 +14,7 @@ from sqlite_utils import Database, Migrations
 
 from editvc.errors import EditvcError
 from editvc.vcs.index import VERSION, Index
-from editvc.vcs.index_file import IndexDamaged, connected
+from editvc.vcs.index_file import IndexDamaged, connected, meaning_of
 from editvc.vcs.index_rebuild import Contents, add, contents_of, replace
 from editvc.vcs.store import ObjectStore
 
@@ -30,7 +30,7 @@ FIRST = {
 }  # fmt: skip
 """The columns of format 1. Those of ``refs`` and ``reflog``, which no object repeats, stay."""
 
-LATER = ("live", "search_fts", "search", "changes")
+LATER = ("live", "search_fts", "search", "changes", "operation")
 """What later formats brought."""
 
 TOKENIZER = "trigram case_sensitive 1"
@@ -137,24 +137,39 @@ def search(db: Database) -> None:
         raise SearchUnavailable(cause) from cause
 
 
+@migrations()
+def operation(db: Database) -> None:
+    """The newest operation, in a row of its own."""
+    db.table("operation").create({"id": str}, pk="id")
+
+
 def create(path: Path) -> None:
-    """Make a new index file, with no refs in it."""
-    with closing(connected(path)) as connection:
-        db = Database(connection, execute_plugins=False)
-        db.enable_wal()
-        with db.atomic():
-            _migrate(db)
+    """Make a new index file, with no refs in it. Raises ``IndexRefused``."""
+    try:
+        with closing(connected(path)) as connection:
+            create_in(connection)
+    except sqlite3.DatabaseError as cause:
+        raise meaning_of(cause, path) from cause
+
+
+def create_in(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new index in an empty database."""
+    db = Database(connection, execute_plugins=False)
+    db.enable_wal()
+    with db.atomic():
+        _migrate(db)
 
 
 def upgrade(index: Index, store: ObjectStore) -> None:
     """Bring an index of an older format to today's, all of it or nothing; refs and reflog stay.
 
-    An index of format 1 is migrated: its rows stay, and what they did not hold is read from the
-    objects that they name. One whose tables are of no known format has them rebuilt from all
-    objects. What cannot be read is left as it was, for ``fsck`` to report.
+    An index of an older format is migrated: its rows stay, and what those of format 1 did not hold
+    is read from the objects that they name. One whose tables are of no known format has them
+    rebuilt from all objects. What cannot be read is left as it was, for ``fsck`` to report.
     """
-    with index.transaction():
-        if index.version == VERSION:
+    with index.unrecorded():
+        before = index.version
+        if before == VERSION:
             return  # another process was faster
         db = Database(index.connection, execute_plugins=False)
         foreign = {name for name in FIRST if _columns(db, name) != FIRST[name]}
@@ -167,6 +182,8 @@ def upgrade(index: Index, store: ObjectStore) -> None:
             replace(index, contents_of(store, store.ids()))
         else:
             _migrate(db)
+            if before > 1:
+                return
             facts, commits = index.facts(), index.commits()
             add(index, Contents(commits, facts))  # so that these are found, readable or not
             named = [row.id for row in facts] + [row.id for row in commits]

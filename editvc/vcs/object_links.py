@@ -46,6 +46,13 @@ def links(record: dict[str, Any]) -> Iterator[Link]:
     elif kind == "recipe":
         for name, referred in REFERENCES.items():
             yield from _optional(referred, record.get(name))
+    elif kind == "operation":
+        yield from (("operation", parent) for parent in record["parents"])
+        yield from (("commit", commit) for commit in record["refs"].values())
+        for move in record["moves"]:
+            yield from _optional("commit", move["old"])
+            yield from _optional("commit", move["new"])
+        yield from _optional("operation", record["restores"])
     elif kind == "editor":
         yield "base", record["base"]
 

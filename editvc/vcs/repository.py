@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from editvc.vcs.edit_set import EditSet
 from editvc.vcs.files import Fault, Files, is_temporary, unique
 from editvc.vcs.graph import Graph
 from editvc.vcs.index import VERSION, CommitRow, FactRow, Index
+from editvc.vcs.index_file import IndexMissing
+from editvc.vcs.operation_log import OperationLog
 from editvc.vcs.refs import ReflogEntry, Refs
 from editvc.vcs.revisions import Revisions
 from editvc.vcs.store import DiskStore
@@ -51,23 +53,36 @@ class RepositoryExists(EditvcError):
         self.folder = folder
 
 
+def folder_at(start: Path) -> Path:
+    """The nearest ``.editvc`` at or above ``start``. Raises :class:`NotARepository`."""
+    here = start.resolve()
+    for folder in (here, *here.parents):
+        if (folder / FOLDER).is_dir():
+            return folder / FOLDER
+    raise NotARepository(here)
+
+
 class Repository:
     """Plumbing of one repository. ``folder`` is the ``.editvc`` itself.
 
-    Attributes: ``files``, ``store``, ``index``, ``refs``, ``graph``, ``revisions``,
+    Attributes: ``files``, ``store``, ``index``, ``refs``, ``operations``, ``graph``, ``revisions``,
     ``cache``, and ``config_file``; ``config`` is the checked configuration, read on first use.
+    ``remark`` hears where the index had to be built anew.
     """
 
-    def __init__(self, folder: Path, fault: Fault | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        fault: Fault | None = None,
+        remark: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.folder = folder
         self.files = Files(fault)
         self.store = DiskStore(folder / "objects", self.files)
-        self.index = Index(folder / "index.db", fault)
-        if self.index.version < VERSION:
-            from editvc.vcs.index_schema import upgrade  # sqlite-utils: not for a `log` to wait for
-
-            upgrade(self.index, self.store)
+        self.index = self._open_index(remark)
         self.refs = Refs(self.index)
+        self.operations = OperationLog(self.index, self.store)
+        self.index.recording = self.operations.recording
         self.graph = Graph(self.index)
         self.revisions = Revisions(self.refs, self.graph)
         self._facts: list[FactRow] = []  # written since the last transaction, not indexed yet
@@ -111,19 +126,36 @@ class Repository:
         store.put_all([codec.encode(base), codec.encode(recipe), *objects])
         index_schema.create(draft / "index.db")
         index = Index(draft / "index.db", fault)
+        index.recording = OperationLog(index, store).recording
         Refs(index).initialise(FIRST_BRANCH)
         index.close()
         files.rename_folder(draft, folder)
         return cls(folder, fault)
 
     @classmethod
-    def find(cls, start: Path, fault: Fault | None = None) -> Repository:
+    def find(
+        cls,
+        start: Path,
+        fault: Fault | None = None,
+        remark: Callable[[str], None] = lambda text: None,
+    ) -> Repository:
         """Open the nearest ``.editvc`` at or above ``start``. Raises :class:`NotARepository`."""
-        here = start.resolve()
-        for folder in (here, *here.parents):
-            if (folder / FOLDER).is_dir():
-                return cls(folder / FOLDER, fault)
-        raise NotARepository(here)
+        return cls(folder_at(start), fault, remark)
+
+    def _open_index(self, remark: Callable[[str], None]) -> Index:
+        """The index, brought up to date, or built anew where there is none."""
+        path = self.folder / "index.db"
+        try:
+            index = Index(path, self.files.fault)
+        except IndexMissing:
+            from editvc.vcs.recovery import recovered  # sqlite-utils: not for a `log` to wait for
+
+            return recovered(path, self.store, self.files, remark)
+        if index.version < VERSION:
+            from editvc.vcs.recovery import upgraded
+
+            return upgraded(index, self.store)
+        return index
 
     def close(self) -> None:
         """Give the index back. What was read stays valid."""

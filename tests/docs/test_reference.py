@@ -174,6 +174,7 @@ def test_every_kind_of_object_has_an_example_that_decodes() -> None:
         "tree": codec.decode_tree,
         "commit": codec.decode_commit,
         "edits": codec.decode_node,
+        "operation": codec.decode_operation,
     }
     for kind, decode in decoders.items():
         assert example(kind), kind

@@ -12,6 +12,8 @@ from editvc.core.ids import ObjectId, SlotId, object_id
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.vcs import codec
 from editvc.vcs.edit_set import EditSet
+from editvc.vcs.operation import Operation, View
+from editvc.vcs.refs import ReflogEntry
 from editvc.vcs.store import MemoryStore
 
 A, B, C = (ObjectId(digit * 64) for digit in "abc")
@@ -91,6 +93,19 @@ VALUES: dict[str, tuple[codec.Value, str, str]] = {
         f'"message":"Two lines\\n\\nof ✓ words","number":7,"parents":["{B}","{C}"],'
         f'"time":1700000000,"tree":"{A}"}}',
         "4d51c07f360e17b9abf6a0031d9d53a5bc05a3b431b1c3e5a133dd2754fe3c3f",
+    ),
+    "operation": (
+        Operation(
+            number=2,
+            parents=(A,),
+            view=View("ref: refs/heads/main", (("refs/heads/main", B),)),
+            moves=(ReflogEntry("refs/heads/main", None, B, "Ada", 7, "commit: ✓"),),
+            restores=C,
+        ),
+        '{"head":"ref: refs/heads/main","kind":"operation","moves":[{"author":"Ada",'
+        f'"message":"commit: ✓","new":"{B}","old":null,"ref":"refs/heads/main","time":7}}],'
+        f'"number":2,"parents":["{A}"],"refs":{{"refs/heads/main":"{B}"}},"restores":"{C}"}}',
+        "562a0efb19d18bf4b340197882293e0f0c4e8ed130e26596fead1d6e359de026",
     ),
     "leaf of the edit set": (
         codec.Leaf((Entry(SlotId(A), B, C), Entry(SlotId(B), A, C))),

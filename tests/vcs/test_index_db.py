@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from vcs_values import commit_facts, fact, located
 
 from editvc.core.ids import ObjectId
-from editvc.vcs.index import CommitRow, FactRow, Index, IndexTooNew
-from editvc.vcs.index_file import IndexBusy, IndexDamaged
+from editvc.vcs.index import VERSION, CommitRow, FactRow, Index, IndexTooNew
+from editvc.vcs.index_file import IndexBusy, IndexDamaged, IndexMissing
 from editvc.vcs.index_rebuild import rebuild
 from editvc.vcs.repository import Repository
 
@@ -20,7 +21,7 @@ def contents(index: Index) -> list[object]:
 def test_durable_and_concurrent_settings(repo: Repository) -> None:
     assert repo.index.rows("PRAGMA journal_mode") == [("wal",)]
     assert repo.index.rows("PRAGMA synchronous") == [(2,)]  # FULL
-    assert repo.index.rows("PRAGMA user_version") == [(2,)]
+    assert repo.index.rows("PRAGMA user_version") == [(VERSION,)]
 
 
 def test_rows_say_what_the_objects_say(repo: Repository) -> None:
@@ -71,7 +72,7 @@ def test_rebuild_gives_the_same_rows_from_objects_alone(repo: Repository) -> Non
         for table in ("commits", "facts", "located"):
             repo.index.write(f"DELETE FROM {table}", [()])
     assert contents(repo.index) == [[], [], []]
-    assert rebuild(repo.index, repo.store) == []
+    assert rebuild(repo.index, repo.store).damage == ()
     assert contents(repo.index) == before
     assert repo.refs.all() == refs
 
@@ -82,7 +83,7 @@ def test_rebuild_keeps_the_winner_and_reports_what_it_cannot_read(repo: Reposito
     repo.index.remember("q" * 64, winner)
     commit_facts(repo, fact(1))
     repo.store.path(fact(1).id).write_bytes(b"{}")
-    (damage,) = rebuild(repo.index, repo.store)
+    (damage,) = rebuild(repo.index, repo.store).damage
     assert damage.id == fact(1).id
     assert repo.index.located("q" * 64) == winner
     assert repo.index.fact(fact(1).id) is None
@@ -109,13 +110,17 @@ def test_a_file_that_is_no_index(tmp_path: Path) -> None:
     with pytest.raises(IndexDamaged, match="cannot be used"):
         Index(path)
     path.write_bytes(b"")
+    with pytest.raises(IndexMissing, match="is empty"):
+        Index(path)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE notes (text)")
     with pytest.raises(IndexDamaged, match="no editvc tables"):
         Index(path)
 
 
 def test_an_index_of_a_later_editvc_is_left_alone(repo: Repository) -> None:
-    repo.index.connection.execute("PRAGMA user_version=3")
-    with pytest.raises(IndexTooNew, match="format 3"):
+    repo.index.connection.execute(f"PRAGMA user_version={VERSION + 1}")
+    with pytest.raises(IndexTooNew, match=f"format {VERSION + 1}"):
         Index(repo.index.path)
 
 
