@@ -46,10 +46,12 @@ if TYPE_CHECKING:
     from editvc.porcelain.trace import Corruption, TraceReport
     from editvc.porcelain.train import Trained, TrainingPlan
     from editvc.porcelain.tune import Tuning
+    from editvc.porcelain.undo import Undoing
     from editvc.vcs.files import Fault
     from editvc.vcs.fsck import Report
     from editvc.vcs.index import CommitRow
     from editvc.vcs.read_only import Rows
+    from editvc.vcs.refs import ReflogEntry
 
 
 class Repo:
@@ -76,8 +78,8 @@ class Repo:
         dtype: str | None = None,
     ) -> None:
         self.session = Session(
-            Repository.find(Path(path), fault), clock=clock, progress=progress, remark=remark,
-            device=device, dtype=dtype,
+            Repository.find(Path(path), fault, remark), clock=clock, progress=progress,
+            remark=remark, device=device, dtype=dtype,
         )  # fmt: skip
 
     @classmethod
@@ -310,6 +312,53 @@ class Repo:
 
         return fsck(self.session.repository)
 
+    @staticmethod
+    def reindex(path: str | Path) -> list[str]:
+        """Build the index of a repository anew from its objects and its operation log.
+
+        Returns what was done, in words. It need not be possible to open the repository.
+        """
+        from editvc.porcelain.reindex import reindex
+
+        return reindex(Path(path))
+
+    @staticmethod
+    def repair(path: str | Path) -> list[str]:
+        """:meth:`reindex` where the index is damaged or disagrees with what it is built from."""
+        from editvc.porcelain.reindex import repair
+
+        return repair(Path(path))
+
+    def reflog(self, name: str = "HEAD") -> list[ReflogEntry]:
+        """The moves of a branch, of HEAD, or of a ref by its full name, newest first."""
+        from editvc.porcelain.reflog import reflog
+
+        return reflog(self.session, name)
+
+    def undo(self, *, author: str | None = None) -> Undoing:
+        """Put refs back to where they were before the last command that moved any."""
+        from editvc.porcelain.undo import undo
+
+        return undo(self.session, self.session.author(author))
+
+    def preview_undo(self) -> Undoing:
+        """What :meth:`undo` would do."""
+        from editvc.porcelain.undo import preview_undo
+
+        return preview_undo(self.session)
+
+    def redo(self, *, author: str | None = None) -> Undoing:
+        """Do again what :meth:`undo` took back last."""
+        from editvc.porcelain.undo import redo
+
+        return redo(self.session, self.session.author(author))
+
+    def preview_redo(self) -> Undoing:
+        """What :meth:`redo` would do."""
+        from editvc.porcelain.undo import preview_redo
+
+        return preview_redo(self.session)
+
     # -- branches ---------------------------------------------------------------------------
 
     def branches(self) -> list[Branch]:
@@ -527,6 +576,10 @@ class Repo:
         from editvc.porcelain.configure import configure
 
         return configure(self.session, key, text)
+
+    def accept_config(self) -> None:
+        """Take config.toml, which somebody has edited by hand, as it is."""
+        return self.session.repository.accept_config()
 
     def statistics(self) -> list[Described]:
         """The statistics that commits use, and what they were taken from."""

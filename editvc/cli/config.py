@@ -13,16 +13,26 @@ from editvc.cli.output import emit_json, note, say
 @click.command()
 @click.argument("key", required=False)
 @click.argument("value", required=False)
+@click.option(
+    "--accept", is_flag=True, help="Take config.toml as it was edited by hand: fsck asks for it."
+)
 @json_option
 @click.pass_context
-def config(ctx: click.Context, key: str | None, value: str | None, as_json: bool) -> None:
+def config(
+    ctx: click.Context, key: str | None, value: str | None, accept: bool, as_json: bool
+) -> None:
     """Show all settings, show KEY, or set KEY to VALUE.
 
     Keys are dotted, such as recipe.mom2_update_weight; comments in config.toml stay. commit.method
     is the method of commits that name none. Another recipe.method comes with its own numbers, and
     commits use it; what this takes out or changes is named.
     """
+    if accept and key is not None:
+        raise click.UsageError("--accept is about all of config.toml, and takes no KEY")
     repo = open_repo(ctx)
+    if accept:
+        repo.accept_config()
+        note("config.toml is accepted as it is")
     if key is not None and value is not None:
         remarks = repo.configure(key, value)
         for remark in remarks:

@@ -29,6 +29,8 @@ from editvc.cli import (
     methods,
     publish,
     query,
+    reflog,
+    reindex,
     revert,
     show,
     squash,
@@ -38,6 +40,7 @@ from editvc.cli import (
     trace,
     train,
     tune,
+    undo,
 )
 from editvc.cli.boundary import ReaderGone, close_output, open_streams, tell, texts
 from editvc.version import __version__
@@ -81,9 +84,10 @@ def editvc(ctx: click.Context, directory: Path) -> None:
 for command in (
     init.init, arch.arch, lint.lint, convert.convert, commit.commit, methods.methods, train.train,
     import_patch.import_, ask.ask, evaluate.evaluate, log.log, show.show, status.status, diff.diff,
-    grep.grep, query.query, revert.revert, squash.squash, compact.compact, health.health,
-    trace.trace, tune.tune, export.export, publish.publish, branch.branch, switch.switch,
-    stats.stats, fsck.fsck, config.config, base_model.base,
+    grep.grep, query.query, reflog.reflog, revert.revert, undo.undo, undo.redo, squash.squash,
+    compact.compact, health.health, trace.trace, tune.tune, export.export, publish.publish,
+    branch.branch, switch.switch, stats.stats, fsck.fsck, reindex.reindex, config.config,
+    base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 

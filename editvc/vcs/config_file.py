@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from editvc.core.compute import Compute, ComputeError
-from editvc.core.ids import ObjectId
+from editvc.core.ids import ObjectId, canonical_json, object_id
 from editvc.core.invisible import WAY_OUT, unseen
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import RecipeError
@@ -34,6 +34,7 @@ from editvc.core.spelling import did_you_mean, nearest
 from editvc.core.thresholds import ThresholdError, Thresholds
 from editvc.errors import EditvcError
 from editvc.vcs.files import Files
+from editvc.vcs.store import ObjectStore
 
 
 class ConfigError(EditvcError):
@@ -243,12 +244,33 @@ def _require_known(key: str) -> None:
         raise UnknownKey(key, list(FIELDS))
 
 
-class ConfigFile:
-    """One ``config.toml`` on disk."""
+def settings_object(data: bytes) -> bytes:
+    """The object that remembers a ``config.toml``: what it was when editvc wrote or accepted it.
 
-    def __init__(self, path: Path, files: Files) -> None:
+    Raises ``UnicodeDecodeError``.
+    """
+    return canonical_json({"kind": "settings", "text": data.decode()})
+
+
+class ConfigFile:
+    """One ``config.toml`` on disk. What is written to it is an object of ``store`` before."""
+
+    def __init__(self, path: Path, files: Files, store: ObjectStore) -> None:
         self.path = path
         self.files = files
+        self.store = store
+
+    def object(self) -> ObjectId | None:
+        """The object that remembers the file as it is, stored or not; ``None`` for no text."""
+        try:
+            return object_id(settings_object(self.path.read_bytes()))
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def accept(self) -> None:
+        """Remember the file as it is, whoever has changed it. Raises :class:`ConfigError`."""
+        self.load()
+        self.store.put(settings_object(self.path.read_bytes()))
 
     def text(self) -> str:
         """The file as it is."""
@@ -314,6 +336,7 @@ class ConfigFile:
             document.get(section, {}).pop(name, None)
         written = tomlkit.dumps(document)
         config = parse(written)
+        self.store.put(settings_object(written.encode()))
         self.files.write(self.path, written.encode())
         return config
 

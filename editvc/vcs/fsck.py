@@ -32,10 +32,14 @@ from editvc.vcs.store import ObjectDamaged
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, and where: an object's id, a ref, a table or a file."""
+    """One thing that is wrong, and where: an object's id, a ref, a table or a file.
+
+    ``in_index``: building the index anew mends it.
+    """
 
     where: str
     what: str
+    in_index: bool = False
 
     def to_json(self) -> dict[str, str]:
         """For ``fsck --json``."""
@@ -89,6 +93,9 @@ class _Check:
     def wrong(self, where: str, what: str) -> None:
         self.errors.append(Problem(where, what))
 
+    def wrong_in_index(self, where: str, what: str) -> None:
+        self.errors.append(Problem(where, what, in_index=True))
+
 
 def fsck(repository: Repository, progress: Progress | None = None) -> Report:
     """Verify every object, everything that refs, reflog and index lead to, and the index itself.
@@ -98,18 +105,19 @@ def fsck(repository: Repository, progress: Progress | None = None) -> Report:
     """
     check = _Check(repository)
     for problem in repository.index.problems():
-        check.wrong("index.db", problem)
+        check.wrong_in_index("index.db", problem)
     # The index as it is now, whoever writes meanwhile: objects come first, so all that it names is
     # there when they are listed.
     with repository.index.snapshot():
         _check_refs(check)
         _read_objects(check, progress)
         operations = operations_in(check.records)
-        check_operations(repository, operations, check.wrong)
+        check_operations(repository, operations, check.wrong_in_index)
         for where, link in _roots(check):
             _follow(check, where, link)
         _check_histories(check)
         _check_index(check)
+        _check_settings(check)
         lost, lines = dangling(repository, check.records), other_lines(repository, operations)
     strays = [str(path.relative_to(repository.folder.parent)) for path in repository.strays()]
     kept = [commit.commit for commit in lost] + [line.operation for line in lines]
@@ -162,14 +170,14 @@ def _check_refs(check: _Check) -> None:
     try:
         places[HEAD] = refs.found_head().commit
     except DamageError as error:
-        check.wrong(HEAD, str(error))
+        check.wrong_in_index(HEAD, str(error))
         places.pop(HEAD, None)
     for name, commit in places.items():
         line = refs.newest(name)
         if (line.new if line is not None else None) != commit:
             end = short(line.new) if line is not None and line.new is not None else "nowhere"
             place = short(commit) if commit is not None else "nowhere"
-            check.wrong(readable(name), f"is at {place}, and its reflog ends at {end}")
+            check.wrong_in_index(readable(name), f"is at {place}, and its reflog ends at {end}")
 
 
 def _roots(check: _Check) -> Iterator[tuple[str, Link]]:
@@ -219,6 +227,18 @@ def _follow(check: _Check, where: str, link: Link) -> None:
         waiting.extend((name, following) for following in links(record))
 
 
+def _check_settings(check: _Check) -> None:
+    """config.toml is as editvc wrote it last, or as it was accepted by hand."""
+    settings = {one for one, record in check.records.items() if record["kind"] == "settings"}
+    check.reached |= settings
+    if settings and check.repository.config_file.object() not in settings:
+        check.wrong(
+            "config.toml",
+            "is not as editvc wrote it: edited by hand, or damaged. See `editvc config`; "
+            "`editvc config --accept` takes it as it is",
+        )
+
+
 def _check_histories(check: _Check) -> None:
     """Every reachable commit counts right, and its set of edits has the one canonical shape."""
     known: dict[tuple[ObjectId, int], edit_set.Extent] = {}
@@ -248,16 +268,16 @@ def _check_index(check: _Check) -> None:
     rows = {row.id: row for row in repository.index.commits()}
     for identifier in sorted(check.reached):
         if records[identifier]["kind"] == "commit" and identifier not in rows:
-            check.wrong("index.db", f"does not list commit {identifier}")
+            check.wrong_in_index("index.db", f"does not list commit {identifier}")
     for identifier, commit_row in rows.items():
         commit = _agree(check, identifier, kind="commit")
         if commit is not None and commit_row != CommitRow.of(identifier, Commit.from_json(commit)):
-            check.wrong("index.db", f"disagrees with commit {identifier}")
+            check.wrong_in_index("index.db", f"disagrees with commit {identifier}")
     facts = {row.id: row for row in repository.index.facts()}
     for identifier, fact_row in facts.items():
         fact = _agree(check, identifier, kind="fact")
         if fact is not None and fact_row != FactRow.of(identifier, Fact.from_json(fact)):
-            check.wrong("index.db", f"disagrees with fact {identifier}")
+            check.wrong_in_index("index.db", f"disagrees with fact {identifier}")
     _check_changes(check, rows)
     _check_texts(check, rows, facts)
     for request, identifier in repository.index.all_located():
@@ -265,7 +285,9 @@ def _check_index(check: _Check) -> None:
         if element is None:
             continue
         if element.get("request") != request:
-            check.wrong("index.db", f"lists {identifier} under a request that it does not answer")
+            check.wrong_in_index(
+                "index.db", f"lists {identifier} under a request that it does not answer"
+            )
         # Kept for the next time that its fact is committed: it, and what it needs, is no garbage.
         _follow(check, "index.db", (ELEMENT, identifier))
 
@@ -276,7 +298,9 @@ def _check_changes(check: _Check, commits: Mapping[ObjectId, CommitRow]) -> None
     for change in check.repository.index.changes():
         listed.setdefault(change.commit_id, []).append(change)
     for identifier in sorted(listed.keys() - commits.keys()):
-        check.wrong("index.db", f"lists changes of commit {identifier}, and not the commit")
+        check.wrong_in_index(
+            "index.db", f"lists changes of commit {identifier}, and not the commit"
+        )
     for identifier in commits:
         record = check.records.get(identifier)
         if record is None or record["kind"] != "commit":
@@ -286,7 +310,7 @@ def _check_changes(check: _Check, commits: Mapping[ObjectId, CommitRow]) -> None
         except ObjectDamaged:
             continue  # reported when the objects were read
         if changes != listed.get(identifier, []):
-            check.wrong("index.db", f"disagrees with what commit {identifier} changed")
+            check.wrong_in_index("index.db", f"disagrees with what commit {identifier} changed")
 
 
 def _check_texts(
@@ -298,7 +322,7 @@ def _check_texts(
     listed = check.repository.index.texts()
     for identifier, text in texts.items():
         if listed.get(identifier) != text:
-            check.wrong("index.db", f"has another text of {identifier} to search in")
+            check.wrong_in_index("index.db", f"has another text of {identifier} to search in")
 
 
 def _agree(check: _Check, identifier: ObjectId, *, kind: str) -> dict[str, Any] | None:
@@ -306,9 +330,9 @@ def _agree(check: _Check, identifier: ObjectId, *, kind: str) -> dict[str, Any] 
     record = check.records.get(identifier)
     if record is None:
         if identifier not in check.unsound:
-            check.wrong("index.db", f"lists {kind} {identifier}, which is missing")
+            check.wrong_in_index("index.db", f"lists {kind} {identifier}, which is missing")
     elif not fits(kind, record["kind"]):
-        check.wrong("index.db", f"lists {record['kind']} {identifier} as a {kind}")
+        check.wrong_in_index("index.db", f"lists {record['kind']} {identifier} as a {kind}")
     else:
         return record
     return None

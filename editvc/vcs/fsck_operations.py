@@ -83,7 +83,8 @@ def check_operations(
             wrong("index.db", f"names no operation, and {len(operations)} are stored")
         return
     if current not in operations:
-        return  # reported as an object that is missing or corrupt
+        wrong("index.db", f"is at operation {current}, which cannot be read")
+        return
     expected = operations[current].view
     was, now = ({HEAD: one.head, **dict(one.refs)} for one in (expected, view))
     for name in differences(expected, view):
@@ -97,7 +98,9 @@ def check_operations(
         if before and operation.number != before[0] + 1:
             wrong(identifier, f"is operation {operation.number} after {before[0]}")
     written = lines(operations, current)
-    if written is not None:  # else an operation is missing or corrupt, and reported as that
+    if written is None:
+        wrong("the operation log", "has a gap: an operation that others stand on cannot be read")
+    else:
         _check_reflog(repository, written, wrong)
 
 

@@ -17,7 +17,7 @@ class CommitNotIndexed(DamageError):
     def __init__(self, identifier: ObjectId) -> None:
         super().__init__(
             f"commit {short(identifier)} is not in the index",
-            hint="Run `editvc fsck` to see whether its object is still there.",
+            hint="`editvc reindex` builds the index anew, if the commit's object is there.",
         )
         self.id = identifier
 

@@ -39,20 +39,20 @@ class NoOperations(DamageError):
 
 @dataclass(slots=True)
 class Contents:
-    """What objects give to the index. ``damage`` holds the errors of those that cannot be read."""
+    """What objects give to the index. ``unread`` are those that cannot be read, with the errors."""
 
     commits: list[CommitRow] = field(default_factory=list)
     facts: list[FactRow] = field(default_factory=list)
     changes: list[ChangeRow] = field(default_factory=list)
     located: list[tuple[str, ObjectId]] = field(default_factory=list)
     operations: dict[ObjectId, Operation] = field(default_factory=dict)
-    damage: list[ObjectDamaged] = field(default_factory=list)
+    unread: dict[ObjectId, ObjectDamaged] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
     """From how many ``operations`` an index was built, what it ``changed`` in refs, in words, and
-    the errors of objects that cannot be read and are left out.
+    the errors of objects that cannot be read: what the index says of them stays.
     """
 
     operations: int
@@ -83,7 +83,7 @@ def rebuild(index: Index, store: ObjectStore) -> Rebuilt:
         contents = contents_of(store, store.ids())
         replace(index, contents)
         changed = _put_back(index, store, contents.operations)
-    return Rebuilt(len(contents.operations), tuple(changed), tuple(contents.damage))
+    return Rebuilt(len(contents.operations), tuple(changed), tuple(contents.unread.values()))
 
 
 def _put_back(
@@ -184,12 +184,18 @@ def lines(
 
 def replace(index: Index, contents: Contents) -> None:
     """Put ``contents`` in the place of all that repeats objects. Only inside a transaction."""
+    kept = Contents(
+        [row for row in index.commits() if row.id in contents.unread],
+        [row for row in index.facts() if row.id in contents.unread],
+        [row for row in index.changes() if row.commit_id in contents.unread],
+    )
     there = set(contents.located)
     winners = [pair for pair in index.all_located() if pair in there]
     # The full-text index first: what it does not hold cannot be taken out of it.
     index.write("INSERT INTO search_fts (search_fts) VALUES ('rebuild')", [()])
     for table in REPEATED:
         index.write(f"DELETE FROM {table}", [()])
+    add(index, kept)
     add(index, contents)
     index.add_located(winners + contents.located)  # who came first comes first
 
@@ -208,7 +214,7 @@ def contents_of(store: ObjectStore, identifiers: Iterable[ObjectId]) -> Contents
         try:
             _read(store, identifier, contents)
         except ObjectDamaged as error:
-            contents.damage.append(error)
+            contents.unread[identifier] = error
     return contents
 
 

@@ -90,8 +90,8 @@ class BranchLost(DamageError):
         name = ref.removeprefix(BRANCHES)
         super().__init__(
             f"HEAD is on {readable(ref)}, which has no commit, and was at {short(last)} last",
-            hint=f"`editvc branch {name} {short(last)}` brings the branch back, `editvc switch "
-            "BRANCH` goes to another one; `editvc fsck` looks at all the rest.",
+            hint="`editvc fsck --repair` puts branches back where the last command left them, "
+            f"which was {short(last)} for {name}; `editvc fsck` looks at all the rest.",
         )
         self.last = last
 
@@ -268,17 +268,22 @@ class Refs:
     def switch(self, branch: str, *, author: str, time: int) -> None:
         """Put HEAD on an existing branch. Raises :class:`BranchUnknown`."""
         with self.index.transaction():
-            new, old = self.get(BRANCHES + branch), self.head().commit
-            if new is None:
+            if self.get(BRANCHES + branch) is None:
                 raise BranchUnknown(branch, list(self.branches()))
-            self._put(HEAD, SYMBOLIC + BRANCHES + branch)
-            message = f"switch: to {branch}"
-            self._log(ReflogEntry(HEAD, old, new, author, time, message))
+            line = ReflogEntry(HEAD, None, None, author, time, f"switch: to {branch}")
+            self.point_head(SYMBOLIC + BRANCHES + branch, line)
 
     def detach(self, commit: ObjectId, *, author: str, time: int) -> None:
         """Put HEAD on a commit itself, on no branch."""
         with self.index.transaction():
-            old = self.head().commit
-            self._put(HEAD, commit)
-            message = f"switch: to {short(commit)}"
-            self._log(ReflogEntry(HEAD, old, commit, author, time, message))
+            line = ReflogEntry(HEAD, None, None, author, time, f"switch: to {short(commit)}")
+            self.point_head(commit, line)
+
+    def point_head(self, target: str, line: ReflogEntry) -> None:
+        """Give HEAD a target as it is stored, and log ``line`` with the commits it moves between.
+
+        Only inside :meth:`Index.transaction`.
+        """
+        old = self.head().commit
+        self._put(HEAD, target)
+        self._log(replace(line, ref=HEAD, old=old, new=self.head().commit))

@@ -87,7 +87,7 @@ class Repository:
         self.revisions = Revisions(self.refs, self.graph)
         self._facts: list[FactRow] = []  # written since the last transaction, not indexed yet
         self.cache = Cache(folder / "cache", self.files)
-        self.config_file = config_file.ConfigFile(folder / "config.toml", self.files)
+        self.config_file = config_file.ConfigFile(folder / "config.toml", self.files, self.store)
 
     @classmethod
     def create(
@@ -123,7 +123,8 @@ class Repository:
         files.write(draft / "config.toml", config_text.encode())
         store = DiskStore(draft / "objects", files)
         store.prepare()
-        store.put_all([codec.encode(base), codec.encode(recipe), *objects])
+        settings = config_file.settings_object(config_text.encode())
+        store.put_all([codec.encode(base), codec.encode(recipe), settings, *objects])
         index_schema.create(draft / "index.db")
         index = Index(draft / "index.db", fault)
         index.recording = OperationLog(index, store).recording
@@ -180,6 +181,11 @@ class Repository:
         with self.index.transaction():
             self.config_file.set_values(values, without)
         self.__dict__.pop("config", None)
+
+    def accept_config(self) -> None:
+        """Take config.toml as it is for what it should be."""
+        with self.index.transaction():
+            self.config_file.accept()
 
     # Objects -----------------------------------------------------------------------------------
 

@@ -8,12 +8,13 @@ from vcs_values import BASE, CONFIG, RECIPE
 from editvc.core.thresholds import Thresholds
 from editvc.vcs.config_file import FIELDS, ConfigError, ConfigFile, UnknownKey, parse
 from editvc.vcs.files import Files
+from editvc.vcs.store import MemoryStore
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> ConfigFile:
     (tmp_path / "config.toml").write_text(CONFIG)
-    return ConfigFile(tmp_path / "config.toml", Files())
+    return ConfigFile(tmp_path / "config.toml", Files(), MemoryStore())
 
 
 def test_a_small_file_is_filled_with_defaults() -> None:
@@ -107,7 +108,7 @@ def test_a_byte_order_mark_in_front_does_no_harm(file: ConfigFile) -> None:
 
 def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
-        ConfigFile(tmp_path / "config.toml", Files()).load()
+        ConfigFile(tmp_path / "config.toml", Files(), MemoryStore()).load()
 
 
 def test_get_and_as_dict_know_defaults(file: ConfigFile) -> None:

@@ -55,6 +55,7 @@ def test_a_flipped_bit_in_any_object_is_found_by_reading_and_by_fsck(full: Repos
     for position, identifier in enumerate(ids):
         path = full.store.path(identifier)
         sound = path.read_bytes()
+        operation = b'"kind":"operation"' in sound
         bit = position * 7919 % (8 * len(sound))
         flipped = bytearray(sound)
         flipped[bit // 8] ^= 1 << bit % 8
@@ -63,7 +64,9 @@ def test_a_flipped_bit_in_any_object_is_found_by_reading_and_by_fsck(full: Repos
             full.store.get(identifier)
         if position % 6 == 0 or len(ids) - position < 3:
             report = fsck(full)
-            assert [problem.where for problem in report.errors] == [identifier], words(report)
+            wheres = {problem.where for problem in report.errors}
+            log = {"index.db", "the operation log"} if operation else set()
+            assert identifier in wheres and wheres <= {identifier} | log, words(report)
         path.write_bytes(sound)
         kinds.add(position)
     assert len(kinds) == len(ids) and fsck(full).clean

@@ -69,7 +69,7 @@ LOOK = f"""
 import encodings.utf_8_sig, os, shutil, sys, tempfile
 from pathlib import Path
 import tomlkit
-from editvc.vcs import index_schema
+from editvc.vcs import index_schema, recovery
 from editvc.vcs.fsck import fsck
 from editvc.vcs.index_file import IndexRefused
 from editvc.vcs.repository import Repository

@@ -1,0 +1,26 @@
+"""``reindex``: the index anew, from the objects and the operation log."""
+
+from __future__ import annotations
+
+import click
+
+from editvc.cli.options import json_option
+from editvc.cli.output import emit_json, note
+
+
+@click.command()
+@json_option
+@click.pass_context
+def reindex(ctx: click.Context, as_json: bool) -> None:
+    """Build index.db anew from the objects and the operation log.
+
+    Branches are where the newest operation left them. A damaged index.db is kept aside.
+    """
+    from editvc.repo import Repo
+
+    done = Repo.reindex(ctx.find_root().obj)
+    if as_json:
+        emit_json({"done": done})
+        return
+    for line in done:
+        note(line)
