@@ -132,9 +132,10 @@ def _first_change(
     """The first step that moves a ref: a `switch` to where HEAD is moves none."""
     log = session.repository.operations
     seen, view = log.current(), log.view()
-    for command, target in steps(session, seen) if seen is not None else ():
-        if moves := _moves(view, log.read(target).view):
-            return Undoing(verb, seen, target, log.read(command), moves)
+    if seen is not None:
+        for command, target in steps(session, seen):
+            if moves := _moves(view, log.read(target).view):
+                return Undoing(verb, seen, target, log.read(command), moves)
     raise NothingToUndo(f"there is no command to {verb}", hint=_HINTS[verb])
 
 

@@ -13,6 +13,8 @@ from vcs_values import BASE, commit_facts, create, fact, quick_folder
 
 from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId
+from editvc.porcelain.session import Session
+from editvc.porcelain.undo import undo
 from editvc.vcs.fsck import fsck
 from editvc.vcs.index_rebuild import rebuild
 from editvc.vcs.refs import Head
@@ -64,6 +66,17 @@ def live(repo: Repository) -> set[Fact]:
     return {repo.read_fact(entry.fact) for entry in repo.edits_of(tree).entries()}
 
 
+def without_index(repo: Repository, state: Callable[[Repository], object]) -> object:
+    """The state of a copy that has lost its index: the next command builds it anew."""
+    copy = repo.folder.parent / "copy" / ".editvc"
+    shutil.copytree(repo.folder, copy, ignore=shutil.ignore_patterns("index.db*"))
+    with closing(Repository(copy)) as again:
+        assert fsck(again).errors == ()
+        seen = state(again)
+    shutil.rmtree(copy.parent)
+    return seen
+
+
 def every_stop(
     before: Path,
     work: Path,
@@ -100,9 +113,13 @@ def every_stop(
         assert report.errors == (), f"after {steps} steps"
         seen.append(state(after))
         assert seen[-1] in (old, new)
+        lost = without_index(after, state)
+        assert lost in (old, new) and (lost == new or seen[-1] == old), f"after {steps} steps"
         if seen[-1] == old:
             act(after)
         assert state(after) == new, "the same command works afterwards"
+        if steps % 5 == 0:
+            assert without_index(after, state) == new, "what was acknowledged outlives the index"
         after.close()
         shutil.rmtree(folder.parent)
     changed = seen.index(new)
@@ -113,7 +130,9 @@ def every_stop(
 def test_a_commit_stopped_anywhere(before: Path, work: Path) -> None:
     def state(repo: Repository) -> object:
         lines = repo.refs.reflog("HEAD"), repo.refs.reflog("refs/heads/main")
-        return repo.refs.head(), live(repo), lines, repo.index.facts(), repo.index.commits()
+        head, facts = repo.refs.head(), live(repo)
+        rows = [repo.index.fact(one.id) for one in sorted(facts, key=lambda one: one.id)]
+        return head, rows, lines, repo.graph.log([head.commit] if head.commit else [])
 
     steps = every_stop(before, work, lambda repo: commit_facts(repo, *NEW), state)
     assert steps.count("rename") >= 8
@@ -131,9 +150,12 @@ def test_moving_refs_stopped_anywhere(before: Path, work: Path) -> None:
         path.mkdir()
         return path
 
-    main = Repository(before).refs.head().commit
+    with closing(Repository(before)) as repo:
+        main = repo.refs.head().commit
     assert main is not None
+    clock = {"clock": lambda: 5}
     for name, act in {
+        "undo": lambda repo: undo(Session(repo, **clock), "Ada <>"),
         "create": lambda repo: repo.refs.create_branch("new", main, **WHO),
         "delete": lambda repo: repo.refs.delete_branch("side", **WHO),
         "switch": lambda repo: repo.refs.switch("side", **WHO),
@@ -186,6 +208,33 @@ def test_an_index_built_anew_stopped_anywhere(before: Path, work: Path) -> None:
         return repo.index.commits(), repo.index.facts(), repo.index.all_located()
 
     every_stop(damaged, work / "runs", lambda repo: rebuild(repo.index, repo.store), state)
+
+
+def test_a_lost_index_built_anew_stopped_anywhere(before: Path, work: Path) -> None:
+    with closing(Repository(before)) as repo:
+        expected = repo.operations.view(), repo.operations.moves(), repo.index.commits()
+    counting = StopBefore(float("inf"))
+    for steps in range(1000):
+        folder = work / str(steps) / ".editvc"
+        shutil.copytree(before, folder)
+        with (folder / "index.db").open("r+b") as file:
+            file.truncate(9000)
+        hook = StopBefore(steps) if steps else counting
+        try:
+            Repository(folder, hook).close()
+        except Stopped:
+            assert steps > 0
+        else:
+            if steps > len(counting.taken):
+                break
+        with closing(Repository(folder)) as repo:
+            assert (repo.operations.view(), repo.operations.moves(), repo.index.commits()) == (
+                expected
+            )
+            assert fsck(repo).errors == ()
+        shutil.rmtree(folder.parent)
+    moves = ["rename", "fsync-folder"]  # the old one aside, the new one in its place
+    assert counting.taken == ["begin", "commit", "committed", *moves, *moves]
 
 
 def test_objects_acknowledged_before_a_stop_stay(before: Path, work: Path) -> None:
