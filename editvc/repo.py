@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.squash import SquashPreview, SquashResult
     from editvc.porcelain.stats import Described, StatisticsResult
     from editvc.porcelain.status import Status
+    from editvc.porcelain.tag import Tag
     from editvc.porcelain.trace import Corruption, TraceReport
     from editvc.porcelain.train import Trained, TrainingPlan
     from editvc.porcelain.tune import Tuning
@@ -329,6 +330,24 @@ class Repo:
         from editvc.porcelain.branch import delete
 
         return delete(self.session, name)
+
+    def tags(self) -> list[Tag]:
+        """Every tag, by name."""
+        from editvc.porcelain.tag import tags
+
+        return tags(self.session)
+
+    def create_tag(self, name: str, at: str = "HEAD") -> None:
+        """A new tag at a revision."""
+        from editvc.porcelain.tag import create_tag
+
+        create_tag(self.session, name, at)
+
+    def delete_tag(self, name: str) -> ObjectId:
+        """Remove a tag; its commit stays reachable by id."""
+        from editvc.porcelain.tag import delete_tag
+
+        return delete_tag(self.session, name)
 
     def switch(self, name: str) -> None:
         """Make a branch the current one."""

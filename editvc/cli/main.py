@@ -35,6 +35,7 @@ from editvc.cli import (
     stats,
     status,
     switch,
+    tag,
     trace,
     train,
     tune,
@@ -83,7 +84,7 @@ for command in (
     import_patch.import_, ask.ask, evaluate.evaluate, log.log, show.show, status.status, diff.diff,
     grep.grep, query.query, revert.revert, squash.squash, compact.compact, health.health,
     trace.trace, tune.tune, export.export, publish.publish, branch.branch, switch.switch,
-    stats.stats, fsck.fsck, config.config, base_model.base,
+    tag.tag, stats.stats, fsck.fsck, config.config, base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 
