@@ -12,6 +12,7 @@ from editvc.cli import (
     ask,
     base_model,
     branch,
+    cherry_pick,
     commit,
     compact,
     config,
@@ -26,9 +27,14 @@ from editvc.cli import (
     init,
     lint,
     log,
+    merge,
     methods,
     publish,
     query,
+    rebase,
+    reset,
+    resolve,
+    restore,
     revert,
     show,
     squash,
@@ -84,7 +90,8 @@ for command in (
     import_patch.import_, ask.ask, evaluate.evaluate, log.log, show.show, status.status, diff.diff,
     grep.grep, query.query, revert.revert, squash.squash, compact.compact, health.health,
     trace.trace, tune.tune, export.export, publish.publish, branch.branch, switch.switch,
-    tag.tag, stats.stats, fsck.fsck, config.config, base_model.base,
+    tag.tag, merge.merge, resolve.resolve, cherry_pick.cherry_pick, rebase.rebase, reset.reset,
+    restore.restore, stats.stats, fsck.fsck, config.config, base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 

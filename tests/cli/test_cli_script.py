@@ -87,7 +87,23 @@ def test_help_and_version_in_a_bare_environment(work: Path) -> None:
             "trace",
             "tune",
         ),
-        *("export", "publish", "branch", "switch", "tag", "stats", "fsck", "config", "base"),
+        *(
+            "export",
+            "publish",
+            "branch",
+            "switch",
+            "tag",
+            "merge",
+            "resolve",
+            "cherry-pick",
+            "rebase",
+            "reset",
+            "restore",
+            "stats",
+            "fsck",
+            "config",
+            "base",
+        ),
     ]
     listed = [line.split()[0] for line in shown.out.split("Commands:\n")[1].splitlines()]
     assert listed == commands
