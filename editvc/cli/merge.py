@@ -15,7 +15,7 @@ from editvc.cli.options import (
     message_option,
     open_repo,
 )
-from editvc.cli.output import emit_json, note, painted, say
+from editvc.cli.output import emit_json, note, painted, say, warn
 from editvc.cli.show import say_changes
 from editvc.core.cut import cut, title
 from editvc.core.ids import short
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 STOPPED = 1
 """The exit code where a place is in conflict, as git has it."""
+
+NEAR_SHOWN = 5
+"""How many pairs of facts that act on each other are told."""
 
 continue_option = click.option(
     "--continue", "go_on", is_flag=True, help="Commit what waited, every conflict being decided."
@@ -127,6 +130,10 @@ def show_combination(ctx: click.Context, done: Combination, as_json: bool) -> No
                 f"{commit.live} live")  # fmt: skip
         if not done.made and done.tip is not None:
             say(f"Fast-forward to {short(done.tip)}")
+        for pair in done.near[:NEAR_SHOWN]:
+            warn(pair.line)
+        if len(done.near) > NEAR_SHOWN:
+            warn(f"{len(done.near) - NEAR_SHOWN} more such pairs, see `editvc health`")
     if done.conflicts:
         ctx.exit(STOPPED)
 
@@ -142,6 +149,8 @@ def show_preview(ctx: click.Context, preview: CombinePreview, as_json: bool) -> 
         told = f"{count} commit{'' if count == 1 else 's'} would be made"
         if preview.move is not None:
             told = f"would move to {short(preview.move)}"
+        elif preview.conflicts:
+            told = "would stop at what is in conflict"
         say(f"{told}; nothing was written")
     if preview.conflicts:
         ctx.exit(STOPPED)
@@ -156,8 +165,8 @@ def say_conflicts(conflicts: Sequence[Conflict]) -> None:
         for name, version in conflict.versions:
             by, fact = version.commit, version.fact
             told = f"  {name:<7}{cut(version.says)}"
+            if fact is not None and fact.source:
+                told += f" ({cut(fact.source)})"
             if by is not None:
                 told += f"   {' '.join(by.author.split())}, {short(by.id)} {title(by.message)}"
-            if fact is not None and fact.source:
-                told += f", source {cut(fact.source)}"
             say(told)

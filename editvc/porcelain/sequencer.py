@@ -21,6 +21,7 @@ from editvc.porcelain.combine import (
 )
 from editvc.porcelain.conflicts import Conflict, conflicts_of
 from editvc.porcelain.delta_cache import keep_delta_file
+from editvc.porcelain.interference import Interference, interferences
 from editvc.porcelain.on_branch import move
 from editvc.porcelain.recording import build, with_changes
 from editvc.porcelain.session import Session
@@ -49,13 +50,14 @@ class Combination:
     """What a merge or a replay came to: the branch's ``tip``, and the commits ``made`` for it.
 
     Where it stopped at ``conflicts``, the branch is where it was. Nothing made and a new tip is a
-    fast-forward.
+    fast-forward. ``near`` are facts of both sides of a merge of which one acts on the other.
     """
 
     tip: ObjectId | None
     made: tuple[tuple[ObjectId, Commit], ...] = ()
     moved: bool = True
     conflicts: tuple[Conflict, ...] = ()
+    near: tuple[Interference, ...] = ()
     verb: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -65,6 +67,7 @@ class Combination:
             "made": [identifier for identifier, _ in self.made],
             "moved": self.moved,
             "conflicts": [one.to_json() for one in self.conflicts],
+            "near": [one.to_json() for one in self.near],
         }
 
 
@@ -73,8 +76,11 @@ def carry_on(session: Session, pending: Pending, *, resumed: bool = False) -> Co
 
     ``resumed`` is what waited before. Raises ``BranchMoved`` where the branch is elsewhere.
     """
+    near: tuple[Interference, ...] = ()
     while not pending.open:
         tree = decided(session, pending)
+        for other in pending.others:
+            near += _between(session, pending.parent, other, tree)
         if pending.others or tree != session.repository.tree_of(pending.parent):
             made, _ = build(
                 session,
@@ -87,7 +93,7 @@ def carry_on(session: Session, pending: Pending, *, resumed: bool = False) -> Co
             )
             pending = replace(pending, parent=made, others=(), done=(*pending.done, made))
         if not pending.todo:
-            return _finished(session, pending)
+            return replace(_finished(session, pending), near=near)
         pending = _next(session, pending)
     _wait(session, pending, resumed=resumed)
     conflicts = conflicts_of(session, pending)
@@ -104,6 +110,13 @@ def decided(session: Session, pending: Pending) -> Tree:
         restraint: Restraint | None = _chosen(pending.restraints, pending.chosen[RESTRAINT])
         tree = replace(tree, restraint=restraint)
     return with_changes(session, tree, changes)
+
+
+def _between(
+    session: Session, ours: ObjectId | None, theirs: ObjectId, tree: Tree
+) -> tuple[Interference, ...]:
+    tree_of = session.repository.tree_of
+    return interferences(session, tree_of(ours), tree_of(theirs), tree)
 
 
 def _chosen(sides: Sides[Any], side: str) -> Any:

@@ -154,10 +154,12 @@ class PendingFile:
         self.files.write(self.path, canonical_json(pending.to_json()))
 
     def remove(self) -> None:
-        """Take it away for good. Raises ``WriteError``."""
+        """Take it away for good, where it is there. Raises ``WriteError``."""
+        if not self.path.exists():
+            return
         self.files.fault("remove")
         try:
-            self.path.unlink(missing_ok=True)
+            self.path.unlink()
         except OSError as cause:
             raise WriteError(self.path, cause) from cause
         self.files.settle(self.path.parent)

@@ -1,4 +1,4 @@
-"""Every shell and Python block of README, tutorial, branches and Python page runs, and prints what it shows.
+"""Every shell and Python block of README and the pages below runs, and prints what it shows.
 
 A change in output is written into the pages by `make docs-output`.
 """

@@ -7,17 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_repos import ADA, FACTS, OTHERS, contents, opened, same_bits, tree
+from tiny_repos import ADA, FACTS, OTHERS, Prepared, contents, opened, same_bits, tree
 
 from editvc import Repo
 from editvc.core.facts import Fact
-from editvc.core.history import Restraint
+from editvc.core.history import Restraint, Tree
+from editvc.core.ids import ObjectId
+from editvc.porcelain.combine import OtherBase, OtherStatistics, combined
 from editvc.porcelain.merge import OctopusConflict
 from editvc.porcelain.resolve import NoSuchConflict
 from editvc.porcelain.sequencer import Undecided
 from editvc.porcelain.unfinished import NothingWaits, Overtaken, Unfinished
 from editvc.vcs.pending import PendingUnreadable
 from editvc.vcs.revisions import RevisionError
+from editvc.vcs.store import MemoryStore
+from editvc.vcs.three_way import Base
 
 BO = "Bo <bo@example.org>"
 MADRID = replace(OTHERS[0], source="Atlas, page 3")
@@ -289,3 +293,35 @@ def test_a_file_that_is_not_what_was_written(clashing: Repo, work: Path) -> None
         assert caught.value.exit_code == 3
     file.unlink()
     clashing.commit(FACTS[4:5])
+
+
+# what is refused ------------------------------------------------------------------------------
+
+
+def test_located_edits_of_different_statistics_are_refused_until_one_side_is_located_again(
+    repo: Repo, prepared: Prepared
+) -> None:
+    repo.commit(FACTS[4:5])
+    repo.create_branch("side")
+    repo.commit(FACTS[:1])
+    repo.switch("side")
+    old = repo.recipe().statistics
+    repo.compute_statistics(texts=[prepared.text], entities=prepared.names, token_cap=16)
+    assert repo.recipe().statistics != old
+    repo.commit(FACTS[1:2])
+    at = head(repo)
+    for act in (repo.merge, repo.preview_merge, repo.cherry_pick, repo.rebase):
+        with pytest.raises(OtherStatistics, match="different statistics") as caught:
+            act("main")
+        assert "squash" in caught.value.hint
+    assert head(repo) == at and repo.status().unfinished is None
+    repo.switch("main")
+    repo.squash("side..main")
+    assert repo.merge("side").made and live(repo) == ids([*FACTS[:2], FACTS[4]])
+
+
+def test_trees_over_two_base_models_are_refused(repo: Repo) -> None:
+    ours = Tree(base=ObjectId("a" * 64))
+    theirs = Tree(base=ObjectId("b" * 64))
+    with pytest.raises(OtherBase, match="aaaaaaaaaa and bbbbbbbbbb"):
+        combined(repo.session, MemoryStore(), Base(ours), ours, theirs)
