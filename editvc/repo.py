@@ -28,21 +28,27 @@ if TYPE_CHECKING:
     from editvc.porcelain.branch import Branch
     from editvc.porcelain.changes import FactChanges
     from editvc.porcelain.choose_recipe import Chosen
+    from editvc.porcelain.combine import CombinePreview
     from editvc.porcelain.commit import Preview
     from editvc.porcelain.compact import CompactPreview
+    from editvc.porcelain.conflicts import Conflict
     from editvc.porcelain.evaluate import Evaluation
     from editvc.porcelain.export_result import Export
     from editvc.porcelain.fact_input import Facts
     from editvc.porcelain.grep import Matches
     from editvc.porcelain.health import HealthReport
     from editvc.porcelain.import_patch import ImportPreview, ImportResult
+    from editvc.porcelain.merge import Favour
     from editvc.porcelain.publish import Published
     from editvc.porcelain.recording import CommitResult
+    from editvc.porcelain.reset import Reset
     from editvc.porcelain.revert import RevertPreview, RevertResult
+    from editvc.porcelain.sequencer import Combination
     from editvc.porcelain.show import CommitDetails
     from editvc.porcelain.squash import SquashPreview, SquashResult
     from editvc.porcelain.stats import Described, StatisticsResult
     from editvc.porcelain.status import Status
+    from editvc.porcelain.tag import Tag
     from editvc.porcelain.trace import Corruption, TraceReport
     from editvc.porcelain.train import Trained, TrainingPlan
     from editvc.porcelain.tune import Tuning
@@ -50,6 +56,7 @@ if TYPE_CHECKING:
     from editvc.vcs.files import Fault
     from editvc.vcs.fsck import Report
     from editvc.vcs.index import CommitRow
+    from editvc.vcs.pending import Side
     from editvc.vcs.read_only import Rows
     from editvc.vcs.refs import ReflogEntry
 
@@ -244,6 +251,115 @@ class Repo:
 
         return preview_compact(self.session, restraint)
 
+    def merge(
+        self,
+        *revisions: str,
+        favour: Favour | None = None,
+        message: str | None = None,
+        author: str | None = None,
+    ) -> Combination:
+        """Commit the union of HEAD's changes and those of revisions against what they share.
+
+        Stops at places that both changed, unless ``favour`` decides: ``"ours"``, ``"theirs"``.
+        """
+        from editvc.porcelain.merge import merge
+
+        return merge(
+            self.session, revisions, favour=favour, message=message,
+            author=self.session.author(author),
+        )  # fmt: skip
+
+    def preview_merge(self, *revisions: str, favour: Favour | None = None) -> CombinePreview:
+        """What :meth:`merge` would do."""
+        from editvc.porcelain.merge import preview_merge
+
+        return preview_merge(self.session, revisions, favour=favour)
+
+    def cherry_pick(self, *revisions: str) -> Combination:
+        """Commit once more, on HEAD, what each revision, or each of a range, changed."""
+        from editvc.porcelain.cherry_pick import cherry_pick
+
+        return cherry_pick(self.session, revisions)
+
+    def preview_cherry_pick(self, *revisions: str) -> CombinePreview:
+        """What :meth:`cherry_pick` would do."""
+        from editvc.porcelain.cherry_pick import preview_cherry_pick
+
+        return preview_cherry_pick(self.session, revisions)
+
+    def rebase(self, upstream: str) -> Combination:
+        """Replay what HEAD's branch has of its own on top of ``upstream``, and move it there."""
+        from editvc.porcelain.rebase import rebase
+
+        return rebase(self.session, upstream)
+
+    def preview_rebase(self, upstream: str) -> CombinePreview:
+        """What :meth:`rebase` would do."""
+        from editvc.porcelain.rebase import preview_rebase
+
+        return preview_rebase(self.session, upstream)
+
+    def resolve(self, place: str, side: Side) -> Conflict:
+        """Decide a place in conflict: ``"ours"``, ``"theirs"``, ``"base"``, or ``"none"`` of them.
+
+        ``place`` is the beginning of a slot's id, or of a fact's that a side has there.
+        """
+        from editvc.porcelain.resolve import resolve
+
+        return resolve(self.session, place, side)
+
+    def go_on(self, verb: str) -> Combination:
+        """Finish the ``merge``, ``cherry-pick`` or ``rebase`` that waits, all being decided."""
+        from editvc.porcelain.sequencer import go_on
+
+        return go_on(self.session, verb)
+
+    def skip(self, verb: str) -> Combination:
+        """Leave out the commit at which a ``cherry-pick`` or ``rebase`` waits, and go on."""
+        from editvc.porcelain.sequencer import skip
+
+        return skip(self.session, verb)
+
+    def abort(self, verb: str) -> ObjectId | None:
+        """Forget what waits; the branch is where it was all along, which is returned."""
+        from editvc.porcelain.sequencer import abort
+
+        return abort(self.session, verb)
+
+    def reset(self, revision: str) -> Reset:
+        """Move HEAD's branch to a revision; tells which commits no branch reaches then."""
+        from editvc.porcelain.reset import reset
+
+        return reset(self.session, revision)
+
+    def preview_reset(self, revision: str) -> Reset:
+        """What :meth:`reset` would do."""
+        from editvc.porcelain.reset import preview_reset
+
+        return preview_reset(self.session, revision)
+
+    def restore(
+        self,
+        fact: str,
+        revision: str | None = None,
+        *,
+        message: str | None = None,
+        author: str | None = None,
+    ) -> CommitResult:
+        """Commit the slot of a fact as another revision has it, or before its last change."""
+        from editvc.porcelain.restore import restore
+
+        return restore(
+            self.session, fact, revision=revision, message=message,
+            author=self.session.author(author),
+        )  # fmt: skip
+
+    def preview_restore(self, fact: str, revision: str | None = None) -> FactChanges:
+        """What :meth:`restore` would change."""
+        from editvc.porcelain.restore import preview_restore
+
+        return preview_restore(self.session, fact, revision=revision)
+
     # -- history ----------------------------------------------------------------------------
 
     def status(self) -> Status:
@@ -378,6 +494,24 @@ class Repo:
         from editvc.porcelain.branch import delete
 
         return delete(self.session, name)
+
+    def tags(self) -> list[Tag]:
+        """Every tag, by name."""
+        from editvc.porcelain.tag import tags
+
+        return tags(self.session)
+
+    def create_tag(self, name: str, at: str = "HEAD") -> None:
+        """A new tag at a revision."""
+        from editvc.porcelain.tag import create_tag
+
+        create_tag(self.session, name, at)
+
+    def delete_tag(self, name: str) -> ObjectId:
+        """Remove a tag; its commit stays reachable by id."""
+        from editvc.porcelain.tag import delete_tag
+
+        return delete_tag(self.session, name)
 
     def switch(self, name: str) -> None:
         """Make a branch the current one."""

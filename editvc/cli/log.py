@@ -31,30 +31,39 @@ LINE = 200
 def log(ctx: click.Context, revision: str, oneline: bool, limit: int | None, as_json: bool) -> None:
     """Show the commits that REVISION, or a range A..B, reaches, newest first.
 
-    Each with all branches at it, HEAD's first; in JSON they are its branches.
+    Each with all branches at it, HEAD's first, and all tags; in JSON they are its branches and
+    its tags.
     """
     from editvc.porcelain.branch import by_commit
     from editvc.porcelain.log import log_json
+    from editvc.porcelain.tag import tags_by_commit
 
     repo = open_repo(ctx)
     rows = repo.log(revision, limit)
-    branches = by_commit(repo.branches())
+    branches, tags = by_commit(repo.branches()), tags_by_commit(repo.tags())
     if as_json:
-        names = {commit: [one.name for one in at] for commit, at in branches.items()}
-        emit_json([log_json(row) | {"branches": names.get(row.id, [])} for row in rows])
+        emit_json(
+            [
+                log_json(row)
+                | {"branches": [one.name for one in branches.get(row.id, [])]}
+                | {"tags": tags.get(row.id, [])}
+                for row in rows
+            ]
+        )
         return
     lines: list[Line] = []
     for row in rows:
-        marked = _names(branches.get(row.id, []))
+        marked = _names(branches.get(row.id, []), tags.get(row.id, []))
         imports = 0 if oneline else repo.imported_patches(row)
         lines.extend(_oneline(row, marked) if oneline else paragraph(row, marked, imports, LINE))
     if lines:
         page(lines)
 
 
-def _names(branches: list[Branch]) -> str:
-    """The branches at a commit, as ``git log --decorate`` shows them."""
+def _names(branches: list[Branch], tags: list[str]) -> str:
+    """The branches and tags at a commit, as ``git log --decorate`` shows them."""
     names = [f"HEAD -> {one.name}" if one.current else one.name for one in branches]
+    names += [f"tag: {name}" for name in tags]
     return f" ({', '.join(names)})" if names else ""
 
 

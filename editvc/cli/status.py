@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from editvc.cli.merge import say_conflicts
 from editvc.cli.options import json_option, open_repo
-from editvc.cli.output import emit_json, say
+from editvc.cli.output import emit_json, note, say
 from editvc.core.ids import short
 
 
@@ -29,3 +30,8 @@ def status(ctx: click.Context, as_json: bool) -> None:
         say(f"patch {patch}")
     if now.restraint is not None:
         say(f"restrained: {now.restraint.words}")
+    if (waits := now.unfinished) is not None:
+        left = sum(one.chosen is None for one in waits.conflicts)
+        say(f"A {waits.verb} of {waits.about} waits: {left} of {len(waits.conflicts)} undecided")
+        say_conflicts(waits.conflicts)
+        note(f"`editvc {waits.verb} --continue` or `editvc {waits.verb} --abort` ends it")

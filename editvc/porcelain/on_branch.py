@@ -11,7 +11,8 @@ from typing import TypeVar
 from editvc.core.history import Tree
 from editvc.core.ids import ObjectId
 from editvc.porcelain.session import Session
-from editvc.vcs.refs import HEAD, BranchMoved
+from editvc.porcelain.unfinished import require_finished
+from editvc.vcs.refs import HEAD, BranchMoved, ReflogEntry
 
 Done = TypeVar("Done")
 
@@ -35,8 +36,10 @@ class Tip:
 def tip_of_head(session: Session) -> Tip:
     """The branch that HEAD is on, or HEAD itself where it is on none.
 
-    Raises ``BranchLost`` where that branch is gone, rather than begin a second history.
+    Raises ``BranchLost`` where that branch is gone, rather than begin a second history, and
+    ``Unfinished`` where a merge of it waits.
     """
+    require_finished(session)
     head = session.repository.refs.found_head()
     return Tip(head.ref, head.commit, session.repository.tree_of(head.commit))
 
@@ -56,6 +59,15 @@ def on_branch(session: Session, work: Callable[[Tip], Done]) -> Done:
         time.sleep(wait)
         tip = _again(session, tip, last)
     raise last
+
+
+def move(
+    session: Session, ref: str, old: ObjectId | None, new: ObjectId | None, message: str
+) -> None:
+    """Move a branch to a commit that is there. Raises ``BranchMoved``."""
+    plumbing = session.repository
+    with plumbing.index.transaction():
+        plumbing.refs.move(ReflogEntry(ref, old, new, session.author(), session.clock(), message))
 
 
 def _again(session: Session, tip: Tip, moved: BranchMoved) -> Tip:

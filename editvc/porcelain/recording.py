@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,9 +69,19 @@ def with_changes(session: Session, tree: Tree, changes: Mapping[SlotId, Entry | 
 
 
 def build(
-    session: Session, parent: ObjectId | None, tree: Tree, *, message: str, author: str, time: int
+    session: Session,
+    parent: ObjectId | None,
+    tree: Tree,
+    *,
+    message: str,
+    author: str,
+    time: int,
+    others: Sequence[ObjectId] = (),
 ) -> tuple[ObjectId, Commit]:
-    """Write the objects of a commit of ``tree`` on ``parent``; no ref moves."""
+    """Write the objects of a commit of ``tree`` on ``parent``; no ref moves.
+
+    ``others`` are the further parents of a merge. Delta and counts are against the first one.
+    """
     plumbing = session.repository
     before = plumbing.tree_of(parent)
     number = 0 if parent is None else plumbing.read_commit(parent).number
@@ -79,7 +89,7 @@ def build(
     delta = session.materialiser.solutions.change(before, tree)
     commit = Commit(
         tree=plumbing.write(tree),
-        parents=() if parent is None else (parent,),
+        parents=() if parent is None else (parent, *others),
         author=author,
         time=time,
         message=message,

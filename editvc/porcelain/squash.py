@@ -265,7 +265,7 @@ def _replay(
     later: Sequence[ObjectId],
     swap: Mapping[Entry, Entry],
 ) -> list[tuple[ObjectId, Commit]]:
-    """The squashed commit, then the later ones on top, with their own words and times.
+    """The squashed commit, then the later ones on top, with their own words, times and merges.
 
     A later commit that brought a squashed fact back brings its new numbers back (``swap``).
     """
@@ -283,7 +283,15 @@ def _replay(
         tree = with_changes(session, plumbing.read_tree(parent_commit.tree), changes)
         tree = replace(tree, restraint=target.restraint, patches=target.patches)
         line.append(
-            build(session, parent, tree, message=old.message, author=old.author, time=old.time)
+            build(
+                session,
+                parent,
+                tree,
+                message=old.message,
+                author=old.author,
+                time=old.time,
+                others=old.parents[1:],
+            )
         )
     return line
 

@@ -8,8 +8,24 @@ from typing import Any
 from editvc.core.history import Restraint, Tree
 from editvc.core.ids import ObjectId, object_id
 from editvc.porcelain.changes import LivePatch, live_patch
+from editvc.porcelain.conflicts import Conflict, conflicts_of
 from editvc.porcelain.session import Session
+from editvc.porcelain.unfinished import waiting
 from editvc.vcs import codec
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """A merge, or a replay of commits, that waits: what it is, and its conflicts."""
+
+    verb: str
+    about: str
+    conflicts: tuple[Conflict, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``status --json``."""
+        conflicts = [one.to_json() for one in self.conflicts]
+        return {"verb": self.verb, "about": self.about, "conflicts": conflicts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +41,7 @@ class Status:
     live: int
     patches: tuple[LivePatch, ...] = ()
     restraint: Restraint | None = None
+    unfinished: Unresolved | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``status --json``."""
@@ -38,6 +55,7 @@ class Status:
             "live": self.live,
             "patches": [patch.to_json() for patch in self.patches],
             "restraint": None if self.restraint is None else self.restraint.to_json(),
+            "unfinished": None if self.unfinished is None else self.unfinished.to_json(),
         }
 
 
@@ -57,4 +75,11 @@ def status(session: Session) -> Status:
         live=row.live if row else 0,
         patches=tuple(live_patch(session, one) for one in tree.patches),
         restraint=tree.restraint,
+        unfinished=_unresolved(session),
     )
+
+
+def _unresolved(session: Session) -> Unresolved | None:
+    if (pending := waiting(session)) is None:
+        return None
+    return Unresolved(pending.verb, pending.about, conflicts_of(session, pending))

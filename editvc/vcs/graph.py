@@ -6,7 +6,7 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from editvc.core.ids import ObjectId, short
+from editvc.core.ids import ObjectId, SlotId, short
 from editvc.errors import DamageError
 from editvc.vcs.index import CommitRow, Index
 
@@ -61,6 +61,27 @@ class Graph:
     def is_ancestor(self, ancestor: ObjectId, identifier: ObjectId) -> bool:
         """Whether ``ancestor`` is ``identifier`` or can be reached from it."""
         return ancestor in self.reachable([identifier])
+
+    def merge_bases(self, ours: Iterable[ObjectId], theirs: Iterable[ObjectId]) -> set[ObjectId]:
+        """The best common ancestors: those that no other common ancestor has among its own."""
+        common = self.reachable(ours).keys() & self.reachable(theirs).keys()
+        return common - {parent for one in common for parent in self.parents(one)}
+
+    def changed_by(
+        self, slots: Iterable[SlotId], starts: Iterable[ObjectId], exclude: Iterable[ObjectId] = ()
+    ) -> dict[SlotId, CommitRow]:
+        """For each slot the newest commit of :meth:`log` that changed it, where there is one.
+
+        A merge only where no other commit did: it repeats what its other parents brought.
+        """
+        query = "SELECT commit_id FROM changes WHERE slot = ?"
+        rows, found = self.log(starts, exclude), dict[SlotId, CommitRow]()
+        for slot in slots:
+            changed = {row[0] for row in self.index.rows(query, [slot])}
+            by = [row for row in rows if row.id in changed]
+            if by:
+                found[slot] = next((row for row in by if len(row.parents) < 2), by[0])
+        return found
 
     def log(self, starts: Iterable[ObjectId], exclude: Iterable[ObjectId] = ()) -> list[CommitRow]:
         """What is reachable from ``starts`` but not from ``exclude``, newest first.

@@ -1,7 +1,8 @@
-"""Branches, HEAD and the reflog: names that move by compare-and-swap, with a line for each move.
+"""Branches, tags, HEAD and the reflog: names moved by compare-and-swap, with a line for each move.
 
-Names are stored as in git: ``refs/heads/main``; ``HEAD`` holds ``ref: refs/heads/main``, or a
-commit's id when detached. A branch without a commit yet (unborn) has no row.
+Names are stored as in git: ``refs/heads/main``, ``refs/tags/v1``; ``HEAD`` holds
+``ref: refs/heads/main``, or a commit's id when detached. A branch without a commit yet (unborn)
+has no row. A name is a branch's or a tag's, never both, so that it means one commit everywhere.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ from editvc.vcs.index_file import IndexDamaged
 
 HEAD = "HEAD"
 BRANCHES = "refs/heads/"
+TAGS = "refs/tags/"
 SYMBOLIC = "ref: "
 RESERVED = ("HEAD", "@", "base")
 
 
 class BranchNameError(EditvcError):
-    """A name that no branch can have. ``name`` is it."""
+    """A name that no branch or tag can have. ``name`` is it."""
 
-    def __init__(self, name: str, problem: str) -> None:
+    def __init__(self, name: str, problem: str, kind: str = "branch") -> None:
         super().__init__(
-            f"{name!r} cannot be a branch name: {problem}",
+            f"{name!r} cannot be a {kind} name: {problem}",
             hint="Letters, digits, '-', '_', '.' and '/' between parts are fine: geography/2024.",
         )
         self.name = name
@@ -51,6 +53,29 @@ class BranchUnknown(EditvcError):
         super().__init__(
             f"there is no branch '{name}'",
             hint="Branches: " + (", ".join(known) or "none yet, the first commit makes one"),
+        )
+        self.name = name
+        self.known = known
+
+
+class TagExists(EditvcError):
+    """A tag of that name is there already: tags stay where they are."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"a tag named '{name}' already exists",
+            hint=f"`editvc show {name}` shows its commit; `editvc tag -d {name}` deletes it.",
+        )
+        self.name = name
+
+
+class TagUnknown(EditvcError):
+    """There is no tag of that name. ``known`` are those there are."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(
+            f"there is no tag '{name}'",
+            hint="Tags: " + (", ".join(known) or "none yet, `editvc tag NAME` makes one"),
         )
         self.name = name
         self.known = known
@@ -125,28 +150,35 @@ class ReflogEntry:
 
 
 def readable(ref: str) -> str:
-    """``branch 'main'`` for ``refs/heads/main``."""
-    return f"branch '{ref.removeprefix(BRANCHES)}'" if ref.startswith(BRANCHES) else ref
+    """``branch 'main'`` for ``refs/heads/main``, ``tag 'v1'`` for ``refs/tags/v1``."""
+    for prefix, kind in ((BRANCHES, "branch"), (TAGS, "tag")):
+        if ref.startswith(prefix):
+            return f"{kind} '{ref.removeprefix(prefix)}'"
+    return ref
 
 
-def check_branch_name(name: str) -> None:
+def check_branch_name(name: str, kind: str = "branch") -> None:
     """Raise :class:`BranchNameError` unless ``name`` may be a branch: git's rules and a few more.
+
+    They hold for tags as well; ``kind`` is what the error calls it.
 
     Names that are all digits or 64 hex digits are refused, since ``12`` is commit number 12.
     """
     parts = name.split("/")
     if hidden := unseen(name):
-        raise BranchNameError(name, f"it {hidden.problem}")
+        raise BranchNameError(name, f"it {hidden.problem}", kind)
     if not name or name in RESERVED:
-        raise BranchNameError(name, "is a reserved word" if name else "it is empty")
+        raise BranchNameError(name, "is a reserved word" if name else "it is empty", kind)
     if special := re.search(r"[\s~^:?*\[\\]|\.\.|@\{", name):
-        raise BranchNameError(name, f"{special[0]!r} means something else in a revision")
+        raise BranchNameError(name, f"{special[0]!r} means something else in a revision", kind)
     if any(not part or part.startswith(".") or part.endswith((".lock", ".")) for part in parts):
-        raise BranchNameError(name, "a part is empty, starts or ends with '.', or ends in '.lock'")
+        raise BranchNameError(
+            name, "a part is empty, starts or ends with '.', or ends in '.lock'", kind
+        )
     if name.startswith("-"):
-        raise BranchNameError(name, "it would be read as an option")
+        raise BranchNameError(name, "it would be read as an option", kind)
     if re.fullmatch(r"[0-9]+|[0-9a-f]{64}", name):
-        raise BranchNameError(name, "it would be read as a commit")
+        raise BranchNameError(name, "it would be read as a commit", kind)
 
 
 class Refs:
@@ -184,10 +216,17 @@ class Refs:
 
     def branches(self) -> dict[str, ObjectId]:
         """All branches with their commits, by name."""
+        return self._below(BRANCHES)
+
+    def tags(self) -> dict[str, ObjectId]:
+        """All tags with their commits, by name."""
+        return self._below(TAGS)
+
+    def _below(self, prefix: str) -> dict[str, ObjectId]:
         return {
-            name.removeprefix(BRANCHES): commit
+            name.removeprefix(prefix): commit
             for name, commit in self.all().items()
-            if name.startswith(BRANCHES)
+            if name.startswith(prefix)
         }
 
     def all(self) -> dict[str, ObjectId]:
@@ -246,12 +285,11 @@ class Refs:
         return {ObjectId(row[0]) for row in rows if row[0] is not None}
 
     def create_branch(self, name: str, commit: ObjectId, *, author: str, time: int) -> None:
-        """Make a branch. Raises :class:`BranchNameError` or :class:`BranchExists`."""
+        """Make a branch. Raises :class:`BranchNameError` or what :meth:`require_free` raises."""
         check_branch_name(name)
         message = f"branch: created at {short(commit)}"
         with self.index.transaction():
-            if self.get(BRANCHES + name) is not None:
-                raise BranchExists(name)
+            self.require_free(name)
             self.move(ReflogEntry(BRANCHES + name, None, commit, author, time, message))
 
     def delete_branch(self, name: str, *, author: str, time: int) -> ObjectId:
@@ -264,6 +302,32 @@ class Refs:
                 raise BranchInUse(name)
             self.move(ReflogEntry(BRANCHES + name, old, None, author, time, "branch: deleted"))
         return old
+
+    def create_tag(self, name: str, commit: ObjectId, *, author: str, time: int) -> None:
+        """Make a tag. Raises :class:`BranchNameError` or what :meth:`require_free` raises."""
+        check_branch_name(name, "tag")
+        message = f"tag: created at {short(commit)}"
+        with self.index.transaction():
+            self.require_free(name)
+            if name == self.head().branch:  # which has its name before it has a commit
+                raise BranchExists(name)
+            self.move(ReflogEntry(TAGS + name, None, commit, author, time, message))
+
+    def delete_tag(self, name: str, *, author: str, time: int) -> ObjectId:
+        """Delete a tag and return where it was; its reflog stays."""
+        with self.index.transaction():
+            old = self.get(TAGS + name)
+            if old is None:
+                raise TagUnknown(name, list(self.tags()))
+            self.move(ReflogEntry(TAGS + name, old, None, author, time, "tag: deleted"))
+        return old
+
+    def require_free(self, name: str) -> None:
+        """Raise :class:`BranchExists` or :class:`TagExists` where a name is taken."""
+        if self.get(BRANCHES + name) is not None:
+            raise BranchExists(name)
+        if self.get(TAGS + name) is not None:
+            raise TagExists(name)
 
     def switch(self, branch: str, *, author: str, time: int) -> None:
         """Put HEAD on an existing branch. Raises :class:`BranchUnknown`."""

@@ -1,8 +1,9 @@
-"""How people name commits, as in git: ids, branches, ``HEAD~2``, ``main@{1}``, ``A..B``, numbers.
+"""How people name commits, as in git: ids, names, ``HEAD~2``, ``main@{1}``, ``A..B``, numbers.
 
 =============  ====================================================================
 ``3f2a9c``     a commit's id, or its beginning (4 digits or more, if only one fits)
 ``main``       the newest commit of a branch; ``refs/heads/main`` is the same
+``v1``         the commit of a tag; ``refs/tags/v1`` is the same
 ``HEAD, @``    where you are
 ``12``         commit number 12 on the line of first parents of HEAD
 ``X~3, X^``    third first parent, first parent; ``X^2`` is the second parent of a merge
@@ -24,7 +25,7 @@ from editvc.core.ids import ObjectId, short
 from editvc.errors import EditvcError
 from editvc.vcs.graph import Graph
 from editvc.vcs.index import CommitRow
-from editvc.vcs.refs import BRANCHES, HEAD, Refs, readable
+from editvc.vcs.refs import BRANCHES, HEAD, TAGS, Refs, readable
 
 BASE = "base"
 LEAST_DIGITS = 4
@@ -44,10 +45,10 @@ class UnknownRevision(RevisionError):
     """Nothing has that name. ``suggestions`` are names that look like it."""
 
     def __init__(self, revision: str, name: str, suggestions: list[str]) -> None:
-        hint = "See `editvc log` and `editvc branch`."
+        hint = "See `editvc log`, `editvc branch` and `editvc tag`."
         if suggestions:
             hint = "Did you mean " + " or ".join(f"'{text}'" for text in suggestions) + "?"
-        super().__init__(revision, f"no commit, branch or number is named '{name}'", hint=hint)
+        super().__init__(revision, f"no commit, branch, tag or number is named '{name}'", hint=hint)
         self.suggestions = suggestions
 
 
@@ -208,12 +209,13 @@ class Revisions:
             raise self._unborn(revision, self._ref(name))
         raise UnknownRevision(revision, name, self._similar(name))
 
-    @staticmethod
-    def _ref(name: str) -> str:
-        return name if name.startswith("refs/") else BRANCHES + name
+    def _ref(self, name: str) -> str:
+        if name.startswith("refs/"):
+            return name
+        return TAGS + name if self.refs.get(TAGS + name) is not None else BRANCHES + name
 
     def _similar(self, name: str) -> list[str]:
-        names = [*self.refs.branches(), HEAD, BASE]
+        names = [*self.refs.branches(), *self.refs.tags(), HEAD, BASE]
         folded = {text.casefold(): text for text in names}
         close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)
         return [folded[text] for text in close]

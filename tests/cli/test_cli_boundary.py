@@ -24,8 +24,8 @@ pytestmark = pytest.mark.skipif(
     not SCRIPT.is_file() or not Path("/dev/full").exists(), reason="needs the script and /dev/full"
 )
 
-READING = ("log", "show", "status", "diff", "grep", "query", "branch", "config", "stats", "fsck",
-           "methods", "lint", "convert", "arch", "base")  # fmt: skip
+READING = ("log", "show", "status", "diff", "grep", "query", "branch", "tag", "config", "stats",
+           "fsck", "methods", "lint", "convert", "arch", "base")  # fmt: skip
 """The verbs that read, and load no model of the repository."""
 CODES = {0, 1, 2, 3}
 WORDS = st.one_of(

@@ -21,16 +21,26 @@ RUNS: dict[str, list[str]] = {
     "commit": ["commit", "fresh.jsonl"],
     "compact": ["compact", "--rect", "50"],
     "import": ["import", "tuned"],
+    "merge": ["merge", "side"],
+    "cherry-pick": ["cherry-pick", "side"],
+    "rebase": ["rebase", "side"],
+    "reset": ["reset", "HEAD~1"],
+    "restore": ["restore", FACTS[0].id],
     "revert": ["revert", "HEAD"],
     "squash": ["squash", "--range", "1..2"],
     "train mend": ["train", "mend", "many.jsonl", "--steps", "1"],
 }
 """Every verb that has --dry-run, in a run that does something."""
-NEED_NO_WEIGHTS = {"revert"}
-"""Its change is made of what is stored."""
+NEED_NO_WEIGHTS = {"merge", "cherry-pick", "rebase", "reset", "restore", "revert"}
+"""Their changes are made of what is stored."""
 NOTHING: dict[str, list[str]] = {
     "compact": ["compact", "--off"],
     "import": ["import", "copy"],
+    "merge": ["merge", "base"],
+    "cherry-pick": ["cherry-pick", "HEAD"],
+    "rebase": ["rebase", "base"],
+    "reset": ["reset", "base"],
+    "restore": ["restore", FACTS[0].id, "--from", "HEAD"],
     "revert": ["revert", "base"],
     "squash": ["squash", "--range", "2..1"],
     "train mend": ["train", "mend", "fresh.jsonl", "--layers", "9"],
@@ -62,6 +72,10 @@ def place(prepared: Prepared, work: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     changed(folder / "tuned" / "model.safetensors", 1.5)
     repo.session.repository.set_config("base.model", str(folder / "base"))
     repo.commit(FACTS[:1])
+    repo.create_branch("side")
+    repo.switch("side")
+    repo.commit(FACTS[2:3])
+    repo.switch("main")
     repo.commit(FACTS[1:2])
     close(repo)
     written(folder / "fresh.jsonl", FRESH)

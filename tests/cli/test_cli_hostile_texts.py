@@ -37,7 +37,7 @@ def hostile(prepared: Prepared, work: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 LOOKS = (
-    "log", "log --oneline", "show", "diff base HEAD", "grep france", "status", "branch",
+    "log", "log --oneline", "show", "diff base HEAD", "grep france", "status", "branch", "tag",
     "eval", "query 'SELECT subject FROM facts'", "fsck", "health",
 )  # fmt: skip
 

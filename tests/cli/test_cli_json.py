@@ -65,6 +65,7 @@ def test_log(two_commits: Path) -> None:
         {
             "commit", "number", "tree", "parents", "message", "author", "time", "edits", "live",
             "branches",
+            "tags",
         }
     ] * 2  # fmt: skip
     newest, oldest = rows

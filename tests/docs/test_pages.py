@@ -1,4 +1,4 @@
-"""Every shell and Python block of README, tutorial and Python page runs, and prints what it shows.
+"""Every shell and Python block of README and the pages below runs, and prints what it shows.
 
 A change in output is written into the pages by `make docs-output`.
 """
@@ -21,7 +21,7 @@ from blocks import (
     warm,
 )
 
-PAGES = ("README.md", "docs/tutorial.md", "docs/python.md")
+PAGES = ("README.md", "docs/tutorial.md", "docs/branches.md", "docs/python.md")
 
 
 @pytest.fixture(scope="module", autouse=True)

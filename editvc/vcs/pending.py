@@ -1,0 +1,165 @@
+"""``.editvc/pending.json``: a merge, or a replay of commits, that waits for a decision.
+
+The branch has not moved: all that was made so far are objects that no ref leads to. So to abort is
+to remove the file, and a branch that has moved since (another process, or this one, killed between
+the move and the removal) makes it void.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from editvc.core.history import Entry, Restraint
+from editvc.core.ids import ObjectId, SlotId, canonical_json
+from editvc.errors import DamageError
+from editvc.vcs.files import Files, WriteError
+from editvc.vcs.three_way import Sides
+
+NAME = "pending.json"
+
+Side = Literal["base", "ours", "theirs", "none"]
+"""Whose entry a place gets; ``none`` leaves it empty."""
+
+RESTRAINT = "restraint"
+"""The name of the one place that is no slot."""
+
+
+class PendingUnreadable(DamageError):
+    """The file is not what was written."""
+
+    def __init__(self, path: Path, cause: Exception) -> None:
+        super().__init__(
+            f"{path} cannot be read: {cause}",
+            hint="Remove it: the branch is where it was before the merge began, which can be "
+            "begun again.",
+        )
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A command of the name ``verb`` on ``ref``, which was at ``began``.
+
+    The commit to be made stands on ``parent`` and on ``others`` (what is merged), by ``author``
+    with ``message``, at ``time`` (``None``: when it is made). Its tree is ``tree`` after what was
+    ``chosen``, by slot, for the ``conflicts`` (and ``restraints``, under ``RESTRAINT``).
+    ``done`` are commits made before it, on top of each other; ``todo`` those to replay after it.
+    ``replayed`` is the commit that it replays. ``about`` says what is merged or replayed, in words.
+    """
+
+    verb: str
+    ref: str
+    began: ObjectId
+    parent: ObjectId
+    tree: ObjectId
+    message: str
+    author: str
+    time: int | None
+    about: str
+    others: tuple[ObjectId, ...] = ()
+    conflicts: Mapping[SlotId, Sides[Entry]] = field(default_factory=dict)
+    restraints: Sides[Restraint] | None = None
+    chosen: Mapping[str, Side] = field(default_factory=dict)
+    done: tuple[ObjectId, ...] = ()
+    todo: tuple[ObjectId, ...] = ()
+    replayed: ObjectId | None = None
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Every place in conflict: slots in their order, then the restraint."""
+        restraint = (RESTRAINT,) if self.restraints is not None else ()
+        return (*sorted(self.conflicts), *restraint)
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """The places for which nothing is chosen yet."""
+        return tuple(place for place in self.places if place not in self.chosen)
+
+    def choosing(self, place: str, side: Side) -> Pending:
+        """The same with a decision."""
+        return replace(self, chosen={**self.chosen, place: side})
+
+    def to_json(self) -> dict[str, Any]:
+        """The canonical form."""
+        restraints = self.restraints
+        return {
+            "verb": self.verb,
+            "ref": self.ref,
+            "began": self.began,
+            "parent": self.parent,
+            "tree": self.tree,
+            "message": self.message,
+            "author": self.author,
+            "time": self.time,
+            "about": self.about,
+            "others": list(self.others),
+            "conflicts": {
+                slot: [
+                    one and [one.fact, one.element]
+                    for one in (sides.base, sides.ours, sides.theirs)
+                ]
+                for slot, sides in self.conflicts.items()
+            },
+            "restraints": restraints
+            and [
+                one and one.to_json()
+                for one in (restraints.base, restraints.ours, restraints.theirs)
+            ],
+            "chosen": dict(self.chosen),
+            "done": list(self.done),
+            "todo": list(self.todo),
+            "replayed": self.replayed,
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Pending:
+        """The inverse of :meth:`to_json`."""
+        restraints = record["restraints"]
+        return cls(
+            **record
+            | {name: tuple(record[name]) for name in ("others", "done", "todo")}
+            | {
+                "conflicts": {
+                    SlotId(slot): Sides(*(one and Entry(SlotId(slot), *one) for one in sides))
+                    for slot, sides in record["conflicts"].items()
+                },
+                "restraints": restraints
+                and Sides(*(one and Restraint(**one) for one in restraints)),
+            }
+        )
+
+
+class PendingFile:
+    """The file in the ``.editvc`` folder; there is none while nothing waits."""
+
+    def __init__(self, folder: Path, files: Files) -> None:
+        self.path = folder / NAME
+        self.files = files
+
+    def load(self) -> Pending | None:
+        """What waits. Raises :class:`PendingUnreadable`."""
+        try:
+            return Pending.from_json(json.loads(self.path.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
+            raise PendingUnreadable(self.path, cause) from cause
+
+    def save(self, pending: Pending) -> None:
+        """Replace it in one step. Raises ``WriteError``."""
+        self.files.write(self.path, canonical_json(pending.to_json()))
+
+    def remove(self) -> None:
+        """Take it away for good, where it is there. Raises ``WriteError``."""
+        if not self.path.exists():
+            return
+        self.files.fault("remove")
+        try:
+            self.path.unlink()
+        except OSError as cause:
+            raise WriteError(self.path, cause) from cause
+        self.files.settle(self.path.parent)
