@@ -13,6 +13,7 @@ from editvc.core.history import Commit, Tree
 from editvc.core.ids import ObjectId
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
+from editvc.core.trust import Trust
 from editvc.errors import EditvcError
 from editvc.vcs import codec, config_file
 from editvc.vcs.cache import Cache
@@ -117,11 +118,18 @@ class Repository:
         return cls(folder, fault)
 
     @classmethod
-    def find(cls, start: Path, fault: Fault | None = None) -> Repository:
-        """Open the nearest ``.editvc`` at or above ``start``. Raises :class:`NotARepository`."""
+    def find(
+        cls, start: Path, fault: Fault | None = None, trust: Trust | None = None
+    ) -> Repository:
+        """Open the nearest ``.editvc`` at or above ``start``.
+
+        Raises :class:`NotARepository`, and ``DubiousOwnership`` for one that is nobody's in
+        ``trust``, by default this process's user's.
+        """
         here = start.resolve()
         for folder in (here, *here.parents):
             if (folder / FOLDER).is_dir():
+                (trust or Trust()).require(folder / FOLDER)
                 return cls(folder / FOLDER, fault)
         raise NotARepository(here)
 

@@ -18,6 +18,7 @@ from tolerances import assert_near, rounding, size
 
 from editvc.algebra.delta import Delta, delta_to_bytes
 from editvc.algebra.factored import Factored
+from editvc.core.output_path import TargetError
 from editvc.interchange.delta_file import DELTA, export_delta, read_delta
 from editvc.interchange.hf_checkpoint import (
     Exported,
@@ -25,9 +26,8 @@ from editvc.interchange.hf_checkpoint import (
     changes_of,
     export_hf,
 )
-from editvc.interchange.reload_check import ReloadError, verify_reload
-from editvc.core.output_path import TargetError
 from editvc.interchange.manifest import MANIFEST
+from editvc.interchange.reload_check import ReloadError, verify_reload
 from editvc.models.architectures import architecture_of
 from editvc.models.checkpoint import Checkpoint, TensorNotFound, weights_digest
 

@@ -69,8 +69,7 @@ def killed_before(step: int, work: Callable[[], None]) -> bool:
     child = os.fork()
     if child == 0:
         for name in STEPS:
-            module, _, function = name.partition(".")
-            mock.patch(name, dying(getattr(os, function))).start()
+            mock.patch(name, dying(getattr(os, name.removeprefix("os.")))).start()
         mock.patch.object(staging, "exchange", dying(staging.exchange)).start()
         work()
         os._exit(0)
