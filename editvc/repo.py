@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from editvc.core.methods.locate import LocatedRecipe
     from editvc.core.methods.recipe import Recipe
     from editvc.core.progress import Progress
+    from editvc.core.trust import Trust
     from editvc.models.chat_template import Turn
     from editvc.models.conversation import Conversation
     from editvc.porcelain.base_model import BaseReport
@@ -67,10 +68,10 @@ class Repo:
     ``path`` is the folder that holds ``.editvc`` or any folder below it. ``clock`` gives seconds
     since the epoch; ``progress`` hears of long work, ``remark`` of what is done besides, such as
     bringing a repository of an earlier version up to date. ``device`` and ``dtype`` are what models
-    are run on and in (:class:`editvc.core.compute.Compute`), config.toml's otherwise. Methods
-    return frozen values and print nothing. Each is one verb of :mod:`editvc.porcelain`, which is
-    imported when it is called: those that need tensors import torch then. ``session`` is what the
-    verbs share.
+    are run on and in (:class:`editvc.core.compute.Compute`), config.toml's otherwise. ``trust``
+    says whose repositories are opened, by default this user's alone. Methods return frozen values
+    and print nothing. Each is one verb of :mod:`editvc.porcelain`, which is imported when it is
+    called: those that need tensors import torch then. ``session`` is what the verbs share.
     """
 
     def __init__(
@@ -83,9 +84,10 @@ class Repo:
         fault: Fault | None = None,
         device: str | None = None,
         dtype: str | None = None,
+        trust: Trust | None = None,
     ) -> None:
         self.session = Session(
-            Repository.find(Path(path), fault, remark), clock=clock, progress=progress,
+            Repository.find(Path(path), fault, remark, trust), clock=clock, progress=progress,
             remark=remark, device=device, dtype=dtype,
         )  # fmt: skip
 
@@ -106,6 +108,7 @@ class Repo:
         dtype: str | None = None,
         progress: Progress | None = None,
         remark: Callable[[str], None] | None = None,
+        trust: Trust | None = None,
     ) -> Repo:
         """Make a repository in ``path`` over a model folder, a Hub id, or ``pocket``.
 
@@ -123,7 +126,7 @@ class Repo:
             compute=Compute().over(device, dtype), progress=progress,
             remark=remark or (lambda text: None),
         )  # fmt: skip
-        return cls(path, progress=progress, device=device, dtype=dtype)
+        return cls(path, progress=progress, device=device, dtype=dtype, trust=trust)
 
     @property
     def folder(self) -> Path:
@@ -429,21 +432,21 @@ class Repo:
         return fsck(self.session.repository)
 
     @staticmethod
-    def reindex(path: str | Path) -> list[str]:
+    def reindex(path: str | Path, trust: Trust | None = None) -> list[str]:
         """Build the index of a repository anew from its objects and its operation log.
 
         Returns what was done, in words. It need not be possible to open the repository.
         """
         from editvc.porcelain.reindex import reindex
 
-        return reindex(Path(path))
+        return reindex(Path(path), trust)
 
     @staticmethod
-    def repair(path: str | Path) -> list[str]:
+    def repair(path: str | Path, trust: Trust | None = None) -> list[str]:
         """:meth:`reindex` where the index is damaged or disagrees with what it is built from."""
         from editvc.porcelain.reindex import repair
 
-        return repair(Path(path))
+        return repair(Path(path), trust)
 
     def reflog(self, name: str = "HEAD") -> list[ReflogEntry]:
         """The moves of a branch, of HEAD, or of a ref by its full name, newest first."""

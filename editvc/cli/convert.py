@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import IO, Literal
+from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -15,19 +16,20 @@ from editvc.cli.options import (
     target_option,
 )
 from editvc.cli.output import note, say
+from editvc.core.output_path import write_output
 
 
 @click.command()
 @files_argument
 @click.option(
-    "--to", "target_file", type=click.File("w", encoding="utf-8", lazy=True, atomic=True),
-    metavar="OUT", help="Write here, in place of what OUT holds; else to stdout.",
+    "--to", "target_file", type=click.Path(path_type=Path), metavar="OUT",
+    help="Write here, in place of what OUT holds; else to stdout.",
 )  # fmt: skip
 @target_option
 @confirm_option
 def convert(
     files: tuple[str, ...],
-    target_file: IO[str] | None,
+    target_file: Path | None,
     target: Literal["answers", "alt"] | None,
     confirm_subjects: bool,
 ) -> None:
@@ -38,8 +40,11 @@ def convert(
     """
     sourced = facts_in(files, target, confirm_subjects)
     facts = [item.fact for item in sourced if item.duplicate_of is None]
-    for fact in facts:
-        line = json.dumps(fact.to_record(), ensure_ascii=False)
-        say(line) if target_file is None else click.echo(line, file=target_file)
+    lines = [json.dumps(fact.to_record(), ensure_ascii=False) for fact in facts]
+    if target_file is None:
+        for line in lines:
+            say(line)
+    else:
+        write_output(target_file, "".join(f"{line}\n" for line in lines).encode())
     skipped = len(sourced) - len(facts)
     note(f"{counted(len(facts), 'fact')} written, {counted(skipped, 'repeat')} skipped")

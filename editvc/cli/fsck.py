@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ from editvc.cli.options import json_option, open_repo
 from editvc.cli.output import ago, complain, emit_json, note, say
 from editvc.core.cut import title
 from editvc.core.ids import short
+from editvc.core.trust import Trust
 
 if TYPE_CHECKING:
     from editvc.vcs.fsck_operations import Dangling
@@ -28,8 +30,10 @@ def fsck(ctx: click.Context, repair: bool, as_json: bool) -> None:
     """
     from editvc.repo import Repo
 
-    for done in Repo.repair(ctx.find_root().obj) if repair else ():
-        note(f"repaired: {done}")
+    if repair:
+        trust = Trust.from_environment(os.environ)
+        for done in Repo.repair(ctx.find_root().obj, trust):
+            note(f"repaired: {done}")
     report = open_repo(ctx).fsck()
     if as_json:
         emit_json(report.to_json())

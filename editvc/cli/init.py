@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import click
 from editvc.cli.options import compute_of, compute_options, json_option, layer_numbers
 from editvc.cli.output import emit_json, note, progress, say
 from editvc.core.ids import short
+from editvc.core.trust import Trust
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -65,6 +67,7 @@ def init(
             ctx.find_root().obj, model, revision=revision, layers=chosen, texts=texts,
             entities=entities, architecture=architecture, method=method, later=later,
             device=device, dtype=dtype, progress=report, remark=note,
+            trust=Trust.from_environment(os.environ),
         )  # fmt: skip
     now, recipe = repo.status(), repo.choose().recipe
     method, edited = recipe.method, list(recipe.layers)

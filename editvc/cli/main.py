@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import click
@@ -76,7 +79,7 @@ class Commands(click.Group):
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     default=Path("."),
     metavar="DIR",
-    help="Run as if editvc was started in DIR.",
+    help="Run as if editvc was started in DIR, files and targets included.",
 )
 @click.pass_context
 def editvc(ctx: click.Context, directory: Path) -> None:
@@ -85,7 +88,16 @@ def editvc(ctx: click.Context, directory: Path) -> None:
     A repository holds factual edits over one base model. Its weights are a pure function of the
     set of live edits: commit adds to the set, revert takes out of it.
     """
-    ctx.obj = directory
+    ctx.obj = Path()
+    if directory != ctx.obj:
+        _go_to(ctx, directory)
+
+
+def _go_to(ctx: click.Context, directory: Path) -> None:
+    """Make ``directory`` the current one, from which all other arguments are seen as well."""
+    with suppress(FileNotFoundError):  # a folder that is gone is nothing to come back to
+        ctx.call_on_close(partial(os.chdir, os.getcwd()))
+    os.chdir(directory)
 
 
 for command in (

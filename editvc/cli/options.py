@@ -12,6 +12,7 @@ import click
 
 from editvc.cli.boundary import is_text
 from editvc.cli.output import note
+from editvc.core.trust import Trust
 
 if TYPE_CHECKING:
     from editvc.core.fact_files.reader import SourcedFact
@@ -140,7 +141,10 @@ def open_repo(ctx: click.Context, progress: Progress | None = None) -> Repo:
     from editvc.repo import Repo
 
     device, dtype = compute_of(ctx)
-    return Repo(ctx.find_root().obj, progress=progress, remark=note, device=device, dtype=dtype)
+    return Repo(
+        ctx.find_root().obj, progress=progress, remark=note, device=device, dtype=dtype,
+        trust=Trust.from_environment(os.environ),
+    )  # fmt: skip
 
 
 def open_with_base(ctx: click.Context, progress: Progress | None = None) -> Repo:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from editvc.cli.options import json_option
 from editvc.cli.output import emit_json, note
+from editvc.core.trust import Trust
 
 
 @click.command()
@@ -18,7 +21,7 @@ def reindex(ctx: click.Context, as_json: bool) -> None:
     """
     from editvc.repo import Repo
 
-    done = Repo.reindex(ctx.find_root().obj)
+    done = Repo.reindex(ctx.find_root().obj, Trust.from_environment(os.environ))
     if as_json:
         emit_json({"done": done})
         return

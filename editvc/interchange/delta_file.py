@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editvc.core.tensor_header import read_record
-from editvc.interchange.staging import add_documents, staged, write_manifest
+from editvc.interchange.manifest import write_manifest
+from editvc.interchange.staging import add_documents, staged
 from editvc.models.checkpoint import Shard
 
 if TYPE_CHECKING:

@@ -15,16 +15,12 @@ from torch import Tensor
 
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
+from editvc.core.output_path import TargetError
 from editvc.core.progress import Progress
 from editvc.errors import EditvcError
+from editvc.interchange.manifest import MANIFEST, write_manifest
 from editvc.interchange.replacing import Replacing
-from editvc.interchange.staging import (
-    MANIFEST,
-    TargetError,
-    add_documents,
-    staged,
-    write_manifest,
-)
+from editvc.interchange.staging import add_documents, staged
 from editvc.interchange.widening import Part, Widening
 from editvc.models.architectures import Architecture
 from editvc.models.checkpoint import (
@@ -138,7 +134,7 @@ def export_hf(
 
     Raises :class:`ExportError` for values that are not finite in the weight's dtype,
     :class:`~editvc.models.checkpoint.CheckpointError` for a base that cannot be read, and
-    :class:`~editvc.interchange.staging.TargetError` for a target in use.
+    :class:`~editvc.core.output_path.TargetError` for a target in use.
     """
     report = progress or (lambda label, done, total: None)
     source = Checkpoint(base)

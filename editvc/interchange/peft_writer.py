@@ -15,7 +15,8 @@ from torch import Tensor
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
 from editvc.errors import EditvcError
-from editvc.interchange.staging import add_documents, staged, write_manifest
+from editvc.interchange.manifest import write_manifest
+from editvc.interchange.staging import add_documents, staged
 from editvc.models.architectures import Architecture
 from editvc.models.checkpoint import Shard, weights_digest
 
@@ -74,7 +75,7 @@ def export_lora(
     the finished folder before it takes its name, and what it raises cancels the export.
 
     Raises :class:`AdapterError` for an empty delta, a rank below 1 and factors that are not finite
-    in ``dtype``; :class:`~editvc.interchange.staging.TargetError` for a target in use.
+    in ``dtype``; :class:`~editvc.core.output_path.TargetError` for a target in use.
     """
     if rank is not None and rank < 1:
         raise AdapterError(f"an adapter needs rank 1 or more, got {rank}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from editvc.errors import EditvcError
+from editvc.interchange.staging import recover
 from editvc.porcelain.export_delta import export_delta
 from editvc.porcelain.export_result import Documents, Export
 from editvc.porcelain.session import Session
@@ -46,7 +47,8 @@ def export(
     ``linear``: of gated edits, an adapter holds the linear solution (:mod:`.linear`).
     ``keep_width``: in a whole model, other neurons give way to theirs (:mod:`.keep_width`).
     ``documents`` may be called with the base's and the result's digests and the touched tensors,
-    and returns further files for the folder (card, ledger, lock). Raises :class:`NotInWeights`.
+    and returns further files for the folder (card, ledger, lock). What an interrupted export left
+    at ``target`` is cleared up, with a remark. Raises :class:`NotInWeights`.
     """
     tree = tree_at(session, revision)
     require_in_weights(session, revision)
@@ -62,6 +64,8 @@ def export(
         )
     if format != "hf" and not linear:
         require_no_neurons(session, revision, format)
+    for told in recover(target):
+        session.remark(told)
     if format == "delta":
         return export_delta(session, target, tree, replace, documents)
     # Only these load a model, and torch for it.

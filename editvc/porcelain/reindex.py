@@ -8,26 +8,28 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+from editvc.core.trust import Trust
 from editvc.errors import DamageError
 from editvc.vcs import recovery
 from editvc.vcs.fsck import fsck
 from editvc.vcs.repository import Repository, folder_at
 
 
-def reindex(start: Path) -> list[str]:
+def reindex(start: Path, trust: Trust | None = None) -> list[str]:
     """Build the index of the repository at or above ``start``; returns what was done, in words.
 
-    Raises :class:`editvc.vcs.index_rebuild.NoOperations`.
+    Raises :class:`editvc.vcs.index_rebuild.NoOperations`, and what
+    :func:`~editvc.vcs.repository.folder_at` raises.
     """
-    return recovery.reindex(folder_at(start))
+    return recovery.reindex(folder_at(start, trust))
 
 
-def repair(start: Path) -> list[str]:
+def repair(start: Path, trust: Trust | None = None) -> list[str]:
     """:func:`reindex` where the index is missing, damaged, or disagrees with objects and log.
 
     Nothing else is touched: damaged objects stay as they are, for a copy to heal them.
     """
-    folder, done = folder_at(start), list[str]()
+    folder, done = folder_at(start, trust), list[str]()
     try:
         with closing(Repository(folder, remark=done.append)) as repository:
             if not any(problem.in_index for problem in fsck(repository).errors):

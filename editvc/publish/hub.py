@@ -13,7 +13,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
 from editvc.errors import EditvcError
-from editvc.interchange.staging import is_export
+from editvc.interchange.manifest import is_export
 from editvc.version import __version__
 
 STALE = (

@@ -13,6 +13,7 @@ from editvc.core.history import Commit, Tree
 from editvc.core.ids import ObjectId
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
+from editvc.core.trust import Trust
 from editvc.errors import EditvcError
 from editvc.vcs import codec, config_file
 from editvc.vcs.cache import Cache
@@ -54,11 +55,16 @@ class RepositoryExists(EditvcError):
         self.folder = folder
 
 
-def folder_at(start: Path) -> Path:
-    """The nearest ``.editvc`` at or above ``start``. Raises :class:`NotARepository`."""
+def folder_at(start: Path, trust: Trust | None = None) -> Path:
+    """The nearest ``.editvc`` at or above ``start``.
+
+    Raises :class:`NotARepository`, and ``DubiousOwnership`` for one that is nobody's in ``trust``,
+    by default this process's user's.
+    """
     here = start.resolve()
     for folder in (here, *here.parents):
         if (folder / FOLDER).is_dir():
+            (trust or Trust()).require(folder / FOLDER)
             return folder / FOLDER
     raise NotARepository(here)
 
@@ -141,9 +147,10 @@ class Repository:
         start: Path,
         fault: Fault | None = None,
         remark: Callable[[str], None] = lambda text: None,
+        trust: Trust | None = None,
     ) -> Repository:
-        """Open the nearest ``.editvc`` at or above ``start``. Raises :class:`NotARepository`."""
-        return cls(folder_at(start), fault, remark)
+        """Open the nearest ``.editvc`` at or above ``start``: what :func:`folder_at` raises."""
+        return cls(folder_at(start, trust), fault, remark)
 
     def _open_index(self, remark: Callable[[str], None]) -> Index:
         """The index, brought up to date, or built anew where there is none."""

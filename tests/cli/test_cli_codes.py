@@ -152,10 +152,14 @@ def test_the_nearest_repository_upwards(committed: Path, monkeypatch: pytest.Mon
 
 
 def test_paths_are_the_users(committed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """-C names the repository; FILE and DIR are as typed, seen from where the user is."""
+    """-C is as if one had gone there, as git has it: FILE and DIR are seen from there, too."""
     monkeypatch.chdir(committed.parent)
-    written(committed.parent / "more.jsonl", [FACTS[0]])
+    written(committed / "more.jsonl", [FACTS[0]])
     inside("-C", "here", "revert", FACTS[0].id)
     assert inside("-C", "here", "commit", "more.jsonl").code == 0
     assert inside("-C", "here", "export", "--to", "out", "--format", "delta").code == 0
-    assert (committed.parent / "out" / "delta.safetensors").is_file()
+    assert (committed / "out" / "delta.safetensors").is_file()
+    assert inside("-C", "here", "convert", "more.jsonl", "--to", "again.jsonl").code == 0
+    assert (committed / "again.jsonl").is_file()
+    assert inside("-C", "here", "commit", "../more.jsonl").code == 2
+    assert Path.cwd() == committed.parent, "and this process is where it was"

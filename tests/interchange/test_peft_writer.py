@@ -20,9 +20,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
+from editvc.core.output_path import TargetError
+from editvc.interchange.manifest import MANIFEST
 from editvc.interchange.peft_writer import CONFIG, WEIGHTS, AdapterError, export_lora
 from editvc.interchange.reload_check import ReloadError, verify_adapter
-from editvc.interchange.staging import MANIFEST, TargetError
 from editvc.models.architectures import architecture_of
 
 MakeBase = Callable[..., Path]

@@ -20,9 +20,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from editvc import Repo
 from editvc.core.history import Restraint
 from editvc.core.ids import digest_of
+from editvc.core.output_path import TargetError
 from editvc.errors import EditvcError, GateError
 from editvc.interchange.delta_file import read_delta
-from editvc.interchange.staging import TargetError
 from editvc.models.checkpoint import Checkpoint, weights_digest
 from editvc.models.generation import generate
 from editvc.porcelain import export, export_hf, export_lora, publish

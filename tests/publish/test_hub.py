@@ -15,8 +15,8 @@ from publish_models import random_delta
 
 from editvc.errors import EditvcError
 from editvc.interchange.hf_checkpoint import changes_of, export_hf
+from editvc.interchange.manifest import write_manifest
 from editvc.interchange.reload_check import verify_reload
-from editvc.interchange.staging import write_manifest
 from editvc.models.architectures import architecture_of
 from editvc.publish.hub import (
     HubAccessError,
