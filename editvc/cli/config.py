@@ -20,7 +20,8 @@ def config(ctx: click.Context, key: str | None, value: str | None, as_json: bool
 
     Keys are dotted, such as recipe.mom2_update_weight; comments in config.toml stay. commit.method
     is the method of commits that name none. Another recipe.method comes with its own numbers, and
-    commits use it; what this takes out or changes is named.
+    commits use it; what this takes out or changes is named. Methods that solve no set have their
+    own, such as gated.kl_factor.
     """
     repo = open_repo(ctx)
     if key is not None and value is not None:
