@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.trace import Corruption, TraceReport
     from editvc.porcelain.train import Trained, TrainingPlan
     from editvc.porcelain.tune import Tuning
+    from editvc.porcelain.tune_layers import LayerTable
     from editvc.porcelain.undo import Undoing
     from editvc.vcs.files import Fault
     from editvc.vcs.fsck import Report
@@ -762,6 +763,19 @@ class Repo:
             self.session, facts, quick=quick, seed=seed, texts=texts, entities=entities,
             write=write,
         )  # fmt: skip
+
+    def score_layers(
+        self,
+        facts: Facts,
+        *,
+        seed: int = 0,
+        texts: Sequence[Path] = (),
+        entities: Path | None = None,
+    ) -> LayerTable:
+        """How well each layer knows the subjects of some facts, by passes over the base alone."""
+        from editvc.porcelain.tune_layers import score_layers
+
+        return score_layers(self.session, facts, seed=seed, texts=texts, entities=entities)
 
     def train_mend(
         self,

@@ -25,7 +25,8 @@ def config(
 
     Keys are dotted, such as recipe.mom2_update_weight; comments in config.toml stay. commit.method
     is the method of commits that name none. Another recipe.method comes with its own numbers, and
-    commits use it; what this takes out or changes is named.
+    commits use it; what this takes out or changes is named. Methods that solve no set have their
+    own, such as gated.kl_factor.
     """
     if accept and key is not None:
         raise click.UsageError("--accept is about all of config.toml, and takes no KEY")

@@ -20,6 +20,9 @@ from editvc.porcelain.session import Session
 from editvc.vcs.codec import metadata
 from editvc.vcs.short_ids import whole_id
 
+EDITOR = "mend.editor"
+"""The setting that names the editor in force."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -34,9 +37,10 @@ def choose(
 ) -> Chosen:
     """The recipe of ``--method``, ``-O key=value`` and ``--recipe FILE``.
 
-    Without any of them, what config.toml has commits use. A method begins with its row's numbers,
-    the file comes over them, the options over both. Layers, contexts and statistics are the
-    repository's where neither says otherwise. Raises :class:`RecipeError` and ``UnknownMethod``.
+    Without any of them, what config.toml has commits use. A method begins with its row's numbers
+    and what config.toml sets for it, the file comes over them, the options over both. Layers,
+    contexts and statistics are the repository's where neither says otherwise. Raises
+    :class:`RecipeError` and ``UnknownMethod``.
     """
     typed = dict(_option(text) for text in options)
     aside: tuple[str, ...] = ()
@@ -172,12 +176,22 @@ def _defaults(session: Session, row: Method, values: Mapping[str, Any]) -> dict[
         }
     if row.own == config.row.own:
         return defaults | {name: getattr(config, name) for name in row.own}
-    return defaults | numbers_of(row, base)
+    return defaults | numbers_of(row, base) | _set(session, row)
+
+
+def _set(session: Session, row: Method) -> dict[str, Any]:
+    """What config.toml sets for a method that is not located, but objects: these may not fit."""
+    config, settings = session.repository.config, recipe_class(row.name).settings()
+    return {
+        name: value
+        for name, value in config.methods.get(row.name, {}).items()
+        if value != () and not settings[name].refers_to
+    }
 
 
 def _editor(session: Session, values: Mapping[str, Any]) -> dict[str, Any]:
     """The editor in force, or the one values, and the layers that it was trained for."""
-    editor = values.get("editor") or session.repository.config.mend.editor
+    editor = values.get("editor") or session.repository.config.get(EDITOR)
     if editor is None:
         return {}
     record = metadata(session.repository.store.get(ObjectId(str(editor))))

@@ -24,6 +24,7 @@ from editvc.editing.name_responses import name_responses
 from editvc.editing.subject_gates import Gate, find_gates, strangers
 from editvc.errors import EditvcError
 from editvc.porcelain.session import Session
+from editvc.porcelain.take_inputs import INPUTS
 from editvc.statistics.bundle import sources_of
 from editvc.statistics.entity_moments import read_entities
 from editvc.statistics.input_moments import NAME_CONTEXT
@@ -142,7 +143,7 @@ def _linear(session: Session, recipe: LocatedRecipe, facts: Sequence[Fact]) -> t
 
 def _names(session: Session) -> Sequence[str]:
     """The names of the statistics in force for gates, else those of the bundled list."""
-    in_force = session.repository.config.gated.inputs
+    in_force = session.repository.config.get(INPUTS)
     if in_force is not None:
         return session.materialiser.statistics.inputs(in_force).names
     bundled = read_entities(sources_of().entities)

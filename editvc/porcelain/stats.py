@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from editvc.core.ids import ObjectId, digest_of, short
-from editvc.core.methods.gated import default_gated_layers
+from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.recipe import require_layers
+from editvc.porcelain.choose_recipe import choose
 from editvc.porcelain.session import Session
 from editvc.porcelain.status import status
-from editvc.porcelain.take_inputs import take_inputs
+from editvc.porcelain.take_inputs import INPUTS, take_inputs
 from editvc.porcelain.take_statistics import put_in_force
 from editvc.statistics.bundle import sources_of, take
 from editvc.vcs.codec import metadata
@@ -86,7 +87,7 @@ def compute(
         folder=state,
         progress=session.progress,
     )
-    layers = default_gated_layers((), session.materialiser.base.layers)
+    layers = choose(session, next(iter(GatedRecipe.ROWS))).recipe.layers
     take_inputs(session, layers, texts=texts, dataset=dataset, entities=entities)
     before, remarks = session.recipe(), []
     if live := status(session).live:
@@ -109,7 +110,7 @@ def described(session: Session) -> list[Described]:
         "text": recipe.statistics,
         "entities": recipe.entity_statistics,
         "sensitivity": recipe.sensitivity,
-        "inputs": session.repository.config.gated.inputs,
+        "inputs": session.repository.config.get(INPUTS),
     }
     descriptions = []
     for role, identifier in roles.items():

@@ -80,7 +80,7 @@ def with_known_inputs(session: Session, recipe: Recipe) -> Recipe:
     """:func:`with_inputs` where nothing may be written: new ones are not taken."""
     if not isinstance(recipe, GatedRecipe) or recipe.inputs is not None:
         return recipe
-    in_force = session.repository.config.gated.inputs
+    in_force = session.repository.config.get(INPUTS)
     statistics = session.materialiser.statistics
     if in_force is None or not set(recipe.layers) <= set(statistics.inputs(in_force).layers):
         return recipe

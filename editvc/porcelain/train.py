@@ -11,6 +11,7 @@ from editvc.core.ids import ObjectId, digest_of, short
 from editvc.core.methods.mend import MendRecipe, last_three
 from editvc.core.methods.recipe import require_layers
 from editvc.editing.mend_training import EditorMetrics, Settings, require_enough, train
+from editvc.porcelain.choose_recipe import EDITOR
 from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.fact_lengths import require_room
 from editvc.porcelain.session import Session
@@ -134,7 +135,7 @@ def train_mend(
     plumbing = session.repository
     stored = plumbing.store.put(editor.to_bytes())
     done = Trained(stored, editor.layers, editor.origin["steps"], editor.origin["figures"])
-    plumbing.set_config("mend.editor", stored)
+    plumbing.set_config(EDITOR, stored)
     return done
 
 

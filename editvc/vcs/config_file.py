@@ -34,6 +34,7 @@ from editvc.core.spelling import did_you_mean, nearest
 from editvc.core.thresholds import ThresholdError, Thresholds
 from editvc.errors import EditvcError
 from editvc.vcs.files import Files
+from editvc.vcs.method_sections import NAMES, filled, require_recipe, settings_of_method
 from editvc.vcs.store import ObjectStore
 
 
@@ -87,20 +88,6 @@ class UserSection:
 
 
 @dataclass(frozen=True, slots=True)
-class MendSection:
-    """The editor that ``commit --method mend`` uses; `editvc train mend` sets it."""
-
-    editor: ObjectId | None = setting(OPTIONAL_OBJECT, None)
-
-
-@dataclass(frozen=True, slots=True)
-class GatedSection:
-    """The statistics that ``commit --method gated`` uses; the first such commit takes them."""
-
-    inputs: ObjectId | None = setting(OPTIONAL_OBJECT, None)
-
-
-@dataclass(frozen=True, slots=True)
 class LimitsSection:
     """What a slip may not cost: ``target_tokens`` is the longest new object of a fact."""
 
@@ -116,18 +103,20 @@ class ExportSection:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole, checked ``config.toml``."""
+    """A whole, checked ``config.toml``.
+
+    ``methods`` is what is set in the sections of :mod:`editvc.vcs.method_sections`, by method.
+    """
 
     base: BaseSection
     recipe: LocatedRecipe
     commit: CommitSection = field(default_factory=CommitSection)
     health: Thresholds = field(default_factory=Thresholds)
     user: UserSection = field(default_factory=UserSection)
-    mend: MendSection = field(default_factory=MendSection)
-    gated: GatedSection = field(default_factory=GatedSection)
     compute: Compute = field(default_factory=Compute)
     limits: LimitsSection = field(default_factory=LimitsSection)
     export: ExportSection = field(default_factory=ExportSection)
+    methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
@@ -136,11 +125,18 @@ class Config:
 
     def as_dict(self) -> dict[str, Any]:
         """All settings by dotted name, defaults filled in."""
+        own = {name: filled(name, self.methods.get(name, {})) for name in NAMES}
         return {
-            f"{section}.{name}": getattr(getattr(self, section), name)
+            f"{section}.{name}": own[section][name]
+            if section in own
+            else getattr(getattr(self, section), name)
             for section, settings in SETTINGS.items()
             for name in settings
         }
+
+    def get(self, key: str) -> Any:
+        """The setting of a dotted name, its default where it is not set."""
+        return self.as_dict()[key]
 
 
 SECTIONS: Mapping[str, type[Any]] = {
@@ -153,16 +149,14 @@ SECTIONS: Mapping[str, type[Any]] = {
             CommitSection,
             Thresholds,
             UserSection,
-            MendSection,
-            GatedSection,
             Compute,
             LimitsSection,
             ExportSection,
         ),
-        strict=True,
+        strict=False,  # sections of methods have no class of their own
     )
 }
-"""The classes of the sections of a :class:`Config`."""
+"""The classes of the sections of a :class:`Config` that are no method's."""
 
 
 def _settings(cls: type[Any]) -> Mapping[str, Setting]:
@@ -172,7 +166,8 @@ def _settings(cls: type[Any]) -> Mapping[str, Setting]:
 
 
 SETTINGS: Mapping[str, Mapping[str, Setting]] = {
-    section: _settings(cls) for section, cls in SECTIONS.items()
+    **{section: _settings(cls) for section, cls in SECTIONS.items()},
+    **{name: settings_of_method(name) for name in NAMES},
 }
 """What each section holds, in the order in which it is listed."""
 
@@ -200,14 +195,15 @@ def parse(text: str) -> Config:
     """Read and check a whole configuration. Raises :class:`ConfigError` or :class:`UnknownKey`."""
     document = _document(text)
     for name, section in document.items():
-        if name not in SECTIONS:
-            raise UnknownKey(name, list(SECTIONS))
+        if name not in SETTINGS:
+            raise UnknownKey(name, list(SETTINGS))
         if not isinstance(section, dict):
             raise ConfigError(name, f"must be a section, written [{name}]")
         for key in section:
             _require_known(f"{name}.{key}")
     sections = {name: _section(name, cls, document.get(name, {})) for name, cls in SECTIONS.items()}
-    return Config(**sections)
+    own = {name: _method_section(name, document[name]) for name in NAMES if name in document}
+    return Config(**sections, methods=own)
 
 
 def _document(text: str) -> dict[str, Any]:
@@ -228,15 +224,30 @@ def _section(name: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
         if needed and item.name not in settings:
             raise ConfigError(f"{name}.{item.name}", "is missing", hint="`editvc init` writes it.")
     if cls is not LocatedRecipe:  # whose own words about bounds name the method
-        for key, value in settings.items():
-            if bounds := FIELDS[f"{name}.{key}"].refusal(value):
-                raise ConfigError(f"{name}.{key}", f"must be {bounds}, got {value!r}")
+        _require_in_bounds(name, settings)
     try:
         if cls is LocatedRecipe:
             require_located(settings.get("method", DEFAULT))
         return cls(**settings)
     except (RecipeError, ThresholdError, UnknownMethod, ComputeError) as cause:
         raise ConfigError(name, str(cause), hint=cause.hint) from cause
+
+
+def _method_section(name: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is set for a method that is not located; it must make a recipe."""
+    settings = {key: checked(f"{name}.{key}", value) for key, value in values.items()}
+    _require_in_bounds(name, settings)
+    try:
+        require_recipe(name, settings)
+    except RecipeError as cause:
+        raise ConfigError(name, str(cause), hint=cause.hint) from cause
+    return settings
+
+
+def _require_in_bounds(section: str, settings: Mapping[str, Any]) -> None:
+    for key, value in settings.items():
+        if bounds := FIELDS[f"{section}.{key}"].refusal(value):
+            raise ConfigError(f"{section}.{key}", f"must be {bounds}, got {value!r}")
 
 
 def _require_known(key: str) -> None:
@@ -300,7 +311,7 @@ class ConfigFile:
     def get(self, key: str) -> Any:
         """The value of a dotted key, its default where the file does not set it."""
         _require_known(key)
-        return self.load().as_dict()[key]
+        return self.load().get(key)
 
     def as_dict(self) -> dict[str, Any]:
         """All settings by dotted name."""

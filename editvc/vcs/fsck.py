@@ -199,8 +199,8 @@ def _roots(check: _Check) -> Iterator[tuple[str, Link]]:
     if config.base.identity is not None:
         yield "config.toml", ("identity", config.base.identity)
     yield from (("config.toml", link) for link in links(config.recipe.to_json()))
-    if config.mend.editor is not None:
-        yield "config.toml", ("editor", config.mend.editor)
+    for values in config.methods.values():
+        yield from (("config.toml", link) for link in links({"kind": "recipe", **values}))
     if check.repository.store.contains(config.recipe.id):  # else no edit was located with it yet
         yield "config.toml", ("recipe", config.recipe.id)
 

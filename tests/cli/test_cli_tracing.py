@@ -114,6 +114,31 @@ def test_tune_shows_every_setting_the_best_first(here: Path) -> None:
     assert (here / ".editvc" / "config.toml").read_text("utf-8") == config
 
 
+def test_tune_shows_what_each_layer_knows_and_tries_nothing(here: Path, prepared: Prepared) -> None:
+    asked = [
+        {"subject": fact.subject, "prompt": fact.prompt, "target_new": fact.target_new,
+         "paraphrases": [f"They say of {fact.subject} that"]}
+        for fact in FACTS
+    ]  # fmt: skip
+    facts = written(here / "facts.jsonl", asked)
+    words = ["--layers", "--text", prepared.text, "--entities", prepared.names]
+    shown = inside("tune", facts, *words)
+    assert shown.code == 0, shown.err
+    lines = shown.out.splitlines()
+    assert lines[0].split()[:4] == ["layer", "elsewhere", "near", "selectivity"]
+    assert [line.split()[0] for line in lines[1:4]] == ["0", "1", "2"]
+    assert sum("best window" in line for line in lines) == 2
+    assert sum("best for gates" in line for line in lines) == 1
+    assert "commits use memit, layers 1, 2" in lines[4]
+    found = inside("tune", facts, *words, "--json").json
+    assert found.keys() == {
+        "facts", "method", "layers", "recipe_layers", "gates_at", "best_window",
+        "best_gate_layer", "scores",
+    }  # fmt: skip
+    assert f'editvc config recipe.layers "{found["best_window"]}"' in lines[5]
+    assert inside("tune", facts, "--layers", "--quick").code == 2
+
+
 @pytest.mark.usefixtures("few")
 def test_tune_writes_the_best_when_asked(here: Path, prepared: Prepared) -> None:
     facts = written(here / "facts.jsonl", FACTS)

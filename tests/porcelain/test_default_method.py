@@ -16,6 +16,7 @@ from editvc.errors import EditvcError
 from editvc.porcelain import take_statistics
 from editvc.porcelain.configure import configure
 from editvc.porcelain.recording import NothingToDo
+from editvc.porcelain.take_inputs import INPUTS
 from editvc.porcelain.trees import tree_at
 from editvc.statistics.bundle import BUNDLED_NAMES, BUNDLED_TEXT, Sources
 from editvc.vcs.config_file import ConfigError
@@ -36,8 +37,8 @@ def deep(prepared: Prepared, tmp_path: Path) -> Repo:
 def test_a_deep_model_gets_gates_and_the_statistics_that_these_need(deep: Repo) -> None:
     config = deep.session.repository.config
     assert config.method == config.commit.method == "gated"
-    assert config.gated.inputs is not None
-    assert [*deep.session.materialiser.statistics.inputs(config.gated.inputs).layers] == [2]
+    assert config.get(INPUTS) is not None
+    assert [*deep.session.materialiser.statistics.inputs(config.get(INPUTS)).layers] == [2]
     assert deep.recipe().statistics is None, "what is solved takes its own when it is used"
     recipe = deep.choose().recipe
     assert isinstance(recipe, GatedRecipe) and recipe.layers == (2,)
@@ -82,7 +83,7 @@ def test_shallow_models_and_mlps_of_one_width_begin_with_what_is_solved(
     repo = made(tmp_path / "work", base, prepared)
     config = repo.session.repository.config
     assert (config.commit.method, config.method) == ("", "memit")
-    assert repo.recipe().statistics is not None and config.gated.inputs is None
+    assert repo.recipe().statistics is not None and config.get(INPUTS) is None
     assert repo.choose().recipe == repo.recipe()
 
 

@@ -29,7 +29,7 @@ from editvc.porcelain.keep_width import text_rows
 from editvc.porcelain.linear import linear_delta
 from editvc.porcelain.reactions import LIMIT, OthersReact
 from editvc.porcelain.recording import NothingToDo
-from editvc.porcelain.take_inputs import take_inputs
+from editvc.porcelain.take_inputs import INPUTS, take_inputs
 from editvc.porcelain.trees import tree_at
 from editvc.vcs.config_file import ConfigError
 
@@ -254,7 +254,7 @@ def test_an_adapter_holds_the_linear_solution_where_asked(gated: Repo, tmp_path:
 def test_the_first_commit_takes_what_it_needs_and_the_next_finds_it(
     gated: Repo, work: Path
 ) -> None:
-    in_force = gated.session.repository.config.gated.inputs
+    in_force = gated.session.repository.config.get(INPUTS)
     assert in_force is not None
     gated.commit(FACTS[:1], recipe=recipe_of(gated))
     (entry,) = gated.session.repository.edits_of(tree_at(gated.session, "HEAD")).entries()
@@ -271,7 +271,7 @@ def test_the_first_commit_takes_what_it_needs_and_the_next_finds_it(
 
 
 def test_statistics_of_another_layer_are_told_before_any_work(gated: Repo) -> None:
-    in_force = gated.session.repository.config.gated.inputs
+    in_force = gated.session.repository.config.get(INPUTS)
     recipe = recipe_of(gated, f"inputs={in_force}", "layers=[0]")
     with pytest.raises(LayerNotCovered, match="do not cover layer 0"):
         gated.commit(FACTS[:1], recipe=recipe)

@@ -20,6 +20,7 @@ from editvc.errors import EditvcError
 from editvc.materialise.editors import NoEditor
 from editvc.models.loading import load
 from editvc.models.source import open_model
+from editvc.porcelain.choose_recipe import EDITOR
 from editvc.porcelain.configure import configure
 from editvc.vcs.codec import metadata
 
@@ -51,7 +52,7 @@ def test_a_trained_editor_is_stored_and_in_force(repo: Repo) -> None:
     record = metadata(repo.session.repository.store.get(done.editor))
     assert record["kind"] == "editor" and record["base"] == repo.session.repository.config.base.id
     assert (record["facts"], record["seed"], record["settings"]["steps"]) == (len(LEARNT), 0, 2)
-    assert repo.session.repository.config.mend.editor == done.editor
+    assert repo.session.repository.config.get(EDITOR) == done.editor
     assert len(heard) == 1 and heard[0].startswith("step 2: ")
     assert done.figures["validation"].keys() == {
         "success", "paraphrase", "locality", "nll", "kl",
@@ -70,7 +71,7 @@ def test_commits_are_the_patches_of_the_library_and_revert_takes_them_out(traine
     one, alone = tree(trained), trained.materialise()
     trained.commit(EDITS[1:], recipe=recipe)
     lm = load(open_model(str(trained.session.materialiser.folder)))
-    data = trained.session.repository.store.get(trained.session.repository.config.mend.editor)
+    data = trained.session.repository.store.get(trained.session.repository.config.get(EDITOR))
     requests = [fact.request for fact in EDITS]
     patches = edit(lm, requests, recipe, Editor.from_bytes(data, metadata(data)))
     both = trained.materialise()
@@ -97,7 +98,7 @@ def test_patches_live_beside_located_edits(trained: Repo) -> None:
 
 
 def test_an_old_editor_is_needed_as_long_as_its_edits(trained: Repo) -> None:
-    first = trained.session.repository.config.mend.editor
+    first = trained.session.repository.config.get(EDITOR)
     trained.commit(EDITS, recipe=trained.choose("mend").recipe)
     second = trained.train_mend(LEARNT, steps=2, layers=[0, 2]).editor
     recipe = trained.choose("mend").recipe
@@ -106,7 +107,7 @@ def test_an_old_editor_is_needed_as_long_as_its_edits(trained: Repo) -> None:
     assert (again.editor, again.layers, again.lr_scale) == (first, (1, 2, 3), 0.5)
     assert trained.choose("mend", options=[f"editor={first[:8]}"]).recipe.editor == first
     configure(trained.session, "mend.editor", first[:8])
-    assert trained.session.repository.config.mend.editor == first
+    assert trained.session.repository.config.get(EDITOR) == first
     assert trained.fsck().clean and first not in trained.fsck().garbage
     trained.session.repository.store.path(first).unlink()
     problems = [problem.what for problem in trained.fsck().errors]
@@ -123,7 +124,7 @@ def test_an_editor_in_the_wrong_place_is_named(trained: Repo) -> None:
 
 def test_an_editor_of_another_base_is_refused(trained: Repo) -> None:
     stored = trained.session.repository.store
-    data = stored.get(trained.session.repository.config.mend.editor)
+    data = stored.get(trained.session.repository.config.get(EDITOR))
     record = metadata(data)
     foreign = Editor.from_bytes(data, record | {"base": "0" * 64})
     trained.session.repository.set_config("mend.editor", stored.put(foreign.to_bytes()))
@@ -147,4 +148,4 @@ def test_a_plan_writes_nothing(repo: Repo, tmp_path: Path) -> None:
 def test_training_finds_the_same_editor_in_a_copy(trained: Repo, tmp_path: Path) -> None:
     shutil.copytree(trained.session.repository.folder, tmp_path / ".editvc")
     copy = Repo(tmp_path)
-    assert copy.train_mend(LEARNT, steps=2).editor == trained.session.repository.config.mend.editor
+    assert copy.train_mend(LEARNT, steps=2).editor == trained.session.repository.config.get(EDITOR)

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from vcs_values import BASE, CONFIG, RECIPE
 
+from editvc.core.methods.table import RECIPES
 from editvc.core.thresholds import Thresholds
 from editvc.vcs.config_file import FIELDS, ConfigError, ConfigFile, UnknownKey, parse
 from editvc.vcs.files import Files
+from editvc.vcs.method_sections import NAMES
 from editvc.vcs.store import MemoryStore
 
 
@@ -120,9 +123,57 @@ def test_get_and_as_dict_know_defaults(file: ConfigFile) -> None:
         file.get("recipe")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_method_that_is_not_located_has_a_section_with_all_of_its_recipe(name: str) -> None:
+    settings = RECIPES[name].settings()
+    assert {f"{name}.{key}" for key in settings} - {f"{name}.method"} <= set(FIELDS)
+    bare = parse(CONFIG)
+    assert bare.get(f"{name}.layers") == () and name not in bare.methods
+    plain = RECIPES[name].from_json({"layers": [0], "method": name})
+    for key in settings.keys() - {"layers", "method"}:
+        assert bare.get(f"{name}.{key}") == getattr(plain, key), "defaults are the method's own"
+
+
+def test_what_is_set_for_such_a_method_is_its_recipes() -> None:
+    config = parse(CONFIG + "[gated]\nslope = 20\nlayers = [3]\n[ft-c]\nlr = 1e-3\n")
+    assert config.methods == {"gated": {"slope": 20.0, "layers": (3,)}, "ft-c": {"lr": 1e-3}}
+    assert config.get("gated.slope") == 20.0 and config.get("gated.layers") == (3,)
+    assert config.get("ft-c.norm_constraint") == 5e-4, "of its row, not of its recipe's class"
+    assert config.get("ft.norm_constraint") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "words"),
+    [
+        ("[gated]\nslop = 1", "gated.slop", "Did you mean 'gated.slope'"),
+        ("[gaited]\nslope = 1", "gaited", "Did you mean 'gated'"),
+        ("[memit]\nv_lr = 1", "memit", "there is no such key"),
+        ('[gated]\nmethod = "gated"', "gated.method", "there is no such key"),
+        ('[gated]\nslope = "steep"', "gated.slope", "must be a number"),
+        ("[gated]\nthreshold = 2", "gated.threshold", r"must be in \(0, 1\], got 2"),
+        ("[gated]\nlayers = [1, 2]", "gated", "edits one layer"),
+        ("[gated]\nlayers = [-1]", "gated", "must rise from 0"),
+        ('[gated]\ncontexts = ["no place"]', "gated", "each with one {}"),
+        ("[ft-c]\nnorm_constraint = 0", "ft-c", "needs a bound"),
+        ("[lora]\nrank = 1", "lora", "there is no such key"),
+    ],
+)
+def test_what_such_a_section_may_not_hold(lines: str, key: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(f"{CONFIG}{lines}\n")
+    assert caught.value.key == key
+    assert re.search(words.replace("{}", "\\{\\}"), f"{caught.value} {caught.value.hint}")
+
+
 @pytest.mark.parametrize(
     ("key", "text", "value"),
     [
+        ("gated.slope", "20", 20.0),
+        ("gated.layers", "[3]", (3,)),
+        ("gated.layers", "[]", ()),
+        ("gated.inputs", "e" * 64, "e" * 64),
+        ("ft-c.num_steps", "5", 5),
+        ("mend.editor", "", None),
         ("user.author", "Ada <ada@example.org>", "Ada <ada@example.org>"),
         ("recipe.layers", "[0, 3]", (0, 3)),
         ("recipe.v_lr", "1", 1.0),
