@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from editvc.models.chat_template import Turn
     from editvc.models.conversation import Conversation
     from editvc.porcelain.base_model import BaseReport
+    from editvc.porcelain.bisect import BadCommit, BadSet
     from editvc.porcelain.branch import Branch
+    from editvc.porcelain.candidates import Judge
     from editvc.porcelain.changes import FactChanges
     from editvc.porcelain.choose_recipe import Chosen
     from editvc.porcelain.commit import Preview
@@ -309,6 +311,26 @@ class Repo:
         from editvc.vcs.fsck import fsck
 
         return fsck(self.session.repository)
+
+    # -- looking for trouble ----------------------------------------------------------------
+
+    def bisect(self, good: str, bad: str, judge: Judge) -> BadCommit:
+        """The first commit after ``good``, up to ``bad``, that ``judge`` calls bad.
+
+        Judges are made by :mod:`editvc.porcelain.judges`: of an answer, a figure, or a command.
+        """
+        from editvc.porcelain.bisect import bisect
+
+        return bisect(self.session, good, bad, judge)
+
+    def bisect_set(self, good: str, bad: str, judge: Judge) -> BadSet:
+        """The smallest set of what differs between two revisions that makes the good one bad.
+
+        From ``base`` on that is a set of facts that is bad by itself, and none can be left out.
+        """
+        from editvc.porcelain.bisect import bisect_set
+
+        return bisect_set(self.session, good, bad, judge)
 
     # -- branches ---------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from editvc.vcs.graph import Graph
 from editvc.vcs.index import VERSION, CommitRow, FactRow, Index
 from editvc.vcs.refs import ReflogEntry, Refs
 from editvc.vcs.revisions import Revisions
-from editvc.vcs.store import DiskStore
+from editvc.vcs.store import DiskStore, ScratchStore
 
 FOLDER = ".editvc"
 FIRST_BRANCH = "main"
@@ -128,6 +129,12 @@ class Repository:
     def close(self) -> None:
         """Give the index back. What was read stays valid."""
         self.index.close()
+
+    def scratch(self) -> Repository:
+        """The same repository for trying trees out: objects written to it are kept in memory."""
+        view = copy.copy(self)
+        view.store = ScratchStore(self.store)
+        return view
 
     @cached_property
     def config(self) -> config_file.Config:
