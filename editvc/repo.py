@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.publish import Published
     from editvc.porcelain.recording import CommitResult
     from editvc.porcelain.revert import RevertPreview, RevertResult
+    from editvc.porcelain.shares import PromptBlame
     from editvc.porcelain.show import CommitDetails
     from editvc.porcelain.squash import SquashPreview, SquashResult
     from editvc.porcelain.stats import Described, StatisticsResult
@@ -331,6 +332,12 @@ class Repo:
         from editvc.porcelain.bisect import bisect_set
 
         return bisect_set(self.session, good, bad, judge)
+
+    def blame(self, prompt: str, revision: str = "HEAD") -> PromptBlame:
+        """The exact share of every fact and commit in what a revision does with a prompt."""
+        from editvc.porcelain.shares import blame_prompt
+
+        return blame_prompt(self.session, prompt, revision)
 
     # -- branches ---------------------------------------------------------------------------
 

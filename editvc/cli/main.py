@@ -12,6 +12,7 @@ from editvc.cli import (
     ask,
     base_model,
     bisect,
+    blame,
     branch,
     commit,
     compact,
@@ -82,7 +83,7 @@ def editvc(ctx: click.Context, directory: Path) -> None:
 for command in (
     init.init, arch.arch, lint.lint, convert.convert, commit.commit, methods.methods, train.train,
     import_patch.import_, ask.ask, evaluate.evaluate, log.log, show.show, status.status,
-    diff.diff, grep.grep, query.query, bisect.bisect, revert.revert, squash.squash,
+    diff.diff, grep.grep, query.query, bisect.bisect, blame.blame, revert.revert, squash.squash,
     compact.compact, health.health, trace.trace, tune.tune, export.export, publish.publish,
     branch.branch, switch.switch, stats.stats, fsck.fsck, config.config, base_model.base,
 ):  # fmt: skip
