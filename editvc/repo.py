@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from editvc.models.chat_template import Turn
     from editvc.models.conversation import Conversation
     from editvc.porcelain.base_model import BaseReport
+    from editvc.porcelain.bisect import BadCommit, BadSet
     from editvc.porcelain.branch import Branch
+    from editvc.porcelain.candidates import Judge
     from editvc.porcelain.changes import FactChanges
     from editvc.porcelain.choose_recipe import Chosen
     from editvc.porcelain.combine import CombinePreview
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.reset import Reset
     from editvc.porcelain.revert import RevertPreview, RevertResult
     from editvc.porcelain.sequencer import Combination
+    from editvc.porcelain.shares import PromptBlame
     from editvc.porcelain.show import CommitDetails
     from editvc.porcelain.squash import SquashPreview, SquashResult
     from editvc.porcelain.stats import Described, StatisticsResult
@@ -478,6 +481,32 @@ class Repo:
         from editvc.porcelain.undo import preview_redo
 
         return preview_redo(self.session)
+
+    # -- looking for trouble ----------------------------------------------------------------
+
+    def bisect(self, good: str, bad: str, judge: Judge) -> BadCommit:
+        """The first commit after ``good``, up to ``bad``, that ``judge`` calls bad.
+
+        Judges are made by :mod:`editvc.porcelain.judges`: of an answer, a figure, or a command.
+        """
+        from editvc.porcelain.bisect import bisect
+
+        return bisect(self.session, good, bad, judge)
+
+    def bisect_set(self, good: str, bad: str, judge: Judge) -> BadSet:
+        """The smallest set of what differs between two revisions that makes the good one bad.
+
+        From ``base`` on that is a set of facts that is bad by itself, and none can be left out.
+        """
+        from editvc.porcelain.bisect import bisect_set
+
+        return bisect_set(self.session, good, bad, judge)
+
+    def blame(self, prompt: str, revision: str = "HEAD") -> PromptBlame:
+        """The exact share of every fact and commit in what a revision does with a prompt."""
+        from editvc.porcelain.shares import blame_prompt
+
+        return blame_prompt(self.session, prompt, revision)
 
     # -- branches ---------------------------------------------------------------------------
 

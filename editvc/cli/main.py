@@ -14,6 +14,8 @@ from editvc.cli import (
     arch,
     ask,
     base_model,
+    bisect,
+    blame,
     branch,
     cherry_pick,
     commit,
@@ -103,11 +105,11 @@ def _go_to(ctx: click.Context, directory: Path) -> None:
 for command in (
     init.init, arch.arch, lint.lint, convert.convert, commit.commit, methods.methods, train.train,
     import_patch.import_, ask.ask, evaluate.evaluate, log.log, show.show, status.status, diff.diff,
-    grep.grep, query.query, reflog.reflog, revert.revert, undo.undo, undo.redo, restore.restore,
-    squash.squash, compact.compact, health.health, trace.trace, tune.tune, export.export,
-    publish.publish, branch.branch, switch.switch, tag.tag, merge.merge, resolve.resolve,
-    cherry_pick.cherry_pick, rebase.rebase, reset.reset, stats.stats, fsck.fsck, reindex.reindex,
-    config.config, base_model.base,
+    grep.grep, query.query, reflog.reflog, blame.blame, bisect.bisect, revert.revert, undo.undo,
+    undo.redo, restore.restore, squash.squash, compact.compact, health.health, trace.trace,
+    tune.tune, export.export, publish.publish, branch.branch, switch.switch, tag.tag, merge.merge,
+    resolve.resolve, cherry_pick.cherry_pick, rebase.rebase, reset.reset, stats.stats, fsck.fsck,
+    reindex.reindex, config.config, base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from editvc.algebra.gated_edit import Plateau
 from editvc.algebra.neurons import Neurons
-from editvc.core.history import Tree
+from editvc.core.history import Entry, Tree
 from editvc.materialise.elements import Elements
 from editvc.materialise.stored_statistics import Statistics
 from editvc.models.architectures import Architecture, NoUpProjError
@@ -32,16 +32,24 @@ class Gates:
     def of(self, tree: Tree) -> dict[int, Neurons]:
         """The neurons by layer, float64: equal sets give equal ones, whatever the history."""
         layers: dict[int, list[Neurons]] = {}
+        for _, layer, neurons in self.each(tree):
+            layers.setdefault(layer, []).append(neurons)
+        return {layer: Neurons.concatenated(parts) for layer, parts in sorted(layers.items())}
+
+    def each(self, tree: Tree) -> list[tuple[Entry, int, Neurons]]:
+        """The neurons of each gated edit, with the layer that they are in, in slot order."""
         edits = self.elements.gated(tree)
         biased = self._biased(edits[0][2].layer) if edits else False
-        for _, recipe, edit in edits:
-            neurons = Plateau(recipe.slope, recipe.rise).neurons(
-                edit,
-                self.statistics.inputs_of(recipe).constant,
-                biased=biased,
+        return [
+            (
+                entry,
+                edit.layer,
+                Plateau(recipe.slope, recipe.rise).neurons(
+                    edit, self.statistics.inputs_of(recipe).constant, biased=biased
+                ),
             )
-            layers.setdefault(edit.layer, []).append(neurons)
-        return {layer: Neurons.concatenated(parts) for layer, parts in sorted(layers.items())}
+            for entry, recipe, edit in edits
+        ]
 
     def _biased(self, layer: int) -> bool:
         """Whether what goes into the activation has a bias in the base's files."""

@@ -94,6 +94,18 @@ def export_model(
     )
 
 
+def write_model(session: Session, target: Path, tree: Tree) -> None:
+    """A whole model that nobody has asked yet: for one that is looked at once and thrown away."""
+    maker = session.materialiser
+    neurons = maker.neurons(tree)
+    export_hf(
+        maker.folder,
+        target,
+        changes_of(maker.architecture, maker.delta(tree)),
+        mlps=_with_room(session, neurons, keep_width=False) if neurons else None,
+    )
+
+
 def _require_same(facts: Sequence[Fact], replies: Sequence[str], expected: Sequence[str]) -> None:
     """Raise :class:`ReloadDiffers` for the first fact that an export answers otherwise."""
     for fact, now, before in zip(facts, replies, expected, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -89,6 +90,16 @@ class Session:
         from editvc.models.loading import load
 
         return load(files, self.compute)
+
+    def scratch(self) -> Session:
+        """The same over :meth:`Repository.scratch`: trees are tried, and nothing is written.
+
+        A model that is loaded already is shared.
+        """
+        view = copy.copy(self)
+        view.repository = self.repository.scratch()
+        vars(view).pop("materialiser", None)
+        return view
 
     @property
     def compute(self) -> Compute:

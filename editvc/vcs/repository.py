@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +28,7 @@ from editvc.vcs.operation_log import OperationLog
 from editvc.vcs.pending import PendingFile
 from editvc.vcs.refs import ReflogEntry, Refs
 from editvc.vcs.revisions import Revisions
-from editvc.vcs.store import DiskStore
+from editvc.vcs.store import DiskStore, ScratchStore
 
 FOLDER = ".editvc"
 FIRST_BRANCH = "main"
@@ -170,6 +171,12 @@ class Repository:
     def close(self) -> None:
         """Give the index back. What was read stays valid."""
         self.index.close()
+
+    def scratch(self) -> Repository:
+        """The same repository for trying trees out: objects written to it are kept in memory."""
+        view = copy.copy(self)
+        view.store = ScratchStore(self.store)
+        return view
 
     @cached_property
     def config(self) -> config_file.Config:

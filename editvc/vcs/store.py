@@ -202,6 +202,32 @@ class DiskStore:
                 yield entry
 
 
+class ScratchStore(DiskStore):
+    """A store that keeps what is put into it in memory: the folder is read, and never written."""
+
+    def __init__(self, store: DiskStore) -> None:
+        super().__init__(store.folder, store.files)
+        self.written = MemoryStore()
+
+    def put(self, data: bytes) -> ObjectId:
+        """See :meth:`ObjectStore.put`; nothing outlives the process."""
+        return self.written.put(data)
+
+    def put_all(self, objects: Iterable[bytes]) -> list[ObjectId]:
+        """See :meth:`ObjectStore.put_all`."""
+        return self.written.put_all(objects)
+
+    def get(self, identifier: ObjectId) -> bytes:
+        """See :meth:`ObjectStore.get`."""
+        if self.written.contains(identifier):
+            return self.written.get(identifier)
+        return super().get(identifier)
+
+    def contains(self, identifier: ObjectId) -> bool:
+        """See :meth:`ObjectStore.contains`."""
+        return self.written.contains(identifier) or super().contains(identifier)
+
+
 def is_object_path(path: Path) -> bool:
     """Whether the last two parts of ``path`` are an object's: 2 and 62 hex digits."""
     return re.fullmatch(r"[0-9a-f]{2}/[0-9a-f]{62}", f"{path.parent.name}/{path.name}") is not None
