@@ -25,16 +25,21 @@ class RestraintError(EditvcError):
 def check(restraint: Restraint) -> None:
     """Raise :class:`RestraintError` for numbers out of range and for what does not go together."""
     prune, linear, rect = restraint.prune, restraint.linear, restraint.rect
-    drop, seed = restraint.drop, restraint.seed
+    seed = restraint.seed
     if prune is not None and not prune > 1:
         raise RestraintError(f"prune is the base of a logarithm and must exceed 1, got {prune}")
     if linear is not None and not linear > 1:
         raise RestraintError(f"linear divides what is too much and must exceed 1, got {linear}")
     if rect is not None and not 0 < rect <= 100:
         raise RestraintError(f"rect is a percentage of entries in (0, 100], got {rect}")
-    if drop is not None and not 0 < drop < 1:
-        raise RestraintError(f"drop is a probability in (0, 1), got {drop}")
-    if seed is not None and (drop is None or seed < 0):
+    for name, drop in (("drop", restraint.drop), ("drop_each", restraint.drop_each)):
+        if drop is not None and not 0 < drop < 1:
+            raise RestraintError(f"{name} is a probability in (0, 1), got {drop}")
+    if restraint.drop is not None and restraint.drop_each is not None:
+        raise RestraintError(
+            "drop has one mask for all edits, drop_each one for each", hint="Take one of them."
+        )
+    if seed is not None and (not restraint.draws or seed < 0):
         raise RestraintError(
             f"a seed is 0 or more and belongs to drop, got {seed}",
             hint="Name both: `editvc compact --drop 0.8 --seed 1`.",
@@ -81,16 +86,18 @@ def rectified(delta: Tensor, weight: Tensor, percent: float) -> Tensor:
     return torch.where(change >= threshold, delta, 0.0)
 
 
-def dropped(delta: Tensor, probability: float, seed: int, layer: int) -> Tensor:
+def dropped(delta: Tensor, probability: float, seed: int, layer: int, slot: str = "") -> Tensor:
     """DR: entries set to 0 with ``probability`` p, the others divided by 1 - p.
 
     AdaPLE's drop and rescale (Li and Chu 2024, Findings of ACL), after DARE (Yu et al. 2023, arXiv
     2311.03099). ``delta`` (u, v). Which entries go depends on seed, layer and shape alone: entry
     by entry, row by row, a 64 bit number of Philox's raw stream under the key sha256(seed, layer)
-    is compared with p 2^64. NumPy keeps the raw streams of its bit generators from version to
-    version and machine to machine, and nothing here rounds.
+    is compared with p 2^64. With a ``slot``, that is in the key, too: the mask of one edit, such as
+    AdaPLE draws at every step, which makes the changes of edits nearly orthogonal. NumPy
+    keeps the raw streams of its bit generators from version to version and machine to machine, and
+    nothing here rounds.
     """
-    key = int(digest_of(["drop", seed, layer])[:32], 16)
+    key = int(digest_of(["drop", seed, layer, *([slot] if slot else [])])[:32], 16)
     draw = np.random.Philox(key=key)
     threshold = np.uint64(int(probability * 2.0**64))
     rows, columns = delta.shape
@@ -117,6 +124,7 @@ def restrain(
     Raises :class:`RestraintError` or ``DeltaError`` for numbers out of range.
     """
     check(restraint)
+    restraint = restraint.of_the_sum  # what is done to each edit was done before they were summed
     if restraint == Restraint():
         return delta
     if not restraint.chooses_entries:

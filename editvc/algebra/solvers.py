@@ -162,12 +162,14 @@ class System:
 class Solver:
     """How a set of edits becomes weights: a row of :data:`SOLVERS`.
 
-    ``weight`` counts every edit that many times, ``ridge`` stands in the place of I, ``sums`` keeps
-    the equations as v x v and u x v sums whatever the number of edits. With a ``step``, gradients
-    :func:`normalised` over the set enter in the place of residuals.
+    ``weight`` counts every edit that many times, its residual ``pull`` of these times, ``ridge``
+    stands in the place of I, ``sums`` keeps the equations as v x v and u x v sums whatever the
+    number of edits. With a ``step``, gradients :func:`normalised` over the set enter in the place
+    of residuals.
     """
 
     weight: float = 1.0
+    pull: float = 1.0
     ridge: float = 1.0
     sums: bool = False
     step: float | None = None
@@ -208,15 +210,17 @@ class Solver:
 
     def self_response(self, leverages: Tensor) -> Tensor:
         """The share of its residual that an edit gets alone, for leverages q."""
-        return self.weight * leverages / (self.ridge + self.weight * leverages)
+        counted = self.weight * leverages
+        return self.pull * counted / (self.ridge + counted)
 
     def _prepared(self, edits: Edits) -> Edits:
         """The edits as they enter the equations."""
         if self.step is not None:
             return normalised(edits, self.step)
-        if self.weight == 1.0:
+        if self.weight == self.pull == 1.0:
             return edits
-        return Edits(edits.keys * self.weight**0.5, edits.residuals * self.weight**0.5)
+        root = self.weight**0.5
+        return Edits(edits.keys * root, edits.residuals * (root * self.pull))
 
 
 SOLVERS = {
@@ -224,6 +228,7 @@ SOLVERS = {
     "sums": Solver(sums=True),
     "equality": Solver(ridge=EMMET_LAMBDA),
     "doubled": Solver(weight=2.0),
+    "counted": Solver(weight=2.0, pull=0.5),
     "nullspace": Solver(),
     "normalised": Solver(step=1e-6),
 }
@@ -232,7 +237,9 @@ SOLVERS = {
 - ridge: ``R K^T (lambda C + K K^T)^-1`` (MEMIT, PMET).
 - sums: the same from the sums ``R Q^T`` and ``Q Q^T`` (D4S).
 - equality: ``R (K^T C^-1 K + 0.1 I)^-1 K^T C^-1``: every constraint met (EMMET; ROME for one edit).
-- doubled: ``(V2 - 3 W0 K) K^T (lambda C + 2 K K^T)^-1`` with ``V2 = 2 V + W0 K`` (AdaPLE).
+- doubled: ``(V2 - 3 W0 K) K^T (lambda C + 2 K K^T)^-1`` with ``V2 = 2 V + W0 K`` (AdaPLE, as
+  repaired here).
+- counted: ``R K^T (lambda C + 2 K K^T)^-1`` (AdaPLE, equation 4).
 - nullspace: ``R K^T P (K K^T P + L2 I)^-1`` (AlphaEdit).
 - normalised: ``V H^T (H H^T + I)^-1``, V normalised over the set (UltraEdit).
 """

@@ -42,7 +42,14 @@ from editvc.cli.output import emit_json, note, say
     "--drop", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="P",
     help="AdaPLE's DR: drop entries with probability P, 0.7 to 0.9 there, and scale up the rest.",
 )  # fmt: skip
-@click.option("--seed", type=click.IntRange(0), metavar="N", help="What --drop draws from; else 0.")
+@click.option(
+    "--drop-each", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="P",
+    help="The same with a mask of its own for every edit, as AdaPLE draws one at each step.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(0), metavar="N", help="What --drop and --drop-each draw from; "
+    "else 0.",
+)  # fmt: skip
 @click.option("--off", is_flag=True, help="Lift the restraint.")
 @message_option
 @author_option
@@ -62,8 +69,8 @@ def compact(
     """Restrain the weights made of the set (PRUNE), and commit that.
 
     Singular values of the delta above the base weight's largest are pulled back to its scale,
-    unless --linear, --rect or --drop says what to do instead. The edits themselves stay as they
-    are.
+    unless --linear, --rect, --drop or --drop-each says what to do instead. The edits
+    themselves stay as they are.
     """
     from editvc.core.history import Restraint
 
@@ -90,6 +97,6 @@ def _restraint(options: dict[str, Any]) -> dict[str, Any]:
             raise click.UsageError(
                 f"--{one} and --{other} are two ways to say one thing; give one of them"
             )
-    if chosen.keys().isdisjoint(("alpha", "linear", "rect", "drop")):
+    if chosen.keys().isdisjoint(("alpha", "linear", "rect", "drop", "drop_each")):
         chosen["alpha"] = math.e
     return {"prune" if name == "alpha" else name: value for name, value in chosen.items()}

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from editvc.cli.options import json_option, open_repo
 from editvc.cli.output import emit_json, note, say, table
+
+if TYPE_CHECKING:
+    from editvc.core.methods.method import Method
+
+
+def _presets(row: Method) -> dict[str, str]:
+    """Whose numbers each preset of a method has."""
+    return {name: preset.source for name, preset in row.presets.items()}
+
+
+def _as_published(row: Method) -> str:
+    """How to have a method as its paper prints it: as it is, by a preset, or not at all."""
+    if row.published:
+        return "yes"
+    return f"preset {', '.join(row.presets)}" if row.presets else "no"
 
 
 @click.command()
@@ -24,10 +41,13 @@ def methods(ctx: click.Context, name: str | None, as_json: bool) -> None:
         if as_json:
             emit_json([{"name": row.name, "element": row.element, "target": row.target,
                         "spread": row.spread, "solver": row.solver, "summary": row.summary,
-                        "paper": row.paper} for row in rows])  # fmt: skip
+                        "paper": row.paper, "published": row.published, "differs": row.differs,
+                        "forms": list(row.forms), "presets": _presets(row)}
+                       for row in rows])  # fmt: skip
         else:
-            table(["method", "makes", "what it is"],
-                  [[row.name, row.element, row.summary] for row in rows])  # fmt: skip
+            table(["method", "makes", "as published", "what it is"],
+                  [[row.name, row.element, _as_published(row), row.summary]
+                   for row in rows])  # fmt: skip
         return
     from editvc.porcelain.choose_recipe import to_yaml
 
@@ -37,4 +57,8 @@ def methods(ctx: click.Context, name: str | None, as_json: bool) -> None:
         emit_json(recipe.to_json() | {"summary": row.summary, "paper": row.paper})
         return
     note(f"{row.summary}; {row.paper}")
+    if row.published or row.differs:
+        note(f"as published: {row.published}" if row.published else f"editvc's own: {row.differs}")
+    for preset, source in _presets(row).items():
+        note(f"-O preset={preset}: {source}")
     say(to_yaml(recipe).rstrip())

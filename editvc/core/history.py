@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from editvc.core.ids import ObjectId, SlotId
@@ -30,7 +30,8 @@ class Restraint:
     as many as hold that share of the squared Frobenius norm. ``rect`` keeps that percentage of the
     entries, those with the largest relative change (RECT's k). ``drop`` is the probability with
     which an entry is dropped, the others being scaled up (AdaPLE's DR), drawn from ``seed``: 0
-    where none is named. They are applied in this order.
+    where none is named. They are applied in this order. ``drop_each`` comes before all of them: the
+    same with a mask of its own for every edit's share of the change, drawn from ``seed``, too.
     """
 
     prune: float | None = None
@@ -40,10 +41,21 @@ class Restraint:
     rect: float | None = None
     drop: float | None = None
     seed: int | None = None
+    drop_each: float | None = None
 
     def __post_init__(self) -> None:
-        if self.drop is not None and self.seed is None:
+        if self.draws and self.seed is None:
             object.__setattr__(self, "seed", 0)
+
+    @property
+    def draws(self) -> bool:
+        """Whether anything is left to chance, and so to the seed."""
+        return self.drop is not None or self.drop_each is not None
+
+    @property
+    def of_the_sum(self) -> Restraint:
+        """What is done to the total, once every edit's share of it has its mask."""
+        return replace(self, drop_each=None, seed=None if self.drop is None else self.seed)
 
     @property
     def chooses_entries(self) -> bool:

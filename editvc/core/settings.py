@@ -117,13 +117,14 @@ class Setting:
 
     ``refers_to`` is the kind of object that an id is of. Where ``counts_with`` names a number, the
     setting counts only beside it. What is not ``portable`` is one repository's own: it is left out
-    of a recipe that is written for others.
+    of a recipe that is written for others. What is not ``configured`` stands in no config.toml.
     """
 
     kind: Kind
     refers_to: str = ""
     counts_with: str = ""
     portable: bool = True
+    configured: bool = True
 
     def refusal(self, value: Any) -> str:
         """What a value of the right kind must be and is not; empty where it is in range."""
@@ -169,9 +170,10 @@ def setting(
     refers_to: str = "",
     counts_with: str = "",
     portable: bool = True,
+    configured: bool = True,
 ) -> Any:
     """A field with a :class:`Setting`; without a default it must be given."""
-    declared = Setting(kind, refers_to, counts_with, portable)
+    declared = Setting(kind, refers_to, counts_with, portable, configured)
     return dataclasses.field(default=default, metadata={"setting": declared})
 
 

@@ -15,17 +15,18 @@ layer, and not whether one edit takes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import sqrt
 
+import torch
 from torch import Tensor
 
 from editvc.algebra.diagnostics import leverage
 from editvc.algebra.preconditioners import Preconditioner
-from editvc.algebra.solvers import solver_of
 from editvc.core.methods.locate import LocatedRecipe
+from editvc.editing.published_forms import KEYS, REFERENCES, self_responses
 from editvc.editing.subject_states import (
     as_columns,
-    average_over_contexts,
     edit_site,
     injecting,
     subject_states,
@@ -52,25 +53,30 @@ def spread_single_edits(
     ``z`` is (n, u). From the lowest layer up, with everything injected so far: ``k`` the key
     averaged over the contexts, ``s`` the layer's share (:func:`share`) of ``z - h^L`` in the first
     context (over the family's ``gain``, where the block scales what its down projection gives), and
-    what :func:`compensated_residuals` makes of it the residual. The solver then gives this one edit
-    its share of that for the key k, and ``a`` times as much for a key k_c, with
+    what :func:`compensated_residuals` makes of it the residual. Rows may average otherwise, and
+    have another reference in the place of h^L (:mod:`.published_forms`). The solver then gives this
+    one edit its share of that for the key k, and ``a`` times as much for a key k_c, with
     ``a = k_c^T A^-1 k / k^T A^-1 k`` and ``A = lambda C``; ``delivery_factor`` times that is
     injected at the subject's last token in context c, for among other edits a layer gives back less
     than alone.
     """
-    layers, contexts, solver = recipe.layers, len(rows[0]), solver_of(recipe)
+    layers, contexts, row = recipe.layers, len(rows[0]), recipe.row
     flat = [row for edit in rows for row in edit]
     gain = lm.gain(edit_site(recipe))
     hooks: dict[int, Callable[..., Tensor]] = {}
     keys: dict[int, Tensor] = {}
     residuals: dict[int, Tensor] = {}
+    reference: Tensor | None = None
     for place, layer in enumerate(layers):
         # each: (n * contexts, v), hidden: (n * contexts, u)
         each, hidden = subject_states(lm, flat, recipe, layer, hooks)
-        keys[layer] = average_over_contexts(each, contexts)  # (n, v)
-        shares = (z.to(hidden) - hidden[::contexts]) * (share(recipe, place) / gain)  # (n, u)
+        keys[layer], bare = KEYS[row.keys].average(each, contexts), each[::contexts]  # (n, v)
+        reference = REFERENCES[row.reference](
+            reference, hidden[::contexts], partial(values_of, lm, layer, bare)
+        )  # (n, u)
+        shares = (z.to(hidden) - reference) * (share(recipe, place) / gain)  # (n, u)
         white = whitened(keys[layer], preconditioners[layer])  # (v, n)
-        self_response = solver.self_response(leverage(white))  # (n,)
+        self_response = self_responses(recipe, keys[layer], bare, preconditioners[layer])  # (n,)
         residuals[layer] = compensated_residuals(shares, self_response, recipe.compensation)
         delivered = recipe.delivery_factor * (
             residuals[layer] * self_response.to(shares)[:, None]
@@ -85,6 +91,14 @@ def spread_single_edits(
         )
         for index in range(len(rows))
     ]
+
+
+def values_of(lm: LanguageModel, layer: int, keys: Tensor) -> Tensor:
+    """What the down projection of a layer gives for keys (n, v): (n, u), in their dtype."""
+    module = lm.down_proj(layer)
+    with torch.no_grad():
+        values: Tensor = module(keys.to(lm.weight(layer).dtype))
+    return values.to(keys)
 
 
 def share(recipe: LocatedRecipe, place: int) -> float:

@@ -8,11 +8,11 @@ already edited: what ``squash`` does. Both leave the model as they found it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from editvc.algebra.diagnostics import leverage
 from editvc.algebra.factored import Factored
 from editvc.algebra.located_edit import Located
 from editvc.algebra.preconditioners import Preconditioner, SolveError
@@ -27,16 +27,12 @@ from editvc.editing.layer_spread import (
     share,
     spread_single_edits,
     uncompensate,
-    whitened,
+    values_of,
 )
 from editvc.editing.output_gradients import locate_by_gradient
+from editvc.editing.published_forms import KEYS, REFERENCES, self_responses
 from editvc.editing.resources import Resources
-from editvc.editing.subject_states import (
-    as_columns,
-    average_over_contexts,
-    edit_site,
-    subject_states,
-)
+from editvc.editing.subject_states import as_columns, edit_site, subject_states
 from editvc.editing.target_search import Target, find_targets
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, tokenize
@@ -124,20 +120,23 @@ def locate_together(
     if not requests or recipe.row.edit_site is None:
         return list(alone)
     rows = tokenize(lm.tokenizer, requests, recipe.contexts)
-    deltas = _deltas(alone, recipe, preconditioners).to(lm.device)  # (n, u)
     solver = solver_of(recipe)
     gain = lm.gain(edit_site(recipe))
     keys: dict[int, Tensor] = {}
     residuals: dict[int, Tensor] = {}
     solved: dict[int, Factored] = {}
+    reference: Tensor | None = None
     for place, layer in enumerate(recipe.layers):
-        keys[layer], hidden = _states(lm, rows, recipe, layer, solved, memory)  # (n, v), (n, u)
+        # keys and bare: (n, v), hidden: (n, u)
+        keys[layer], bare, hidden = _states(lm, rows, recipe, layer, solved, memory)
+        reference = REFERENCES[recipe.row.reference](
+            reference, hidden, partial(values_of, lm, layer, bare)
+        )  # (n, u)
         if not solved:
-            z = hidden + deltas * gain  # (n, u)
-        shares = (z - hidden) * (share(recipe, place) / gain)  # (n, u)
-        self_response = solver.self_response(
-            leverage(whitened(keys[layer], preconditioners[layer]))
-        )  # (n,)
+            missing = _missing(alone, bare, recipe, preconditioners).to(lm.device)  # (n, u)
+            z = reference + missing * gain  # (n, u)
+        shares = (z - reference) * (share(recipe, place) / gain)  # (n, u)
+        self_response = self_responses(recipe, keys[layer], bare, preconditioners[layer])  # (n,)
         residuals[layer] = compensated_residuals(shares, self_response, recipe.compensation)
         for request, key, residual in zip(requests, keys[layer], residuals[layer], strict=True):
             _require_finite(request, layer, key, residual)
@@ -155,16 +154,20 @@ def locate_together(
     ]
 
 
-def _deltas(
-    alone: Sequence[Located], recipe: LocatedRecipe, preconditioners: Mapping[int, Preconditioner]
+def _missing(
+    alone: Sequence[Located],
+    bare: Tensor,
+    recipe: LocatedRecipe,
+    preconditioners: Mapping[int, Preconditioner],
 ) -> Tensor:
-    """``z - h`` (n, u), over the gain, of edits located alone: from the lowest layer's share."""
+    """``z - h`` (n, u), over the gain, of edits located alone: from the lowest layer's share.
+
+    ``bare`` (n, v) are the keys of the bare prompts there.
+    """
     lowest = recipe.layers[0]
     residuals = torch.stack([one.residuals[lowest] for one in alone])  # (n, u)
     keys = torch.stack([one.keys[lowest] for one in alone])  # (n, v)
-    self_response = solver_of(recipe).self_response(
-        leverage(whitened(keys, preconditioners[lowest]))
-    )  # (n,)
+    self_response = self_responses(recipe, keys, bare, preconditioners[lowest])  # (n,)
     return uncompensate(residuals, self_response, recipe.compensation) / share(recipe, 0)
 
 
@@ -199,16 +202,19 @@ def _states(
     layer: int,
     solved: Mapping[int, Factored],
     memory: int,
-) -> tuple[Tensor, Tensor]:
-    """Keys (n, v) of one layer, and h^L (n, u) in the first context, under the layers solved."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Keys (n, v) of one layer, those of the bare prompts (n, v) and their h^L (n, u).
+
+    All under the layers that are solved.
+    """
     contexts = len(rows[0])
     hooks = {below: delta_hook(factored) for below, factored in solved.items()}
-    keys: dict[int, Tensor] = {}
-    hidden: dict[int, Tensor] = {}
+    average = KEYS[recipe.row.keys].average
+    states: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
     for batch in spread_batches(rows, lm, memory):
         flat = [row for place in batch for row in rows[place]]
         k, h = subject_states(lm, flat, recipe, layer, hooks)  # (rows, v), (rows, u)
-        keys.update(zip(batch, average_over_contexts(k, contexts), strict=True))
-        hidden.update(zip(batch, h[::contexts], strict=True))
-    places = range(len(rows))
-    return torch.stack([keys[i] for i in places]), torch.stack([hidden[i] for i in places])
+        of_batch = zip(average(k, contexts), k[::contexts], h[::contexts], strict=True)
+        states.update(zip(batch, of_batch, strict=True))
+    keys, bare, hidden = zip(*(states[place] for place in range(len(rows))), strict=True)
+    return torch.stack(keys), torch.stack(bare), torch.stack(hidden)

@@ -22,6 +22,7 @@ from editvc.core.methods.mend import MendRecipe
 from editvc.core.methods.method import Method
 from editvc.core.methods.recipe import Recipe
 from editvc.core.progress import Progress
+from editvc.editing.locate import locate_together
 from editvc.editing.mend_editor import Editor
 from editvc.editing.resources import Resources
 from editvc.materialise.editors import editor_of
@@ -87,15 +88,18 @@ def make_in_sequence(
 ) -> Sequence[Element]:
     """Elements for an edited model, as papers measure edits one after the other: patches.
 
-    A located method's solution of the requests alone, blind to all that was edited before, is a sum
-    of one term an edit: ``sum_i r_i g_i^T`` with ``G = (ridge I + Q^T Q)^-1 Q^T F^-1``. Every fact
+    A located method takes the requests as one batch, layer after layer, each with the layers below
+    edited, as its paper does (MEMIT, algorithm 1), and blind to all that was edited before. The
+    solution is a sum of one term an edit: ``sum_i r_i g_i^T`` with
+    ``G = (ridge I + Q^T Q)^-1 Q^T F^-1``. Every fact
     gets its own, so each can be taken out again. Codebook entries are what they are on any model.
     """
     elements = make(materialiser, lm, requests, recipe, progress)
     if not isinstance(recipe, LocatedRecipe):
         return elements
-    located = [element for element in elements if isinstance(element, Located)]
+    alone = [element for element in elements if isinstance(element, Located)]
     solver, preconditioners = solver_of(recipe), materialiser.preconditioners.of(recipe)
+    located = locate_together(lm, requests, alone, recipe, preconditioners)
     base = materialiser.base
     terms = {
         layer: solver.terms(stack(located, layer, base), preconditioners[layer])

@@ -132,11 +132,15 @@ class Materialiser:
         }
 
     def _restrained(self, tree: Tree) -> Delta:
-        total = self.solutions.of(tree)
-        if tree.restraint is None:
-            return total
-        check(tree.restraint)
-        return total.map(partial(self._restrained_layer, tree, tree.restraint))
+        restraint = tree.restraint
+        if restraint is None:
+            return self.solutions.of(tree)
+        check(restraint)
+        if restraint.drop_each is None:
+            total = self.solutions.of(tree)
+        else:
+            total = self.solutions.dropped(tree, restraint.drop_each, restraint.seed or 0)
+        return total.map(partial(self._restrained_layer, tree, restraint))
 
     def _restrained_layer(
         self, tree: Tree, restraint: Restraint, layer: int, delta: Factored

@@ -1,11 +1,11 @@
 """What the set adds to the weights: its edits by recipe, each group solved, and the patches.
 
-No restraint is known here, and the base only by its sizes.
+No restraint of the sum is known here, and the base only by its sizes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
 from editvc.algebra.located_edit import Located
 from editvc.algebra.patch import Patch
+from editvc.algebra.restraints import dropped
 from editvc.algebra.solvers import Edits, System, solver_of
 from editvc.core.base import BaseModel
 from editvc.core.history import Entry, Tree
@@ -60,6 +61,36 @@ class Solutions:
                 {layer: system.solution for layer, system in group.systems.items()}
             )
         return total
+
+    def dropped(self, tree: Tree, probability: float, seed: int) -> Delta:
+        """What a tree's set adds where every edit's share is dropped and rescaled by itself.
+
+        AdaPLE's DR with a mask for each (seed, layer, slot): a function of the set, for an edit's
+        share ``r_i g_i^T`` is one. Imported patches are nobody's edit and stay whole.
+        """
+        sums: dict[int, torch.Tensor] = {}
+        rest = self._sum((), tree.patches)
+        for slot, delta in self._shares(tree):
+            rest = rest + Delta(weights=delta.weights)
+            for layer, share in delta.layers.items():
+                kept = dropped(share.dense(), probability, seed, layer, slot)  # (u, v)
+                sums[layer] = sums[layer] + kept if layer in sums else kept
+        return rest + Delta({layer: Factored.of_dense(dense) for layer, dense in sums.items()})
+
+    def _shares(self, tree: Tree) -> Iterator[tuple[str, Delta]]:
+        """What each live edit adds to the weights, by slot: together, what the set does."""
+        for group in self.groups(tree):
+            solver = solver_of(group.recipe)
+            edits = self.stacked(group.recipe, group.entries)
+            terms = {
+                layer: solver.terms(edits[layer], system.preconditioner)
+                for layer, system in group.systems.items()
+            }
+            for place, entry in enumerate(group.entries):
+                yield entry.slot, Delta({layer: of[place] for layer, of in terms.items()})
+        for entry in self.repository.edits_of(tree).entries():
+            for patch in self.elements.patches([entry]):
+                yield entry.slot, patch.delta
 
     def change(self, before: Tree, after: Tree) -> Delta:
         """The delta of a commit, before any restraint: rank at most the number of edits changed."""

@@ -16,6 +16,7 @@ from editvc.core.methods.recipe import Recipe, RecipeError, require_layers
 from editvc.core.methods.table import DEFAULT, REFERENCES, recipe_class
 from editvc.models.architectures import architecture_of
 from editvc.models.source import resolve
+from editvc.porcelain.presets import spelt_out
 from editvc.porcelain.session import Session
 from editvc.vcs.codec import metadata
 from editvc.vcs.short_ids import whole_id
@@ -53,8 +54,9 @@ def choose(
     _require_visible({**record, **typed})
     name = method or str(record.get("method", session.repository.config.method))
     values = {key: value for key, value in (*record.items(), *typed.items()) if key != "kind"}
-    values |= {key: _object(session, key, values[key]) for key in values.keys() & REFERENCES}
     cls = recipe_class(name)
+    values = spelt_out(session, cls.ROWS[name], values)
+    values |= {key: _object(session, key, values[key]) for key in values.keys() & REFERENCES}
     if values.get("method", name) != name:
         raise RecipeError(
             f"two methods are named: {name} and {values['method']}", hint="Leave one of them out."

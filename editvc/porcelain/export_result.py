@@ -95,7 +95,8 @@ class Export:
 
 def rank_notes(tree: Tree) -> tuple[str, ...]:
     """What a user of the factors should know of their rank."""
-    if tree.restraint is None or not tree.restraint.chooses_entries:
+    restraint = tree.restraint
+    if restraint is None or not (restraint.chooses_entries or restraint.draws):
         return ()
     return (
         "the restraint keeps single entries, so the factors have full rank "

@@ -162,7 +162,8 @@ SECTIONS: Mapping[str, type[Any]] = {
 def _settings(cls: type[Any]) -> Mapping[str, Setting]:
     if cls is Thresholds:  # numbers, all of them
         return {item.name: Setting(NUMBER) for item in dataclasses.fields(cls)}
-    return LocatedRecipe.settings() if cls is LocatedRecipe else settings_of(cls)
+    declared = LocatedRecipe.settings() if cls is LocatedRecipe else settings_of(cls)
+    return {name: one for name, one in declared.items() if one.configured}
 
 
 SETTINGS: Mapping[str, Mapping[str, Setting]] = {

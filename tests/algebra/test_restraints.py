@@ -243,3 +243,26 @@ def test_a_badly_conditioned_weight_is_measured_by_svd() -> None:
     bound = rounding(weight.numel(), scale=3.0)
     assert_near(largest, 3.0, bound, scale=1)
     assert_near(smallest, 3e-9, bound, scale=1)
+
+
+def test_masks_of_edits_are_their_own_and_make_equal_changes_nearly_orthogonal() -> None:
+    ones = torch.ones(40, 50, dtype=torch.float64)
+    masks = {slot: dropped(ones, 0.75, 7, 2, slot) for slot in ("", "a", "b")}
+    assert torch.equal(masks["a"], dropped(ones, 0.75, 7, 2, "a"))
+    for one, other in (("a", "b"), ("", "a")):
+        cosine = float((masks[one] * masks[other]).sum() / masks[one].norm() / masks[other].norm())
+        assert abs(cosine - 0.25) < 0.06  # 1 - p: of equal matrices, and 1 before
+    assert not torch.equal(masks["a"], dropped(ones, 0.75, 7, 3, "a"))
+
+
+def test_what_is_done_to_each_edit_is_not_done_to_the_sum(delta: Factored) -> None:
+    each = Restraint(drop_each=0.5, seed=3)
+    assert each.to_json() == {"seed": 3, "drop_each": 0.5}
+    assert each.of_the_sum == Restraint()
+    assert restrain(delta, each, 1.0) is delta
+    cut = restrain(delta, Restraint(drop_each=0.5, rank=2), 1.0)
+    assert cut.rank == 2
+    with pytest.raises(RestraintError, match="one mask for all"):
+        check(Restraint(drop=0.5, drop_each=0.5))
+    with pytest.raises(RestraintError, match="drop_each is a probability"):
+        check(Restraint(drop_each=1.0))

@@ -83,3 +83,13 @@ def test_a_method_is_put_in_force_by_one_command(here: Path, work: Path) -> None
     ran = inside("commit", facts, "--json", "-O", "v_num_grad_steps=2")
     assert ran.json["live"] == 1
     assert "method alphaedit" in inside("show").out
+
+
+def test_the_table_says_which_rows_are_as_published(here: Path) -> None:
+    rows = {row["name"]: row for row in inside("methods", "--json").json}
+    assert rows["emmet"]["published"] and not rows["emmet"]["differs"]
+    assert rows["d4s"]["differs"] and list(rows["d4s"]["presets"]) == ["paper"]
+    assert rows["adaple"]["forms"] == ["printed", "algorithm1"]
+    shown = inside("methods", "d4s")
+    assert "-O preset=paper: D4S, equations 3 to 5" in shown.err
+    assert "preset" not in shown.out and "form" not in shown.out

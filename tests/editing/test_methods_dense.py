@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from algebra_dense import joined, random_edits, random_moment
@@ -14,6 +16,7 @@ from editvc.algebra.solvers import EMMET_LAMBDA, SOLVERS, Edits, Solver, solver_
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.table import METHODS
 from editvc.editing.layer_spread import SHARES, compensated_residuals, share
+from editvc.editing.published_forms import KEYS, REFERENCES
 
 U, V = 7, 12
 
@@ -52,6 +55,8 @@ def dense(name: str, edits: Edits, moment: torch.Tensor) -> torch.Tensor:
         values = residuals + weight @ keys
         doubled = 2 * values + weight @ keys - 3 * weight @ keys
         return doubled @ keys.T @ torch.linalg.inv(moment + 2 * gram)
+    if name == "counted":  # AdaPLE, equation 4, for whatever its R is
+        return residuals @ keys.T @ torch.linalg.inv(moment + 2 * gram)
     if name == "nullspace":  # AlphaEdit, equation 14
         values, vectors = torch.linalg.eigh(moment)
         free = vectors[:, values < threshold_of(moment)]
@@ -77,7 +82,7 @@ def dense_rounding(name: str, edits: Edits, moment: torch.Tensor) -> float:
     eye, gram = torch.eye(V, dtype=torch.float64), keys @ keys.T
     if name in ("ridge", "sums"):
         return solving(edits, moment)
-    if name == "doubled":
+    if name in ("doubled", "counted"):
         return solving(Edits(2**0.5 * keys, edits.residuals), moment)
     if name == "equality":
         return solving(edits, moment, ridge=EMMET_LAMBDA)
@@ -201,7 +206,7 @@ def test_an_edit_alone_gets_what_its_solver_says(seed: int, compensation: float)
     draw = drawn(seed)
     moment, edits = random_moment(V, draw), random_edits(U, V, 1, draw)
     preconditioner = Whitening.of(moment)
-    for solver in (SOLVERS["ridge"], SOLVERS["equality"], SOLVERS["doubled"]):
+    for solver in (SOLVERS["ridge"], SOLVERS["equality"], SOLVERS["doubled"], SOLVERS["counted"]):
         alone = solver.self_response(preconditioner.apply_left(edits.keys).square().sum(0))
         residual = compensated_residuals(edits.residuals.T, alone, compensation).T
         given_back = (
@@ -247,6 +252,10 @@ def test_every_row_names_parts_that_exist() -> None:
         if row.element == "located":
             assert row.solver in SOLVERS
             assert row.spread in {*SHARES, "own"}
+            for form in ({}, *row.forms.values()):
+                formed = replace(row, **form)
+                assert formed.keys in KEYS and formed.reference in REFERENCES
+                assert formed.solver in SOLVERS
             assert row.target in ("memit", "rome", "pmet", "gradient")
         else:
             assert not (row.target or row.spread or row.solver)

@@ -46,6 +46,7 @@ FUNCTION_IMPORTS = {
     "porcelain/delta_cache.py": "as above: torch only where the file is not in the cache",
     "interchange/delta_file.py": "as above: reading one needs torch, writing one does not",
     "porcelain/choose_recipe.py": "`methods` and `config` start without torch",
+    "porcelain/presets.py": "as above: contexts are sampled where a preset has some",
 }
 """Modules outside repo.py and cli/ that import editvc inside functions, and why."""
 

@@ -23,6 +23,7 @@ ROWS = by_name(
             "a codebook of keys, values and radii at one layer; no weight changes",
             "Hartvigsen et al. 2023, Aging with GRACE, arXiv 2211.11031",
             element="codebook",
+            differs="a key and a value for every token of the target, in the order of slots",
             maker="editvc.editing.grace:make_elements",
             single=True,
             default_layers=three_quarters_up,

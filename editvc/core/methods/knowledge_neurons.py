@@ -23,6 +23,7 @@ ROWS = by_name(
             "move the value vectors of the neurons that integrated gradients find",
             "Dai et al. 2022, Knowledge Neurons in Pretrained Transformers, arXiv 2104.08696",
             element="patch",
+            differs="one prompt in its contexts in the place of paraphrases, so nothing is refined",
             maker="editvc.editing.knowledge_neurons:make_elements",
             default_layers=all_layers,
             # ``refine`` has no effect over the one prompt of a request.

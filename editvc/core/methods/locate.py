@@ -7,13 +7,13 @@ solved. The algorithm is :mod:`editvc.editing.locate` for all of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from editvc.core.edit_site import EditSite
 from editvc.core.ids import ObjectId
-from editvc.core.methods.method import Foreign, Method, by_name
+from editvc.core.methods.method import Foreign, Method, Preset, by_name
 from editvc.core.methods.recipe import Recipe, RecipeError
 from editvc.core.settings import (
     OPTIONAL_OBJECT,
@@ -65,6 +65,15 @@ AS_PUBLISHED: Mapping[str, float | None] = {
 }
 """What editvc adds to MEMIT, taken away again for a file that knows nothing of it."""
 
+PUBLISHED_NUMBERS: Mapping[str, Any] = {
+    **MEMIT_DEFAULTS,
+    **AS_PUBLISHED,
+    "mom2_update_weight": 15000.0,
+}
+"""MEMIT's own: its files' numbers, its lambda, and nothing of what editvc adds."""
+
+GUPTA = "Gupta et al. 2024, Model Editing at Scale leads to Gradual and Catastrophic Forgetting"
+
 ONE_MEANING: Mapping[str, str] = {"fact_token": "subject_last", "layer_selection": "all"}
 """Keys of the files of all these methods that have one meaning here."""
 
@@ -84,6 +93,8 @@ _ROWS = (
         solver="ridge",
         numbers=EDITVC_DEFAULTS,
         wide=WEIGHTS,
+        differs="compensation, delivery, entity keys and shaped targets are editvc's",
+        presets={"paper": Preset("MEMIT, equations 14 to 20", PUBLISHED_NUMBERS)},
         foreign=Foreign(("MEMIT",), "mom2_update_weight", required=ONE_MEANING, adds=AS_PUBLISHED),
     ),
     by_least_squares(
@@ -97,6 +108,14 @@ _ROWS = (
         solver="sums",
         numbers=EDITVC_DEFAULTS,
         wide=WEIGHTS,
+        differs="memit's numbers, and residuals from h^L with the layers below edited",
+        forms={"printed": {"reference": "base", "keys": "mean"}},
+        presets={
+            "paper": Preset(
+                "D4S, equations 3 to 5 and 8 to 11; numbers of MEMIT's files",
+                {**PUBLISHED_NUMBERS, "form": "printed"},
+            )
+        },
         foreign=Foreign(("D4S",), adds=AS_PUBLISHED),
     ),
     by_least_squares(
@@ -114,6 +133,21 @@ _ROWS = (
             "clamp_norm_factor": OWN_OUTPUT_CLAMP,
             "compensation": 1.0,
         },
+        differs="keys symmetric (R-ROME); several in a tree are solved together",
+        forms={
+            "published": {"keys": "asymmetric"},
+            "without-c": {"keys": "asymmetric", "preconditioner": "identity", "needs": ()},
+        },
+        presets={
+            "paper": Preset(
+                f"ROME, equation 2; numbers of {GUPTA}, A.6.1",
+                {"form": "published", "v_lr": 0.5, "v_weight_decay": 1.5e-3, "kl_factor": 1.0},
+                contexts=50,
+            ),
+            "without-c": Preset(
+                "ROME with C the identity, as Lin et al. D.1 have it", {"form": "without-c"}
+            ),
+        },
         foreign=Foreign(("ROME", "R-ROME")),
     ),
     by_least_squares(
@@ -125,6 +159,7 @@ _ROWS = (
         spread="even",
         solver="equality",
         numbers=MEMIT_DEFAULTS,
+        published="equation 9, with emmet_lambda 0.1",
         foreign=Foreign(("EMMET",)),
     ),
     by_least_squares(
@@ -136,6 +171,7 @@ _ROWS = (
         solver="ridge",
         numbers={**MEMIT_DEFAULTS, "kl_factor": 1.0},
         wide={"mom2_update_weight": 0.065},
+        published="equations 8 to 13; lambda by the width of the MLP",
         foreign=Foreign(("PMET",)),
     ),
     by_least_squares(
@@ -147,6 +183,15 @@ _ROWS = (
         solver="doubled",
         numbers={**MEMIT_DEFAULTS, "kl_factor": 1.0},
         wide={"mom2_update_weight": 0.065},
+        differs="a repair: V2 = 2 V + W0 K, since as printed edits do not take",
+        forms={
+            "printed": {"solver": "counted", "reference": "tripled", "keys": "mean"},
+            "algorithm1": {"solver": "counted", "reference": "accumulated", "keys": "mean"},
+        },
+        presets={
+            "paper": Preset("AdaPLE, equations 4, 25 and 26", {"form": "printed"}),
+            "algorithm1": Preset("AdaPLE, Algorithm 1", {"form": "algorithm1"}),
+        },
         foreign=Foreign(("ADAPLE",)),
     ),
     by_least_squares(
@@ -159,6 +204,7 @@ _ROWS = (
         solver="nullspace",
         preconditioner="nullspace",
         numbers={**MEMIT_DEFAULTS, "nullspace_threshold": 0.02, "l2": 10.0},
+        published="equation 14, over the keys of the set",
         foreign=Foreign(("ALPHAEDIT",), renamed={"L2": "l2"}),
     ),
     located(
@@ -169,6 +215,7 @@ _ROWS = (
         solver="normalised",
         preconditioner="identity",
         numbers={"lr": 1e-6},
+        differs="normalised over the set and not over what has arrived; down projections alone",
         foreign=Foreign(
             ("ULTRAEDIT",), unread=frozenset({"token", "batch_size_once", "editor_batch_size"})
         ),
@@ -194,6 +241,9 @@ class LocatedRecipe(Recipe):
     A recipe has the numbers of its method's row and no others: only these count for its id, and
     setting another one is an error. A number that the method does not know stands at what changes
     nothing: C as it is, shares as they are.
+
+    ``form`` names another reading of the method's paper (``forms`` of its row); it is written only
+    where there is one.
     """
 
     ROWS: ClassVar[Mapping[str, Method]] = ROWS
@@ -258,12 +308,18 @@ class LocatedRecipe(Recipe):
     )
     l2: float = number(10.0, above=0, help="alphaedit alone: its ridge")
     lr: float = number(1e-6, above=0, help="ultraedit alone: its step")
+    form: str = setting(TEXT, "", configured=False)
 
     def _require_method(self) -> None:
         """Raise where a number is set that the method does not know, and make it neutral."""
         Recipe._require_method(self)  # super() does not know a class with slots
+        if self.form and self.form not in self.row.forms:
+            raise RecipeError(
+                f"{self.method} has no form {self.form!r}",
+                hint=f"Its forms: {', '.join(self.row.forms) or 'none but the one'}.",
+            )
         for name, declared in self.settings().items():
-            if name in self.row.own or name in self.COMMON:
+            if name in self.row.own or name in self.COMMON or name == "form":
                 continue
             assert isinstance(declared, Number), "all else is in COMMON"
             neutral = declared.default if declared.neutral is None else declared.neutral
@@ -279,10 +335,22 @@ class LocatedRecipe(Recipe):
             if declared.counts_with and declared.counts_with not in self.row.own:
                 object.__setattr__(self, name, None)
 
+    @property
+    def row(self) -> Method:
+        """The row of the recipe's method, in the recipe's form."""
+        row = self.ROWS[self.method]
+        return replace(row, **row.forms[self.form]) if self.form in row.forms else row
+
     @classmethod
     def keys_of(cls, row: Method) -> tuple[str, ...]:
         """Those that every located method has, and the numbers of the row."""
-        return tuple(name for name in cls.settings() if name in cls.COMMON or name in row.own)
+        known = {*cls.COMMON, *row.own} | ({"form"} if row.forms else set())
+        return tuple(name for name in cls.settings() if name in known)
+
+    def to_json(self) -> dict[str, Any]:
+        """The canonical form: without a ``form`` as before there were any."""
+        record = Recipe.to_json(self)
+        return record if self.form else {key: record[key] for key in record if key != "form"}
 
 
 RECIPE = LocatedRecipe

@@ -61,6 +61,21 @@ class Foreign:
 
 
 @dataclass(frozen=True, slots=True)
+class Preset:
+    """A named set of values of a recipe, such as those that a paper prints.
+
+    ``source`` says whose they are, with the equations. ``values`` come over the row's numbers and
+    under what is said on the command line. With ``contexts``, so many are sampled from the base,
+    the empty one included, in the place of the repository's. All ends as literal values in the
+    recipe: no id depends on the name.
+    """
+
+    source: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    contexts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Method:
     """One row. ``maker`` is ``module:function`` of what makes elements of facts, if anything does.
 
@@ -81,7 +96,14 @@ class Method:
     ``spread`` and
     ``solver`` are names in :mod:`editvc.editing.layer_spread` and :mod:`editvc.algebra.solvers`;
     ``preconditioner`` is what the solver weighs edits against
-    (:mod:`editvc.materialise.stored_preconditioners`).
+    (:mod:`editvc.materialise.stored_preconditioners`). ``keys`` says how a key is made of its
+    contexts, and ``reference`` what a target is compared with
+    (:mod:`editvc.editing.published_forms`).
+
+    ``published`` names the equations of the paper where the row is what the paper prints; it is
+    empty where editvc adds or changes something, and ``differs`` says what. ``forms`` are other
+    readings of the paper by name: the parts of the row that a recipe of that form has otherwise.
+    ``presets`` are sets of values by name.
     """
 
     name: str
@@ -100,6 +122,12 @@ class Method:
     spread: str = ""
     solver: str = ""
     preconditioner: str = ""
+    keys: str = "halved"
+    reference: str = "refreshed"
+    published: str = ""
+    differs: str = ""
+    forms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    presets: Mapping[str, Preset] = field(default_factory=dict)
     foreign: Foreign = Foreign()
 
     @property
