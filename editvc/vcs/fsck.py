@@ -91,6 +91,8 @@ def fsck(repository: Repository, progress: Progress | None = None) -> Report:
             _follow(check, where, link)
         _check_histories(check)
         _check_index(check)
+    for name in repository.results.damaged():
+        check.wrong(f"results/{name}", "is not what its name says; it may be deleted")
     strays = [str(path.relative_to(repository.folder.parent)) for path in repository.strays()]
     unreached = sorted(check.records.keys() - check.reached)
     counts = Counter(str(record["kind"]) for record in check.records.values())

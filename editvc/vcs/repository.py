@@ -22,6 +22,7 @@ from editvc.vcs.files import Fault, Files, is_temporary, unique
 from editvc.vcs.graph import Graph
 from editvc.vcs.index import VERSION, CommitRow, FactRow, Index
 from editvc.vcs.refs import ReflogEntry, Refs
+from editvc.vcs.results import Results
 from editvc.vcs.revisions import Revisions
 from editvc.vcs.store import DiskStore
 
@@ -55,7 +56,8 @@ class Repository:
     """Plumbing of one repository. ``folder`` is the ``.editvc`` itself.
 
     Attributes: ``files``, ``store``, ``index``, ``refs``, ``graph``, ``revisions``,
-    ``cache``, and ``config_file``; ``config`` is the checked configuration, read on first use.
+    ``cache``, ``results`` and ``config_file``; ``config`` is the checked configuration, read on
+    first use.
     """
 
     def __init__(self, folder: Path, fault: Fault | None = None) -> None:
@@ -72,6 +74,7 @@ class Repository:
         self.revisions = Revisions(self.refs, self.graph)
         self._facts: list[FactRow] = []  # written since the last transaction, not indexed yet
         self.cache = Cache(folder / "cache", self.files)
+        self.results = Results(folder / "results", self.files)
         self.config_file = config_file.ConfigFile(folder / "config.toml", self.files)
 
     @classmethod
