@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from editvc.porcelain.commit import Preview
     from editvc.porcelain.compact import CompactPreview
     from editvc.porcelain.conflicts import Conflict
-    from editvc.porcelain.evaluate import Evaluation
+    from editvc.porcelain.edits_result import Evaluation
     from editvc.porcelain.export_result import Export
     from editvc.porcelain.fact_input import Facts
     from editvc.porcelain.grep import Matches
     from editvc.porcelain.health import HealthReport
     from editvc.porcelain.import_patch import ImportPreview, ImportResult
+    from editvc.porcelain.kept_scores import KeptScores
+    from editvc.porcelain.measure import Measurement
     from editvc.porcelain.merge import Favour
     from editvc.porcelain.publish import Published
     from editvc.porcelain.recording import CommitResult
@@ -630,11 +632,45 @@ class Repo:
 
         return in_chat(self.session, facts)
 
-    def evaluate(self, facts: Facts | None = None, *, at: str = "HEAD") -> Evaluation:
-        """What a revision says of facts, or of its own live ones: generation and scores."""
+    def evaluate(
+        self,
+        facts: Facts | None = None,
+        *,
+        at: str = "HEAD",
+        max_new_tokens: int = 12,
+        again: bool = False,
+    ) -> Evaluation:
+        """What a revision says of facts, or of its own live ones: generation and scores.
+
+        ``at`` may be a range A..B: then B is asked for the facts that are new there. A result is
+        kept, and read when the same is asked again, unless it shall be measured ``again``.
+        """
         from editvc.porcelain.evaluate import evaluate
 
-        return evaluate(self.session, facts, at)
+        return evaluate(self.session, facts, at, max_new_tokens=max_new_tokens, again=again)
+
+    def measure(
+        self,
+        suite: str,
+        *,
+        at: str = "HEAD",
+        tasks: Sequence[Path] = (),
+        items: int = 200,
+        again: bool = False,
+    ) -> Measurement:
+        """What a suite of :mod:`editvc.porcelain.measure` finds out about a revision.
+
+        ``abilities`` (of ``tasks``), ``generation``, ``forgetting``, or ``lm-eval:TASK``.
+        """
+        from editvc.porcelain.measure import measure
+
+        return measure(self.session, suite, at, tasks=tasks, items=items, again=again)
+
+    def scores(self, revision: str = "HEAD") -> list[KeptScores]:
+        """The results that are kept of a revision, by suite; nothing is computed."""
+        from editvc.porcelain.kept_scores import scores_of_revision
+
+        return scores_of_revision(self.session, revision)
 
     def health(self, revision: str = "HEAD") -> HealthReport:
         """Figures per layer, a verdict with its reasons, and the trend along history."""

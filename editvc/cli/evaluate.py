@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
+from editvc.cli.measurement import show_measurement
 from editvc.cli.options import (
     chat_option,
     compute_options,
     confirm_option,
     facts_in,
     json_option,
-    open_with_base,
+    open_repo,
     target_option,
 )
-from editvc.cli.output import emit_json, say, table
+from editvc.cli.output import emit_csv, emit_json, progress, say, table
 from editvc.core.cut import quoted
+
+if TYPE_CHECKING:
+    from editvc.porcelain.edits_result import Evaluation
 
 
 @click.command(name="eval")
 @click.argument(
-    "files", nargs=-1, metavar="[FILE]...",
-    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    "what", nargs=-1, metavar="[REV|A..B|FILE]...", type=click.Path(dir_okay=False, allow_dash=True)
+)
+@click.option("--at", metavar="REV", help="The revision to ask; HEAD by default.")
+@click.option(
+    "--max-new-tokens", default=12, show_default=True, type=click.IntRange(1), metavar="N",
+    help="The longest answer; an answer that the model ends is shorter.",
 )  # fmt: skip
-@click.option("--at", default="HEAD", metavar="REV", help="The revision to ask; HEAD by default.")
+@click.option(
+    "--suite", default="edits", show_default=True, metavar="NAME",
+    help="edits, abilities, generation, forgetting, or lm-eval:TASK.",
+)  # fmt: skip
+@click.option(
+    "--tasks", multiple=True, metavar="DIR|FILE", type=click.Path(path_type=Path, exists=True),
+    help="Tasks of --suite abilities, or folders of lm-eval's YAML.",
+)  # fmt: skip
+@click.option(
+    "--items", default=200, show_default=True, type=click.IntRange(1), metavar="N",
+    help="At most N items of each task, or facts of each commit.",
+)  # fmt: skip
+@click.option("--again", is_flag=True, help="Measure, though there is a result already.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print one line a fact, comma separated.")
 @target_option
 @confirm_option
 @chat_option
@@ -33,8 +56,14 @@ from editvc.core.cut import quoted
 @click.pass_context
 def evaluate(
     ctx: click.Context,
-    files: tuple[str, ...],
-    at: str,
+    what: tuple[str, ...],
+    at: str | None,
+    suite: str,
+    tasks: tuple[Path, ...],
+    items: int,
+    max_new_tokens: int,
+    again: bool,
+    as_csv: bool,
     target: Literal["answers", "alt"] | None,
     confirm_subjects: bool,
     chat_template: bool,
@@ -42,36 +71,86 @@ def evaluate(
 ) -> None:
     """Score the model of a revision on its live facts, or on those of FILE...
 
-    Said is what greedy generation begins with. ES, PS, NS, S are the scores of ROME and MEMIT,
-    Eff, Par, Spe, Avg those of D4S, in per cent, beside the base's; paraphrases and locality
-    prompts are the facts' own.
+    Of a range A..B the facts that are new in it are asked, of B. First comes what greedy generation
+    says by itself; then, under teacher forcing, the scores of ROME and MEMIT (ES, PS, NS, S) and
+    those of D4S (Eff, Par, Spe, Avg), in per cent, beside the base's, with 95% intervals.
+    Paraphrases and locality prompts are the facts' own. A result is kept: asked again, it is read.
+
+    Other suites measure what else a revision is: --suite abilities asks the tasks of --tasks,
+    generation how fluently it writes of the facts' subjects, forgetting what later commits took
+    from the facts of earlier ones, lm-eval:TASK any task of lm-evaluation-harness.
     """
+    files, at = _files_and_revision(what, at)
     if chat_template and not files:
         raise click.UsageError("--chat-template is for the facts of FILE; live ones have their own")
-    repo = open_with_base(ctx)
-    facts = facts_in(files, target, confirm_subjects) if files else None
-    if facts is not None and chat_template:
-        facts = repo.in_chat(facts)
-    evaluation = repo.evaluate(facts, at=at)
-    if as_json:
-        emit_json(evaluation.to_json())
+    if suite != "edits":
+        if files:
+            raise click.UsageError("FILE is for --suite edits; tasks are named by --tasks")
+        with progress() as heard:
+            measured = open_repo(ctx, heard).measure(
+                suite, at=at, tasks=tasks, items=items, again=again
+            )
+        show_measurement(measured, as_json=as_json, as_csv=as_csv)
         return
-    for one in evaluation.failed:
+    with progress() as heard:
+        repo = open_repo(ctx, heard)
+        facts = facts_in(files, target, confirm_subjects) if files else None
+        if facts is not None and chat_template:
+            facts = repo.in_chat(facts)
+        found = repo.evaluate(facts, at=at, max_new_tokens=max_new_tokens, again=again)
+    if as_json:
+        emit_json(found.to_json())
+    elif as_csv:
+        emit_csv(found.rows())
+    else:
+        _show(found, at)
+
+
+def _files_and_revision(what: Sequence[str], at: str | None) -> tuple[tuple[str, ...], str]:
+    """A word that is no file names a revision."""
+    files = tuple(word for word in what if word == "-" or Path(word).exists())
+    words = [word for word in what if word not in files]
+    if len(words) > 1 or (words and at is not None):
+        named = ", ".join(quoted(word) for word in [*words, *([at] if at else [])])
+        raise click.UsageError(f"one revision at a time; there are no such files: {named}")
+    return files, words[0] if words else at or "HEAD"
+
+
+def _show(found: Evaluation, at: str) -> None:
+    for one in found.failed:
         fact, answer = one.fact, one.answer
         say(f"not said: {quoted(fact.question)} -> {quoted(fact.target_new)}, but {quoted(answer)}")
-    say(f"{evaluation.facts - len(evaluation.failed)} of {evaluation.facts} said at {at}")
-    rows = {"base": evaluation.base, at: evaluation.scores}
+    generation = found.record["generation"]
     table(
+        ["generated", "contains", "begins", "exact"],
         [
-            "",
-            *(
-                name.upper() if len(name) < 3 else name.title()
-                for name in evaluation.base.to_json()
-            ),
+            [group, *(_with_interval(found, share, f"{group}.{way}")
+                      for way, share in ways.items())]
+            for group, ways in generation.items()
         ],
-        [[name, *map(_per_cent, scores.to_json().values())] for name, scores in rows.items()],
+        right=range(1, 4),
+    )  # fmt: skip
+    say(f"{found.facts - len(found.failed)} of {found.facts} said at {at}")
+    names = list(found.base.to_json())
+    rows = {"base": found.base, at: found.scores}
+    table(
+        ["", *(name.upper() if len(name) < 3 else name.title() for name in names)],
+        [
+            *([name, *map(_per_cent, scores.to_json().values())] for name, scores in rows.items()),
+            ["95%", *(_bounds(found.interval(name)) for name in names)],
+        ],
         right=range(1, 9),
     )
+
+
+def _with_interval(found: Evaluation, share: float | None, column: str) -> str:
+    if share is None:
+        return "-"
+    return f"{_per_cent(share)} [{_bounds(found.interval(column))}]"
+
+
+def _bounds(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else f"{interval[0]:.0f}-{interval[1]:.0f}"
 
 
 def _per_cent(value: float | None) -> str:

@@ -26,9 +26,17 @@ LINE = 200
 @click.argument("revision", default="HEAD")
 @click.option("--oneline", is_flag=True, help="One line a commit.")
 @click.option("-n", "limit", type=click.IntRange(1), metavar="N", help="At most N commits.")
+@click.option("--scores", is_flag=True, help="Beside each what `eval` has measured of it.")
 @json_option
 @click.pass_context
-def log(ctx: click.Context, revision: str, oneline: bool, limit: int | None, as_json: bool) -> None:
+def log(
+    ctx: click.Context,
+    revision: str,
+    oneline: bool,
+    limit: int | None,
+    scores: bool,
+    as_json: bool,
+) -> None:
     """Show the commits that REVISION, or a range A..B, reaches, newest first.
 
     Each with all branches at it, HEAD's first, and all tags; in JSON they are its branches and
@@ -41,12 +49,14 @@ def log(ctx: click.Context, revision: str, oneline: bool, limit: int | None, as_
     repo = open_repo(ctx)
     rows = repo.log(revision, limit)
     branches, tags = by_commit(repo.branches()), tags_by_commit(repo.tags())
+    kept = {row.id: repo.scores(row.id) for row in rows} if scores else {}
     if as_json:
+        names = {commit: [one.name for one in at] for commit, at in branches.items()}
         emit_json(
             [
                 log_json(row)
-                | {"branches": [one.name for one in branches.get(row.id, [])]}
-                | {"tags": tags.get(row.id, [])}
+                | {"branches": names.get(row.id, []), "tags": tags.get(row.id, [])}
+                | ({"scores": [one.to_json() for one in kept[row.id]]} if scores else {})
                 for row in rows
             ]
         )
@@ -56,6 +66,7 @@ def log(ctx: click.Context, revision: str, oneline: bool, limit: int | None, as_
         marked = _names(branches.get(row.id, []), tags.get(row.id, []))
         imports = 0 if oneline else repo.imported_patches(row)
         lines.extend(_oneline(row, marked) if oneline else paragraph(row, marked, imports, LINE))
+        lines.extend((f"| {one.line()}",) for one in kept.get(row.id, ()))
     if lines:
         page(lines)
 

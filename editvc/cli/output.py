@@ -47,6 +47,24 @@ def emit_json(value: Any) -> None:
     _write(text, _as_json(value))
 
 
+def emit_csv(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Comma separated values on stdout, headed by the names of the first row's columns.
+
+    Texts are written as a terminal may show them: a line end or a control character is spelt out.
+    """
+    import csv
+    import io
+
+    lines = [*rows]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if lines:
+        writer.writerow(lines[0])
+    for line in lines:
+        writer.writerow(printable(one) if isinstance(one, str) else one for one in line.values())
+    _write(text.getvalue().rstrip("\n"), "comma separated values")
+
+
 def _as_json(value: Any, indent: int | None = None) -> str:
     """As JSON, which has no NaN and no infinities: they are null."""
     try:

@@ -61,23 +61,20 @@ def predicts(lm: LanguageModel, rows: Sequence[TokenizedPrompt], *, batch: int =
 
 def forced(lm: LanguageModel, pairs: Sequence[tuple[str, str]]) -> list[Forced]:
     """Score each ``(prompt, target)``; the target follows by the space policy of tokenising."""
-    requests = [Request(prompt, "{}", target) for prompt, target in pairs]
-    rows = [row for (row,) in tokenize(lm.tokenizer, requests)]
-    results: dict[int, Forced] = {}
-    for index, logits in _logits_behind(
-        lm, [row.ids[:-1] for row in rows], [row.target - 1 for row in rows]
-    ):
-        target = torch.tensor(rows[index].ids[rows[index].target :], device=logits.device)
-        chosen = logits.log_softmax(-1).gather(1, target[:, None])
-        results[index] = Forced(
-            log_probability=float(chosen.mean()),
-            all_argmax=bool((logits.argmax(-1) == target).all()),
-        )
-    return [results[index] for index in range(len(rows))]
+    return forced_and_first(lm, pairs, ())[0]
 
 
 def first_tokens(lm: LanguageModel, prompts: Sequence[str]) -> list[int]:
     """The token that the model would say first after each prompt."""
+    return forced_and_first(lm, (), prompts)[1]
+
+
+def forced_and_first(
+    lm: LanguageModel, pairs: Sequence[tuple[str, str]], prompts: Sequence[str]
+) -> tuple[list[Forced], list[int]]:
+    """:func:`forced` of pairs and :func:`first_tokens` of prompts, what they share run once."""
+    requests = [Request(prompt, "{}", target) for prompt, target in pairs]
+    targets = [row for (row,) in tokenize(lm.tokenizer, requests)]
     encoded = [
         tuple(
             lm.tokenizer(prompt, add_special_tokens=turn_in(lm.tokenizer, prompt) is None)[
@@ -86,10 +83,22 @@ def first_tokens(lm: LanguageModel, prompts: Sequence[str]) -> list[int]:
         )
         for prompt in prompts
     ]
-    results: dict[int, int] = {}
-    for index, logits in _logits_behind(lm, encoded, [len(ids) - 1 for ids in encoded]):
-        results[index] = int(logits[0].argmax())
-    return [results[index] for index in range(len(encoded))]
+    scored: dict[int, Forced] = {}
+    first: dict[int, int] = {}
+    rows = [*(row.ids[:-1] for row in targets), *encoded]
+    starts = [*(row.target - 1 for row in targets), *(len(ids) - 1 for ids in encoded)]
+    for index, logits in _logits_behind(lm, rows, starts):
+        if index >= len(targets):
+            first[index - len(targets)] = int(logits[0].argmax())
+            continue
+        row = targets[index]
+        target = torch.tensor(row.ids[row.target :], device=logits.device)
+        chosen = logits.log_softmax(-1).gather(1, target[:, None])
+        scored[index] = Forced(
+            log_probability=float(chosen.mean()),
+            all_argmax=bool((logits.argmax(-1) == target).all()),
+        )
+    return [scored[i] for i in range(len(targets))], [first[i] for i in range(len(encoded))]
 
 
 def perplexity(lm: LanguageModel, text: str, *, block: int = 128, blocks: int = 0) -> float:
@@ -103,12 +112,18 @@ def perplexity(lm: LanguageModel, text: str, *, block: int = 128, blocks: int = 
     return perplexity_of(lm, pieces)
 
 
-def perplexity_of(lm: LanguageModel, rows: Sequence[Sequence[int]]) -> float:
-    """Perplexity over rows of tokens, of all their tokens but the first of each."""
+def perplexity_of(
+    lm: LanguageModel, rows: Sequence[Sequence[int]], *, last: int | None = None
+) -> float:
+    """Perplexity over rows of tokens, of all their tokens but the first of each.
+
+    ``last`` counts the tokens at the end of each row that are scored, the others being context.
+    """
     rows = [row for row in rows if len(row) > 1]
+    starts = [max(0, len(row) - 1 - last) if last else 0 for row in rows]
     total, count = 0.0, 0
-    for index, logits in _logits_behind(lm, [tuple(row[:-1]) for row in rows]):
-        target = torch.tensor(rows[index][1:], device=logits.device)
+    for index, logits in _logits_behind(lm, [tuple(row[:-1]) for row in rows], starts):
+        target = torch.tensor(rows[index][starts[index] + 1 :], device=logits.device)
         losses = torch.nn.functional.cross_entropy(logits, target, reduction="sum")
         total, count = total + float(losses), count + target.numel()
     return math.exp(total / count)

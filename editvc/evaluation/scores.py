@@ -7,42 +7,19 @@ first choice (Eff, Par, Spe and their mean Avg); generation is what a user sees 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from editvc.core.facts import Fact
-from editvc.evaluation.probes import first_tokens, forced
+from editvc.evaluation.answer_match import of_a_word
+from editvc.evaluation.probes import Forced, first_tokens, forced_and_first
+from editvc.evaluation.score_columns import Outcomes, Scores
 from editvc.models.generation import generate
 from editvc.models.language_model import LanguageModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Per cent, or ``None`` where the facts hold no prompt of that kind.
-
-    * ``es``, ``ps``: rewriting and paraphrase prompts on which the mean log-probability of the new
-      object's tokens exceeds the true object's; ``ns``: locality prompts on which the true
-      object's exceeds the new one's; ``s``: their harmonic mean (ROME, MEMIT).
-    * ``eff``, ``par``: prompts on which every token of the new object is the first choice under
-      teacher forcing; ``spe``: locality prompts whose first token is the base model's; ``avg``:
-      their mean (D4S).
-    """
-
-    es: float | None
-    ps: float | None
-    ns: float | None
-    s: float | None
-    eff: float | None
-    par: float | None
-    spe: float | None
-    avg: float | None
-
-    def to_json(self) -> dict[str, float | None]:
-        """By name, in the order of the papers' tables."""
-        return asdict(self)
+__all__ = ["Scores", "answers", "answers_correctly", "locality_answers", "outcomes", "score"]
 
 
 def locality_answers(lm: LanguageModel, facts: Sequence[Fact]) -> list[int]:
@@ -52,19 +29,50 @@ def locality_answers(lm: LanguageModel, facts: Sequence[Fact]) -> list[int]:
 
 def score(lm: LanguageModel, facts: Sequence[Fact], base_answers: Sequence[int]) -> Scores:
     """Score a model on ``facts``; ``base_answers`` come from :func:`locality_answers`."""
-    rewriting = [(fact.question, fact) for fact in facts]
-    paraphrases = [(prompt, fact) for fact in facts for prompt in fact.paraphrases]
-    locality = [(prompt, fact) for fact in facts for prompt in fact.locality]
-    es, eff = _preference(lm, rewriting)
-    ps, par = _preference(lm, paraphrases)
-    kept, _ = _preference(lm, locality)
-    ns = None if kept is None else 100.0 - kept
-    answers = first_tokens(lm, [prompt for prompt, _ in locality])
-    spe = _share([now == before for now, before in zip(answers, base_answers, strict=True)])
-    return Scores(
-        es=es, ps=ps, ns=ns, s=_harmonic(es, ps, ns), eff=eff, par=par, spe=spe,
-        avg=_mean(eff, par, spe),
-    )  # fmt: skip
+    return Scores.of(outcomes(lm, facts, base_answers))
+
+
+def outcomes(
+    lm: LanguageModel, facts: Sequence[Fact], base_answers: Sequence[int]
+) -> list[Outcomes]:
+    """What came of every prompt of each fact, in the columns of :class:`Scores`.
+
+    All prompts and objects go through the model together, so that a prompt is run once for both of
+    its objects and its first token, and once for all facts that share it.
+    """
+    pairs: list[tuple[str, str]] = []
+    for fact in facts:
+        for prompt in (fact.question, *fact.paraphrases, *fact.locality):
+            pairs.append((prompt, fact.target_new))
+            if fact.target_true:
+                pairs.append((prompt, fact.target_true))
+    prompts = [prompt for fact in facts for prompt in fact.locality]
+    results, first = forced_and_first(lm, pairs, prompts)
+    taken, same = iter(results), iter(zip(first, base_answers, strict=True))
+    rows: list[Outcomes] = []
+    for fact in facts:
+        kinds = (1, len(fact.paraphrases), len(fact.locality))
+        asked = [
+            [(next(taken), next(taken) if fact.target_true else None) for _ in range(count)]
+            for count in kinds
+        ]
+        rewriting, paraphrases, locality = asked
+        rows.append(
+            {
+                "es": _preferred(rewriting),
+                "ps": _preferred(paraphrases),
+                "ns": [not preferred for preferred in _preferred(locality)],
+                "eff": [new.all_argmax for new, _ in rewriting],
+                "par": [new.all_argmax for new, _ in paraphrases],
+                "spe": [now == before for _, (now, before) in zip(locality, same, strict=False)],
+            }
+        )
+    return rows
+
+
+def _preferred(asked: Sequence[tuple[Forced, Forced | None]]) -> list[bool]:
+    """Of each prompt whether the new object is likelier than the true one, where there is one."""
+    return [new.log_probability > true.log_probability for new, true in asked if true is not None]
 
 
 def answers(lm: LanguageModel, facts: Sequence[Fact], *, max_new_tokens: int = 12) -> list[str]:
@@ -83,38 +91,5 @@ def room(tokenizer: PreTrainedTokenizerFast, facts: Sequence[Fact], least: int) 
 def answers_correctly(answer: str, fact: Fact) -> bool:
     """Whether an answer begins with the new object, and not with a longer word or number."""
     target = fact.target_new.strip()
-    goes_on = _of_a_word(target[-1:]) and _of_a_word(answer[len(target) :])
+    goes_on = of_a_word(target[-1:]) and of_a_word(answer[len(target) :])
     return answer.startswith(target) and not goes_on
-
-
-def _of_a_word(text: str) -> bool:
-    """Whether a text begins in the middle of a word or number, in scripts that part words."""
-    return text[:1].isdigit() or text[:1].lower() != text[:1].upper()
-
-
-def _preference(
-    lm: LanguageModel, probes: Sequence[tuple[str, Fact]]
-) -> tuple[float | None, float | None]:
-    """Share of probes that prefer the new object to the true one, and that say it first."""
-    new = forced(lm, [(prompt, fact.target_new) for prompt, fact in probes])
-    rivals = [(prompt, fact.target_true) for prompt, fact in probes if fact.target_true is not None]
-    true = forced(lm, rivals)
-    known = [result for result, (_, fact) in zip(new, probes, strict=True) if fact.target_true]
-    preferred = [a.log_probability > b.log_probability for a, b in zip(known, true, strict=True)]
-    return _share(preferred), _share([result.all_argmax for result in new])
-
-
-def _share(outcomes: Sequence[bool]) -> float | None:
-    return 100.0 * sum(outcomes) / len(outcomes) if outcomes else None
-
-
-def _mean(*values: float | None) -> float | None:
-    present = [value for value in values if value is not None]
-    return sum(present) / len(present) if len(present) == len(values) else None
-
-
-def _harmonic(*values: float | None) -> float | None:
-    if any(value is None for value in values):
-        return None
-    present = [value for value in values if value is not None]
-    return len(present) / sum(1 / value for value in present) if all(present) else 0.0

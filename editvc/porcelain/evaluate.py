@@ -2,95 +2,80 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from editvc.core.facts import Fact
-from editvc.errors import EditvcError
-from editvc.evaluation.scores import Scores, answers, answers_correctly, locality_answers, score
+from editvc.core.history import Tree
+from editvc.porcelain.changes import fact_changes
+from editvc.porcelain.edits_result import Evaluation, NothingToEvaluate
 from editvc.porcelain.fact_input import Facts, sourced
-from editvc.porcelain.fact_lengths import within_positions
+from editvc.porcelain.remembered import digest_of_facts, question_of, remembered
 from editvc.porcelain.session import Session
-from editvc.porcelain.trees import live_facts, tree_at
+from editvc.porcelain.trees import tree_at
+
+__all__ = ["Evaluation", "NothingToEvaluate", "evaluate"]
+
+PROTOCOL = 1
+"""Counts the ways in which editvc has measured facts: one more where the same question would get
+another answer."""
 
 
-class NothingToEvaluate(EditvcError):
-    """No facts: none were given, and none are live."""
+def evaluate(
+    session: Session,
+    to_ask: Facts | None,
+    revision: str,
+    *,
+    max_new_tokens: int = 12,
+    again: bool = False,
+) -> Evaluation:
+    """Ask a revision for facts, or for its own live ones; of a range A..B, B for what is new there.
 
-
-@dataclass(frozen=True, slots=True)
-class FailedFact:
-    """A fact whose question is answered by something else: what greedy generation gives."""
-
-    fact: Fact
-    answer: str
-
-    def to_json(self) -> dict[str, Any]:
-        """For ``eval --json``."""
-        return {
-            "fact": self.fact.id,
-            "question": self.fact.question,
-            "target_new": self.fact.target_new,
-            "answer": self.answer,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Scores of ``facts`` facts on the model of a revision.
-
-    ``failed`` are those that greedy generation does not begin with, ``generated`` the share of the
-    others in per cent; ``scores`` are those of the papers, under teacher forcing, ``base`` the same
-    of the unedited model: it fails some prompts by itself.
+    What was measured before is read from the repository, unless it shall be measured ``again``.
+    Raises :class:`NothingToEvaluate` without any facts.
     """
-
-    facts: int
-    failed: tuple[FailedFact, ...]
-    scores: Scores
-    base: Scores
-
-    @property
-    def generated(self) -> float:
-        """Per cent of the facts that the model says by itself."""
-        return 100.0 * (self.facts - len(self.failed)) / self.facts
-
-    def to_json(self) -> dict[str, Any]:
-        """The contract of ``eval --json``."""
-        return {
-            "facts": self.facts,
-            "generated": self.generated,
-            **self.scores.to_json(),
-            "base": self.base.to_json(),
-            "unsaid": [one.to_json() for one in self.failed],
-        }
-
-
-def evaluate(session: Session, to_ask: Facts | None, revision: str) -> Evaluation:
-    """Ask a revision for facts, or for its own live ones.
-
-    Raises :class:`NothingToEvaluate` without any.
-    """
-    if to_ask is None:
-        facts = list(live_facts(session, revision).values())
-    else:
-        facts = [one.fact for one in sourced(to_ask) if one.duplicate_of is None]
+    before, tree = ends_of(session, revision)
+    facts = _facts(session, to_ask, before, tree)
     if not facts:
         raise NothingToEvaluate(
             f"there is nothing to ask {revision} for: no facts are live there",
             hint="Give a file of facts, or a revision that holds some.",
         )
-    facts = within_positions(session, facts)
-    if not facts:
-        raise NothingToEvaluate("the questions of all facts are longer than the model takes")
-    base = session.base_model()
-    reference = locality_answers(base, facts)
-    unedited = score(base, facts, reference)
-    with session.edited(tree_at(session, revision)) as lm:
-        replies = answers(lm, facts)
-        scores = score(lm, facts, reference)
-    failed = [
-        FailedFact(fact, reply)
-        for fact, reply in zip(facts, replies, strict=True)
-        if not answers_correctly(reply, fact)
-    ]
-    return Evaluation(len(facts), tuple(failed), scores, unedited)
+    settings, data = {"max_new_tokens": max_new_tokens}, digest_of_facts(facts)
+
+    def measured() -> Mapping[str, Any]:
+        session.require_base()  # another model is refused before torch is imported
+        from editvc.porcelain.edit_suite import measure_base, measure_edits
+
+        base = remembered(
+            session,
+            question_of(session, Tree(base=tree.base), "edits-base", PROTOCOL, settings, data),
+            lambda: measure_base(session, facts, max_new_tokens),
+            again=again,
+        )
+        return measure_edits(session, tree, facts, base, max_new_tokens)
+
+    question = question_of(session, tree, "edits", PROTOCOL, settings, data)
+    return Evaluation.of(remembered(session, question, measured, again=again), facts)
+
+
+def ends_of(session: Session, revision: str) -> tuple[Tree | None, Tree]:
+    """The trees between which a range lies; of a single revision nothing and its own."""
+    if ".." not in revision:
+        return None, tree_at(session, revision)
+    commits = session.repository.revisions.resolve_range(revision)
+    first = session.repository.read_commit(commits[0])
+    parent = first.parents[0] if first.parents else None
+    return session.repository.tree_of(parent), session.repository.tree_of(commits[-1])
+
+
+def _facts(
+    session: Session, to_ask: Facts | None, before: Tree | None, tree: Tree
+) -> Sequence[Fact]:
+    if to_ask is not None:
+        return [one.fact for one in sourced(to_ask) if one.duplicate_of is None]
+    if before is None:
+        entries = session.repository.edits_of(tree).entries()
+        return [session.repository.read_fact(entry.fact) for entry in entries]
+    changes = fact_changes(session, before, tree)
+    return [*changes.added, *(new for _, new in changes.changed)]

@@ -119,6 +119,8 @@ def fsck(repository: Repository, progress: Progress | None = None) -> Report:
         _check_index(check)
         _check_settings(check)
         lost, lines = dangling(repository, check.records), other_lines(repository, operations)
+    for name in repository.results.damaged():
+        check.wrong(f"results/{name}", "is not what its name says; it may be deleted")
     strays = [str(path.relative_to(repository.folder.parent)) for path in repository.strays()]
     kept = [commit.commit for commit in lost] + [line.operation for line in lines]
     aside = leads_to(kept, check.records, lambda one: codec.record_of(repository.store.get(one)))

@@ -27,6 +27,7 @@ from editvc.vcs.index_file import IndexMissing
 from editvc.vcs.operation_log import OperationLog
 from editvc.vcs.pending import PendingFile
 from editvc.vcs.refs import ReflogEntry, Refs
+from editvc.vcs.results import Results
 from editvc.vcs.revisions import Revisions
 from editvc.vcs.store import DiskStore, ScratchStore
 
@@ -74,8 +75,8 @@ class Repository:
     """Plumbing of one repository. ``folder`` is the ``.editvc`` itself.
 
     Attributes: ``files``, ``store``, ``index``, ``refs``, ``operations``, ``graph``, ``revisions``,
-    ``cache``, ``pending``, and ``config_file``; ``config`` is the checked configuration, read on
-    first use. ``remark`` hears where the index had to be built anew.
+    ``cache``, ``results``, ``pending``, and ``config_file``; ``config`` is the checked
+    configuration, read on first use. ``remark`` hears where the index had to be built anew.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Repository:
         self.revisions = Revisions(self.refs, self.graph)
         self._facts: list[FactRow] = []  # written since the last transaction, not indexed yet
         self.cache = Cache(folder / "cache", self.files)
+        self.results = Results(folder / "results", self.files)
         self.pending = PendingFile(folder, self.files)
         self.config_file = config_file.ConfigFile(folder / "config.toml", self.files, self.store)
 

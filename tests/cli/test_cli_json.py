@@ -263,21 +263,43 @@ def test_a_dry_run_marks_tokens_and_says_what_stands_in_the_way(two_commits: Pat
     assert "nothing was written" in shown
 
 
+def facts_at(revision: str) -> list[dict[str, str]]:
+    return inside("diff", "base", revision, "--json").json["added"]
+
+
+def test_eval_of_a_range_and_of_one_revision(two_commits: Path) -> None:
+    new = inside("eval", "1..2", "--json")
+    both = inside("eval", "HEAD", "--json").json
+    assert new.json["facts"] == 5, "numbers include both ends"
+    one = inside("eval", "HEAD~1..HEAD", "--json").json
+    assert one["facts"] == 3 and both["facts"] == 5
+    ids = [row["fact"] for row in both["per_fact"]]
+    assert {row["fact"] for row in one["per_fact"]} < {*ids}
+    assert inside("eval", "HEAD", "--at", "1").code == 2
+    assert inside("eval", "nowhere.jsonl").code == 1
+
+
 def test_eval(two_commits: Path) -> None:
     found = inside("eval", "--json").json
-    assert found.keys() == {"facts", "generated", "es", "ps", "ns", "s", "eff", "par", "spe", "avg",
-                            "base", "unsaid"}  # fmt: skip
+    assert found.keys() >= {"facts", "generated", "es", "ps", "ns", "s", "eff", "par", "spe", "avg",
+                            "base", "unsaid", "suite", "generation", "intervals", "protocols",
+                            "per_fact", "skipped"}  # fmt: skip
+    assert found["generation"].keys() == {"prompt", "paraphrases", "locality"}
+    assert [one["fact"] for one in found["per_fact"]] == [f["fact"] for f in facts_at("HEAD")]
     assert found["facts"] == 5 and found["eff"] is not None
     said = found["facts"] - len(found["unsaid"])
     assert_near(found["generated"], 100 * said / 5, rounding(2))
     for one in found["unsaid"]:
         assert one.keys() == {"fact", "question", "target_new", "answer"}
     text = inside("eval", "--at", "1")
-    *_, said, titles, base, edited = text.out.splitlines()
+    *_, said, titles, base, edited, bounds = text.out.splitlines()
     assert said.endswith("of 2 said at 1")
     assert titles.split() == ["ES", "PS", "NS", "S", "Eff", "Par", "Spe", "Avg"]
     assert (base.split()[0], edited.split()[0]) == ("base", "1")
     assert edited.split()[1] == "-", "no fact has a true object"
+    assert bounds.split()[0] == "95%" and re.fullmatch(r"\d+-\d+", bounds.split()[5])
+    rows = inside("eval", "--csv").out.splitlines()
+    assert rows[0].startswith("fact,question,target_new,answer,prompt.contains") and len(rows) == 6
 
 
 def test_eval_of_given_facts_and_of_nothing(here: Path) -> None:

@@ -45,6 +45,8 @@ FUNCTION_IMPORTS = {
     "porcelain/export.py": "export --format delta needs no torch where a commit left the file",
     "porcelain/delta_cache.py": "as above: torch only where the file is not in the cache",
     "interchange/delta_file.py": "as above: reading one needs torch, writing one does not",
+    "porcelain/evaluate.py": "what was measured before is told without torch",
+    "porcelain/measure.py": "as above",
     "porcelain/choose_recipe.py": "`methods` and `config` start without torch",
     "porcelain/presets.py": "as above: contexts are sampled where a preset has some",
 }

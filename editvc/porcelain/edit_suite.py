@@ -1,0 +1,106 @@
+"""``--suite edits``: facts asked of a revision, by generation and by the papers' protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from editvc.core.facts import Fact
+from editvc.core.history import Tree
+from editvc.evaluation.bootstrap import average, harmonic, intervals
+from editvc.evaluation.score_columns import MEASURED, PROTOCOLS, Outcomes, Scores, share
+from editvc.evaluation.scores import answers_correctly, locality_answers, outcomes
+from editvc.evaluation.spoken import (
+    GROUPS,
+    WAYS,
+    SpokenFact,
+    columns,
+    locality_sentences,
+    spoken,
+)
+from editvc.porcelain.edits_result import FailedFact, NothingToEvaluate
+from editvc.porcelain.fact_lengths import within_positions
+from editvc.porcelain.session import Session
+
+SPOKEN = tuple(f"{group}.{way}" for group in GROUPS for way in WAYS)
+
+
+def measure_base(session: Session, facts: Sequence[Fact], max_new_tokens: int) -> dict[str, Any]:
+    """What the unedited model gives for these facts: what the model of a revision is held against.
+
+    Raises :class:`NothingToEvaluate` where every fact is longer than the model takes.
+    """
+    kept = within_positions(session, facts)
+    if not kept:
+        raise NothingToEvaluate("the questions of all facts are longer than the model takes")
+    base = session.base_model()
+    first = locality_answers(base, kept)
+    return {
+        "facts": [fact.id for fact in kept],
+        "first_tokens": first,
+        "sentences": locality_sentences(base, kept, max_new_tokens),
+        "scores": Scores.of(outcomes(base, kept, first)).to_json(),
+    }
+
+
+def measure_edits(
+    session: Session,
+    tree: Tree,
+    facts: Sequence[Fact],
+    base: Mapping[str, Any],
+    max_new_tokens: int,
+) -> dict[str, Any]:
+    """The record of :class:`editvc.porcelain.edits_result.Evaluation`; ``base`` is what
+    :func:`measure_base` gave for the same facts.
+    """
+    kept = {*base["facts"]}
+    some = [fact for fact in facts if fact.id in kept]
+    with session.edited(tree) as lm:
+        said = spoken(lm, some, base["sentences"], max_new_tokens)
+        forced = outcomes(lm, some, base["first_tokens"])
+    return summary(some, said, forced) | {
+        "base": base["scores"],
+        "skipped": len(facts) - len(some),
+    }
+
+
+def summary(
+    facts: Sequence[Fact], said: Sequence[SpokenFact], forced: Sequence[Outcomes]
+) -> dict[str, Any]:
+    """Totals with their intervals, and every fact."""
+    rows = [{**columns(one), **each} for one, each in zip(said, forced, strict=True)]
+    answers = [one["prompt"][0].answer for one in said]
+    failed = [
+        FailedFact(fact, answer)
+        for fact, answer in zip(facts, answers, strict=True)
+        if not answers_correctly(answer, fact)
+    ]
+    bounds = intervals(
+        rows,
+        [*SPOKEN, *MEASURED],
+        {"s": harmonic("es", "ps", "ns"), "avg": average("eff", "par", "spe")},
+    )
+    pooled = {name: [each for row in rows for each in row[name]] for name in SPOKEN}
+    return {
+        "suite": "edits",
+        "facts": len(facts),
+        "generated": 100.0 * (len(facts) - len(failed)) / len(facts),
+        "generation": {
+            group: {way: share(pooled[f"{group}.{way}"]) for way in WAYS} for group in GROUPS
+        },
+        **Scores.of(forced).to_json(),
+        "intervals": {name: None if one is None else [*one] for name, one in bounds.items()},
+        "protocols": {name: [*names] for name, names in PROTOCOLS.items()},
+        "unsaid": [one.to_json() for one in failed],
+        "per_fact": [
+            {
+                "fact": fact.id,
+                "question": fact.question,
+                "target_new": fact.target_new,
+                "answer": answer,
+                "scores": {name: share(row[name]) for name in (*SPOKEN, *MEASURED)},
+                "said": {group: [each.to_json() for each in one[group]] for group in GROUPS},
+            }
+            for fact, answer, row, one in zip(facts, answers, rows, said, strict=True)
+        ],
+    }
