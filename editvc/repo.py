@@ -13,11 +13,13 @@ from editvc.vcs.repository import Repository
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from datetime import date
 
     from editvc.algebra.delta import Delta
     from editvc.core.fact_files.reader import SourcedFact
     from editvc.core.facts import Fact
     from editvc.core.history import Restraint
+    from editvc.core.hook_runner import HookRunner
     from editvc.core.ids import ObjectId
     from editvc.core.methods.locate import LocatedRecipe
     from editvc.core.methods.recipe import Recipe
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.commit import Preview
     from editvc.porcelain.compact import CompactPreview
     from editvc.porcelain.evaluate import Evaluation
+    from editvc.porcelain.expire import ExpirePreview
     from editvc.porcelain.export_result import Export
     from editvc.porcelain.fact_input import Facts
     from editvc.porcelain.grep import Matches
@@ -61,10 +64,11 @@ class Repo:
     ``path`` is the folder that holds ``.editvc`` or any folder below it. ``clock`` gives seconds
     since the epoch; ``progress`` hears of long work, ``remark`` of what is done besides, such as
     bringing a repository of an earlier version up to date. ``device`` and ``dtype`` are what models
-    are run on and in (:class:`editvc.core.compute.Compute`), config.toml's otherwise. Methods
-    return frozen values and print nothing. Each is one verb of :mod:`editvc.porcelain`, which is
-    imported when it is called: those that need tensors import torch then. ``session`` is what the
-    verbs share.
+    are run on and in (:class:`editvc.core.compute.Compute`), config.toml's otherwise. ``hooks``
+    runs the files in ``.editvc/hooks`` (:mod:`editvc.porcelain.user_hooks`); without it none are
+    run. Methods return frozen values and print nothing. Each is one verb of
+    :mod:`editvc.porcelain`, which is imported when it is called: those that need tensors import
+    torch then. ``session`` is what the verbs share.
     """
 
     def __init__(
@@ -77,10 +81,11 @@ class Repo:
         fault: Fault | None = None,
         device: str | None = None,
         dtype: str | None = None,
+        hooks: HookRunner | None = None,
     ) -> None:
         self.session = Session(
             Repository.find(Path(path), fault), clock=clock, progress=progress, remark=remark,
-            device=device, dtype=dtype,
+            device=device, dtype=dtype, hooks=hooks,
         )  # fmt: skip
 
     @classmethod
@@ -216,6 +221,20 @@ class Repo:
         from editvc.porcelain.revert import preview_revert
 
         return preview_revert(self.session, target)
+
+    def expire(
+        self, at: date | None = None, *, message: str | None = None, author: str | None = None
+    ) -> CommitResult:
+        """Take the live facts out of the set whose ``valid_until`` is over on a day, or today."""
+        from editvc.porcelain.expire import expire
+
+        return expire(self.session, at, message=message, author=self.session.author(author))
+
+    def preview_expire(self, at: date | None = None) -> ExpirePreview:
+        """What :meth:`expire` would do."""
+        from editvc.porcelain.expire import preview_expire
+
+        return preview_expire(self.session, at)
 
     def squash(
         self, revisions: str, *, message: str | None = None, author: str | None = None

@@ -20,6 +20,7 @@ from editvc.cli import (
     convert,
     diff,
     evaluate,
+    expire,
     export,
     fsck,
     grep,
@@ -83,9 +84,10 @@ def editvc(ctx: click.Context, directory: Path) -> None:
 for command in (
     init.init, arch.arch, lint.lint, convert.convert, commit.commit, methods.methods, train.train,
     import_patch.import_, ask.ask, evaluate.evaluate, log.log, show.show, status.status,
-    diff.diff, grep.grep, query.query, bisect.bisect, blame.blame, revert.revert, squash.squash,
-    compact.compact, health.health, trace.trace, tune.tune, export.export, publish.publish,
-    branch.branch, switch.switch, stats.stats, fsck.fsck, config.config, base_model.base,
+    diff.diff, grep.grep, query.query, bisect.bisect, blame.blame, revert.revert, expire.expire,
+    squash.squash, compact.compact, health.health, trace.trace, tune.tune, export.export,
+    publish.publish, branch.branch, switch.switch, stats.stats, fsck.fsck, config.config,
+    base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 

@@ -8,13 +8,17 @@ from typing import Any
 from editvc.core.history import Restraint, Tree
 from editvc.core.ids import ObjectId, object_id
 from editvc.porcelain.changes import LivePatch, live_patch
+from editvc.porcelain.expiry import expired_count
 from editvc.porcelain.session import Session
 from editvc.vcs import codec
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where a repository stands. ``commit`` is ``None`` before the first commit."""
+    """Where a repository stands. ``commit`` is ``None`` before the first commit.
+
+    ``expired`` counts live facts whose ``valid_until`` is over.
+    """
 
     commit: ObjectId | None
     number: int
@@ -25,6 +29,7 @@ class Status:
     live: int
     patches: tuple[LivePatch, ...] = ()
     restraint: Restraint | None = None
+    expired: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``status --json``."""
@@ -36,6 +41,7 @@ class Status:
             "base": self.base,
             "source": self.source,
             "live": self.live,
+            "expired": self.expired,
             "patches": [patch.to_json() for patch in self.patches],
             "restraint": None if self.restraint is None else self.restraint.to_json(),
         }
@@ -57,4 +63,5 @@ def status(session: Session) -> Status:
         live=row.live if row else 0,
         patches=tuple(live_patch(session, one) for one in tree.patches),
         restraint=tree.restraint,
+        expired=expired_count(session, row.tree, tree) if row else 0,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -20,16 +21,18 @@ WEIGHT = "transformer.h.0.attn.c_attn.weight"
 RUNS: dict[str, list[str]] = {
     "commit": ["commit", "fresh.jsonl"],
     "compact": ["compact", "--rect", "50"],
+    "expire": ["expire"],
     "import": ["import", "tuned"],
     "revert": ["revert", "HEAD"],
     "squash": ["squash", "--range", "1..2"],
     "train mend": ["train", "mend", "many.jsonl", "--steps", "1"],
 }
 """Every verb that has --dry-run, in a run that does something."""
-NEED_NO_WEIGHTS = {"revert"}
-"""Its change is made of what is stored."""
+NEED_NO_WEIGHTS = {"expire", "revert"}
+"""Their change is made of what is stored."""
 NOTHING: dict[str, list[str]] = {
     "compact": ["compact", "--off"],
+    "expire": ["expire", "--at", "2020-12-31"],
     "import": ["import", "copy"],
     "revert": ["revert", "base"],
     "squash": ["squash", "--range", "2..1"],
@@ -62,7 +65,7 @@ def place(prepared: Prepared, work: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     changed(folder / "tuned" / "model.safetensors", 1.5)
     repo.session.repository.set_config("base.model", str(folder / "base"))
     repo.commit(FACTS[:1])
-    repo.commit(FACTS[1:2])
+    repo.commit([replace(FACTS[1], valid_until="2020-12-31")])
     close(repo)
     written(folder / "fresh.jsonl", FRESH)
     written(folder / "many.jsonl", [*FACTS[2:], *FRESH, *OTHERS])
