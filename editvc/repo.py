@@ -41,10 +41,12 @@ if TYPE_CHECKING:
     from editvc.porcelain.grep import Matches
     from editvc.porcelain.health import HealthReport
     from editvc.porcelain.import_patch import ImportPreview, ImportResult
+    from editvc.porcelain.notes import Note
     from editvc.porcelain.publish import Published
     from editvc.porcelain.recording import CommitResult
     from editvc.porcelain.revert import RevertPreview, RevertResult
     from editvc.porcelain.shares import PromptBlame
+    from editvc.porcelain.shortlog import AuthorCommits
     from editvc.porcelain.show import CommitDetails
     from editvc.porcelain.squash import SquashPreview, SquashResult
     from editvc.porcelain.stats import Described, StatisticsResult
@@ -277,6 +279,40 @@ class Repo:
         from editvc.porcelain.log import log
 
         return log(self.session, revision, limit)
+
+    def shortlog(self, revision: str = "HEAD") -> list[AuthorCommits]:
+        """The commits that a revision reaches, by author."""
+        from editvc.porcelain.shortlog import shortlog
+
+        return shortlog(self.session, revision)
+
+    def notes(self) -> list[Note]:
+        """All notes about commits."""
+        from editvc.porcelain.notes import notes
+
+        return notes(self.session)
+
+    def note(self, revision: str = "HEAD") -> Note:
+        """The note about a commit."""
+        from editvc.porcelain.notes import note_about
+
+        return note_about(self.session, revision)
+
+    def add_note(
+        self, revision: str, text: str, *, author: str | None = None, replace: bool = False
+    ) -> Note:
+        """Write a note about a commit, whose id stays; ``replace`` writes over one."""
+        from editvc.porcelain.notes import add_note
+
+        return add_note(
+            self.session, revision, text, author=self.session.author(author), replace=replace
+        )
+
+    def remove_note(self, revision: str = "HEAD", *, author: str | None = None) -> Note:
+        """Take the note about a commit away."""
+        from editvc.porcelain.notes import remove_note
+
+        return remove_note(self.session, revision, author=self.session.author(author))
 
     def imported_patches(self, row: CommitRow) -> int:
         """How many patches that stand for no fact a commit of the log holds."""

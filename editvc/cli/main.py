@@ -30,9 +30,11 @@ from editvc.cli import (
     lint,
     log,
     methods,
+    notes,
     publish,
     query,
     revert,
+    shortlog,
     show,
     squash,
     stats,
@@ -83,11 +85,11 @@ def editvc(ctx: click.Context, directory: Path) -> None:
 
 for command in (
     init.init, arch.arch, lint.lint, convert.convert, commit.commit, methods.methods, train.train,
-    import_patch.import_, ask.ask, evaluate.evaluate, log.log, show.show, status.status,
-    diff.diff, grep.grep, query.query, bisect.bisect, blame.blame, revert.revert, expire.expire,
-    squash.squash, compact.compact, health.health, trace.trace, tune.tune, export.export,
-    publish.publish, branch.branch, switch.switch, stats.stats, fsck.fsck, config.config,
-    base_model.base,
+    import_patch.import_, ask.ask, evaluate.evaluate, log.log, shortlog.shortlog, notes.notes,
+    show.show, status.status, diff.diff, grep.grep, query.query, bisect.bisect, blame.blame,
+    revert.revert, expire.expire, squash.squash, compact.compact, health.health, trace.trace,
+    tune.tune, export.export, publish.publish, branch.branch, switch.switch, stats.stats,
+    fsck.fsck, config.config, base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 
