@@ -13,11 +13,13 @@ from editvc.vcs.repository import Repository
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from datetime import date
 
     from editvc.algebra.delta import Delta
     from editvc.core.fact_files.reader import SourcedFact
     from editvc.core.facts import Fact
     from editvc.core.history import Restraint
+    from editvc.core.hook_runner import HookRunner
     from editvc.core.ids import ObjectId
     from editvc.core.methods.locate import LocatedRecipe
     from editvc.core.methods.recipe import Recipe
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.compact import CompactPreview
     from editvc.porcelain.conflicts import Conflict
     from editvc.porcelain.edits_result import Evaluation
+    from editvc.porcelain.expire import ExpirePreview
     from editvc.porcelain.export_result import Export
     from editvc.porcelain.fact_input import Facts
     from editvc.porcelain.grep import Matches
@@ -44,12 +47,14 @@ if TYPE_CHECKING:
     from editvc.porcelain.kept_scores import KeptScores
     from editvc.porcelain.measure import Measurement
     from editvc.porcelain.merge import Favour
+    from editvc.porcelain.notes import Note
     from editvc.porcelain.publish import Published
     from editvc.porcelain.recording import CommitResult
     from editvc.porcelain.reset import Reset
     from editvc.porcelain.revert import RevertPreview, RevertResult
     from editvc.porcelain.sequencer import Combination
     from editvc.porcelain.shares import PromptBlame
+    from editvc.porcelain.shortlog import AuthorCommits
     from editvc.porcelain.show import CommitDetails
     from editvc.porcelain.squash import SquashPreview, SquashResult
     from editvc.porcelain.stats import Described, StatisticsResult
@@ -75,9 +80,11 @@ class Repo:
     since the epoch; ``progress`` hears of long work, ``remark`` of what is done besides, such as
     bringing a repository of an earlier version up to date. ``device`` and ``dtype`` are what models
     are run on and in (:class:`editvc.core.compute.Compute`), config.toml's otherwise. ``trust``
-    says whose repositories are opened, by default this user's alone. Methods return frozen values
-    and print nothing. Each is one verb of :mod:`editvc.porcelain`, which is imported when it is
-    called: those that need tensors import torch then. ``session`` is what the verbs share.
+    says whose repositories are opened, by default this user's alone. ``hooks`` runs the files in
+    ``.editvc/hooks`` (:mod:`editvc.porcelain.user_hooks`); without it none are run. Methods return
+    frozen values and print nothing. Each is one verb of :mod:`editvc.porcelain`, which is imported
+    when it is called: those that need tensors import torch then. ``session`` is what the verbs
+    share.
     """
 
     def __init__(
@@ -91,10 +98,11 @@ class Repo:
         device: str | None = None,
         dtype: str | None = None,
         trust: Trust | None = None,
+        hooks: HookRunner | None = None,
     ) -> None:
         self.session = Session(
             Repository.find(Path(path), fault, remark, trust), clock=clock, progress=progress,
-            remark=remark, device=device, dtype=dtype,
+            remark=remark, device=device, dtype=dtype, hooks=hooks,
         )  # fmt: skip
 
     @classmethod
@@ -231,6 +239,20 @@ class Repo:
         from editvc.porcelain.revert import preview_revert
 
         return preview_revert(self.session, target)
+
+    def expire(
+        self, at: date | None = None, *, message: str | None = None, author: str | None = None
+    ) -> CommitResult:
+        """Take the live facts out of the set whose ``valid_until`` is over on a day, or today."""
+        from editvc.porcelain.expire import expire
+
+        return expire(self.session, at, message=message, author=self.session.author(author))
+
+    def preview_expire(self, at: date | None = None) -> ExpirePreview:
+        """What :meth:`expire` would do."""
+        from editvc.porcelain.expire import preview_expire
+
+        return preview_expire(self.session, at)
 
     def squash(
         self, revisions: str, *, message: str | None = None, author: str | None = None
@@ -382,6 +404,40 @@ class Repo:
         from editvc.porcelain.log import log
 
         return log(self.session, revision, limit)
+
+    def shortlog(self, revision: str = "HEAD") -> list[AuthorCommits]:
+        """The commits that a revision reaches, by author."""
+        from editvc.porcelain.shortlog import shortlog
+
+        return shortlog(self.session, revision)
+
+    def notes(self) -> list[Note]:
+        """All notes about commits."""
+        from editvc.porcelain.notes import notes
+
+        return notes(self.session)
+
+    def note(self, revision: str = "HEAD") -> Note:
+        """The note about a commit."""
+        from editvc.porcelain.notes import note_about
+
+        return note_about(self.session, revision)
+
+    def add_note(
+        self, revision: str, text: str, *, author: str | None = None, replace: bool = False
+    ) -> Note:
+        """Write a note about a commit, whose id stays; ``replace`` writes over one."""
+        from editvc.porcelain.notes import add_note
+
+        return add_note(
+            self.session, revision, text, author=self.session.author(author), replace=replace
+        )
+
+    def remove_note(self, revision: str = "HEAD", *, author: str | None = None) -> Note:
+        """Take the note about a commit away."""
+        from editvc.porcelain.notes import remove_note
+
+        return remove_note(self.session, revision, author=self.session.author(author))
 
     def imported_patches(self, row: CommitRow) -> int:
         """How many patches that stand for no fact a commit of the log holds."""

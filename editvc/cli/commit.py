@@ -19,6 +19,7 @@ from editvc.cli.options import (
     files_argument,
     json_option,
     message_option,
+    no_verify_option,
     open_with_base,
     target_option,
 )
@@ -66,6 +67,7 @@ UNSAID_SHOWN = 3
 @chat_option
 @dry_run_option
 @compute_options
+@no_verify_option
 @json_option
 @click.pass_context
 def commit(

@@ -14,6 +14,7 @@ from editvc.cli.options import (
     dry_run_option,
     json_option,
     message_option,
+    no_verify_option,
     open_repo,
 )
 from editvc.cli.output import emit_json, note, say
@@ -54,6 +55,7 @@ from editvc.cli.output import emit_json, note, say
 @message_option
 @author_option
 @dry_run_option
+@no_verify_option
 @json_option
 @click.pass_context
 def compact(

@@ -12,6 +12,7 @@ from editvc.cli.options import (
     dry_run_option,
     json_option,
     message_option,
+    no_verify_option,
     open_repo,
 )
 from editvc.cli.output import emit_json, note, progress, say
@@ -31,6 +32,7 @@ from editvc.core.ids import short
 @message_option
 @author_option
 @dry_run_option
+@no_verify_option
 @json_option
 @click.pass_context
 def import_(

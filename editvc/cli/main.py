@@ -24,6 +24,7 @@ from editvc.cli import (
     convert,
     diff,
     evaluate,
+    expire,
     export,
     fsck,
     grep,
@@ -34,6 +35,7 @@ from editvc.cli import (
     log,
     merge,
     methods,
+    notes,
     publish,
     query,
     rebase,
@@ -43,6 +45,7 @@ from editvc.cli import (
     resolve,
     restore,
     revert,
+    shortlog,
     show,
     squash,
     stats,
@@ -105,11 +108,12 @@ def _go_to(ctx: click.Context, directory: Path) -> None:
 for command in (
     init.init, arch.arch, lint.lint, convert.convert, commit.commit, methods.methods, train.train,
     import_patch.import_, ask.ask, evaluate.evaluate, log.log, show.show, status.status, diff.diff,
-    grep.grep, query.query, reflog.reflog, blame.blame, bisect.bisect, revert.revert, undo.undo,
-    undo.redo, restore.restore, squash.squash, compact.compact, health.health, trace.trace,
-    tune.tune, export.export, publish.publish, branch.branch, switch.switch, tag.tag, merge.merge,
-    resolve.resolve, cherry_pick.cherry_pick, rebase.rebase, reset.reset, stats.stats, fsck.fsck,
-    reindex.reindex, config.config, base_model.base,
+    grep.grep, query.query, reflog.reflog, shortlog.shortlog, notes.notes, blame.blame,
+    bisect.bisect, revert.revert, undo.undo, undo.redo, restore.restore, expire.expire,
+    squash.squash, compact.compact, health.health, trace.trace, tune.tune, export.export,
+    publish.publish, branch.branch, switch.switch, tag.tag, merge.merge, resolve.resolve,
+    cherry_pick.cherry_pick, rebase.rebase, reset.reset, stats.stats, fsck.fsck, reindex.reindex,
+    config.config, base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 

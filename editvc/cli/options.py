@@ -16,12 +16,14 @@ from editvc.core.trust import Trust
 
 if TYPE_CHECKING:
     from editvc.core.fact_files.reader import SourcedFact
+    from editvc.core.hook_runner import HookEnd
     from editvc.core.progress import Progress
     from editvc.repo import Repo
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _META = "editvc.compute"
+_NO_VERIFY = "editvc.no_verify"
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 message_option = click.option("-m", "--message", metavar="MSG", help="Why; made up if not given.")
@@ -73,6 +75,18 @@ def compute_options(command: Command) -> Command:
             f"EDITVC_{name.upper()}, config compute.{name}.",
         )(command)  # fmt: skip
     return command
+
+
+def no_verify_option(command: Command) -> Command:
+    """``--no-verify``; :func:`open_repo` has it."""
+
+    def kept(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+        ctx.meta[_NO_VERIFY] = value
+
+    return click.option(
+        "--no-verify", is_flag=True, expose_value=False, callback=kept,
+        help="Do not ask the hooks pre-commit and pre-publish.",
+    )(command)  # fmt: skip
 
 
 def compute_of(ctx: click.Context) -> tuple[str | None, str | None]:
@@ -144,7 +158,31 @@ def open_repo(ctx: click.Context, progress: Progress | None = None) -> Repo:
     return Repo(
         ctx.find_root().obj, progress=progress, remark=note, device=device, dtype=dtype,
         trust=Trust.from_environment(os.environ),
+        hooks=_unverified if ctx.meta.get(_NO_VERIFY) else _run_hook,
     )  # fmt: skip
+
+
+def _run_hook(path: Path, document: bytes) -> HookEnd:
+    """Run a hook in the folder of its repository; what it prints is no result of ours."""
+    import subprocess  # for commands that write alone: nothing else waits for it
+
+    from editvc.core.hook_runner import HookEnd
+
+    try:
+        done = subprocess.run(
+            [path], input=document, capture_output=True, check=False, cwd=path.parents[2]
+        )
+    except OSError as cause:
+        return HookEnd(126, f"it cannot be run: {cause.strerror or cause}")
+    return HookEnd(done.returncode, (done.stderr or done.stdout).decode("utf-8", "replace"))
+
+
+def _unverified(path: Path, document: bytes) -> HookEnd:
+    """With --no-verify: what may refuse is not asked."""
+    from editvc.core.hook_runner import HookEnd
+    from editvc.porcelain.user_hooks import GATES
+
+    return HookEnd(0, "") if path.name in GATES else _run_hook(path, document)
 
 
 def open_with_base(ctx: click.Context, progress: Progress | None = None) -> Repo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from editvc.cli.options import compute_options, json_option, open_with_base
+from editvc.cli.options import compute_options, json_option, no_verify_option, open_with_base
 from editvc.cli.output import emit_json, progress, say, warn
 from editvc.core.ids import short
 
@@ -23,6 +23,7 @@ from editvc.core.ids import short
 @click.option("--force", is_flag=True, help="Publish although the health gate refuses.")
 @click.option("-m", "--message", metavar="MSG", help="The Hub commit's message.")
 @compute_options
+@no_verify_option
 @json_option
 @click.pass_context
 def publish(

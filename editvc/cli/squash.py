@@ -13,6 +13,7 @@ from editvc.cli.options import (
     dry_run_option,
     json_option,
     message_option,
+    no_verify_option,
     open_repo,
 )
 from editvc.cli.output import emit_json, note, progress, say, table
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @author_option
 @dry_run_option
 @compute_options
+@no_verify_option
 @json_option
 @click.pass_context
 def squash(

@@ -26,6 +26,8 @@ def status(ctx: click.Context, as_json: bool) -> None:
         say(f"Commit {short(now.commit)} (number {now.number}), tree {short(now.tree)}")
     say(f"Base {now.source} ({short(now.base)})")
     say(f"{now.live} live edit{'' if now.live == 1 else 's'}")
+    if now.expired:
+        say(f"{now.expired} of them past their last day: `editvc expire` takes them out")
     for patch in now.patches:
         say(f"patch {patch}")
     if now.restraint is not None:

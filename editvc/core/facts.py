@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from datetime import date
 from typing import Any
 
 from editvc.core.cut import cut, quoted
@@ -10,6 +11,8 @@ from editvc.core.ids import ObjectId, SlotId, canonical_json, digest_of, normali
 from editvc.errors import EditvcError
 
 PLACEHOLDER = "{}"
+
+NO_DAY, A_DAY = "must be a day, got {}", "Write it like 2027-12-31."
 
 
 class FactError(EditvcError):
@@ -51,7 +54,8 @@ class Fact:
     ``prompt`` holds one ``{}`` where ``subject`` goes; the model shall continue it with
     ``target_new``. ``paraphrases`` and ``locality`` are whole prompts (no placeholder): the first
     shall follow the edit, the second shall not. ``relation`` names what is said about the subject,
-    where the source has such a name.
+    where the source has such a name. ``valid_until`` is the last day, like ``2027-12-31``, on which
+    it holds: `editvc expire` takes it out of the set afterwards.
     """
 
     subject: str
@@ -63,6 +67,7 @@ class Fact:
     locality: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     source: str | None = None
+    valid_until: str | None = None
 
     def __post_init__(self) -> None:
         if not self.subject.strip():
@@ -77,6 +82,13 @@ class Fact:
             raise FactError(
                 "target_new", "is empty", hint="Say what the model shall answer instead."
             )
+        if self.valid_until is not None and day(self.valid_until) is None:
+            raise FactError("valid_until", NO_DAY.format(quoted(self.valid_until)), hint=A_DAY)
+
+    def expired(self, today: date) -> bool:
+        """Whether the last day on which the fact holds is over."""
+        last = None if self.valid_until is None else day(self.valid_until)
+        return last is not None and last < today
 
     @property
     def question(self) -> str:
@@ -128,3 +140,12 @@ class Fact:
     def request(self) -> Request:
         """The part of the fact that decides its numbers."""
         return Request(self.subject, self.prompt, self.target_new)
+
+
+def day(text: str) -> date | None:
+    """The day that an ISO date like ``2027-12-31`` names; ``None`` for any other text."""
+    try:
+        found = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.isoformat() == text else None

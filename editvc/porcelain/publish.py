@@ -21,6 +21,7 @@ from editvc.porcelain.export import export, require_in_weights
 from editvc.porcelain.export_result import Export
 from editvc.porcelain.health import HealthReport, check_health
 from editvc.porcelain.session import Session
+from editvc.porcelain.user_hooks import PRE_PUBLISH, run_hook
 from editvc.publish.card import CardInput, LedgerRow, hub_id, ledger_jsonl, render_card
 from editvc.publish.hub import publish as push
 from editvc.publish.lock import Lock, LockedEdit
@@ -79,7 +80,7 @@ def publish(
 ) -> Published:
     """Push a revision to ``repo_id``.
 
-    Raises :class:`HealthRefused` unless healthy or forced, and
+    Raises :class:`HealthRefused` unless healthy or forced, ``HookRefused``, and
     :class:`editvc.porcelain.export.NotInWeights`.
     """
     require_in_weights(session, revision)
@@ -88,6 +89,14 @@ def publish(
     health = check_health(session, commit)
     if health.verdict == "refuse" and not force:
         raise HealthRefused(health.reasons)
+    about = {
+        "repository": repo_id,
+        "commit": commit,
+        "format": format,
+        "verdict": health.verdict,
+        "reasons": list(health.reasons),
+    }
+    run_hook(session, PRE_PUBLISH, lambda: about)
 
     def documents(base_digest: str, digest: str, touched: Sequence[str]) -> dict[str, str | bytes]:
         return _documents(

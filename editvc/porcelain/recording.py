@@ -11,9 +11,11 @@ from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, SlotId
 from editvc.errors import EditvcError
+from editvc.porcelain.changes import fact_changes
 from editvc.porcelain.delta_cache import keep_delta_file
 from editvc.porcelain.on_branch import Tip
 from editvc.porcelain.session import Session
+from editvc.porcelain.user_hooks import POST_COMMIT, PRE_COMMIT, run_hook
 
 
 class NothingToDo(EditvcError):
@@ -120,10 +122,45 @@ def advance(
         session, tip.commit, tree, message=message, author=author, time=session.clock()
     )
     keep_delta_file(session, tree)
-    session.repository.record(
-        commit, expected=tip.commit, ref=tip.ref, message=f"{verb}: {message}"
-    )
+    record(session, tip, identifier, commit, verb=verb, message=message)
     return CommitResult(identifier, commit)
+
+
+def record(
+    session: Session,
+    tip: Tip,
+    identifier: ObjectId,
+    commit: Commit,
+    *,
+    verb: str,
+    message: str,
+    earlier: Sequence[Commit] = (),
+) -> None:
+    """Move a branch to a commit that is built; hooks hear of it before and after.
+
+    ``earlier`` are new commits that it stands on. Raises ``BranchMoved`` and ``HookRefused``:
+    then nothing has moved.
+    """
+
+    def about() -> dict[str, Any]:
+        plumbing = session.repository
+        changes = fact_changes(session, tip.tree, plumbing.read_tree(commit.tree))
+        return {
+            "verb": verb,
+            "branch": tip.ref,
+            "parent": tip.commit,
+            "commit": identifier,
+            "message": commit.message,
+            "author": commit.author,
+            "live": commit.live,
+            "health": dict(commit.health),
+        } | changes.to_json()
+
+    run_hook(session, PRE_COMMIT, about)
+    session.repository.record(
+        commit, expected=tip.commit, ref=tip.ref, message=f"{verb}: {message}", earlier=earlier
+    )
+    run_hook(session, POST_COMMIT, about)
 
 
 def _write_delta(session: Session, delta: Delta) -> ObjectId | None:

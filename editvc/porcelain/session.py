@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from editvc.core.compute import Compute
 from editvc.core.cut import quoted
 from editvc.core.history import Tree
+from editvc.core.hook_runner import HookRunner
 from editvc.core.invisible import require_visible
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
@@ -46,8 +47,9 @@ class Session:
 
     ``clock`` gives seconds since the epoch; ``progress`` hears of long work, ``remark`` what a user
     should know of what is done besides; ``device`` and ``dtype`` are what was asked for besides
-    ``[compute]`` of config.toml, and go before it. Tensors are imported when they are first asked
-    for, so that what reads history alone starts without torch.
+    ``[compute]`` of config.toml, and go before it. ``hooks`` runs the repository's hooks; without
+    it none are. Tensors are imported when they are first asked for, so that what reads history
+    alone starts without torch.
     """
 
     def __init__(
@@ -59,11 +61,13 @@ class Session:
         remark: Callable[[str], None] = lambda text: None,
         device: str | None = None,
         dtype: str | None = None,
+        hooks: HookRunner | None = None,
     ) -> None:
         self.repository = repository
         self.clock = clock
         self.progress = progress
         self.remark = remark
+        self.hooks = hooks
         self._device, self._dtype = device, dtype
 
     @cached_property

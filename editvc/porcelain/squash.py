@@ -26,7 +26,7 @@ from editvc.porcelain.delta_cache import keep_delta_file
 from editvc.porcelain.entries import make_entries, planned, store_elements
 from editvc.porcelain.fact_lengths import within_positions
 from editvc.porcelain.on_branch import Tip, on_branch, tip_of_head
-from editvc.porcelain.recording import CommitResult, NothingToDo, build, with_changes
+from editvc.porcelain.recording import CommitResult, NothingToDo, build, record, with_changes
 from editvc.porcelain.session import Session
 
 
@@ -110,13 +110,8 @@ def _squash(
     measured = _measure(session, facts, trees) if facts else (None, None)
     newest, newest_commit = line[-1]
     keep_delta_file(session, plumbing.read_tree(newest_commit.tree))
-    plumbing.record(
-        newest_commit,
-        expected=tip.commit,
-        ref=tip.ref,
-        message=f"squash: {revisions}",
-        earlier=[one for _, one in line[:-1]],
-    )
+    earlier = [one for _, one in line[:-1]]
+    record(session, tip, newest, newest_commit, verb="squash", message=revisions, earlier=earlier)
     patches = patch_changes(session, before.patches, after.patches)
     return SquashResult(
         CommitResult(newest, newest_commit), len(plan.commits), len(facts), patches, *measured

@@ -9,6 +9,7 @@ from editvc.core.history import Restraint, Tree
 from editvc.core.ids import ObjectId, object_id
 from editvc.porcelain.changes import LivePatch, live_patch
 from editvc.porcelain.conflicts import Conflict, conflicts_of
+from editvc.porcelain.expiry import expired_count
 from editvc.porcelain.session import Session
 from editvc.porcelain.unfinished import waiting
 from editvc.vcs import codec
@@ -30,7 +31,10 @@ class Unresolved:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where a repository stands. ``commit`` is ``None`` before the first commit."""
+    """Where a repository stands. ``commit`` is ``None`` before the first commit.
+
+    ``expired`` counts live facts whose ``valid_until`` is over.
+    """
 
     commit: ObjectId | None
     number: int
@@ -42,6 +46,7 @@ class Status:
     patches: tuple[LivePatch, ...] = ()
     restraint: Restraint | None = None
     unfinished: Unresolved | None = None
+    expired: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``status --json``."""
@@ -53,6 +58,7 @@ class Status:
             "base": self.base,
             "source": self.source,
             "live": self.live,
+            "expired": self.expired,
             "patches": [patch.to_json() for patch in self.patches],
             "restraint": None if self.restraint is None else self.restraint.to_json(),
             "unfinished": None if self.unfinished is None else self.unfinished.to_json(),
@@ -76,6 +82,7 @@ def status(session: Session) -> Status:
         patches=tuple(live_patch(session, one) for one in tree.patches),
         restraint=tree.restraint,
         unfinished=_unresolved(session),
+        expired=expired_count(session, row.tree, tree) if row else 0,
     )
 
 

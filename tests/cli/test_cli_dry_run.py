@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -20,6 +21,7 @@ WEIGHT = "transformer.h.0.attn.c_attn.weight"
 RUNS: dict[str, list[str]] = {
     "commit": ["commit", "fresh.jsonl"],
     "compact": ["compact", "--rect", "50"],
+    "expire": ["expire"],
     "import": ["import", "tuned"],
     "merge": ["merge", "side"],
     "cherry-pick": ["cherry-pick", "side"],
@@ -31,10 +33,11 @@ RUNS: dict[str, list[str]] = {
     "train mend": ["train", "mend", "many.jsonl", "--steps", "1"],
 }
 """Every verb that has --dry-run, in a run that does something."""
-NEED_NO_WEIGHTS = {"merge", "cherry-pick", "rebase", "reset", "restore", "revert"}
+NEED_NO_WEIGHTS = {"merge", "cherry-pick", "rebase", "reset", "restore", "revert", "expire"}
 """Their changes are made of what is stored."""
 NOTHING: dict[str, list[str]] = {
     "compact": ["compact", "--off"],
+    "expire": ["expire", "--at", "2020-12-31"],
     "import": ["import", "copy"],
     "merge": ["merge", "base"],
     "cherry-pick": ["cherry-pick", "HEAD"],
@@ -76,7 +79,7 @@ def place(prepared: Prepared, work: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     repo.switch("side")
     repo.commit(FACTS[2:3])
     repo.switch("main")
-    repo.commit(FACTS[1:2])
+    repo.commit([replace(FACTS[1], valid_until="2020-12-31")])
     close(repo)
     written(folder / "fresh.jsonl", FRESH)
     written(folder / "many.jsonl", [*FACTS[2:], *FRESH, *OTHERS])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from core_strategies import facts, phrases
@@ -45,6 +46,9 @@ def test_the_canonical_form_leaves_defaults_out_and_is_pinned():
         ({"prompt": "The capital of France is"}, "prompt"),
         ({"prompt": "{} and {}"}, "prompt"),
         ({"target_new": "\n"}, "target_new"),
+        ({"valid_until": "2027-02-30"}, "valid_until"),
+        ({"valid_until": "20271231"}, "valid_until"),
+        ({"valid_until": "next year"}, "valid_until"),
     ],
 )
 def test_an_unusable_fact_names_its_field_and_the_way_out(change, field):
@@ -78,3 +82,16 @@ def test_the_question_has_the_subject_in_place(fact):
     before, after = fact.prompt.split("{}")
     assert fact.question == before + fact.subject + after
     assert fact.request.parts == (fact.subject, fact.prompt, fact.target_new)
+
+
+@pytest.mark.parametrize(("today", "expired"), [("2027-12-31", False), ("2028-01-01", True)])
+def test_a_fact_holds_to_the_end_of_its_last_day(today, expired):
+    assert replace(FRANCE, valid_until="2027-12-31").expired(date.fromisoformat(today)) == expired
+    assert not FRANCE.expired(date.max)
+
+
+def test_a_day_is_a_part_of_the_id_where_it_is_set_only():
+    assert "valid_until" not in FRANCE.to_json()
+    dated = replace(FRANCE, valid_until="2027-12-31")
+    assert dated.id != FRANCE.id and dated.slot == FRANCE.slot and dated.request == FRANCE.request
+    assert Fact.from_json(dated.to_json()) == dated

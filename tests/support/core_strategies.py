@@ -34,4 +34,5 @@ facts = st.builds(
     locality=phrase_lists,
     tags=phrase_lists,
     source=st.none() | phrases,
+    valid_until=st.none() | st.dates().map(str),
 )

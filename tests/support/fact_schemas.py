@@ -123,7 +123,7 @@ SCHEMAS = {
     "own": (own, (), [("subject",), ("prompt",), ("target_new",)]),
     "counterfact": (
         counterfact,
-        ("tags", "source"),
+        ("valid_until", "tags", "source"),
         [
             ("requested_rewrite",),
             ("requested_rewrite", "prompt"),
@@ -134,13 +134,13 @@ SCHEMAS = {
     ),
     "multicounterfact": (
         multicounterfact,
-        ("tags", "source"),
+        ("valid_until", "tags", "source"),
         [("requested_rewrite", key) for key in ("prompt", "subject", "target_new")],
     ),
     "question": (question, (), [("question",), ("subject",), ("answer",)]),
     "mquake": (
         mquake,
-        ("tags", "source", "locality"),
+        ("valid_until", "tags", "source", "locality"),
         [
             ("requested_rewrite", 0, "prompt"),
             ("requested_rewrite", 0, "subject"),
@@ -150,25 +150,29 @@ SCHEMAS = {
     ),
     "easyedit": (
         easyedit,
-        ("tags", "source", "relation"),
+        ("valid_until", "tags", "source", "relation"),
         [("prompt",), ("subject",), ("target_new",)],
     ),
     "fastedit": (
         fastedit,
-        ("tags", "source", "relation", "locality", "target_true"),
+        ("valid_until", "tags", "source", "relation", "locality", "target_true"),
         [("prompt",), ("subject",), ("target",)],
     ),
     "knowedit": (
         knowedit,
-        ("tags", "source", "relation", "paraphrases"),
+        ("valid_until", "tags", "source", "relation", "paraphrases"),
         [("prompt",), ("subject",), ("target_new",)],
     ),
     "ultraeditbench": (
         ultraeditbench,
-        ("tags", "source", "relation", "target_true"),
+        ("valid_until", "tags", "source", "relation", "target_true"),
         [("prompt",), ("subject",), ("ans",)],
     ),
-    "zsre": (zsre, ("tags", "source", "relation"), [("src",), ("subject",), ("alt",)]),
+    "zsre": (
+        zsre,
+        ("valid_until", "tags", "source", "relation"),
+        [("src",), ("subject",), ("alt",)],
+    ),
 }
 
 

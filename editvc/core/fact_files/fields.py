@@ -9,7 +9,7 @@ from typing import Any
 
 from editvc.core.cut import quoted
 from editvc.core.fact_files.json_records import type_name
-from editvc.core.facts import PLACEHOLDER, FactError
+from editvc.core.facts import A_DAY, NO_DAY, PLACEHOLDER, FactError, day
 from editvc.core.invisible import WAY_OUT, unseen
 from editvc.core.spelling import did_you_mean
 
@@ -58,6 +58,13 @@ class Fields:
     def optional_text(self, key: str) -> str | None:
         """A text, or ``None`` where the key is missing or null."""
         return self.text(key) if self.has(key) else None
+
+    def optional_day(self, key: str) -> str | None:
+        """An ISO date, or ``None`` where the key is missing or null."""
+        text = self.optional_text(key)
+        if text is not None and not self.refused(key) and day(text) is None:
+            self.refuse(key, NO_DAY.format(quoted(text)), A_DAY)
+        return None if self.refused(key) else text
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of texts, empty where the key is missing or null."""

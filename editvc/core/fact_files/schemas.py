@@ -93,6 +93,7 @@ def _with_own_fields(source: Fields, *, subject: str, prompt: str, target_new: s
         locality=source.whole_prompts("locality"),
         tags=source.texts("tags"),
         source=source.optional_text("source"),
+        valid_until=source.optional_day("valid_until"),
     )
 
 
