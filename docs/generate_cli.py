@@ -28,7 +28,7 @@ stderr. Every reading command has `--json`; every command that writes a commit h
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | the input or the state of the repository does not allow it; `grep`: nothing matches; `merge`, `cherry-pick`, `rebase`: a conflict |
+| 1 | the input or the state of the repository does not allow it; `grep`: nothing matches |
 | 2 | the command line is wrong |
 | 3 | something stored is damaged |
 | 4 | the health gate refused |
