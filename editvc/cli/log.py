@@ -95,6 +95,7 @@ def paragraph(row: CommitRow, marked: str, imports: int, longest: int | None = N
     return [
         ("* ", head, marked),
         (f"| number {row.number}   {changed}",),
+        *([(f"| merge of {' '.join(map(short, row.parents))}",)] if row.parents[1:] else []),
         (f"| {in_one_line(row.author)}, {ago(row.time)}",),
         *((f"| {cut(line, longest or len(line))}".rstrip(),) for line in lines),
         *([("|",)] if row.parents else []),

@@ -13,6 +13,7 @@ from typing import Any
 from editvc.core.history import Commit, Entry, Restraint, Tree
 from editvc.core.ids import ObjectId, SlotId, short
 from editvc.errors import EditvcError
+from editvc.materialise.interference import Interference, interferences
 from editvc.porcelain.combine import (
     CombinePreview,
     change_base,
@@ -21,8 +22,8 @@ from editvc.porcelain.combine import (
 )
 from editvc.porcelain.conflicts import Conflict, conflicts_of
 from editvc.porcelain.delta_cache import keep_delta_file
-from editvc.porcelain.interference import Interference, interferences
 from editvc.porcelain.on_branch import move
+from editvc.porcelain.reactions import LIMIT, LINEAR_LIMIT
 from editvc.porcelain.recording import build, with_changes
 from editvc.porcelain.session import Session
 from editvc.porcelain.unfinished import require_finished, required
@@ -115,8 +116,8 @@ def decided(session: Session, pending: Pending) -> Tree:
 def _between(
     session: Session, ours: ObjectId | None, theirs: ObjectId, tree: Tree
 ) -> tuple[Interference, ...]:
-    tree_of = session.repository.tree_of
-    return interferences(session, tree_of(ours), tree_of(theirs), tree)
+    one, other = (session.repository.tree_of(side) for side in (ours, theirs))
+    return interferences(session.materialiser, one, other, tree, keys=LINEAR_LIMIT, gates=LIMIT)
 
 
 def _chosen(sides: Sides[Any], side: str) -> Any:

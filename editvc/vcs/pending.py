@@ -8,6 +8,8 @@ the move and the removal) makes it void.
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,9 +19,11 @@ from editvc.core.history import Entry, Restraint
 from editvc.core.ids import ObjectId, SlotId, canonical_json
 from editvc.errors import DamageError
 from editvc.vcs.files import Files, WriteError
-from editvc.vcs.three_way import Sides
+from editvc.vcs.store import DIGITS
+from editvc.vcs.three_way import SIDES, Sides
 
 NAME = "pending.json"
+VERBS = ("merge", "cherry-pick", "rebase")
 
 Side = Literal["base", "ours", "theirs", "none"]
 """Whose entry a place gets; ``none`` leaves it empty."""
@@ -117,7 +121,8 @@ class Pending:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Pending:
-        """The inverse of :meth:`to_json`."""
+        """The inverse of :meth:`to_json`. Raises ``ValueError`` and its like for anything else."""
+        _check(record)
         restraints = record["restraints"]
         return cls(
             **record
@@ -133,6 +138,30 @@ class Pending:
         )
 
 
+def _check(record: dict[str, Any]) -> None:
+    """Raise ``ValueError`` unless ids are ids, texts texts, and choices choices."""
+    ids = [
+        record["tree"],
+        *record["others"],
+        *record["done"],
+        *record["todo"],
+        *record["conflicts"],
+    ]
+    ids += [record[name] for name in ("began", "parent", "replayed") if record[name] is not None]
+    entries = [one for sides in record["conflicts"].values() for one in sides if one is not None]
+    ids += [identifier for entry in entries for identifier in entry]
+    if not all(isinstance(one, str) and DIGITS.fullmatch(one) for one in ids):
+        raise ValueError("what should be an id is none")
+    texts = (record["ref"], record["message"], record["author"], record["about"])
+    if record["verb"] not in VERBS or not all(isinstance(one, str) for one in texts):
+        raise ValueError("it names no command that waits")
+    if not isinstance(record["time"], int | None):
+        raise ValueError("its time is none")
+    places = {*record["conflicts"], RESTRAINT}
+    if not ({*record["chosen"]} <= places and {*record["chosen"].values()} <= {*SIDES, "none"}):
+        raise ValueError("what was chosen is no choice")
+
+
 class PendingFile:
     """The file in the ``.editvc`` folder; there is none while nothing waits."""
 
@@ -143,10 +172,15 @@ class PendingFile:
     def load(self) -> Pending | None:
         """What waits. Raises :class:`PendingUnreadable`."""
         try:
-            return Pending.from_json(json.loads(self.path.read_bytes()))
+            # A link leads elsewhere, and a pipe would be waited for.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with open(descriptor, "rb") as file:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise ValueError("it is no regular file")
+                return Pending.from_json(json.loads(file.read()))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
             raise PendingUnreadable(self.path, cause) from cause
 
     def save(self, pending: Pending) -> None:

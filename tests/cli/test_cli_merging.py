@@ -47,6 +47,7 @@ def test_the_story_of_two_branches(forked: Path) -> None:
     done = inside("merge", "--continue")
     assert done.code == 0 and "Merge branch 'side' into main" in done.out
     assert [row["parents"] for row in inside("log", "-n", "1", "--json").json] == [[main, side]]
+    assert f"| merge of {short(main)} {short(side)}" in inside("show").out
     assert inside("diff", "side", "HEAD", "--json").json["changed"] == []
     assert len(inside("diff", "side", "HEAD", "--json").json["added"]) == 1
 

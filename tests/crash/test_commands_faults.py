@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from test_store_faults import StopBefore, Stopped
-from tiny_repos import FACTS, FRESH, Prepared, close, opened, same_bits
+from tiny_repos import FACTS, FRESH, OTHERS, Prepared, close, opened, same_bits
 from vcs_values import quick_folder
 
 from editvc import Repo
@@ -24,12 +24,23 @@ Act = Callable[[Repo], object]
 
 @pytest.fixture(scope="module")
 def ready(prepared: Prepared) -> Iterator[Repo]:
-    """Three commits, a set that none of the commands below meets again; loaded once."""
+    """Three commits, a set that none of the commands below meets again; loaded once.
+
+    ``side`` and ``clash`` disagree with each other, and not with main.
+    """
     with quick_folder() as folder:
         repo = prepared.copy(folder)
         repo.session.repository.set_config("recipe.v_num_grad_steps", "1")
         for group in (FACTS[:2], FACTS[3:4], FACTS[5:6]):
             repo.commit(group)
+        repo.create_branch("side", "1")
+        repo.switch("side")
+        repo.commit([OTHERS[0], FACTS[4]], supersede=True)
+        repo.switch("main")
+        repo.create_branch("clash", "1")
+        repo.switch("clash")
+        repo.revert(FACTS[0].id)
+        repo.switch("main")
         repo.session.base_model()
         yield repo
         close(repo)
@@ -118,6 +129,9 @@ def import_adapter(repo: Repo) -> object:
         pytest.param(lambda repo: repo.squash("2..2"), id="squash"),  # and replays the third
         pytest.param(lambda repo: repo.compact(Restraint(rank=2)), id="compact"),
         pytest.param(import_adapter, id="import"),
+        pytest.param(lambda repo: repo.merge("side"), id="merge"),
+        pytest.param(lambda repo: repo.rebase("side"), id="rebase"),
+        pytest.param(lambda repo: repo.cherry_pick("side"), id="cherry-pick"),
     ],
 )
 def test_stopped_anywhere(ready: Repo, work: Path, act: Act) -> None:
@@ -125,3 +139,21 @@ def test_stopped_anywhere(ready: Repo, work: Path, act: Act) -> None:
     assert steps[-2:] == ["commit", "committed"] and steps[-10:].count("begin") == 1, (
         "refs, new commits and the operation appear at once"
     )
+
+
+def test_a_merge_that_waits_stopped_anywhere(ready: Repo, work: Path) -> None:
+    """What waits is there or not, and never in the way: of the branch, or of a second try."""
+
+    def act(repo: Repo) -> None:
+        if repo.status().unfinished is not None:
+            repo.abort("merge")
+        for one in repo.merge("clash").conflicts:
+            repo.resolve(one.place, "theirs")
+        repo.go_on("merge")
+
+    with quick_folder() as folder:
+        on_side = copied(ready, folder)
+        on_side.switch("side")
+        steps = every_stop(on_side, work, act)
+        close(on_side)
+    assert steps[-4:] == ["commit", "committed", "remove", "fsync-folder"]

@@ -48,6 +48,10 @@ COMMANDS: dict[str, Command] = {
     "revert": lambda repo: repo.revert("HEAD"),
     "compact": lambda repo: repo.compact(Restraint(rank=1)),
     "squash": lambda repo: repo.squash("1..2"),
+    "merge": lambda repo: repo.merge("side"),
+    "cherry-pick": lambda repo: repo.cherry_pick("side"),
+    "rebase": lambda repo: repo.rebase("side"),
+    "restore": lambda repo: repo.restore(FACTS[1].id),
 }
 
 
@@ -56,6 +60,10 @@ def test_every_writing_command_begins_again(
     repo: Repo, work: Path, monkeypatch: pytest.MonkeyPatch, name: str, waits: list[float]
 ) -> None:
     repo.commit(FACTS[:1])
+    repo.create_branch("side")
+    repo.switch("side")
+    repo.commit(FACTS[4:5])
+    repo.switch("main")
     repo.commit(FACTS[1:2])
     second = opened(work)
     interrupted(monkeypatch, lambda: second.commit(FACTS[3:4]))

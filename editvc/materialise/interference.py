@@ -1,7 +1,7 @@
 """Near-conflicts: facts of two sides, in slots of their own, of which one acts on the other.
 
 Told in closed form, from keys, gates and statistics that are stored: no model is asked. The figures
-and their limits are those of :mod:`editvc.porcelain.reactions`.
+are those by which a commit tells on which names its edits act.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from editvc.core.cut import quoted
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.methods.gated import GatedRecipe
-from editvc.porcelain.reactions import LIMIT, LINEAR_LIMIT
-from editvc.porcelain.session import Session
+from editvc.materialise.materialiser import Materialiser
 
 Share = tuple[Entry, Entry, float]
 
@@ -45,32 +44,34 @@ class Interference:
 
 
 def interferences(
-    session: Session, ours: Tree, theirs: Tree, after: Tree
+    maker: Materialiser, ours: Tree, theirs: Tree, after: Tree, *, keys: float, gates: float
 ) -> tuple[Interference, ...]:
-    """Pairs of what each side brought to the merge ``after``, the widest first, both ways round."""
-    edits = session.repository.edits_of
+    """Pairs of what each side brought to the merge ``after``, the widest first, both ways round.
+
+    Those with a share over ``keys`` (of located edits) or ``gates`` (of gated ones).
+    """
+    edits = maker.repository.edits_of
     come = edits(ours).diff(edits(after))
     kept = edits(theirs).diff(edits(after))
     own = {*kept.added, *(new for _, new in kept.changed)}
     new = {*come.added, *(new for _, new in come.changed)}
     one, other = sorted(own - new), sorted(new - own)  # in both: what a conflict got from the base
-    shares = [*_shares(session, one, other), *_shares(session, other, one)]
-    read = session.repository.read_fact
+    pairs = ((one, other), (other, one))
+    shares = [
+        *(share for pair in pairs for share in _of_keys(maker, *pair) if share[2] > keys),
+        *(share for pair in pairs for share in _of_gates(maker, *pair) if share[2] > gates),
+    ]
+    read = maker.repository.read_fact
     return tuple(
         Interference(read(acting.fact), read(on.fact), share)
         for acting, on, share in sorted(shares, key=lambda pair: (-pair[2], pair[:2]))
     )
 
 
-def _shares(session: Session, acting: Sequence[Entry], others: Sequence[Entry]) -> Iterator[Share]:
-    """How much of each acting edit arrives at each other one, where that is over a limit."""
-    yield from _of_keys(session, acting, others)
-    yield from _of_gates(session, acting, others)
-
-
-def _of_keys(session: Session, acting: Sequence[Entry], others: Sequence[Entry]) -> Iterator[Share]:
+def _of_keys(
+    maker: Materialiser, acting: Sequence[Entry], others: Sequence[Entry]
+) -> Iterator[Share]:
     """``k^T A^-1 k' / k^T A^-1 k``, in the mean over the layers of the acting edit's recipe."""
-    maker = session.materialiser
     elements = {entry: maker.elements.element(entry.element)[1] for entry in others}
     for recipe, entries in maker.elements.by_recipe(acting):
         reached = {
@@ -88,18 +89,17 @@ def _of_keys(session: Session, acting: Sequence[Entry], others: Sequence[Entry])
             alone = own.square().sum(dim=0).clamp_min(torch.finfo(own.dtype).tiny)  # (n,)
             parts.append(own.T @ weigh(keys.to(torch.float64)) / alone[:, None])
         for entry, row in zip(entries, torch.stack(parts).mean(dim=0).abs().tolist(), strict=True):
-            found = zip(reached, row, strict=True)
-            yield from ((entry, on, share) for on, share in found if share > LINEAR_LIMIT)
+            yield from ((entry, on, share) for on, share in zip(reached, row, strict=True))
 
 
 def _of_gates(
-    session: Session, acting: Sequence[Entry], others: Sequence[Entry]
+    maker: Materialiser, acting: Sequence[Entry], others: Sequence[Entry]
 ) -> Iterator[Share]:
     """How far each gate opens for the subject of another one; for its own it does by right."""
-    gated = list(_gated(session, others))
-    about = {on: session.repository.read_fact(on.fact).subject.casefold() for on, _, _ in gated}
-    for entry, recipe, edit in _gated(session, acting):
-        subject = session.repository.read_fact(entry.fact).subject.casefold()
+    gated = list(_gated(maker, others))
+    about = {on: maker.repository.read_fact(on.fact).subject.casefold() for on, _, _ in gated}
+    for entry, recipe, edit in _gated(maker, acting):
+        subject = maker.repository.read_fact(entry.fact).subject.casefold()
         reached = {
             on: one.input
             for on, _, one in gated
@@ -109,17 +109,16 @@ def _of_gates(
             continue
         shape = Plateau(recipe.slope, recipe.rise)
         shares = shape.arriving(torch.stack([*reached.values()]), edit).abs().tolist()
-        found = zip(reached, shares, strict=True)
-        yield from ((entry, on, share) for on, share in found if share > LIMIT)
+        yield from ((entry, on, share) for on, share in zip(reached, shares, strict=True))
 
 
 def _gated(
-    session: Session, entries: Sequence[Entry]
+    maker: Materialiser, entries: Sequence[Entry]
 ) -> Iterator[tuple[Entry, GatedRecipe, GatedEdit]]:
-    elements = session.materialiser.elements
+    elements = maker.elements
     for entry in entries:
         key, edit = elements.element(entry.element)
         if isinstance(edit, GatedEdit):
-            recipe = session.repository.read_recipe(key)
+            recipe = maker.repository.read_recipe(key)
             assert isinstance(recipe, GatedRecipe), "no other recipe makes gated edits"
             yield entry, recipe, edit

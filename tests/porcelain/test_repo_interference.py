@@ -8,8 +8,8 @@ from tiny_repos import FACTS, OTHERS, Prepared
 
 from editvc import Repo
 from editvc.core.facts import Fact
-from editvc.porcelain import interference
-from editvc.porcelain.interference import Interference
+from editvc.materialise.interference import Interference
+from editvc.porcelain import sequencer
 from editvc.porcelain.take_inputs import take_inputs
 from editvc.porcelain.trees import tree_at
 
@@ -27,7 +27,7 @@ def forked(repo: Repo, **how: object) -> Repo:
 def test_figures_of_located_edits_are_those_of_the_dense_formula(
     repo: Repo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interference, "LINEAR_LIMIT", -1.0)
+    monkeypatch.setattr(sequencer, "LINEAR_LIMIT", -1.0)
     near = forked(repo).merge("side").near
     told = {(pair.acting.id, pair.on.id): pair.share for pair in near}
     pairs = [(a, b) for a in FACTS[:2] for b in FACTS[2:4]]
@@ -52,7 +52,7 @@ def test_a_gate_that_opens_for_a_subject_of_the_other_side(
 ) -> None:
     take_inputs(repo.session, (1,), texts=[prepared.text], entities=prepared.names)
     recipe = repo.choose("gated", options=["layers=[1]", "v_num_grad_steps=2"]).recipe
-    monkeypatch.setattr(interference, "LIMIT", -1.0)
+    monkeypatch.setattr(sequencer, "LIMIT", -1.0)
     near = forked(repo, recipe=recipe).merge("side").near
     assert len(near) == 8
     tree = tree_at(repo.session, "HEAD")
@@ -71,10 +71,10 @@ def test_only_pairs_of_both_sides_are_told_and_only_over_the_limit(
     forked(repo)
     repo.create_branch("copy", "main")
     for pair in repo.merge("side").near:
-        assert pair.share > interference.LINEAR_LIMIT
+        assert pair.share > sequencer.LINEAR_LIMIT
         assert {pair.acting.id, pair.on.id} & {fact.id for fact in FACTS[:2]}
         assert {pair.acting.id, pair.on.id} & {fact.id for fact in FACTS[2:4]}
-    monkeypatch.setattr(interference, "LINEAR_LIMIT", -1.0)
+    monkeypatch.setattr(sequencer, "LINEAR_LIMIT", -1.0)
     repo.switch("copy")
     assert repo.merge("HEAD").near == (), "nothing was merged"
 
@@ -82,7 +82,7 @@ def test_only_pairs_of_both_sides_are_told_and_only_over_the_limit(
 def test_a_place_that_got_the_bases_version_is_of_neither_side(
     repo: Repo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interference, "LINEAR_LIMIT", -1.0)
+    monkeypatch.setattr(sequencer, "LINEAR_LIMIT", -1.0)
     repo.commit(FACTS[:1])
     repo.create_branch("side")
     repo.revert(FACTS[0].id)
