@@ -23,22 +23,35 @@ from editvc.cli.output import note, say
     "--to", "target_file", type=click.File("w", encoding="utf-8", lazy=True, atomic=True),
     metavar="OUT", help="Write here, in place of what OUT holds; else to stdout.",
 )  # fmt: skip
+@click.option(
+    "--questions", type=click.Choice(["dg", "mq", "tf"]),
+    help="Ask for each triple as Multi-Question data does: dg generates the object, mq picks its "
+    "letter among four, tf answers yes or no.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N",
+    help="What wrong answers of --questions are drawn by.",
+)  # fmt: skip
 @target_option
 @confirm_option
 def convert(
     files: tuple[str, ...],
     target_file: IO[str] | None,
+    questions: str | None,
+    seed: int,
     target: Literal["answers", "alt"] | None,
     confirm_subjects: bool,
 ) -> None:
     """Write the facts of FILE... in editvc's own schema, one a line; - is stdin.
 
     An MQuAKE record becomes as many lines as it has edits; a repeated fact is written once. One
-    bad record among many, and nothing is written.
+    bad record among many, and nothing is written. --questions mq and tf need facts with relations.
     """
+    from editvc.core.fact_files.multi_question import multi_question
+
     sourced = facts_in(files, target, confirm_subjects)
     facts = [item.fact for item in sourced if item.duplicate_of is None]
-    for fact in facts:
+    for fact in multi_question(facts, questions, seed) if questions else facts:
         line = json.dumps(fact.to_record(), ensure_ascii=False)
         say(line) if target_file is None else click.echo(line, file=target_file)
     skipped = len(sourced) - len(facts)
