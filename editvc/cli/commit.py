@@ -164,7 +164,11 @@ def show_commit(result: CommitResult, as_json: bool) -> None:
 def _show_preview(preview: Preview) -> None:
     for fact in preview.facts:
         say("".join(_marked(text, *marks) for text, *marks in fact.tokens))
-        say(f"  slot {short(fact.slot)}  {fact.state}")
+        aim = fact.objective
+        say(
+            f"  slot {short(fact.slot)}  {fact.state}; target: {aim.tokens} "
+            f"token{'' if aim.tokens == 1 else 's'}, perplexity {aim.perplexity:.3g}"
+        )
     for skipped in preview.skipped:
         say(f"skipped: {quoted(skipped.fact.question)} {skipped.reason}")
     for conflict in preview.conflicts:

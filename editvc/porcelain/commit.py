@@ -15,6 +15,7 @@ from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.editing.edit_batches import estimate_memory
 from editvc.errors import EditvcError
+from editvc.evaluation.objectives import Objective, objectives
 from editvc.evaluation.probes import predicts
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, marked_tokens, tokenize
@@ -146,12 +147,16 @@ def _default_message(facts: Sequence[Fact]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FactPreview:
-    """One fact as the model will see it: tokens with (is the subject's last, is the target)."""
+    """One fact as the model will see it: tokens with (is the subject's last, is the target).
+
+    ``objective`` is how far the target is from what the base says.
+    """
 
     fact: Fact
     slot: SlotId
     tokens: tuple[tuple[str, bool, bool], ...]
     stored: bool
+    objective: Objective
 
     @property
     def state(self) -> str:
@@ -164,6 +169,7 @@ class FactPreview:
             "fact": self.fact.id,
             "slot": self.slot,
             "stored": self.stored,
+            "objective": self.objective.to_json(),
             "tokens": [
                 {"text": text, "subject_last": subject, "target": target}
                 for text, subject, target in self.tokens
@@ -221,14 +227,18 @@ def preview(
         session, tree, sourced(facts), recipe, supersede=supersede, sequential=sequential
     )
     lm = session.base_model()
+    prompts = [_prompt(lm, one) for one in plan.planned]
     previews = [
         FactPreview(
             one.fact,
             one.fact.slot,
-            tuple(marked_tokens(lm.tokenizer, _prompt(lm, one))),
+            tuple(marked_tokens(lm.tokenizer, prompt)),
             one.element is not None,
+            objective,
         )
-        for one in plan.planned
+        for one, prompt, objective in zip(
+            plan.planned, prompts, objectives(lm, prompts), strict=True
+        )
     ]
     memory = None
     if isinstance(recipe, LocatedRecipe):

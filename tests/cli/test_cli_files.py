@@ -150,3 +150,20 @@ def test_convert_into_a_folder_that_is_not_there(nowhere: Path) -> None:
     written(nowhere / "good.jsonl", FACTS)
     ran = inside("convert", "good.jsonl", "--to", "gone/out.jsonl")
     assert ran.code == 1 and "gone/out.jsonl" in ran.err and "Traceback" not in ran.err
+
+
+def test_convert_asks_for_triples_in_three_ways(nowhere: Path) -> None:
+    facts = [
+        {"subject": f"s{i}", "prompt": "{} is in", "target_new": f"o{i}", "relation": str(i % 4)}
+        for i in range(8)
+    ]
+    path = written(nowhere / "triples.jsonl", facts)
+    letters = inside("convert", path, "--questions", "mq").out
+    records = [json.loads(line) for line in letters.splitlines()]
+    assert {one["target_new"] for one in records} <= {*"abcd"}
+    assert all("Below are four options: (a) " in one["prompt"] for one in records)
+    assert inside("convert", path, "--questions", "mq", "--seed", "1").out != letters
+    assert inside("convert", path, "--questions", "dg").out == inside("convert", path).out
+    del facts[0]["relation"]
+    ran = inside("convert", written(nowhere / "none.jsonl", facts), "--questions", "tf")
+    assert (ran.code, ran.out) == (1, "") and "has no relation" in ran.err

@@ -257,7 +257,7 @@ def test_a_dry_run_marks_tokens_and_says_what_stands_in_the_way(two_commits: Pat
     assert ran.code == 1 and "error: " in ran.err and "--supersede" in ran.err
     assert re.search(r"\[[^\]]+\]", shown), "the subject's last token"
     assert re.search(r"<[^>]+>", shown), "the target's"
-    assert f"slot {FRESH[0].slot[:10]}  to be located" in shown
+    assert f"slot {FRESH[0].slot[:10]}  to be located; target: " in shown
     assert "conflict: " in shown and "'London'" in shown
     assert "1 to commit, 0 located already; memory about" in shown
     assert "nothing was written" in shown
