@@ -124,7 +124,7 @@ def locate_together(
     if not requests or recipe.row.edit_site is None:
         return list(alone)
     rows = tokenize(lm.tokenizer, requests, recipe.contexts)
-    deltas = _deltas(alone, recipe, preconditioners).to(lm.device)  # (n, u)
+    deltas = deltas_of(alone, recipe, preconditioners).to(lm.device)  # (n, u)
     solver = solver_of(recipe)
     gain = lm.gain(edit_site(recipe))
     keys: dict[int, Tensor] = {}
@@ -155,7 +155,7 @@ def locate_together(
     ]
 
 
-def _deltas(
+def deltas_of(
     alone: Sequence[Located], recipe: LocatedRecipe, preconditioners: Mapping[int, Preconditioner]
 ) -> Tensor:
     """``z - h`` (n, u), over the gain, of edits located alone: from the lowest layer's share."""
