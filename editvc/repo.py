@@ -255,18 +255,29 @@ class Repo:
         return preview_expire(self.session, at)
 
     def squash(
-        self, revisions: str, *, message: str | None = None, author: str | None = None
+        self,
+        revisions: str,
+        *,
+        message: str | None = None,
+        author: str | None = None,
+        method: str | None = None,
     ) -> SquashResult:
-        """Locate a range of commits again as one batch and fold them into one commit."""
+        """Locate a range of commits again as one batch and fold them into one commit.
+
+        With a ``method`` its edits become that method's instead, from what they keep.
+        """
         from editvc.porcelain.squash import squash
 
-        return squash(self.session, revisions, message=message, author=self.session.author(author))
+        return squash(
+            self.session, revisions, message=message, author=self.session.author(author),
+            method=method,
+        )  # fmt: skip
 
-    def preview_squash(self, revisions: str) -> SquashPreview:
+    def preview_squash(self, revisions: str, *, method: str | None = None) -> SquashPreview:
         """What :meth:`squash` would do."""
         from editvc.porcelain.squash import preview_squash
 
-        return preview_squash(self.session, revisions)
+        return preview_squash(self.session, revisions, method=method)
 
     def compact(
         self, restraint: Restraint, *, message: str | None = None, author: str | None = None

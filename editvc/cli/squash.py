@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     "--range", "revisions", required=True, metavar="A..B|1..500",
     help="Commits of the current branch: A..B as in git, or by number, both ends included.",
 )  # fmt: skip
+@click.option(
+    "--method",
+    metavar="NAME",
+    help="Make the edits NAME's from what they keep, without locating: gates become located "
+    "edits, located edits gates.",
+)
 @message_option
 @author_option
 @dry_run_option
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
 def squash(
     ctx: click.Context,
     revisions: str,
+    method: str | None,
     message: str | None,
     author: str | None,
     dry_run: bool,
@@ -52,9 +59,10 @@ def squash(
     with progress() as report:
         repo = open_repo(ctx, report)
         if dry_run:
-            plan = repo.preview_squash(revisions)
+            plan = repo.preview_squash(revisions, method=method)
         else:
-            done = repo.squash(revisions, message=message, author=author_of(repo, author))
+            author = author_of(repo, author)
+            done = repo.squash(revisions, message=message, author=author, method=method)
     if dry_run:
         emit_json(plan.to_json()) if as_json else say(plan.summary())
     elif as_json:

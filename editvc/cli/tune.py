@@ -62,8 +62,8 @@ def tune(
     """Try layers, lambda and clamp for the repository's base on some facts of FILE...
 
     Each setting edits the facts together and is scored on their paraphrases and locality prompts.
-    A causal trace proposes the layers. Nothing is committed. --layers takes minutes where a grid
-    takes an hour: passes over the base alone tell which layers part a subject from other names.
+    A causal trace proposes the layers. Nothing is committed. --layers searches
+    for nothing: passes over the base alone tell which layers part a subject from other names.
     """
     if layers_alone and (quick or write):
         raise click.UsageError("--layers tries no settings: give it without --quick and --write")

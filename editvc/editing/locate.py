@@ -133,8 +133,8 @@ def locate_together(
             reference, hidden, partial(values_of, lm, layer, bare)
         )  # (n, u)
         if not solved:
-            missing = _missing(alone, bare, recipe, preconditioners).to(lm.device)  # (n, u)
-            z = reference + missing * gain  # (n, u)
+            deltas = deltas_of(alone, bare, recipe, preconditioners).to(lm.device)  # (n, u)
+            z = reference + deltas * gain  # (n, u)
         shares = (z - reference) * (share(recipe, place) / gain)  # (n, u)
         self_response = self_responses(recipe, keys[layer], bare, preconditioners[layer])  # (n,)
         residuals[layer] = compensated_residuals(shares, self_response, recipe.compensation)
@@ -154,7 +154,7 @@ def locate_together(
     ]
 
 
-def _missing(
+def deltas_of(
     alone: Sequence[Located],
     bare: Tensor,
     recipe: LocatedRecipe,

@@ -12,16 +12,13 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from editvc.algebra.delta import Delta
-from editvc.algebra.diagnostics import leverage
 from editvc.algebra.gated_edit import GatedEdit
 from editvc.algebra.preconditioners import Preconditioner
-from editvc.algebra.solvers import Edits, solver_of
+from editvc.algebra.solvers import solver_of
 from editvc.core.history import Tree
 from editvc.core.methods.locate import LocatedRecipe
-from editvc.editing.layer_spread import compensated_residuals
+from editvc.editing.kept_values import edits_of
 from editvc.evaluation.probes import predicts
 from editvc.models.tokenization import tokenize
 from editvc.models.weights import edited
@@ -87,15 +84,7 @@ def linear_delta(session: Session, tree: Tree) -> Delta:
 def solved(
     edits: Sequence[GatedEdit], recipe: LocatedRecipe, preconditioner: Preconditioner
 ) -> Delta:
-    """Gated edits of one layer, in the order given, by the recipe's solver.
-
-    Each alone would get its value whole, as far as the recipe compensates
-    (:func:`editvc.editing.layer_spread.compensated_residuals`).
-    """
-    solver = solver_of(recipe)
-    keys = torch.stack([edit.key.double() for edit in edits], dim=1)  # (v, n)
-    values = torch.stack([edit.value.double() for edit in edits])  # (n, u)
-    alone = solver.self_response(leverage(preconditioner.apply_left(keys)))  # (n,)
-    residuals = compensated_residuals(values, alone, recipe.compensation)  # (n, u)
-    system = solver.system(Edits(keys, residuals.T), preconditioner)
+    """Gated edits of one layer, in the order given, by the recipe's solver."""
+    asked = edits_of(edits, recipe, preconditioner)
+    system = solver_of(recipe).system(asked, preconditioner)
     return Delta({edits[0].layer: system.solution})

@@ -3,8 +3,10 @@
 Single commits are located on the base, each blind to the others. A squash takes the facts that a
 range left live, finds keys and residuals layer by layer under the layers already edited (MEMIT's
 batch), and puts the new numbers in the place of the old. Edits that are of one fact each, such as
-gates, stay as they are: where there are no others, the range is folded and no number changes. The
-later commits are replayed on top; the old ones stay reachable through the reflog.
+gates, stay as they are: where there are no others, the range is folded and no number changes. With
+a method named, edits become that method's instead, from what they keep
+(:mod:`editvc.porcelain.solve_as`): gates located edits, located edits gates. The later commits are
+replayed on top; the old ones stay reachable through the reflog.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from editvc.porcelain.fact_lengths import within_positions
 from editvc.porcelain.on_branch import Tip, on_branch, tip_of_head
 from editvc.porcelain.recording import CommitResult, NothingToDo, build, record, with_changes
 from editvc.porcelain.session import Session
+from editvc.porcelain.solve_as import solvable_as, solved_as
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +71,23 @@ class SquashResult:
         return self.result.to_json() | about | self.patches.to_json()
 
 
-def squash(session: Session, revisions: str, *, message: str | None, author: str) -> SquashResult:
+def squash(
+    session: Session,
+    revisions: str,
+    *,
+    message: str | None,
+    author: str,
+    method: str | None = None,
+) -> SquashResult:
     """Fold the commits of a range of the current branch into one.
 
-    The range is what it was at the beginning; what is committed meanwhile is replayed on top, too.
+    Its edits are located again, or made ``method``'s from what they keep. The range is what it was
+    at the beginning; what is committed meanwhile is replayed on top, too.
     """
     require_visible(message=message)
     commits = session.repository.revisions.resolve_range(revisions)
     return on_branch(
-        session, lambda tip: _squash(session, tip, commits, revisions, message, author)
+        session, lambda tip: _squash(session, tip, commits, revisions, message, author, method)
     )
 
 
@@ -87,12 +98,13 @@ def _squash(
     revisions: str,
     message: str | None,
     author: str,
+    method: str | None,
 ) -> SquashResult:
     plumbing = session.repository
-    plan = _planned(session, tip, commits, revisions)
+    plan = _planned(session, tip, commits, revisions, method)
     before, after = plan.before, plan.after
-    entries = sorted(entry for _, group in plan.groups for entry in group)
-    replaced: dict[SlotId, Entry] = {}
+    entries = plan.entries
+    replaced = {} if method is None else solved_as(session, method, entries)
     for recipe, group in plan.groups:
         replaced |= _located_together(session, recipe, group)
     squashed, commit = build(
@@ -123,7 +135,8 @@ class _Plan:
     """What a squash works on: ``commits`` of a range and those ``later`` on the branch.
 
     The range goes from the tree ``before`` it, of the commit ``parent``, to the one ``after`` it;
-    ``groups`` are the edits to locate again, each with its recipe.
+    ``groups`` are the edits to locate again, each with its recipe, ``remade`` those that become
+    another method's.
     """
 
     commits: Sequence[ObjectId]
@@ -132,15 +145,36 @@ class _Plan:
     before: Tree
     after: Tree
     groups: Sequence[tuple[LocatedRecipe, list[Entry]]]
+    remade: Sequence[Entry]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All edits that get new numbers, in slot order."""
+        return sorted([*self.remade, *(entry for _, group in self.groups for entry in group)])
 
 
-def _planned(session: Session, tip: Tip, commits: Sequence[ObjectId], revisions: str) -> _Plan:
+def _planned(
+    session: Session,
+    tip: Tip,
+    commits: Sequence[ObjectId],
+    revisions: str,
+    method: str | None,
+) -> _Plan:
     """The plan of a squash. Raises :class:`NothingToDo`, and what would stop it later."""
     plumbing = session.repository
     later = _later(session, tip, commits)
     parent = next(iter(plumbing.read_commit(commits[0]).parents), None)
     before, after = plumbing.tree_of(parent), plumbing.tree_of(commits[-1])
     live = brought_in(session, before, after)
+    if method is not None:
+        remade = solvable_as(session, method, live)
+        if not remade:
+            raise NothingToDo(
+                f"nothing to squash: no edit that {revisions} left live can become {method}'s",
+                hint="Gates can become located edits, located edits gates; `editvc show` tells "
+                "what each fact is.",
+            )
+        return _Plan(commits, later, parent, before, after, (), remade)
     groups = squashable(session, live)
     if not groups and (len(commits) == 1 or not live):
         raise NothingToDo(
@@ -152,39 +186,43 @@ def _planned(session: Session, tip: Tip, commits: Sequence[ObjectId], revisions:
         require_ready(session, recipe)
     if groups:
         session.require_base()
-    return _Plan(commits, later, parent, before, after, groups)
+    return _Plan(commits, later, parent, before, after, groups, ())
 
 
 @dataclass(frozen=True, slots=True)
 class SquashPreview:
     """How much history a squash would fold, and how many facts it would locate again.
 
-    ``patches`` came or went in that history; they stay as they are.
+    ``patches`` came or went in that history; they stay as they are. With a ``method`` the facts
+    become that method's instead, and nothing is located.
     """
 
     commits: int
     facts: int
     patches: PatchChanges
+    method: str | None = None
 
     def summary(self) -> str:
         """In words."""
         folded = ", ".join([f"{self.commits} commits", *self.patches.counts])
         located = f"{self.facts} facts" if self.facts else "nothing"
-        return f"would fold {folded}, and locate {located} again; nothing was written"
+        done = f"locate {located} again" if self.method is None else f"make {located} {self.method}"
+        return f"would fold {folded}, and {done}; nothing was written"
 
     def to_json(self) -> dict[str, Any]:
         """For ``squash --dry-run --json``."""
         return {"squashed": self.commits, "facts": self.facts} | self.patches.to_json()
 
 
-def preview_squash(session: Session, revisions: str) -> SquashPreview:
+def preview_squash(session: Session, revisions: str, *, method: str | None = None) -> SquashPreview:
     """What ``squash`` would do on the current branch."""
     commits = session.repository.revisions.resolve_range(revisions)
-    plan = _planned(session, tip_of_head(session), commits, revisions)
+    plan = _planned(session, tip_of_head(session), commits, revisions, method)
     return SquashPreview(
         len(plan.commits),
-        sum(len(group) for _, group in plan.groups),
+        len(plan.entries),
         patch_changes(session, plan.before.patches, plan.after.patches),
+        method,
     )
 
 

@@ -1,7 +1,7 @@
 """``tune --layers``: how well each layer knows the subjects of some facts, and which to edit.
 
-Passes over the base alone, a few minutes where a grid takes an hour: statistics of text and names
-are taken for all layers, a few layers at a time, and thrown away.
+Passes over the base alone. Statistics of text and names are taken for all layers, a few layers at a
+time, and thrown away.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from cli_runs import inside
+from cli_runs import inside, written
 from tiny_repos import FACTS, Prepared
 
 from editvc import Repo
@@ -77,3 +77,25 @@ def test_a_model_can_be_made_and_edited_in_bfloat16(
     repo.export(tmp_path / "out")
     assert checked == [(torch.bfloat16, "cpu")]
     repo.export(tmp_path / "adapter", format="lora")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")
+@pytest.mark.parametrize("method", ["memit", "gated"])
+def test_a_gpu_makes_asks_and_exports_what_the_processor_reads(
+    tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """From ``init`` on; what is written is read on the CPU."""
+    monkeypatch.chdir(tmp_path)
+    sources = ["--text", prepared.text, "--entities", prepared.names]
+    there = ["--device", "cuda"]
+    ran = inside("init", prepared.base, *sources, "--method", method, *there)
+    assert ran.code == 0, ran.err
+    facts = written(tmp_path / "facts.jsonl", FACTS[:2])
+    ran = inside("commit", facts, "--method", method, *there)
+    assert ran.code == 0, ran.err
+    for device in ("cuda", "cpu"):
+        assert inside("ask", "The capital of France is", "--device", device).code == 0
+    ran = inside("export", "--to", "out", *there)
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    assert inside("fsck").code == 0

@@ -197,6 +197,10 @@ def test_dry_runs(two_commits: Path, here: Path) -> None:
     assert inside("revert", "2", "--dry-run", "--json").json["removed"]
     plan = inside("squash", "--range", "1..2", "--dry-run", "--json").json
     assert plan == {"squashed": 2, "facts": 5, "imported": [], "left_out": []}
+    ran = inside("squash", "--range", "1..2", "--method", "ft")
+    assert (
+        ran.code == 1 and "no edit can be made ft's from what it keeps: it makes a patch" in ran.err
+    )
     plan = inside("compact", "--rank", "1", "--dry-run", "--json").json
     assert plan["layers"]["1"]["rank_after"] == 1
     assert inside("status", "--json").json == before
