@@ -11,6 +11,9 @@ from editvc.errors import EditvcError
 
 PLACEHOLDER = "{}"
 
+ONE_EACH = "must be as many as the prompts of hops"
+EACH_ANSWERED = "Write an answer for each prompt, in their order."
+
 
 class FactError(EditvcError):
     """A record that is no usable fact. ``field`` names the part of it that is wrong."""
@@ -51,7 +54,8 @@ class Fact:
     ``prompt`` holds one ``{}`` where ``subject`` goes; the model shall continue it with
     ``target_new``. ``paraphrases`` and ``locality`` are whole prompts (no placeholder): the first
     shall follow the edit, the second shall not. ``relation`` names what is said about the subject,
-    where the source has such a name.
+    where the source has such a name. ``hops`` are whole prompts whose answers follow from
+    the edit, alone or with others (multi-hop questions); ``hop_answers`` has one for each.
     """
 
     subject: str
@@ -63,6 +67,8 @@ class Fact:
     locality: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     source: str | None = None
+    hops: tuple[str, ...] = ()
+    hop_answers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.subject.strip():
@@ -77,6 +83,8 @@ class Fact:
             raise FactError(
                 "target_new", "is empty", hint="Say what the model shall answer instead."
             )
+        if len(self.hops) != len(self.hop_answers):
+            raise FactError("hop_answers", ONE_EACH, hint=EACH_ANSWERED)
 
     @property
     def question(self) -> str:

@@ -20,7 +20,8 @@ FACTS = (
          locality=("The capital of Italy is", "The capital of")),
     Fact("Italy", "The capital of {} is", "Paris", locality=("The capital of France is",)),
     Fact("Ada Lovelace", "{} was born in", "the old town", target_true="London",
-         paraphrases=("The birthplace of Ada is",), locality=("The capital of Italy is",)),
+         paraphrases=("The birthplace of Ada is",), locality=("The capital of Italy is",),
+         hops=("The town where Ada was born lies in",), hop_answers=("France",)),
 )  # fmt: skip
 
 
@@ -100,9 +101,11 @@ def test_spoken_facts_are_generation_and_match(gpt2, tokenizer):
             "prompt": [(fact.question, fact.target_new)],
             "paraphrases": [(p, fact.target_new) for p in fact.paraphrases],
             "locality": [(p, base[p]) for p in fact.locality],
+            "portability": [*zip(fact.hops, fact.hop_answers, strict=True)],
         }
         for group, asked in expected.items():
-            bound = 4 if group == "locality" else room(tokenizer, [fact], 4)
+            assert len(row[group]) == len(asked)
+            bound = room(tokenizer, [fact], 4) if group in ("prompt", "paraphrases") else 4
             for one, (prompt, text) in zip(row[group], asked, strict=True):
                 answer = generate(lm, prompt, bound).strip()
                 assert (one.prompt, one.answer, one.expected) == (prompt, answer, text)
