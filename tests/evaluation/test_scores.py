@@ -10,7 +10,7 @@ from editvc.core.facts import Fact
 from editvc.evaluation.answer_match import first_sentence, match
 from editvc.evaluation.probes import first_tokens, forced
 from editvc.evaluation.score_columns import Scores
-from editvc.evaluation.scores import locality_answers, outcomes, room, score
+from editvc.evaluation.scores import base_outcomes, locality_answers, outcomes, room, score
 from editvc.evaluation.spoken import columns, locality_sentences, spoken
 from editvc.models.generation import generate, generate_all
 
@@ -64,6 +64,7 @@ def test_outcomes_are_those_of_one_prompt_at_a_time(build, tokenizer):
     found = outcomes(lm, FACTS, reference)
     assert found == [plain_outcomes(lm, fact, base) for fact in FACTS]
     assert score(lm, FACTS, reference) == Scores.of(found)
+    assert base_outcomes(base, FACTS) == (outcomes(base, FACTS, reference), reference)
     assert len({each for row in found for column in row.values() for each in column}) == 2
 
 
