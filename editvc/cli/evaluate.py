@@ -93,9 +93,9 @@ def evaluate(
             )
         show_measurement(measured, as_json=as_json, as_csv=as_csv)
         return
+    facts = facts_in(files, target, confirm_subjects) if files else None
     with progress() as heard:
         repo = open_repo(ctx, heard)
-        facts = facts_in(files, target, confirm_subjects) if files else None
         if facts is not None and chat_template:
             facts = repo.in_chat(facts)
         found = repo.evaluate(facts, at=at, max_new_tokens=max_new_tokens, again=again)
