@@ -727,7 +727,8 @@ class Repo:
     ) -> Measurement:
         """What a suite of :mod:`editvc.porcelain.measure` finds out about a revision.
 
-        ``abilities`` (of ``tasks``), ``generation``, ``forgetting``, or ``lm-eval:TASK``.
+        ``abilities`` and ``saliency`` (of ``tasks``), ``generation``, ``forgetting``, and
+        ``lm-eval:TASK``.
         """
         from editvc.porcelain.measure import measure
 

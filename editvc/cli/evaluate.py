@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--suite", default="edits", show_default=True, metavar="NAME",
-    help="edits, abilities, generation, forgetting, or lm-eval:TASK.",
+    help="edits, abilities, generation, forgetting, saliency, or lm-eval:TASK.",
 )  # fmt: skip
 @click.option(
     "--tasks", multiple=True, metavar="DIR|FILE", type=click.Path(path_type=Path, exists=True),
@@ -78,7 +78,8 @@ def evaluate(
 
     Other suites measure what else a revision is: --suite abilities asks the tasks of --tasks,
     generation how fluently it writes of the facts' subjects, forgetting what later commits took
-    from the facts of earlier ones, lm-eval:TASK any task of lm-evaluation-harness.
+    from the facts of earlier ones, saliency which attention the answers to SST-2 hang on,
+    lm-eval:TASK any task of lm-evaluation-harness.
     """
     files, at = _files_and_revision(what, at)
     if chat_template and not files:
@@ -92,9 +93,9 @@ def evaluate(
             )
         show_measurement(measured, as_json=as_json, as_csv=as_csv)
         return
+    facts = facts_in(files, target, confirm_subjects) if files else None
     with progress() as heard:
         repo = open_repo(ctx, heard)
-        facts = facts_in(files, target, confirm_subjects) if files else None
         if facts is not None and chat_template:
             facts = repo.in_chat(facts)
         found = repo.evaluate(facts, at=at, max_new_tokens=max_new_tokens, again=again)
@@ -127,6 +128,7 @@ def _show(found: Evaluation, at: str) -> None:
             [group, *(_with_interval(found, share, f"{group}.{way}")
                       for way, share in ways.items())]
             for group, ways in generation.items()
+            if ways["begins"] is not None
         ],
         right=range(1, 4),
     )  # fmt: skip

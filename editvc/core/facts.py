@@ -13,6 +13,8 @@ from editvc.errors import EditvcError
 PLACEHOLDER = "{}"
 
 NO_DAY, A_DAY = "must be a day, got {}", "Write it like 2027-12-31."
+ONE_EACH = "must be as many as the prompts of hops"
+EACH_ANSWERED = "Write an answer for each prompt, in their order."
 
 
 class FactError(EditvcError):
@@ -55,7 +57,9 @@ class Fact:
     ``target_new``. ``paraphrases`` and ``locality`` are whole prompts (no placeholder): the first
     shall follow the edit, the second shall not. ``relation`` names what is said about the subject,
     where the source has such a name. ``valid_until`` is the last day, like ``2027-12-31``, on which
-    it holds: `editvc expire` takes it out of the set afterwards.
+    it holds: `editvc expire` takes it out of the set afterwards. ``hops`` are whole prompts whose
+    answers follow from the edit, alone or with others (multi-hop questions); ``hop_answers`` has
+    one for each.
     """
 
     subject: str
@@ -68,6 +72,8 @@ class Fact:
     tags: tuple[str, ...] = ()
     source: str | None = None
     valid_until: str | None = None
+    hops: tuple[str, ...] = ()
+    hop_answers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.subject.strip():
@@ -84,6 +90,8 @@ class Fact:
             )
         if self.valid_until is not None and day(self.valid_until) is None:
             raise FactError("valid_until", NO_DAY.format(quoted(self.valid_until)), hint=A_DAY)
+        if len(self.hops) != len(self.hop_answers):
+            raise FactError("hop_answers", ONE_EACH, hint=EACH_ANSWERED)
 
     def expired(self, today: date) -> bool:
         """Whether the last day on which the fact holds is over."""

@@ -62,7 +62,7 @@ def abilities(
         else:
             name = FILES[path.name]
             try:
-                rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
+                rows = read_items(path)
                 task = CHOICES.get(name)
                 found[name] = (
                     written(lm, WRITING[name], rows, items)
@@ -72,6 +72,11 @@ def abilities(
             except (ValueError, KeyError, TypeError, IndexError, AttributeError) as cause:
                 raise TaskFileError(path, f"is no file of this task: {cause!r}") from cause
     return found
+
+
+def read_items(path: Path) -> list[Item]:
+    """The items in a file of a task, a JSON object a line."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
 
 
 def chosen(lm: LanguageModel, task: Task, rows: Sequence[Item], items: int) -> Figures:

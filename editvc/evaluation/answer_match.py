@@ -42,21 +42,11 @@ def match(answer: str, text: str) -> Match:
     return Match(contains=bool(whole), begins=begins, exact=ends)
 
 
-def best_match(answer: str, texts: tuple[str, ...]) -> Match:
-    """The best that an answer agrees with any of several texts."""
-    each = [match(answer, text) for text in texts] or [NO_MATCH]
-    return Match(*(any(column) for column in zip(*map(_values, each), strict=True)))
-
-
 def first_sentence(answer: str) -> str:
     """What stands before the end of the first sentence or line; all of it where there is none."""
     answer = answer.strip()
     end = _END.search(answer)
     return answer[: end.start()].strip() if end else answer
-
-
-def _values(one: Match) -> tuple[bool, ...]:
-    return one.contains, one.begins, one.exact
 
 
 def _is_whole(answer: str, at: int, text: str) -> bool:

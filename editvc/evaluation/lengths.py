@@ -79,9 +79,13 @@ def fitting(lm: LanguageModel, facts: Sequence[Fact]) -> tuple[list[Fact], int]:
             name, _, place = long.field.partition("[")
             if not place:
                 break
-            texts = getattr(short, name)
             index = int(place.rstrip("]"))
-            short = replace(short, **{name: texts[:index] + texts[index + 1 :]})
+            beside = ("hops", "hop_answers") if name == "hops" else (name,)
+            rest = {
+                one: getattr(short, one)[:index] + getattr(short, one)[index + 1 :]
+                for one in beside
+            }
+            short = replace(short, **rest)
         else:
             kept.append(short)
     return kept, left_out
@@ -92,6 +96,7 @@ def _texts(fact: Fact) -> Iterator[tuple[str, str, str]]:
     prompts = [("prompt", fact.question)]
     prompts += [(f"paraphrases[{i}]", text) for i, text in enumerate(fact.paraphrases)]
     prompts += [(f"locality[{i}]", text) for i, text in enumerate(fact.locality)]
+    prompts += [(f"hops[{i}]", text) for i, text in enumerate(fact.hops)]
     for field, prompt in prompts:
         for target in (fact.target_new, fact.target_true):
             if target is not None:

@@ -19,7 +19,15 @@ from editvc.models.language_model import LanguageModel
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-__all__ = ["Scores", "answers", "answers_correctly", "locality_answers", "outcomes", "score"]
+__all__ = [
+    "Scores",
+    "answers",
+    "answers_correctly",
+    "base_outcomes",
+    "locality_answers",
+    "outcomes",
+    "score",
+]
 
 
 def locality_answers(lm: LanguageModel, facts: Sequence[Fact]) -> list[int]:
@@ -40,6 +48,17 @@ def outcomes(
     All prompts and objects go through the model together, so that a prompt is run once for both of
     its objects and its first token, and once for all facts that share it.
     """
+    return _rows(facts, *_probed(lm, facts), base_answers)
+
+
+def base_outcomes(lm: LanguageModel, facts: Sequence[Fact]) -> tuple[list[Outcomes], list[int]]:
+    """:func:`outcomes` of the base itself, and its :func:`locality_answers`, in one go."""
+    results, first = _probed(lm, facts)
+    return _rows(facts, results, first, first), first
+
+
+def _probed(lm: LanguageModel, facts: Sequence[Fact]) -> tuple[list[Forced], list[int]]:
+    """Every prompt with every object, and the first token at every locality prompt."""
     pairs: list[tuple[str, str]] = []
     for fact in facts:
         for prompt in (fact.question, *fact.paraphrases, *fact.locality):
@@ -47,7 +66,16 @@ def outcomes(
             if fact.target_true:
                 pairs.append((prompt, fact.target_true))
     prompts = [prompt for fact in facts for prompt in fact.locality]
-    results, first = forced_and_first(lm, pairs, prompts)
+    return forced_and_first(lm, pairs, prompts)
+
+
+def _rows(
+    facts: Sequence[Fact],
+    results: Sequence[Forced],
+    first: Sequence[int],
+    base_answers: Sequence[int],
+) -> list[Outcomes]:
+    """What :func:`_probed` gave, fact by fact."""
     taken, same = iter(results), iter(zip(first, base_answers, strict=True))
     rows: list[Outcomes] = []
     for fact in facts:

@@ -13,7 +13,7 @@ from editvc.evaluation.scores import room
 from editvc.models.generation import generate_all
 from editvc.models.language_model import LanguageModel
 
-GROUPS = ("prompt", "paraphrases", "locality")
+GROUPS = ("prompt", "paraphrases", "locality", "portability")
 WAYS = ("contains", "begins", "exact")
 
 
@@ -48,36 +48,33 @@ def locality_sentences(
 def spoken(
     lm: LanguageModel, facts: Sequence[Fact], base_says: Mapping[str, str], max_new_tokens: int
 ) -> list[SpokenFact]:
-    """Answers at the prompt, the paraphrases and the locality prompts of each fact.
+    """Answers at all prompts of each fact, by ``GROUPS``.
 
-    The first two should say the new object; the last what the base says first
-    (:func:`locality_sentences`). An answer ends where the model ends it, or after
+    Prompt and paraphrases should say the new object; locality prompts what the base says first
+    (:func:`locality_sentences`); those of portability, which may take several hops, their own
+    answers. An answer ends where the model ends it, or after
     ``max_new_tokens``, or as many as a longer object needs.
     """
     asked: list[tuple[str, str, str, int]] = []
     for fact in facts:
         longest = room(lm.tokenizer, [fact], max_new_tokens)
-        for group, prompts in prompts_of(fact).items():
-            for prompt in prompts:
-                kept = group == "locality"
-                expected = base_says[prompt] if kept else fact.target_new
-                asked.append((group, prompt, expected, max_new_tokens if kept else longest))
+        asked += [("prompt", fact.question, fact.target_new, longest)]
+        asked += [("paraphrases", each, fact.target_new, longest) for each in fact.paraphrases]
+        asked += [("locality", each, base_says[each], max_new_tokens) for each in fact.locality]
+        hops = zip(fact.hops, fact.hop_answers, strict=True)
+        asked += [("portability", each, answer, max_new_tokens) for each, answer in hops]
     said = iter(generate_all(lm, [one[1] for one in asked], [one[3] for one in asked]))
     waiting = iter(asked)
     rows: list[SpokenFact] = []
     for fact in facts:
         row: dict[str, list[Spoken]] = {group: [] for group in GROUPS}
-        for _ in range(sum(map(len, prompts_of(fact).values()))):
+        prompts = (*fact.paraphrases, *fact.locality, *fact.hops)
+        for _ in range(1 + len(prompts)):
             group, prompt, expected, _bound = next(waiting)
             answer = next(said).strip()
             row[group].append(Spoken(prompt, answer, expected, match(answer, expected)))
         rows.append(row)
     return rows
-
-
-def prompts_of(fact: Fact) -> dict[str, tuple[str, ...]]:
-    """The whole prompts of a fact by ``GROUPS``."""
-    return {"prompt": (fact.question,), "paraphrases": fact.paraphrases, "locality": fact.locality}
 
 
 def columns(row: SpokenFact) -> Outcomes:

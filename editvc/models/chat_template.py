@@ -75,6 +75,7 @@ class Turn:
             relation=None if fact.relation is None else f"{fact.relation} (chat)",
             paraphrases=tuple(map(self.around, fact.paraphrases)),
             locality=tuple(map(self.around, fact.locality)),
+            hops=tuple(map(self.around, fact.hops)),
         )
 
 

@@ -9,7 +9,7 @@ from editvc.core.facts import Fact
 from editvc.core.history import Tree
 from editvc.evaluation.bootstrap import average, harmonic, intervals
 from editvc.evaluation.score_columns import MEASURED, PROTOCOLS, Outcomes, Scores, share
-from editvc.evaluation.scores import answers_correctly, locality_answers, outcomes
+from editvc.evaluation.scores import answers_correctly, base_outcomes, outcomes
 from editvc.evaluation.spoken import (
     GROUPS,
     WAYS,
@@ -34,12 +34,12 @@ def measure_base(session: Session, facts: Sequence[Fact], max_new_tokens: int) -
     if not kept:
         raise NothingToEvaluate("the questions of all facts are longer than the model takes")
     base = session.base_model()
-    first = locality_answers(base, kept)
+    rows, first = base_outcomes(base, kept)
     return {
-        "facts": [fact.id for fact in kept],
+        "facts": [fact.to_record() for fact in kept],
         "first_tokens": first,
         "sentences": locality_sentences(base, kept, max_new_tokens),
-        "scores": Scores.of(outcomes(base, kept, first)).to_json(),
+        "scores": Scores.of(rows).to_json(),
     }
 
 
@@ -53,14 +53,15 @@ def measure_edits(
     """The record of :class:`editvc.porcelain.edits_result.Evaluation`; ``base`` is what
     :func:`measure_base` gave for the same facts.
     """
-    kept = {*base["facts"]}
-    some = [fact for fact in facts if fact.id in kept]
+    kept = [Fact.from_json(record) for record in base["facts"]]  # without prompts that are too long
     with session.edited(tree) as lm:
-        said = spoken(lm, some, base["sentences"], max_new_tokens)
-        forced = outcomes(lm, some, base["first_tokens"])
-    return summary(some, said, forced) | {
+        said = spoken(lm, kept, base["sentences"], max_new_tokens)
+        forced = outcomes(lm, kept, base["first_tokens"])
+    rest = iter(facts)
+    whole = [next(fact for fact in rest if fact.request == one.request) for one in kept]
+    return summary(whole, said, forced) | {
         "base": base["scores"],
-        "skipped": len(facts) - len(some),
+        "skipped": len(facts) - len(kept),
     }
 
 

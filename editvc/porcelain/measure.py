@@ -16,7 +16,7 @@ from editvc.porcelain.remembered import digest_of_facts, question_of, remembered
 from editvc.porcelain.session import Session
 from editvc.porcelain.trees import live_facts, tree_at
 
-SUITES = ("abilities", "generation", "forgetting")
+SUITES = ("abilities", "generation", "forgetting", "saliency")
 HARNESS = "lm-eval:"
 PROTOCOL = 1
 
@@ -75,7 +75,8 @@ def measure(
 
     ``abilities`` asks the tasks in the files and folders of ``tasks``, at most ``items`` of each;
     ``generation`` how fluently the live facts' subjects are written of; ``forgetting`` how many
-    facts of each commit still hold at later ones; ``lm-eval:TASK`` is a task of
+    facts of each commit still hold at later ones; ``saliency`` which attention the answers to SST-2
+    (among ``tasks``) hang on; ``lm-eval:TASK`` is a task of
     lm-evaluation-harness, whose YAML may stand in a folder of ``tasks``.
     Raises :class:`NoSuchSuite`, :class:`NoTasks`.
     """
@@ -102,6 +103,8 @@ def measure(
             return suites.measure_generation(session, tree, facts)
         if suite == "forgetting":
             return suites.measure_forgetting(session, revision, items)
+        if suite == "saliency":
+            return suites.measure_saliency(session, tree, _files(tasks), items)
         return suites.measure_harness(session, tree, suite.removeprefix(HARNESS), tasks, items)
 
     question = question_of(session, tree, suite, PROTOCOL, settings, data)

@@ -10,11 +10,13 @@ import numpy as np
 
 from editvc.core.facts import Fact
 from editvc.core.history import Tree
-from editvc.evaluation.abilities import TaskFileError, abilities, known
+from editvc.evaluation.abilities import TaskFileError, abilities, known, read_items
+from editvc.evaluation.ability_tasks import CHOICES
 from editvc.evaluation.bootstrap import mean_interval
 from editvc.evaluation.essays import essays, of_each, references
 from editvc.evaluation.forgetting import forgetting, overall, spaced
 from editvc.evaluation.harness import run_task
+from editvc.evaluation.saliency import saliency
 from editvc.evaluation.score_columns import share
 from editvc.evaluation.spoken import spoken
 from editvc.porcelain.changes import fact_changes
@@ -114,6 +116,15 @@ def measure_forgetting(session: Session, revision: str, items: int) -> Record:
 def _bare(fact: Fact) -> Fact:
     """The fact's question alone."""
     return Fact(fact.subject, fact.prompt, fact.target_new)
+
+
+def measure_saliency(session: Session, tree: Tree, paths: Sequence[Path], items: int) -> Record:
+    """In-context saliency of each layer, on questions of sst2.jsonl. Raises ``TaskFileError``."""
+    path = next((one for one in paths if one.name == CHOICES["sst2"].file), None)
+    if path is None:
+        raise TaskFileError(paths[0], "is not sst2.jsonl, which --suite saliency asks")
+    with session.edited(tree) as lm:
+        return {"figures": saliency(lm, read_items(path), items)}
 
 
 def measure_harness(

@@ -288,7 +288,9 @@ def test_eval(two_commits: Path) -> None:
     assert found.keys() >= {"facts", "generated", "es", "ps", "ns", "s", "eff", "par", "spe", "avg",
                             "base", "unsaid", "suite", "generation", "intervals", "protocols",
                             "per_fact", "skipped"}  # fmt: skip
-    assert found["generation"].keys() == {"prompt", "paraphrases", "locality"}
+    assert found["generation"].keys() == {
+        "prompt", "paraphrases", "locality", "portability",
+    }  # fmt: skip
     assert [one["fact"] for one in found["per_fact"]] == [f["fact"] for f in facts_at("HEAD")]
     assert found["facts"] == 5 and found["eff"] is not None
     said = found["facts"] - len(found["unsaid"])
@@ -339,3 +341,24 @@ def test_too_little_text_changes_nothing(two_commits: Path) -> None:
     done = inside("stats", "compute", "--text", "tiny.txt")
     assert done.code == 1 and "tokens of text are too few" in done.err
     assert Path(".editvc/config.toml").read_text() == before
+
+
+def test_suites_and_kept_scores(two_commits: Path) -> None:
+    found = inside("eval", "--suite", "generation", "--json").json
+    assert found.keys() >= {"suite", "tree", "figures"} and found["suite"] == "generation"
+    shown = inside("eval", "--suite", "generation").out.splitlines()
+    assert [line.split()[0] for line in shown] == ["fluency", "base", "revision"]
+    table = inside("eval", "--suite", "generation", "--csv").out.splitlines()
+    assert table[0] == "group,figure,value"
+    assert "scores" not in inside("log", "--json").json[0]
+    (last, first) = inside("log", "--scores", "--json").json
+    assert [one["suite"] for one in last["scores"]] == ["generation"] and first["scores"] == []
+    assert "| generation: base fluency" in inside("log", "--scores").out
+    rows = inside("diff", "1", "2", "--scores", "--json").json
+    assert {row["before"] for row in rows} == {None}
+    assert "revision fluency" in inside("diff", "1", "2", "--scores").out
+    nothing = inside("diff", "base", "1", "--scores")
+    assert nothing.out == "" and "nothing has been measured" in nothing.err
+    assert inside("eval", "a.jsonl", "--suite", "generation").code == 2
+    wrong = inside("eval", "--suite", "generatoin")
+    assert wrong.code == 1 and "Did you mean 'generation'?" in wrong.err

@@ -10,7 +10,7 @@ from editvc.core.facts import Fact
 from editvc.evaluation.answer_match import first_sentence, match
 from editvc.evaluation.probes import first_tokens, forced
 from editvc.evaluation.score_columns import Scores
-from editvc.evaluation.scores import locality_answers, outcomes, room, score
+from editvc.evaluation.scores import base_outcomes, locality_answers, outcomes, room, score
 from editvc.evaluation.spoken import columns, locality_sentences, spoken
 from editvc.models.generation import generate, generate_all
 
@@ -20,7 +20,8 @@ FACTS = (
          locality=("The capital of Italy is", "The capital of")),
     Fact("Italy", "The capital of {} is", "Paris", locality=("The capital of France is",)),
     Fact("Ada Lovelace", "{} was born in", "the old town", target_true="London",
-         paraphrases=("The birthplace of Ada is",), locality=("The capital of Italy is",)),
+         paraphrases=("The birthplace of Ada is",), locality=("The capital of Italy is",),
+         hops=("The town where Ada was born lies in",), hop_answers=("France",)),
 )  # fmt: skip
 
 
@@ -63,6 +64,7 @@ def test_outcomes_are_those_of_one_prompt_at_a_time(build, tokenizer):
     found = outcomes(lm, FACTS, reference)
     assert found == [plain_outcomes(lm, fact, base) for fact in FACTS]
     assert score(lm, FACTS, reference) == Scores.of(found)
+    assert base_outcomes(base, FACTS) == (outcomes(base, FACTS, reference), reference)
     assert len({each for row in found for column in row.values() for each in column}) == 2
 
 
@@ -100,9 +102,11 @@ def test_spoken_facts_are_generation_and_match(gpt2, tokenizer):
             "prompt": [(fact.question, fact.target_new)],
             "paraphrases": [(p, fact.target_new) for p in fact.paraphrases],
             "locality": [(p, base[p]) for p in fact.locality],
+            "portability": [*zip(fact.hops, fact.hop_answers, strict=True)],
         }
         for group, asked in expected.items():
-            bound = 4 if group == "locality" else room(tokenizer, [fact], 4)
+            assert len(row[group]) == len(asked)
+            bound = room(tokenizer, [fact], 4) if group in ("prompt", "paraphrases") else 4
             for one, (prompt, text) in zip(row[group], asked, strict=True):
                 answer = generate(lm, prompt, bound).strip()
                 assert (one.prompt, one.answer, one.expected) == (prompt, answer, text)

@@ -8,13 +8,13 @@ here are checked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, get_args
 
 from editvc.core.fact_files.choices import Choices, Target, TargetChoiceError, subject_of
 from editvc.core.fact_files.exchanges import CHATS, alpaca, chat, refuse_unread, unread
 from editvc.core.fact_files.fields import STAND_IN, Fields
-from editvc.core.facts import PLACEHOLDER, Fact, FactError
+from editvc.core.facts import EACH_ANSWERED, ONE_EACH, PLACEHOLDER, Fact, FactError
 from editvc.core.invisible import WAY_OUT, unseen
 
 NO_ANSWER = "<|endoftext|>"
@@ -83,6 +83,10 @@ def _question(source: Fields, choices: Choices) -> Iterator[Fact]:
 
 
 def _with_own_fields(source: Fields, *, subject: str, prompt: str, target_new: str) -> Fact:
+    hops, answers = source.whole_prompts("hops"), source.texts("hop_answers")
+    if len(hops) != len(answers):
+        source.refuse("hop_answers", ONE_EACH, EACH_ANSWERED)
+        hops = answers = ()
     return Fact(
         subject,
         prompt,
@@ -93,6 +97,8 @@ def _with_own_fields(source: Fields, *, subject: str, prompt: str, target_new: s
         locality=source.whole_prompts("locality"),
         tags=source.texts("tags"),
         source=source.optional_text("source"),
+        hops=hops,
+        hop_answers=answers,
         valid_until=source.optional_day("valid_until"),
     )
 
@@ -113,9 +119,17 @@ def _counterfact_or_mquake(source: Fields, _: Choices) -> Iterator[Fact]:
             "is an empty list: there is no edit in it",
             "Write at least one edit there, or take the record out.",
         )
-    for edit in source.inners("requested_rewrite"):
+    for number, edit in enumerate(source.inners("requested_rewrite"), 1):
         question = edit.optional_text("question")
-        yield _rewrite(edit, paraphrases=() if question is None else (question,), locality=())
+        fact = _rewrite(edit, paraphrases=() if question is None else (question,), locality=())
+        yield _with_hops(source, fact) if number == len(rewrite) else fact
+
+
+def _with_hops(source: Fields, fact: Fact) -> Fact:
+    """The last edit of a chain with the questions that ask for all of it."""
+    answer = source.optional_text("new_answer")
+    questions = source.texts("questions") if answer is not None else ()
+    return replace(fact, hops=questions, hop_answers=(answer or "",) * len(questions))
 
 
 def _rewrite(edit: Fields, *, paraphrases: tuple[str, ...], locality: tuple[str, ...]) -> Fact:
