@@ -243,8 +243,9 @@ class _Batch:
         lengths = variables.norm(dim=2) / self.norms[self.live] ** 2  # (live, parts)
         decay = self.recipe.v_weight_decay * lengths.sum(dim=1)  # (live,)
         loss = nll / counts + decay
-        if self.held is not None:
-            loss = loss + self.recipe.kl_factor * self.held.divergence(self.lm, delta)
+        if self.held is not None and turn == self.turns - 1:
+            weight = self.turns * self.recipe.kl_factor  # as much as it would be in every turn
+            loss = loss + weight * self.held.divergence(self.lm, delta)
         return loss, likely / counts
 
     def _target(self, edit: int, free: Tensor, figures: dict[str, float]) -> Target:

@@ -106,7 +106,7 @@ def same_number(answer: str, item: Item) -> dict[str, float]:
 
 def rouge(answer: str, item: Item) -> dict[str, float]:
     """ROUGE-1, 2 and L (F1, stemmed), and their mean, by ``rouge-score``."""
-    from rouge_score.rouge_scorer import RougeScorer  # type: ignore[import-untyped]
+    from rouge_score.rouge_scorer import RougeScorer
 
     names = ("rouge1", "rouge2", "rougeL")
     scores = RougeScorer([*names], use_stemmer=True).score(item["summary"], answer)

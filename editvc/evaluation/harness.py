@@ -40,9 +40,9 @@ def run_task(
     stay, so codebooks and gates answer too. Raises :class:`HarnessMissing`, :class:`NoSuchTask`.
     """
     try:
-        from lm_eval import simple_evaluate  # type: ignore[import-untyped]
-        from lm_eval.models.huggingface import HFLM  # type: ignore[import-untyped]
-        from lm_eval.tasks import TaskManager  # type: ignore[import-untyped]
+        from lm_eval import simple_evaluate
+        from lm_eval.models.huggingface import HFLM
+        from lm_eval.tasks import TaskManager
     except ImportError as cause:
         raise HarnessMissing from cause
     manager = TaskManager(include_path=[str(folder) for folder in folders] or None)
