@@ -225,6 +225,8 @@ def test_a_merge_that_favours_a_side_asks_nobody(clashing: Repo, favour: str) ->
 def test_abort_forgets_it(clashing: Repo, work: Path) -> None:
     at = head(clashing)
     clashing.merge("side")
+    with pytest.raises(NothingWaits, match="no commit to leave out"):
+        clashing.skip("merge")
     assert clashing.abort("merge") == at == head(clashing)
     assert clashing.status().unfinished is None
     assert not (work / ".editvc" / "pending.json").exists()
