@@ -38,7 +38,7 @@ def cherry_pick(
     Authors and messages stay theirs. No fact is located again: its numbers are those it has. Stops
     at conflicts as `editvc merge` does.
     """
-    require_one(revisions, go_on, skip, abort)
+    require_one(revisions, go_on, skip, abort, beside=(dry_run,))
     repo = open_repo(ctx)
     if go_on or skip or abort:
         resume(ctx, repo, "cherry-pick", as_json, abort=abort, skip=skip)

@@ -71,7 +71,7 @@ def merge(
     Sets are united: what either side added, changed or took out holds. Where both sides changed a
     fact, and not alike, the merge stops with exit code 1, and `editvc resolve` decides.
     """
-    require_one(revisions, go_on, abort)
+    require_one(revisions, go_on, abort, beside=(favour, message, author, dry_run))
     repo = open_repo(ctx)
     if go_on or abort:
         resume(ctx, repo, "merge", as_json, abort=abort)
@@ -88,10 +88,15 @@ def merge(
     show_combination(ctx, done, as_json)
 
 
-def require_one(revisions: Sequence[str], *ways: bool) -> None:
-    """Either revisions, or one way to go on with what waits. Raises ``UsageError``."""
+def require_one(revisions: Sequence[str], *ways: bool, beside: Sequence[object] = ()) -> None:
+    """Either revisions, or one way to go on with what waits. Raises ``UsageError``.
+
+    What is given ``beside`` is for a beginning: what waits was begun with its own.
+    """
     if bool(revisions) + sum(ways) != 1:
         raise click.UsageError("name revisions, or one of --continue, --skip and --abort")
+    if any(beside) and not revisions:
+        raise click.UsageError("--continue, --skip and --abort go without other options")
 
 
 def resume(

@@ -39,7 +39,7 @@ def rebase(
     all are there, and the old commits stay reachable through the reflog (`@{1}`). Stops at
     conflicts as `editvc merge` does.
     """
-    require_one([upstream] if upstream else [], go_on, skip, abort)
+    require_one([upstream] if upstream else [], go_on, skip, abort, beside=(dry_run,))
     repo = open_repo(ctx)
     if upstream is None:
         resume(ctx, repo, "rebase", as_json, abort=abort, skip=skip)

@@ -67,15 +67,13 @@ def merge(
             move(session, tip.ref, tip.commit, news[0], words)
             return Combination(news[0], verb="merge")
         names, store = [heads[one] for one in news], Overlay(session.repository.store)
-        tree, found = _merged(session, store, tip, news, names)
+        tree, found = _merged(session, store, tip, news, names, favour)
         pending = replace(
             _pending(session, tip, found, news, names),
             tree=_kept(session, store, tip.tree, tree),
             message=message or _message(session, tip, names),
             author=author,
         )
-        if favour is not None:
-            pending = replace(pending, chosen=dict.fromkeys(pending.places, favour))
         return carry_on(session, pending)
 
     return on_branch(session, attempt)
@@ -97,10 +95,10 @@ def preview_merge(
         changes = changes_between(session, store, tip.tree, plumbing.tree_of(goal))
         return CombinePreview(0, changes, move=news[0] if news else None)
     names = [heads[one] for one in news]
-    tree, found = _merged(session, store, tip, news, names)
+    tree, found = _merged(session, store, tip, news, names, favour)
     pending = _pending(session, tip, found, news, names)
-    conflicts = conflicts_of(session, pending) if favour is None else ()
-    return CombinePreview(1, changes_between(session, store, tip.tree, tree), conflicts)
+    changes = changes_between(session, store, tip.tree, tree)
+    return CombinePreview(1, changes, conflicts_of(session, pending))
 
 
 def _news(session: Session, tip: Tip, heads: Sequence[ObjectId]) -> list[ObjectId]:
@@ -125,7 +123,12 @@ def _is_fast_forward(session: Session, tip: Tip, news: Sequence[ObjectId]) -> bo
 
 
 def _merged(
-    session: Session, store: Overlay, tip: Tip, news: Sequence[ObjectId], names: Sequence[str]
+    session: Session,
+    store: Overlay,
+    tip: Tip,
+    news: Sequence[ObjectId],
+    names: Sequence[str],
+    favour: Favour | None,
 ) -> tuple[Tree, Merged]:
     """The tree of HEAD and all ``news``, in ``store``, and the last merge: the one of a single."""
     tree, ours = tip.tree, [tip.commit] if tip.commit else []
@@ -136,6 +139,8 @@ def _merged(
         if len(news) > 1 and found.conflicting:
             count = len(found.conflicts) + (found.restraints is not None)
             raise OctopusConflict(name, count)
+        if favour is not None:
+            found = found.favouring(favour)
         tree, ours = applied(store, tree, found), [*ours, one]
     return tree, found
 

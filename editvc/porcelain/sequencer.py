@@ -26,7 +26,7 @@ from editvc.porcelain.on_branch import move
 from editvc.porcelain.reactions import LIMIT, LINEAR_LIMIT
 from editvc.porcelain.recording import build, with_changes
 from editvc.porcelain.session import Session
-from editvc.porcelain.unfinished import require_finished, required
+from editvc.porcelain.unfinished import NothingWaits, require_finished, required
 from editvc.vcs.pending import RESTRAINT, Pending
 from editvc.vcs.refs import BranchMoved
 from editvc.vcs.three_way import Overlay, Sides, applied
@@ -188,6 +188,10 @@ def go_on(session: Session, verb: str) -> Combination:
 def skip(session: Session, verb: str) -> Combination:
     """``--skip``: leave out the commit that is in conflict, and go on with the next."""
     pending = required(session, verb)
+    if pending.replayed is None:
+        raise NothingWaits(
+            f"a {verb} has no commit to leave out", hint=f"`editvc {verb} --abort` forgets it."
+        )
     tree = session.repository.write(session.repository.tree_of(pending.parent))
     left_out = replace(pending, tree=tree, conflicts={}, restraints=None, chosen={})
     return carry_on(session, left_out, resumed=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from editvc.core.history import Entry, Restraint, Tree
 from editvc.core.ids import ObjectId, SlotId
@@ -49,6 +49,12 @@ class Merged:
     def conflicting(self) -> bool:
         """Whether anything is left to decide."""
         return bool(self.conflicts) or self.restraints is not None
+
+    def favouring(self, side: Literal["ours", "theirs"]) -> Merged:
+        """The same with every conflict decided for one side."""
+        decided = {slot: getattr(one, side) for slot, one in self.conflicts.items()}
+        restraint = self.restraint if self.restraints is None else getattr(self.restraints, side)
+        return Merged({**self.changes, **decided}, self.patches, restraint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,8 @@ def test_cherry_pick_and_rebase(forked: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     ["merge", "merge side --abort", "rebase", "cherry-pick --skip --abort", "resolve 12",
-     "resolve 12 --ours --theirs"],
+     "resolve 12 --ours --theirs", "merge --continue -m words", "rebase --continue --dry-run",
+     "cherry-pick --abort --dry-run", "merge --abort --ours"],
 )  # fmt: skip
 def test_wrong_words(forked: Path, words: str) -> None:
     assert inside(*words.split()).code == 2

@@ -214,7 +214,9 @@ def test_what_is_chosen_is_committed(clashing: Repo, side: str) -> None:
 
 @pytest.mark.parametrize("favour", ["ours", "theirs"])
 def test_a_merge_that_favours_a_side_asks_nobody(clashing: Repo, favour: str) -> None:
-    assert clashing.preview_merge("side", favour=favour).conflicts == ()  # type: ignore[arg-type]
+    planned = clashing.preview_merge("side", favour=favour)  # type: ignore[arg-type]
+    assert planned.conflicts == ()
+    assert [new for _, new in planned.changes.changed] == [MADRID] * (favour == "theirs")
     assert clashing.merge("side", favour=favour).made  # type: ignore[arg-type]
     assert live(clashing) == CHOICES[favour]
     assert not clashing.merge("side").moved, "it is an ancestor from now on"
@@ -223,6 +225,8 @@ def test_a_merge_that_favours_a_side_asks_nobody(clashing: Repo, favour: str) ->
 def test_abort_forgets_it(clashing: Repo, work: Path) -> None:
     at = head(clashing)
     clashing.merge("side")
+    with pytest.raises(NothingWaits, match="no commit to leave out"):
+        clashing.skip("merge")
     assert clashing.abort("merge") == at == head(clashing)
     assert clashing.status().unfinished is None
     assert not (work / ".editvc" / "pending.json").exists()

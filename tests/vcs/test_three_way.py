@@ -92,6 +92,11 @@ def test_a_merge_takes_what_each_side_changed_and_tells_what_both_did(
         slot: Sides(one.base, one.theirs, one.ours) for slot, one in swapped.conflicts.items()
     }
     assert turned == found.conflicts
+    chosen = EditSet(store, applied(store, ours, found.favouring("theirs")).edits)
+    for slot in both:
+        value = sides[2].get(slot)
+        assert chosen.get(slot_of(slot)) == (value and entry(slot, value))
+    assert applied(store, ours, found.favouring("ours")) == applied(store, ours, found)
     if not both:
         assert applied(store, theirs, swapped) == applied(store, ours, found)
 
@@ -156,6 +161,7 @@ def test_a_restraint_is_one_more_place() -> None:
     found = merged(store, Base(free), one, other)
     assert found.restraints == Sides(None, one.restraint, other.restraint)
     assert applied(store, one, found) == one, "ours, until it is decided"
+    assert applied(store, one, found.favouring("theirs")) == other
 
 
 # The graph ------------------------------------------------------------------------------------
