@@ -31,7 +31,7 @@ stderr. Every reading command has `--json`; every command that writes a commit h
 | 1 | the input or the state of the repository does not allow it; `grep`: nothing matches |
 | 2 | the command line is wrong |
 | 3 | something stored is damaged |
-| 4 | the health gate refused |
+| 4 | the health gate or a hook refused |
 | 5 | other processes committed first, each time that the command tried |
 | 70 | a bug in editvc |
 | 130 | interrupted |

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tiny_repos import FACTS, Prepared
 from tolerances import assert_near, rounding
 
 from editvc import Repo
+from editvc.core.facts import Fact
 from editvc.core.history import Entry, Restraint
 from editvc.materialise.contributions import RESTRAINT, contributions, run
 from editvc.models.generation import EmptyPrompt
@@ -75,13 +77,15 @@ def test_the_parts_add_up_to_the_dense_delta_at_every_token(
 def test_gates_and_codebooks_are_parted_as_they_are_at_work(repo: Repo, prepared: Prepared) -> None:
     """All parts together are what the model's MLP gives beyond the base's weight, in float32."""
     repo.commit(FACTS[:2])
-    repo.commit(FACTS[2:3], recipe=gated(repo, prepared))
+    both = Fact("Proust", "The language of {}", "Polish")
+    beside = replace(both, target_new="Rome", relation="another slot, the same prompt")
+    repo.commit([both], recipe=gated(repo, prepared))
     grace = repo.choose("grace", options=["layers=[1]", "eps=0.5", "n_iter=2"]).recipe
-    repo.commit(FACTS[3:4], recipe=grace)
+    repo.commit([beside, FACTS[3]], recipe=grace)
     base = repo.session.base_model()
     bias = base.down_proj(LAYER).bias.double()
     weight = base.weight(LAYER).double()  # (v, u), as GPT-2 has it
-    for fact in FACTS[2:4]:
+    for fact in (both, beside, FACTS[3]):
         _, sums, parts = parted(repo, fact.question)
         key, output = outputs(repo, fact.question, LAYER)
         expected = output - (key @ weight + bias)
