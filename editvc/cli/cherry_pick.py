@@ -13,7 +13,7 @@ from editvc.cli.merge import (
     show_preview,
     skip_option,
 )
-from editvc.cli.options import dry_run_option, json_option, open_repo
+from editvc.cli.options import dry_run_option, json_option, no_verify_option, open_repo
 
 
 @click.command(name="cherry-pick")
@@ -22,6 +22,7 @@ from editvc.cli.options import dry_run_option, json_option, open_repo
 @skip_option
 @abort_option
 @dry_run_option
+@no_verify_option
 @json_option
 @click.pass_context
 def cherry_pick(

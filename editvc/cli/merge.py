@@ -13,6 +13,7 @@ from editvc.cli.options import (
     dry_run_option,
     json_option,
     message_option,
+    no_verify_option,
     open_repo,
 )
 from editvc.cli.output import emit_json, note, painted, say, warn
@@ -53,6 +54,7 @@ skip_option = click.option(
 @message_option
 @author_option
 @dry_run_option
+@no_verify_option
 @json_option
 @click.pass_context
 def merge(

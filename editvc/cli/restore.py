@@ -11,6 +11,7 @@ from editvc.cli.options import (
     dry_run_option,
     json_option,
     message_option,
+    no_verify_option,
     open_repo,
 )
 from editvc.cli.output import emit_json, say
@@ -25,6 +26,7 @@ from editvc.cli.show import say_changes
 @message_option
 @author_option
 @dry_run_option
+@no_verify_option
 @json_option
 @click.pass_context
 def restore(

@@ -22,9 +22,9 @@ from editvc.porcelain.combine import (
 )
 from editvc.porcelain.conflicts import Conflict, conflicts_of
 from editvc.porcelain.delta_cache import keep_delta_file
-from editvc.porcelain.on_branch import move
+from editvc.porcelain.on_branch import Tip, move
 from editvc.porcelain.reactions import LIMIT, LINEAR_LIMIT
-from editvc.porcelain.recording import build, with_changes
+from editvc.porcelain.recording import build, record, with_changes
 from editvc.porcelain.session import Session
 from editvc.porcelain.unfinished import NothingWaits, require_finished, required
 from editvc.vcs.pending import RESTRAINT, Pending
@@ -149,17 +149,18 @@ def _finished(session: Session, pending: Pending) -> Combination:
     """Move the branch; nothing waits from here on."""
     plumbing = session.repository
     made = tuple((one, plumbing.read_commit(one)) for one in pending.done)
-    message = f"{pending.verb}: {pending.about}"
     if made:
         keep_delta_file(session, plumbing.read_tree(made[-1][1].tree))
-        plumbing.record(
-            made[-1][1],
-            expected=pending.began,
-            ref=pending.ref,
-            message=message,
+        record(
+            session,
+            Tip(pending.ref, pending.began, plumbing.tree_of(pending.began)),
+            *made[-1],
+            verb=pending.verb,
+            message=pending.about,
             earlier=[commit for _, commit in made[:-1]],
         )
     elif pending.parent != pending.began:
+        message = f"{pending.verb}: {pending.about}"
         move(session, pending.ref, pending.began, pending.parent, message)
     plumbing.pending.remove()
     return Combination(pending.parent, made, pending.parent != pending.began, verb=pending.verb)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from editvc.core.ids import ObjectId
 from editvc.errors import EditvcError
 from editvc.porcelain.session import Session
+from editvc.porcelain.unfinished import require_finished
 from editvc.vcs.operation import Operation, View
 from editvc.vcs.operation_log import differences
 from editvc.vcs.refs import HEAD, ReflogEntry
@@ -80,8 +81,10 @@ def preview_redo(session: Session) -> Undoing:
 
 
 def undo(session: Session, author: str) -> Undoing:
-    """Take the last command that changed refs back. Raises what :func:`preview_undo` raises, and
-    :class:`OperationMoved`.
+    """Take the last command that changed refs back.
+
+    Raises what :func:`preview_undo` raises, :class:`OperationMoved`, and ``Unfinished`` where a
+    merge waits, which would be void then.
     """
     return _carry_out(session, preview_undo(session), author)
 
@@ -153,6 +156,7 @@ def _moves(old: View, new: View) -> tuple[RefMove, ...]:
 
 def _carry_out(session: Session, plan: Undoing, author: str) -> Undoing:
     """Move the refs; HEAD first, so that its reflog has the moves of the branch it goes to."""
+    require_finished(session)
     refs, log = session.repository.refs, session.repository.operations
     line = ReflogEntry(
         HEAD, None, None, author, session.clock(), f"{plan.verb}: {plan.command.message}"

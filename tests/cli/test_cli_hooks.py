@@ -121,3 +121,21 @@ def test_the_samples_do_what_they_say(here: Path) -> None:
     (here / ".editvc/hooks/pre-commit").unlink()
     assert commit(here, 0).code == 0
     assert f"commit\t{ADA}" in (here / "commits.log").read_text()
+
+
+def test_a_merge_is_asked_and_told_as_a_commit_is(here: Path) -> None:
+    commit(here, 0)
+    inside("branch", "side")
+    commit(here, 1)
+    inside("switch", "side")
+    commit(here, 2)
+    before = inside("status", "--json").json["commit"]
+    hook(here, "pre-commit", "sys.exit('not today')")
+    assert inside("merge", "main").code == 4
+    assert inside("status", "--json").json["commit"] == before
+    hook(here, "post-commit", SAVE)
+    done = inside("merge", "main", "--no-verify")
+    assert done.code == 0
+    told = json.loads((here / "post-commit.json").read_text())
+    assert (told["verb"], told["parent"], told["live"]) == ("merge", before, 3)
+    assert [fact["fact"] for fact in told["added"]] == [FACTS[1].id]

@@ -329,3 +329,12 @@ def test_trees_over_two_base_models_are_refused(repo: Repo) -> None:
     theirs = Tree(base=ObjectId("b" * 64))
     with pytest.raises(OtherBase, match="aaaaaaaaaa and bbbbbbbbbb"):
         combined(repo.session, MemoryStore(), Base(ours), ours, theirs)
+
+
+def test_undo_waits_until_a_merge_is_done(clashing: Repo) -> None:
+    """An undo would move the branch, and what was decided would be void."""
+    clashing.merge("side")
+    with pytest.raises(Unfinished):
+        clashing.undo()
+    clashing.abort("merge")
+    assert clashing.undo().moves
