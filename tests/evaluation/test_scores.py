@@ -12,7 +12,7 @@ from editvc.evaluation.probes import first_tokens, forced
 from editvc.evaluation.score_columns import Scores
 from editvc.evaluation.scores import base_outcomes, locality_answers, outcomes, room, score
 from editvc.evaluation.spoken import columns, locality_sentences, spoken
-from editvc.models.generation import generate, generate_all
+from editvc.models.generation import _up_to, generate, generate_all
 
 FACTS = (
     Fact("France", "The capital of {} is", "Rome", target_true="Paris",
@@ -80,15 +80,17 @@ def test_many_answers_are_those_of_one_at_a_time(build, tokenizer):
 
 
 def test_an_answer_ends_where_the_model_ends_it(gpt2, tokenizer, monkeypatch):
-    """What is generated after the end, because others of the batch go on, is no answer."""
+    """What fills a row up, because others of the batch go on, is no answer: an ordinary token."""
     lm = lm_of(gpt2, tokenizer)
-    speak_words(lm.model, tokenizer)
-    prompts = [fact.question for fact in FACTS[:2]]
-    free = generate_all(lm, prompts, [6, 6])
-    end = tokenizer(free[0])["input_ids"][1]
+    monkeypatch.setattr("editvc.models.generation._padding", lambda _: 20)
+    names = ("France", "Italy", "Paris", "London", "Ada", "Rome", "Proust", "Zürich")
+    prompts = [f"{ending} {name}" for name in names for ending in ("The capital of", "In", "Of")]
+    free = [tokenizer(generate(lm, prompt, 6))["input_ids"] for prompt in prompts]
+    end = next(token for ids in free for token in ids[:3] if not all(token in one for one in free))
     monkeypatch.setattr(lm.model.generation_config, "eos_token_id", end)
     alone = [generate(lm, prompt, 6) for prompt in prompts]
-    assert generate_all(lm, prompts, [6, 6]) == alone and alone[0] != free[0]
+    assert generate_all(lm, prompts, [6] * len(prompts)) == alone
+    assert _up_to([5, 7, 2, 20, 20], {2, 9}) == [5, 7, 2] and _up_to([5, 7], {2}) == [5, 7]
 
 
 def test_spoken_facts_are_generation_and_match(gpt2, tokenizer):
