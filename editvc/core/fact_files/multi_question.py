@@ -2,8 +2,8 @@
 
 Huang et al. 2024 (Reasons and Solutions for the Decline in Model Performance after Editing,
 arXiv 2410.23843, section 3.2 and Table 1) make three data sets of the same triples: *dg*, the
-object is generated; *mq*, its letter among four options; *tf*, whether the sentence is logical. They find
-that the damage of an edit goes with the kind of its objective.
+object is generated; *mq*, its letter among four options; *tf*, whether the sentence is logical.
+They find that the damage of an edit goes with the kind of its objective.
 
 Distractors are objects of facts of other relations, never one that another fact gives for the same
 subject. Which ones, at which letter, and whether a sentence is a true one depend on the seed and
