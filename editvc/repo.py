@@ -917,16 +917,21 @@ class Repo:
         layers: Sequence[int] | None = None,
         steps: int | None = None,
         seed: int = 0,
+        published: bool = False,
         remark: Callable[[str], None] | None = None,
     ) -> Trained:
         """Train MEND's editor on facts, and use it for commits with that method from now on.
 
         ``layers`` are the last three without a choice, ``steps`` the most that training takes.
+        ``published``: the editor's blocks are those of the paper's equations, not of its code.
         ``remark`` hears how the facts held out do as training goes on.
         """
         from editvc.porcelain.train import train_mend
 
-        return train_mend(self.session, facts, layers=layers, steps=steps, seed=seed, remark=remark)
+        return train_mend(
+            self.session, facts, layers=layers, steps=steps, seed=seed, published=published,
+            remark=remark,
+        )  # fmt: skip
 
     def plan_mend(
         self,
@@ -935,8 +940,11 @@ class Repo:
         layers: Sequence[int] | None = None,
         steps: int | None = None,
         seed: int = 0,
+        published: bool = False,
     ) -> TrainingPlan:
         """What :meth:`train_mend` would do, with nothing trained or written."""
         from editvc.porcelain.train import plan_mend
 
-        return plan_mend(self.session, facts, layers=layers, steps=steps, seed=seed)
+        return plan_mend(
+            self.session, facts, layers=layers, steps=steps, seed=seed, published=published
+        )

@@ -30,6 +30,10 @@ def train() -> None:
 @click.option("--layers", metavar="L,L,...", help="Layers to edit; the last three otherwise.")
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="The most to take.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N")
+@click.option(
+    "--published", is_flag=True,
+    help="The editor's blocks as papers print them: a ReLU in both, a bias in the first alone.",
+)  # fmt: skip
 @target_option
 @confirm_option
 @dry_run_option
@@ -42,6 +46,7 @@ def mend(
     layers: str | None,
     steps: int | None,
     seed: int,
+    published: bool,
     target: Literal["answers", "alt"] | None,
     confirm_subjects: bool,
     dry_run: bool,
@@ -57,8 +62,10 @@ def mend(
     with progress() as report:
         repo = open_with_base(ctx, report)
         if dry_run:
-            plan = repo.plan_mend(facts, layers=chosen, steps=steps, seed=seed)
+            plan = repo.plan_mend(facts, layers=chosen, steps=steps, seed=seed, published=published)
             emit_json(plan.to_json()) if as_json else say(plan.summary())
             return
-        done = repo.train_mend(facts, layers=chosen, steps=steps, seed=seed, remark=note)
+        done = repo.train_mend(
+            facts, layers=chosen, steps=steps, seed=seed, published=published, remark=note
+        )
     emit_json(done.to_json()) if as_json else say(done.summary())

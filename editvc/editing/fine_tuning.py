@@ -6,9 +6,11 @@ steps. With a bound ``e``, every step is followed by the projection onto
 
     |W' - W|_inf <= e
 
-so that no single weight moves further than that (Zhu et al. 2020, Modifying Memories in Transformer
-Models, arXiv 2012.00363, equation 1 in its L-infinity form; the numbers are those of the baselines
-FT and FT-L of Meng et al. 2022, arXiv 2202.05262). ROME's code for these baselines predicts every
+so that no single weight moves further than that; e may be given in units of the weights' size, the
+root of the mean of their squares (``relative_constraint``), for weights differ from model to model
+(Zhu et al. 2020, Modifying Memories in Transformer Models, arXiv 2012.00363, equation 1 in its
+L-infinity form; the numbers are those of the baselines FT and FT-L of Meng et al. 2022, arXiv
+2202.05262). ROME's code for these baselines predicts every
 target token from the prompt's last one; here each is predicted after those before it, as it is
 when the model is asked.
 
@@ -115,6 +117,9 @@ class _Rest:
 def _tuned(rest: _Rest, recipe: FineTuningRecipe) -> Patch:
     free = rest.weight.clone().requires_grad_()
     adam = torch.optim.Adam([free], lr=recipe.lr, weight_decay=recipe.weight_decay)
+    bound = recipe.norm_constraint
+    if recipe.relative_constraint:
+        bound = recipe.relative_constraint * float(rest.weight.double().square().mean().sqrt())
     losses: list[float] = []
     steps = 0
     with torch.enable_grad():
@@ -126,12 +131,12 @@ def _tuned(rest: _Rest, recipe: FineTuningRecipe) -> Patch:
             (free.grad,) = torch.autograd.grad(loss, free)
             adam.step()
             steps += 1
-            if bound := recipe.norm_constraint:
+            if bound:
                 with torch.no_grad():
                     free.clamp_(rest.weight - bound, rest.weight + bound)
     transposed = rest.lm.architecture.transposed
     change = (free.detach() - rest.weight).double()
-    stored, error = _cut(change.T if transposed else change, recipe.energy)
+    stored, error = cut_to_energy(change.T if transposed else change, recipe.energy)
     with torch.no_grad():
         dense = stored.dense()
         rounded = (dense.T if transposed else dense).to(rest.weight)
@@ -147,7 +152,7 @@ def _tuned(rest: _Rest, recipe: FineTuningRecipe) -> Patch:
     return Patch(Delta({rest.layer: stored}), figures)
 
 
-def _cut(change: Tensor, energy: float) -> tuple[Factored, float]:
+def cut_to_energy(change: Tensor, energy: float) -> tuple[Factored, float]:
     """The factors, on the CPU, that keep ``energy`` of a (u, v) change, and their relative error.
 
     ``P (P^T D)`` with P (u, r) the leading eigenvectors of ``D D^T``: Eckart-Young's matrix without

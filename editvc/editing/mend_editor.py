@@ -40,16 +40,27 @@ class Editor:
 
     ``tensors``: ``mean`` and ``std`` (n, z); for the blocks 0 and 1 ``down`` (r, z), ``up`` (z, r),
     ``bias`` (z,), ``scale`` and ``offset`` (n, z), each named like ``0.down``; ``rate`` (n,).
-    ``origin`` is what is known of its making: JSON.
+    ``origin`` is what is known of its making: JSON. As ``published`` (equations 9 and 10 of Gupta
+    et al. 2024, arXiv 2401.07453), both blocks end in a ReLU and the second has no bias;
+    otherwise, as in MEND's code, only the first has a ReLU.
     """
 
     layers: tuple[int, ...]
     tensors: Mapping[str, Tensor]
     origin: Mapping[str, Any]
+    published: bool = False
 
     @classmethod
     def untrained(
-        cls, layers: Sequence[int], mean: Tensor, std: Tensor, *, rank: int, rate: float, seed: int
+        cls,
+        layers: Sequence[int],
+        mean: Tensor,
+        std: Tensor,
+        *,
+        rank: int,
+        rate: float,
+        seed: int,
+        published: bool = False,
     ) -> Editor:
         """An editor whose network is the identity; ``mean`` and ``std`` are (n, z), float32."""
         generator = torch.Generator().manual_seed(seed)
@@ -65,8 +76,9 @@ class Editor:
                 f"{block}.scale": torch.ones(len(layers), size),
                 f"{block}.offset": torch.zeros(len(layers), size),
             }
-        placed = {name: tensor.to(mean.device) for name, tensor in tensors.items()}
-        return cls(tuple(layers), placed, {})
+        known = names(published)
+        placed = {name: one.to(mean.device) for name, one in tensors.items() if name in known}
+        return cls(tuple(layers), placed, {}, published)
 
     def pseudo(self, layer: int, keys: Tensor, deltas: Tensor) -> Pairs:
         """Pseudo keys (..., v) and pseudo deltas (..., u): g of a layer, on pairs of any dtype."""
@@ -75,9 +87,12 @@ class Editor:
         pairs = torch.cat([keys, deltas], dim=-1)
         hidden = (pairs - part["mean"][place]) / part["std"][place]
         for block in BLOCKS:
-            mixed = hidden @ part[f"{block}.down"].T @ part[f"{block}.up"].T + part[f"{block}.bias"]
+            mixed = hidden @ part[f"{block}.down"].T @ part[f"{block}.up"].T
+            if f"{block}.bias" in part:
+                mixed = mixed + part[f"{block}.bias"]
             added = mixed * part[f"{block}.scale"][place] + part[f"{block}.offset"][place]
-            hidden = hidden + (added.clamp_min(0) if block == BLOCKS[0] else added)
+            rectified = self.published or block == BLOCKS[0]
+            hidden = hidden + (added.clamp_min(0) if rectified else added)
         v = keys.shape[-1]
         return hidden[..., :v], hidden[..., v:]
 
@@ -95,6 +110,8 @@ class Editor:
             name: tensor.detach().to("cpu", torch.float32) for name, tensor in self.tensors.items()
         }
         record = dict(self.origin) | {"kind": KIND, "layers": list(self.layers)}
+        if self.published:  # written only where it is so: editors of before keep their bytes
+            record["published"] = True
         return pack(stored, record)
 
     @classmethod
@@ -103,18 +120,24 @@ class Editor:
 
         Raises :class:`EditorDamageError` for bytes that are no editor.
         """
-        names = {*FIXED, "rate"} | {
-            f"{block}.{part}"
-            for block in BLOCKS
-            for part in ("down", "up", "bias", "scale", "offset")
-        }
+        published = bool(record.get("published", False))
+        known = names(published)
         tensors = unpack_tensors(data, _damage)
-        if record.get("kind") != KIND or tensors.keys() != names:
+        if record.get("kind") != KIND or tensors.keys() != known:
             raise EditorDamageError(
                 f"an editor is needed, this is a {record.get('kind')}", hint="Run `editvc fsck`."
             )
-        origin = {key: value for key, value in record.items() if key not in ("kind", "layers")}
-        return cls(tuple(record["layers"]), {name: tensors[name] for name in sorted(names)}, origin)
+        own = ("kind", "layers", "published")
+        origin = {key: value for key, value in record.items() if key not in own}
+        ordered = {name: tensors[name] for name in sorted(known)}
+        return cls(tuple(record["layers"]), ordered, origin, published)
+
+
+def names(published: bool) -> set[str]:
+    """The tensors that an editor has."""
+    parts = ("down", "up", "bias", "scale", "offset")
+    known = {*FIXED, "rate"} | {f"{block}.{part}" for block in BLOCKS for part in parts}
+    return known - {f"{BLOCKS[1]}.bias"} if published else known
 
 
 def _damage(problem: str) -> EditorDamageError:

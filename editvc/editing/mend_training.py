@@ -51,7 +51,8 @@ class Settings:
     learning rate ``lr`` for the network and ``lr_lr`` for the alphas, which begin at ``edit_lr``.
     Both fall in a straight line, for these are hundreds of steps, not the paper's many thousands.
     ``held_out`` is the share of the facts that training is judged by, every ``interval`` steps; it
-    ends early after ``patience`` such looks without a better one.
+    ends early after ``patience`` such looks without a better one. ``published`` is that of
+    :class:`editvc.editing.mend_editor.Editor`.
     """
 
     layers: tuple[int, ...]
@@ -65,6 +66,7 @@ class Settings:
     held_out: float = 0.1
     interval: int = 50
     patience: int = 4
+    published: bool = False
 
     def kept_back(self, facts: int) -> int:
         """How many of so many facts are held out."""
@@ -72,7 +74,10 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """By name, as an editor's ``origin`` has them."""
-        return asdict(self) | {"layers": list(self.layers)}
+        record = asdict(self) | {"layers": list(self.layers)}
+        if not self.published:  # as before there was a choice
+            del record["published"]
+        return record
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +141,9 @@ def train(
     train_set = [examples[index] for index in order[count:]]
     mean, std = normalisation(lm, train_set, settings)
     editor = Editor.untrained(
-        settings.layers, mean, std, rank=settings.rank, rate=settings.edit_lr, seed=seed
-    )
+        settings.layers, mean, std,
+        rank=settings.rank, rate=settings.edit_lr, seed=seed, published=settings.published,
+    )  # fmt: skip
     best = _optimised(lm, editor, train_set, held_out, settings, draw, progress, watch)
     figures = {
         "validation": asdict(judge(lm, best, held_out, settings)),

@@ -88,6 +88,7 @@ def plan_mend(
     layers: Sequence[int] | None,
     steps: int | None,
     seed: int,
+    published: bool = False,
 ) -> TrainingPlan:
     """Settings and facts of a training; a fact that stands twice in the files counts once.
 
@@ -103,7 +104,7 @@ def plan_mend(
     used = tuple(one.fact for one in records if one.duplicate_of is None)
     require_enough(len(used))
     session.require_base()
-    settings = Settings(layers=chosen)
+    settings = Settings(layers=chosen, published=published)
     return TrainingPlan(used, settings if steps is None else replace(settings, steps=steps), seed)
 
 
@@ -114,10 +115,11 @@ def train_mend(
     layers: Sequence[int] | None,
     steps: int | None,
     seed: int,
+    published: bool = False,
     remark: Callable[[str], None] | None = None,
 ) -> Trained:
     """Train an editor, store it, and put it into config.toml."""
-    plan = plan_mend(session, facts, layers=layers, steps=steps, seed=seed)
+    plan = plan_mend(session, facts, layers=layers, steps=steps, seed=seed, published=published)
 
     def watch(step: int, metrics: EditorMetrics) -> None:
         if remark is not None:

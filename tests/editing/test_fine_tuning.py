@@ -205,3 +205,25 @@ def test_a_bound_belongs_to_ft_c_and_to_it_alone():
         FineTuningRecipe(layers=(0, 1))
     recipe = constrained(layers=(3,), norm_constraint=1e-4)
     assert recipe_from_json(recipe.to_json()) == recipe
+
+
+def test_a_bound_in_units_of_the_weights_size(gpt2, tokenizer):
+    relative = constrained(
+        layers=(1,), norm_constraint=0, relative_constraint=0.05, energy=1, **STRONG
+    )
+    (patch,) = fine_tune(lm_of(gpt2, tokenizer), REQUESTS[:1], relative)
+    weight = lm_of(gpt2).down_proj(1).weight
+    bound = 0.05 * float(weight.double().square().mean().sqrt())
+    rounded = rounding(1, torch.float32, scale=float(weight.abs().max()))
+    assert 0.99 * bound < patch.figures["largest"] <= bound + rounded
+
+
+def test_a_relative_bound_is_written_only_where_there_is_one():
+    plain = constrained(layers=(1,), norm_constraint=5e-4)
+    assert "relative_constraint" not in plain.to_json()
+    relative = constrained(layers=(1,), norm_constraint=0, relative_constraint=0.05)
+    assert recipe_from_json(relative.to_json()) == relative and relative.id != plain.id
+    with pytest.raises(RecipeError, match="two bounds"):
+        constrained(layers=(1,), norm_constraint=5e-4, relative_constraint=0.05)
+    with pytest.raises(RecipeError, match="ft has no bound, got relative_constraint"):
+        FineTuningRecipe(layers=(1,), relative_constraint=0.05)

@@ -263,3 +263,51 @@ def test_the_recipe_names_its_editor():
     assert recipe.to_json() == {
         "kind": "recipe", "layers": [3, 4], "method": "mend", "editor": "1" * 64, "lr_scale": 2.0,
     }  # fmt: skip
+
+
+def test_a_published_editor_is_equations_9_and_10(pair):
+    """ReLU in both blocks, a bias in the first alone: one g for every token of every layer."""
+    model, _ = pair
+    u, v = sizes(model)
+    whole = scattered(u, v)
+    generator = torch.Generator().manual_seed(9)
+    tensors = {
+        name: tensor - 0.3 * torch.rand(tensor.shape, generator=generator)
+        for name, tensor in whole.tensors.items()
+        if name != "1.bias"
+    }
+    editor = replace(whole, tensors=tensors, published=True)
+    part = {name: tensor.double() for name, tensor in tensors.items()}
+    keys, deltas = (
+        torch.randn(5, size, generator=generator, dtype=torch.float64) for size in (v, u)
+    )
+    for place, layer in enumerate(LAYERS):
+        found = torch.cat(editor.pseudo(layer, keys, deltas), dim=-1)
+        for token in range(5):
+            z = torch.cat([keys[token], deltas[token]])
+            z = (z - part["mean"][place]) / part["std"][place]
+            s1, o1 = part["0.scale"][place], part["0.offset"][place]
+            s2, o2 = part["1.scale"][place], part["1.offset"][place]
+            h = z + torch.relu(s1 * (part["0.up"] @ (part["0.down"] @ z) + part["0.bias"]) + o1)
+            g = h + torch.relu(s2 * (part["1.up"] @ (part["1.down"] @ h)) + o2)
+            assert float((found[token] - g).norm() / g.norm()) < 1e-8
+    plain = replace(editor, published=False).pseudo(1, keys, deltas)
+    assert not torch.equal(torch.cat(plain, dim=-1), torch.cat(editor.pseudo(1, keys, deltas), -1))
+
+
+def test_a_published_editor_says_so_in_its_bytes_and_another_says_nothing():
+    mean, std = torch.zeros(2, 80), torch.ones(2, 80)
+    made = {
+        published: Editor.untrained(
+            LAYERS, mean, std, rank=4, rate=0.1, seed=0, published=published
+        )
+        for published in (False, True)
+    }
+    assert made[True].tensors.keys() == made[False].tensors.keys() - {"1.bias"}
+    for published, editor in made.items():
+        data = editor.to_bytes()
+        (size,) = torch.frombuffer(bytearray(data[:8]), dtype=torch.int64).tolist()
+        record = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["editvc"])
+        assert ("published" in record) == published
+        assert Editor.from_bytes(data, record).published == published
+        assert Editor.from_bytes(data, record).to_bytes() == data

@@ -157,3 +157,11 @@ def test_other_facts_questions_stand_in_for_locality_prompts(gpt2, tokenizer):
 def test_three_facts_are_too_few(gpt2, tokenizer):
     with pytest.raises(TooFewFacts):
         train(lm_of(gpt2, tokenizer), FACTS[:3], QUICK)
+
+
+def test_a_published_editor_is_trained_in_both_blocks(gpt2, tokenizer):
+    short = replace(QUICK, steps=2, interval=2, published=True)
+    trained = train(lm_of(gpt2, tokenizer), FACTS, short, seed=1)
+    assert trained.published and trained.origin["settings"]["published"]
+    assert all(trained.tensors[name].any() for name in ("0.up", "1.up", "1.offset", "0.bias"))
+    assert "published" not in QUICK.to_json()

@@ -14,7 +14,7 @@ from editvc import Repo
 from editvc.core.facts import Fact
 from editvc.core.methods.recipe import RecipeError
 
-METHODS = ("ft", "ft-c", "kn")
+METHODS = ("ft", "ft-c", "ft-full", "kn")
 ROME = Fact("France", "The capital of {} is", "Rome")
 
 

@@ -34,6 +34,8 @@ ROWS = by_name(
             "a trained network turns the gradient of a fact into a change (`editvc train mend`)",
             "Mitchell et al. 2022, Fast Model Editing at Scale, arXiv 2110.11309",
             element="patch",
+            differs="down projections alone; blocks as in MEND's code, a ReLU in the first; "
+            "`train mend --published` has those of the equations",
             maker="editvc.editing.mend:make_elements",
             needs=("editor",),
             default_layers=last_three,

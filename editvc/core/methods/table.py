@@ -24,7 +24,10 @@ DEFAULT = "memit"
 READERS = ("table", "foreign_hparams")
 """Modules of this package that read the table, and so cannot be looked into for it."""
 
-ORDER = ("locate", "gated", "fine_tuning", "mend", "knowledge_neurons", "lora", "grace")
+ORDER = (
+    "locate", "gated", "fine_tuning", "full_fine_tuning", "mend", "knowledge_neurons", "lora",
+    "grace",
+)  # fmt: skip
 """In which order declarations are listed; any others follow by name."""
 
 

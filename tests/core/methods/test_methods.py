@@ -55,7 +55,7 @@ def test_the_table_is_listed_in_this_order() -> None:
     located, others = list(METHODS)[: len(LOCATED)], list(METHODS)[len(LOCATED) :]
     assert located == LOCATED
     assert " ".join(located) == "memit d4s rome emmet pmet adaple alphaedit ultraedit"
-    assert others == ["gated", "ft", "ft-c", "mend", "kn", "lora", "grace"]
+    assert others == ["gated", "ft", "ft-c", "ft-full", "mend", "kn", "lora", "grace"]
 
 
 @pytest.mark.parametrize(
