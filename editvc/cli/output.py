@@ -232,25 +232,29 @@ def progress() -> Iterator[Progress]:
 
 
 class PlainProgress:
-    """Lines on stderr for logs: the first after ``EVERY`` seconds, then at most one in as many."""
+    """Lines on stderr for logs: the first after ``EVERY`` seconds, then at most one in as many.
+
+    Work may take turns, the steps of a batch and then the batches: each label has its own estimate.
+    """
 
     EVERY = 15.0
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._told = clock()
-        self._label = ""
-        self._began, self._first = 0.0, 0
+        self._began: dict[str, tuple[float, int, int]] = {}  # when, from where, and how far since
 
     def __call__(self, label: str, done: int, total: int) -> None:
         """As :data:`editvc.core.progress.Progress` is called."""
         now = self._clock()
-        if label != self._label:
-            self._label, self._began, self._first = label, now, done
+        began, first, last = self._began.get(label, (now, done, done))
+        if done < last:  # the same work again, for others
+            began, first = now, done
+        self._began[label] = began, first, done
         if now - self._told < self.EVERY:
             return
         self._told = now
-        speed = (done - self._first) / (now - self._began) if now > self._began else 0.0
+        speed = (done - first) / (now - began) if now > began else 0.0
         left = f", about {duration((total - done) / speed)} left" if speed > 0 else ""
         note(f"{label}: {done} of {total}{left}")
 

@@ -38,6 +38,8 @@ def make_elements(
     Raises what :func:`editvc.editing.subject_gates.find_gates` and
     :func:`editvc.editing.target_search.search_targets` raise.
     """
+    if progress is not None:
+        progress("targets", 0, len(requests))  # the first batch may take a minute
     gates = find_gates(lm, requests, recipe, resources.inputs(recipe))
     frames = tokenize_frames(lm.tokenizer, requests, recipe.contexts, recipe.held_contexts)
     search = partial(search_targets, lm, recipe=recipe, turns=recipe.v_turns, progress=progress)

@@ -46,6 +46,24 @@ def test_the_time_left_is_of_what_is_done_now(capsys: pytest.CaptureFixture[str]
     assert lines(capsys) == ["tokens: 500 of 1000", "tokens: 600 of 1000, about 80 s left"]
 
 
+def test_work_in_turns_has_an_estimate_for_each(capsys: pytest.CaptureFixture[str]) -> None:
+    """As a commit of gates reports: the steps of a batch, then how many targets are there."""
+    clock = Clock()
+    report = PlainProgress(clock)
+    report("targets", 0, 100)
+    for batch in (1, 2):
+        for step in range(6):
+            report("steps", step, 6)
+            clock.now += 5
+        report("targets", 20 * batch, 100)
+    assert lines(capsys) == [
+        "steps: 3 of 6, about 15 s left",
+        "targets: 20 of 100, about 2 min left",
+        "steps: 3 of 6, about 15 s left",
+        "targets: 40 of 100, about 90 s left",
+    ]
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0, "0 s"), (99, "99 s"), (99.5, "2 min"), (600, "10 min"), (5399, "90 min"), (9000, "2.5 h")],
