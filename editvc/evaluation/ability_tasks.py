@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from editvc.errors import EditvcError
 from editvc.evaluation.few_shot import Item, Task
 
 LETTERS = (" A", " B", " C", " D")
@@ -104,9 +105,22 @@ def same_number(answer: str, item: Item) -> dict[str, float]:
     return {"exact": float(last_number(answer) == last_number(item["answer"]))}
 
 
+class RougeMissing(EditvcError):
+    """SAMSum was asked for, and rouge-score is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "rouge-score, which summaries are scored by, is not installed",
+            hint="Install the extra: pip install 'editvc[eval]', or leave samsum.jsonl out.",
+        )
+
+
 def rouge(answer: str, item: Item) -> dict[str, float]:
-    """ROUGE-1, 2 and L (F1, stemmed), and their mean, by ``rouge-score``."""
-    from rouge_score.rouge_scorer import RougeScorer
+    """ROUGE-1, 2 and L (F1, stemmed), and their mean. Raises :class:`RougeMissing`."""
+    try:
+        from rouge_score.rouge_scorer import RougeScorer
+    except ImportError as cause:
+        raise RougeMissing from cause
 
     names = ("rouge1", "rouge2", "rougeL")
     scores = RougeScorer([*names], use_stemmer=True).score(item["summary"], answer)

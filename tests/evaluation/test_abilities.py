@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from editvc.evaluation.abilities import TaskFileError, abilities, chosen, known,
 from editvc.evaluation.ability_tasks import (
     CHOICES,
     WRITING,
+    RougeMissing,
     exact_match,
     last_number,
     normalised_answer,
@@ -64,6 +66,13 @@ def test_rouge_by_hand() -> None:
     assert found == pytest.approx(
         {"rouge": (r1 + r2 + r1) / 3, "rouge1": r1, "rouge2": r2, "rougeL": r1}
     )
+
+
+def test_without_rouge_score_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)
+    with pytest.raises(RougeMissing, match="not installed") as error:
+        rouge("x", {"summary": "y"})
+    assert "editvc[eval]" in error.value.hint
 
 
 def test_solved_items_are_balanced_and_never_asked() -> None:
