@@ -24,7 +24,7 @@ from editvc.algebra.located_edit import Located
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry
 from editvc.core.methods.table import DEFAULT
-from editvc.porcelain.recording import advance, with_changes
+from editvc.session.recording import advance, with_changes
 
 COUNT = 1000
 RUNS = 5

@@ -23,9 +23,9 @@ import editvc
 from editvc.algebra.gated_edit import GatedEdit
 from editvc.core.facts import Fact
 from editvc.core.history import Entry
-from editvc.porcelain.recording import advance, with_changes
-from editvc.porcelain.take_inputs import take_inputs, with_known_inputs
-from editvc.porcelain.trees import tree_at
+from editvc.session.recording import advance, with_changes
+from editvc.session.take_inputs import take_inputs, with_known_inputs
+from editvc.session.trees import tree_at
 
 SMOLLM2 = Path(__file__).resolve().parent.parent / ".models" / "smollm2"
 COUNTS = (625, 1250, 2500, 5000)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editvc.core.compute import Compute
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 from editvc.vcs.repository import Repository
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from editvc.porcelain.bisect import BadCommit, BadSet
     from editvc.porcelain.branch import Branch
     from editvc.porcelain.candidates import Judge
-    from editvc.porcelain.changes import FactChanges
-    from editvc.porcelain.choose_recipe import Chosen
     from editvc.porcelain.combine import CombinePreview
     from editvc.porcelain.commit import Preview
     from editvc.porcelain.compact import CompactPreview
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
     from editvc.porcelain.edits_result import Evaluation
     from editvc.porcelain.expire import ExpirePreview
     from editvc.porcelain.export_result import Export
-    from editvc.porcelain.fact_input import Facts
     from editvc.porcelain.grep import Matches
     from editvc.porcelain.health import HealthReport
     from editvc.porcelain.import_patch import ImportPreview, ImportResult
@@ -49,7 +46,6 @@ if TYPE_CHECKING:
     from editvc.porcelain.merge import Favour
     from editvc.porcelain.notes import Note
     from editvc.porcelain.publish import Published
-    from editvc.porcelain.recording import CommitResult
     from editvc.porcelain.reset import Reset
     from editvc.porcelain.revert import RevertPreview, RevertResult
     from editvc.porcelain.sequencer import Combination
@@ -65,6 +61,10 @@ if TYPE_CHECKING:
     from editvc.porcelain.tune import Tuning
     from editvc.porcelain.tune_layers import LayerTable
     from editvc.porcelain.undo import Undoing
+    from editvc.session.changes import FactChanges
+    from editvc.session.choose_recipe import Chosen
+    from editvc.session.fact_input import Facts
+    from editvc.session.recording import CommitResult
     from editvc.vcs.files import Fault
     from editvc.vcs.fsck import Report
     from editvc.vcs.index import CommitRow
@@ -81,7 +81,7 @@ class Repo:
     bringing a repository of an earlier version up to date. ``device`` and ``dtype`` are what models
     are run on and in (:class:`editvc.core.compute.Compute`), config.toml's otherwise. ``trust``
     says whose repositories are opened, by default this user's alone. ``hooks`` runs the files in
-    ``.editvc/hooks`` (:mod:`editvc.porcelain.user_hooks`); without it none are run. Methods return
+    ``.editvc/hooks`` (:mod:`editvc.session.user_hooks`); without it none are run. Methods return
     frozen values and print nothing. Each is one verb of :mod:`editvc.porcelain`, which is imported
     when it is called: those that need tensors import torch then. ``session`` is what the verbs
     share.
@@ -479,7 +479,7 @@ class Repo:
 
     def live(self, revision: str = "HEAD") -> list[Fact]:
         """The live facts of a revision, in slot order."""
-        from editvc.porcelain.trees import live_facts
+        from editvc.session.trees import live_facts
 
         return list(live_facts(self.session, revision).values())
 
@@ -631,7 +631,7 @@ class Repo:
 
     def materialise(self, revision: str = "HEAD") -> Delta:
         """The exact low-rank delta of a revision, to be added to the base's weights."""
-        from editvc.porcelain.trees import tree_at
+        from editvc.session.trees import tree_at
 
         return self.session.materialiser.delta(tree_at(self.session, revision))
 
@@ -826,7 +826,7 @@ class Repo:
         self, method: str | None = None, *, options: Sequence[str] = (), file: Path | None = None
     ) -> Chosen:
         """The recipe of a method, with options ``"key=value"`` and a file of hyper-parameters."""
-        from editvc.porcelain.choose_recipe import choose
+        from editvc.session.choose_recipe import choose
 
         return choose(self.session, method, options, file)
 

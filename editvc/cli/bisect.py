@@ -17,8 +17,8 @@ from editvc.core.ids import short
 if TYPE_CHECKING:
     from editvc.porcelain.bisect import BadCommit, BadSet
     from editvc.porcelain.candidates import Judge
-    from editvc.porcelain.changes import FactChanges
     from editvc.repo import Repo
+    from editvc.session.changes import FactChanges
 
 STANDARD_ERROR = 2
 

@@ -29,7 +29,7 @@ from editvc.core.ids import short
 
 if TYPE_CHECKING:
     from editvc.porcelain.commit import Preview
-    from editvc.porcelain.recording import CommitResult
+    from editvc.session.recording import CommitResult
 
 UNSAID_SHOWN = 3
 """How many facts that the new version does not say are named; `editvc eval` names all."""

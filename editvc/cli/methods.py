@@ -49,7 +49,7 @@ def methods(ctx: click.Context, name: str | None, as_json: bool) -> None:
                   [[row.name, row.element, _as_published(row), row.summary]
                    for row in rows])  # fmt: skip
         return
-    from editvc.porcelain.choose_recipe import to_yaml
+    from editvc.session.choose_recipe import to_yaml
 
     row = method_of(name)
     recipe = open_repo(ctx).choose(name).recipe

@@ -180,7 +180,7 @@ def _run_hook(path: Path, document: bytes) -> HookEnd:
 def _unverified(path: Path, document: bytes) -> HookEnd:
     """With --no-verify: what may refuse is not asked."""
     from editvc.core.hook_runner import HookEnd
-    from editvc.porcelain.user_hooks import GATES
+    from editvc.session.user_hooks import GATES
 
     return HookEnd(0, "") if path.name in GATES else _run_hook(path, document)
 

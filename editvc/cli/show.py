@@ -14,7 +14,7 @@ from editvc.core.ids import short
 
 if TYPE_CHECKING:
     from editvc.core.facts import Fact
-    from editvc.porcelain.changes import FactChanges
+    from editvc.session.changes import FactChanges
 
 
 @click.command()

@@ -13,9 +13,9 @@ from editvc.materialise.edited_model import load_edited
 from editvc.models.chat_template import Turn, turn_of
 from editvc.models.conversation import Conversation
 from editvc.models.generation import generate, positions_left, prompt_length
-from editvc.porcelain.fact_input import Facts, sourced
-from editvc.porcelain.session import Session
-from editvc.porcelain.trees import tree_at
+from editvc.session.fact_input import Facts, sourced
+from editvc.session.session import Session
+from editvc.session.trees import tree_at
 
 
 def ask(session: Session, prompt: str, revision: str, max_new_tokens: int) -> str:

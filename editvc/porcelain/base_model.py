@@ -7,7 +7,7 @@ from typing import Any
 
 from editvc.core.ids import ObjectId
 from editvc.materialise.base_check import check_base
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,11 @@ from editvc.core.ids import ObjectId, SlotId, short
 from editvc.errors import EditvcError
 from editvc.porcelain.blame import blame
 from editvc.porcelain.candidates import Judge, Tested, Trials
-from editvc.porcelain.changes import FactChanges, fact_changes, fact_changes_of
 from editvc.porcelain.log import log_json
-from editvc.porcelain.session import Session
-from editvc.porcelain.tree_steps import SlotStep, Step, stepped, steps_between
-from editvc.porcelain.trees import commit_at
+from editvc.session.changes import FactChanges, fact_changes, fact_changes_of
+from editvc.session.session import Session
+from editvc.session.tree_steps import SlotStep, Step, stepped, steps_between
+from editvc.session.trees import commit_at
 from editvc.vcs.index import CommitRow
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from editvc.core.history import Entry
 from editvc.core.ids import ObjectId, SlotId
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 
 
 def blame(session: Session, revision: str) -> dict[SlotId, tuple[Entry, ObjectId]]:

@@ -10,7 +10,7 @@ from editvc.core.bisection import Verdict
 from editvc.core.history import Tree
 from editvc.core.ids import ObjectId
 from editvc.errors import EditvcError
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 
 
 class NothingToBisect(EditvcError):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from editvc.core.ids import ObjectId
 from editvc.porcelain.combine import CombinePreview
-from editvc.porcelain.on_branch import Tip, on_branch, tip_of_head
-from editvc.porcelain.recording import NothingToDo
 from editvc.porcelain.sequencer import Combination, carry_on, preview_replay
-from editvc.porcelain.session import Session
+from editvc.session.on_branch import Tip, on_branch, tip_of_head
+from editvc.session.recording import NothingToDo
+from editvc.session.session import Session
 from editvc.vcs.pending import Pending
 from editvc.vcs.refs import HEAD
 

@@ -10,9 +10,9 @@ from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, short
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.errors import EditvcError
-from editvc.porcelain.changes import FactChanges, fact_changes_of
 from editvc.porcelain.conflicts import Conflict
-from editvc.porcelain.session import Session
+from editvc.session.changes import FactChanges, fact_changes_of
+from editvc.session.session import Session
 from editvc.vcs import codec
 from editvc.vcs.edit_set import EditSet
 from editvc.vcs.store import ObjectStore

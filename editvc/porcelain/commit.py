@@ -19,22 +19,22 @@ from editvc.evaluation.objectives import Objective, objectives
 from editvc.evaluation.probes import predicts
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, marked_tokens, tokenize
-from editvc.porcelain.commit_plan import Plan, SlotConflict, make_plan, require_ready
-from editvc.porcelain.entries import PlannedFact, make_entries, make_sequential_entries
-from editvc.porcelain.fact_input import Facts, sourced
 from editvc.porcelain.health import outlier_warnings
-from editvc.porcelain.on_branch import Tip, on_branch, tip_of_head
-from editvc.porcelain.reactions import (
+from editvc.session.commit_plan import Plan, SlotConflict, make_plan, require_ready
+from editvc.session.entries import PlannedFact, make_entries, make_sequential_entries
+from editvc.session.fact_input import Facts, sourced
+from editvc.session.on_branch import Tip, on_branch, tip_of_head
+from editvc.session.reactions import (
     OthersReact,
     Reaction,
     first_token_warnings,
     foreseen_reactions,
     reactions_of,
 )
-from editvc.porcelain.recording import CommitResult, Skipped, advance, with_changes
-from editvc.porcelain.session import Session
-from editvc.porcelain.take_inputs import with_inputs, with_known_inputs
-from editvc.porcelain.take_statistics import with_statistics
+from editvc.session.recording import CommitResult, Skipped, advance, with_changes
+from editvc.session.session import Session
+from editvc.session.take_inputs import with_inputs, with_known_inputs
+from editvc.session.take_statistics import with_statistics
 
 
 def commit(

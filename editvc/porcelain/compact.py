@@ -7,9 +7,9 @@ from typing import Any
 
 from editvc.core.history import Restraint, Tree
 from editvc.core.invisible import require_visible
-from editvc.porcelain.on_branch import Tip, on_branch, tip_of_head
-from editvc.porcelain.recording import CommitResult, NothingToDo, advance
-from editvc.porcelain.session import Session
+from editvc.session.on_branch import Tip, on_branch, tip_of_head
+from editvc.session.recording import CommitResult, NothingToDo, advance
+from editvc.session.session import Session
 
 
 def compact(

@@ -7,8 +7,8 @@ from typing import Any
 
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.table import METHODS, REFERENCES, method_of
-from editvc.porcelain.choose_recipe import numbers_of
-from editvc.porcelain.session import Session
+from editvc.session.choose_recipe import numbers_of
+from editvc.session.session import Session
 from editvc.vcs.config_file import FIELDS
 from editvc.vcs.short_ids import whole_id
 

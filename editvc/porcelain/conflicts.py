@@ -9,9 +9,9 @@ from typing import Any
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Restraint
 from editvc.core.ids import ObjectId, SlotId
-from editvc.porcelain.changes import fact_json
 from editvc.porcelain.log import iso_time
-from editvc.porcelain.session import Session
+from editvc.session.changes import fact_json
+from editvc.session.session import Session
 from editvc.vcs.commit_changes import changes_of
 from editvc.vcs.index import CommitRow
 from editvc.vcs.pending import RESTRAINT, Pending

@@ -13,7 +13,7 @@ from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.errors import EditvcError
 from editvc.materialise.stored_statistics import of_text
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 from editvc.statistics.bundle import Sources, sources_of, take
 from editvc.statistics.text_moments import TOKEN_CAP, text_digest
 from editvc.vcs.codec import metadata

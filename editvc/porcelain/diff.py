@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from editvc.porcelain.changes import FactChanges, fact_changes
-from editvc.porcelain.session import Session
-from editvc.porcelain.trees import tree_at
+from editvc.session.changes import FactChanges, fact_changes
+from editvc.session.session import Session
+from editvc.session.trees import tree_at
 
 
 def changes(session: Session, before: str, after: str) -> FactChanges:

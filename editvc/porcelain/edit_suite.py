@@ -19,8 +19,8 @@ from editvc.evaluation.spoken import (
     spoken,
 )
 from editvc.porcelain.edits_result import FailedFact, NothingToEvaluate
-from editvc.porcelain.fact_lengths import within_positions
-from editvc.porcelain.session import Session
+from editvc.session.fact_lengths import within_positions
+from editvc.session.session import Session
 
 SPOKEN = tuple(f"{group}.{way}" for group in GROUPS for way in WAYS)
 

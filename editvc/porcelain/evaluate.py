@@ -7,12 +7,12 @@ from typing import Any
 
 from editvc.core.facts import Fact
 from editvc.core.history import Tree
-from editvc.porcelain.changes import fact_changes
 from editvc.porcelain.edits_result import Evaluation, NothingToEvaluate
-from editvc.porcelain.fact_input import Facts, sourced
-from editvc.porcelain.remembered import digest_of_facts, question_of, remembered
-from editvc.porcelain.session import Session
-from editvc.porcelain.trees import tree_at
+from editvc.session.changes import fact_changes
+from editvc.session.fact_input import Facts, sourced
+from editvc.session.remembered import digest_of_facts, question_of, remembered
+from editvc.session.session import Session
+from editvc.session.trees import tree_at
 
 __all__ = ["Evaluation", "NothingToEvaluate", "evaluate"]
 

@@ -9,11 +9,11 @@ from typing import Any
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.invisible import require_visible
-from editvc.porcelain.changes import fact_json
-from editvc.porcelain.expiry import today_of
-from editvc.porcelain.on_branch import Tip, on_branch, tip_of_head
-from editvc.porcelain.recording import CommitResult, NothingToDo, advance, with_changes
-from editvc.porcelain.session import Session
+from editvc.session.changes import fact_json
+from editvc.session.expiry import today_of
+from editvc.session.on_branch import Tip, on_branch, tip_of_head
+from editvc.session.recording import CommitResult, NothingToDo, advance, with_changes
+from editvc.session.session import Session
 
 
 @dataclass(frozen=True, slots=True)

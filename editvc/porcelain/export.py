@@ -8,8 +8,8 @@ from editvc.errors import EditvcError
 from editvc.interchange.staging import recover
 from editvc.porcelain.export_delta import export_delta
 from editvc.porcelain.export_result import Documents, Export
-from editvc.porcelain.session import Session
-from editvc.porcelain.trees import commit_at, tree_at
+from editvc.session.session import Session
+from editvc.session.trees import commit_at, tree_at
 
 FORMATS = ("hf", "lora", "delta")
 

@@ -9,9 +9,9 @@ from editvc.core.history import Tree
 from editvc.core.ids import object_id
 from editvc.interchange.delta_file import export_delta as write_delta
 from editvc.models.architectures import architecture_of
-from editvc.porcelain.delta_cache import delta_file
 from editvc.porcelain.export_result import Documents, Export, rank_notes
-from editvc.porcelain.session import Session
+from editvc.session.delta_cache import delta_file
+from editvc.session.session import Session
 
 
 def export_delta(

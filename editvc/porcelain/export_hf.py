@@ -22,8 +22,8 @@ from editvc.models.language_model import LanguageModel
 from editvc.models.loading import REFERENCE
 from editvc.porcelain.export_result import Answer, Documents, Export, ReloadDiffers
 from editvc.porcelain.keep_width import cost, replacing
-from editvc.porcelain.session import Session
-from editvc.porcelain.trees import checked_facts
+from editvc.session.session import Session
+from editvc.session.trees import checked_facts
 
 LENGTH = 12
 """Tokens generated for a check, where no fact needs more."""

@@ -15,9 +15,9 @@ from editvc.models.loading import load
 from editvc.models.source import POCKET
 from editvc.models.weights import edited
 from editvc.porcelain.export_result import Documents, Export, ReloadDiffers, rank_notes
-from editvc.porcelain.session import Session
-from editvc.porcelain.trees import checked_facts
 from editvc.publish.card import render_usage
+from editvc.session.session import Session
+from editvc.session.trees import checked_facts
 
 LOGIT_TOLERANCE = 1e-3
 """Largest difference of a logit between an uncut adapter and the edited model, in float32."""

@@ -8,9 +8,9 @@ from typing import Any
 from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId
 from editvc.core.invisible import require_visible
-from editvc.porcelain.changes import fact_json
 from editvc.porcelain.log import log_json
-from editvc.porcelain.session import Session
+from editvc.session.changes import fact_json
+from editvc.session.session import Session
 from editvc.vcs.index import CommitRow, searchable
 from editvc.vcs.search import Search, words_of
 

@@ -22,9 +22,9 @@ from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.editing.subject_gates import strangers
-from editvc.porcelain.on_branch import tip_of_head
-from editvc.porcelain.session import Session
-from editvc.porcelain.trees import commit_at, tree_at
+from editvc.session.on_branch import tip_of_head
+from editvc.session.session import Session
+from editvc.session.trees import commit_at, tree_at
 
 TYPICAL_FROM = 8
 """From how many live and new edits on their medians say what is typical."""

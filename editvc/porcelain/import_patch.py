@@ -14,10 +14,10 @@ from editvc.core.invisible import require_visible, visible
 from editvc.interchange.base_weights import Imported, ImportRefused
 from editvc.interchange.checkpoint_difference import difference
 from editvc.interchange.peft_reader import is_adapter, read_adapter
-from editvc.porcelain.changes import LivePatch, live_patch
-from editvc.porcelain.on_branch import Tip, on_branch, tip_of_head
-from editvc.porcelain.recording import CommitResult, NothingToDo, advance
-from editvc.porcelain.session import Session
+from editvc.session.changes import LivePatch, live_patch
+from editvc.session.on_branch import Tip, on_branch, tip_of_head
+from editvc.session.recording import CommitResult, NothingToDo, advance
+from editvc.session.session import Session
 
 
 @dataclass(frozen=True, slots=True)

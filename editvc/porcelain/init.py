@@ -21,7 +21,7 @@ from editvc.models.fingerprint import describe, identify
 from editvc.models.loading import load
 from editvc.models.source import open_model
 from editvc.models.tensor_digests import ShortMemory
-from editvc.porcelain.take_inputs import INPUTS, inputs_from
+from editvc.session.take_inputs import INPUTS, inputs_from
 from editvc.statistics.bundle import (
     shipped_settings,
     shipped_with,
@@ -67,7 +67,7 @@ def init(
 
     Commits are to use ``method``, or what suits the model. Statistics are those that it needs, and
     a model's own; all others are taken by the first commit that needs them
-    (:mod:`editvc.porcelain.take_statistics`), and with ``later`` those of the method, too.
+    (:mod:`editvc.session.take_statistics`), and with ``later`` those of the method, too.
     """
     if later and (texts or entities is not None):
         raise PutOff

@@ -11,7 +11,7 @@ from editvc.interchange.replacing import Replacing, replace_least
 from editvc.models.checkpoint import Checkpoint
 from editvc.models.language_model import LanguageModel
 from editvc.models.neuron_use import neuron_use
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 from editvc.statistics.bundle import sources_of
 from editvc.statistics.corpus import pieces
 

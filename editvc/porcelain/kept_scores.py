@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from editvc.core.ids import ObjectId, object_id
-from editvc.porcelain.session import Session
-from editvc.porcelain.trees import tree_at
+from editvc.session.session import Session
+from editvc.session.trees import tree_at
 from editvc.vcs import codec
 from editvc.vcs.results import Result
 

@@ -22,12 +22,12 @@ from editvc.editing.kept_values import edits_of
 from editvc.evaluation.probes import predicts
 from editvc.models.tokenization import tokenize
 from editvc.models.weights import edited
-from editvc.porcelain.choose_recipe import choose
-from editvc.porcelain.commit_plan import require_ready
 from editvc.porcelain.export_lora import export_adapter
 from editvc.porcelain.export_result import Documents, Export
-from editvc.porcelain.session import Session
-from editvc.porcelain.trees import checked_facts
+from editvc.session.choose_recipe import choose
+from editvc.session.commit_plan import require_ready
+from editvc.session.session import Session
+from editvc.session.trees import checked_facts
 
 METHOD = next(iter(LocatedRecipe.ROWS))
 """The first of those that locate: MEMIT."""

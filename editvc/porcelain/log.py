@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from editvc.porcelain.session import Session
-from editvc.porcelain.trees import commit_at
+from editvc.session.session import Session
+from editvc.session.trees import commit_at
 from editvc.vcs.index import CommitRow
 
 

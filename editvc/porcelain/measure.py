@@ -12,9 +12,9 @@ from typing import Any
 from editvc.core.ids import digest_of
 from editvc.core.spelling import did_you_mean
 from editvc.errors import EditvcError
-from editvc.porcelain.remembered import digest_of_facts, question_of, remembered
-from editvc.porcelain.session import Session
-from editvc.porcelain.trees import live_facts, tree_at
+from editvc.session.remembered import digest_of_facts, question_of, remembered
+from editvc.session.session import Session
+from editvc.session.trees import live_facts, tree_at
 
 SUITES = ("abilities", "generation", "forgetting", "saliency")
 HARNESS = "lm-eval:"

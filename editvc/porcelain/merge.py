@@ -18,10 +18,10 @@ from editvc.porcelain.combine import (
     slots_of,
 )
 from editvc.porcelain.conflicts import conflicts_of
-from editvc.porcelain.on_branch import Tip, move, on_branch, tip_of_head
-from editvc.porcelain.recording import with_changes
 from editvc.porcelain.sequencer import Combination, carry_on
-from editvc.porcelain.session import Session
+from editvc.session.on_branch import Tip, move, on_branch, tip_of_head
+from editvc.session.recording import with_changes
+from editvc.session.session import Session
 from editvc.vcs.pending import Pending
 from editvc.vcs.refs import BRANCHES, HEAD
 from editvc.vcs.three_way import Merged, Overlay, applied

@@ -14,7 +14,7 @@ from editvc.core.ids import ObjectId, short
 from editvc.core.invisible import require_visible
 from editvc.errors import EditvcError
 from editvc.porcelain.log import iso_time
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 from editvc.vcs.index import CommitRow
 from editvc.vcs.refs import ReflogEntry
 

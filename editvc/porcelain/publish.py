@@ -16,15 +16,15 @@ from editvc.core.methods.recipe import Recipe
 from editvc.errors import GateError
 from editvc.interchange.hf_checkpoint import LEDGER, LOCK
 from editvc.porcelain.blame import blame
-from editvc.porcelain.changes import live_patch
 from editvc.porcelain.export import export, require_in_weights
 from editvc.porcelain.export_result import Export
 from editvc.porcelain.health import HealthReport, check_health
-from editvc.porcelain.session import Session
-from editvc.porcelain.user_hooks import PRE_PUBLISH, run_hook
 from editvc.publish.card import CardInput, LedgerRow, hub_id, ledger_jsonl, render_card
 from editvc.publish.hub import publish as push
 from editvc.publish.lock import Lock, LockedEdit
+from editvc.session.changes import live_patch
+from editvc.session.session import Session
+from editvc.session.user_hooks import PRE_PUBLISH, run_hook
 from editvc.vcs.codec import metadata
 from editvc.vcs.object_links import links
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 from editvc.vcs.refs import BRANCHES, HEAD, BranchUnknown, ReflogEntry
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from editvc.core.ids import ObjectId
 from editvc.porcelain.log import log_json
-from editvc.porcelain.on_branch import Tip, move, on_branch, tip_of_head
-from editvc.porcelain.session import Session
+from editvc.session.on_branch import Tip, move, on_branch, tip_of_head
+from editvc.session.session import Session
 from editvc.vcs.index import CommitRow
 
 

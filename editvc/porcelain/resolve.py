@@ -5,8 +5,8 @@ from __future__ import annotations
 from editvc.core.cut import quoted
 from editvc.errors import EditvcError
 from editvc.porcelain.conflicts import Conflict, conflicts_of
-from editvc.porcelain.session import Session
-from editvc.porcelain.unfinished import required
+from editvc.session.session import Session
+from editvc.session.unfinished import required
 from editvc.vcs.pending import RESTRAINT, Pending, Side
 
 

@@ -9,10 +9,10 @@ from editvc.core.history import Entry
 from editvc.core.ids import ObjectId, SlotId, short
 from editvc.core.invisible import require_visible
 from editvc.errors import EditvcError
-from editvc.porcelain.changes import FactChanges, fact_changes_of
-from editvc.porcelain.on_branch import Tip, on_branch, tip_of_head
-from editvc.porcelain.recording import CommitResult, NothingToDo, advance, with_changes
-from editvc.porcelain.session import Session
+from editvc.session.changes import FactChanges, fact_changes_of
+from editvc.session.on_branch import Tip, on_branch, tip_of_head
+from editvc.session.recording import CommitResult, NothingToDo, advance, with_changes
+from editvc.session.session import Session
 from editvc.vcs.index import FactRow
 from editvc.vcs.revisions import BASE, LEAST_DIGITS
 

@@ -13,10 +13,10 @@ from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, short
 from editvc.core.invisible import require_visible
 from editvc.errors import EditvcError
-from editvc.porcelain.changes import FactChanges, PatchChanges, fact_changes_of, patch_changes
-from editvc.porcelain.on_branch import Tip, on_branch, tip_of_head
-from editvc.porcelain.recording import CommitResult, NothingToDo, advance, with_changes
-from editvc.porcelain.session import Session
+from editvc.session.changes import FactChanges, PatchChanges, fact_changes_of, patch_changes
+from editvc.session.on_branch import Tip, on_branch, tip_of_head
+from editvc.session.recording import CommitResult, NothingToDo, advance, with_changes
+from editvc.session.session import Session
 from editvc.vcs.revisions import UnknownRevision
 
 FACT_ID = re.compile(r"[0-9a-f]{4,64}")

@@ -21,12 +21,12 @@ from editvc.porcelain.combine import (
     combined,
 )
 from editvc.porcelain.conflicts import Conflict, conflicts_of
-from editvc.porcelain.delta_cache import keep_delta_file
-from editvc.porcelain.on_branch import Tip, move
-from editvc.porcelain.reactions import LIMIT, LINEAR_LIMIT
-from editvc.porcelain.recording import build, record, with_changes
-from editvc.porcelain.session import Session
-from editvc.porcelain.unfinished import NothingWaits, require_finished, required
+from editvc.session.delta_cache import keep_delta_file
+from editvc.session.on_branch import Tip, move
+from editvc.session.reactions import LIMIT, LINEAR_LIMIT
+from editvc.session.recording import build, record, with_changes
+from editvc.session.session import Session
+from editvc.session.unfinished import NothingWaits, require_finished, required
 from editvc.vcs.pending import RESTRAINT, Pending
 from editvc.vcs.refs import BranchMoved
 from editvc.vcs.three_way import Overlay, Sides, applied

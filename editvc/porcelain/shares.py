@@ -17,9 +17,9 @@ from editvc.models.chat_template import turn_in
 from editvc.models.generation import EmptyPrompt, prompt_length
 from editvc.porcelain.ask import ask
 from editvc.porcelain.blame import blame
-from editvc.porcelain.changes import LivePatch, fact_json, live_patch
-from editvc.porcelain.session import Session
-from editvc.porcelain.trees import tree_at
+from editvc.session.changes import LivePatch, fact_json, live_patch
+from editvc.session.session import Session
+from editvc.session.trees import tree_at
 from editvc.vcs.codec import metadata
 from editvc.vcs.index import CommitRow
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from editvc.porcelain.log import log, log_json
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 from editvc.vcs.index import CommitRow
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from editvc.core.history import Restraint, Tree
-from editvc.porcelain.changes import FactChanges, fact_changes
 from editvc.porcelain.log import log_json
-from editvc.porcelain.session import Session
+from editvc.session.changes import FactChanges, fact_changes
+from editvc.session.session import Session
 from editvc.vcs import codec
 from editvc.vcs.index import CommitRow
 

@@ -20,12 +20,12 @@ from editvc.core.methods.table import recipe_class
 from editvc.editing.kept_values import WHOLE, as_gates, as_located, reads_subjects, why_not_gated
 from editvc.errors import EditvcError
 from editvc.materialise.elements import Element
-from editvc.porcelain.choose_recipe import choose
-from editvc.porcelain.commit_plan import require_ready
-from editvc.porcelain.entries import store_elements
-from editvc.porcelain.session import Session
-from editvc.porcelain.take_inputs import with_inputs
-from editvc.porcelain.take_statistics import with_statistics
+from editvc.session.choose_recipe import choose
+from editvc.session.commit_plan import require_ready
+from editvc.session.entries import store_elements
+from editvc.session.session import Session
+from editvc.session.take_inputs import with_inputs
+from editvc.session.take_statistics import with_statistics
 
 
 class CannotSolveAs(EditvcError):

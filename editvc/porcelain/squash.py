@@ -22,15 +22,15 @@ from editvc.core.invisible import require_visible
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing.locate import locate_together
 from editvc.evaluation.scores import Scores, locality_answers, score
-from editvc.porcelain.changes import PatchChanges, patch_changes
-from editvc.porcelain.commit_plan import require_ready
-from editvc.porcelain.delta_cache import keep_delta_file
-from editvc.porcelain.entries import make_entries, planned, store_elements
-from editvc.porcelain.fact_lengths import within_positions
-from editvc.porcelain.on_branch import Tip, on_branch, tip_of_head
-from editvc.porcelain.recording import CommitResult, NothingToDo, build, record, with_changes
-from editvc.porcelain.session import Session
 from editvc.porcelain.solve_as import solvable_as, solved_as
+from editvc.session.changes import PatchChanges, patch_changes
+from editvc.session.commit_plan import require_ready
+from editvc.session.delta_cache import keep_delta_file
+from editvc.session.entries import make_entries, planned, store_elements
+from editvc.session.fact_lengths import within_positions
+from editvc.session.on_branch import Tip, on_branch, tip_of_head
+from editvc.session.recording import CommitResult, NothingToDo, build, record, with_changes
+from editvc.session.session import Session
 
 
 @dataclass(frozen=True, slots=True)

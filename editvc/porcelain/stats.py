@@ -10,11 +10,11 @@ from typing import Any
 from editvc.core.ids import ObjectId, digest_of, short
 from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.recipe import require_layers
-from editvc.porcelain.choose_recipe import choose
-from editvc.porcelain.session import Session
 from editvc.porcelain.status import status
-from editvc.porcelain.take_inputs import INPUTS, take_inputs
-from editvc.porcelain.take_statistics import put_in_force
+from editvc.session.choose_recipe import choose
+from editvc.session.session import Session
+from editvc.session.take_inputs import INPUTS, take_inputs
+from editvc.session.take_statistics import put_in_force
 from editvc.statistics.bundle import sources_of, take
 from editvc.vcs.codec import metadata
 

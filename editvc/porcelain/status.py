@@ -7,11 +7,11 @@ from typing import Any
 
 from editvc.core.history import Restraint, Tree
 from editvc.core.ids import ObjectId, object_id
-from editvc.porcelain.changes import LivePatch, live_patch
 from editvc.porcelain.conflicts import Conflict, conflicts_of
-from editvc.porcelain.expiry import expired_count
-from editvc.porcelain.session import Session
-from editvc.porcelain.unfinished import waiting
+from editvc.session.changes import LivePatch, live_patch
+from editvc.session.expiry import expired_count
+from editvc.session.session import Session
+from editvc.session.unfinished import waiting
 from editvc.vcs import codec
 
 

@@ -19,9 +19,9 @@ from editvc.evaluation.harness import run_task
 from editvc.evaluation.saliency import saliency
 from editvc.evaluation.score_columns import share
 from editvc.evaluation.spoken import spoken
-from editvc.porcelain.changes import fact_changes
 from editvc.porcelain.edits_result import NothingToEvaluate
-from editvc.porcelain.session import Session
+from editvc.session.changes import fact_changes
+from editvc.session.session import Session
 
 Record = Mapping[str, Any]
 CHECKPOINTS = 10

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from editvc.core.ids import ObjectId
-from editvc.porcelain.session import Session
-from editvc.porcelain.unfinished import require_finished
+from editvc.session.session import Session
+from editvc.session.unfinished import require_finished
 
 
 def switch(session: Session, name: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from editvc.core.ids import ObjectId
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 
 
 @dataclass(frozen=True, slots=True)

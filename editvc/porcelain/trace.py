@@ -19,11 +19,11 @@ from editvc.evaluation.causal_tracing import (
 )
 from editvc.evaluation.probes import first_tokens, predicts_target
 from editvc.models.language_model import LanguageModel
-from editvc.porcelain.fact_input import Facts, sourced
-from editvc.porcelain.fact_lengths import require_room
-from editvc.porcelain.recording import Skipped
-from editvc.porcelain.session import Session
-from editvc.porcelain.trees import tree_at
+from editvc.session.fact_input import Facts, sourced
+from editvc.session.fact_lengths import require_room
+from editvc.session.recording import Skipped
+from editvc.session.session import Session
+from editvc.session.trees import tree_at
 
 Requests = tuple[list[Request], tuple[Skipped, ...]]
 

@@ -11,10 +11,10 @@ from editvc.core.ids import ObjectId, digest_of, short
 from editvc.core.methods.mend import MendRecipe, last_three
 from editvc.core.methods.recipe import require_layers
 from editvc.editing.mend_training import EditorMetrics, Settings, require_enough, train
-from editvc.porcelain.choose_recipe import EDITOR
-from editvc.porcelain.fact_input import Facts, sourced
-from editvc.porcelain.fact_lengths import require_room
-from editvc.porcelain.session import Session
+from editvc.session.choose_recipe import EDITOR
+from editvc.session.fact_input import Facts, sourced
+from editvc.session.fact_lengths import require_room
+from editvc.session.session import Session
 
 
 @dataclass(frozen=True, slots=True)

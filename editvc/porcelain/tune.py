@@ -26,12 +26,12 @@ from editvc.materialise.solutions import stack
 from editvc.models.language_model import LanguageModel
 from editvc.models.weights import edited
 from editvc.porcelain.coverage import Window, cover
-from editvc.porcelain.fact_input import Facts, sourced
-from editvc.porcelain.fact_lengths import require_room
-from editvc.porcelain.probe_facts import probing_facts
-from editvc.porcelain.session import Session
-from editvc.porcelain.take_statistics import with_statistics
 from editvc.porcelain.trace import Corruption, NothingKnown, known
+from editvc.session.fact_input import Facts, sourced
+from editvc.session.fact_lengths import require_room
+from editvc.session.probe_facts import probing_facts
+from editvc.session.session import Session
+from editvc.session.take_statistics import with_statistics
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,10 +30,10 @@ from editvc.editing.layer_scores import (
 )
 from editvc.models.forward import inputs_at_ends, keys_at_ends
 from editvc.models.language_model import LanguageModel
-from editvc.porcelain.choose_recipe import choose
-from editvc.porcelain.fact_input import Facts, sourced
-from editvc.porcelain.recording import NothingToDo
-from editvc.porcelain.session import Session
+from editvc.session.choose_recipe import choose
+from editvc.session.fact_input import Facts, sourced
+from editvc.session.recording import NothingToDo
+from editvc.session.session import Session
 from editvc.statistics.bundle import sources_of
 from editvc.statistics.entity_moments import read_entities
 from editvc.statistics.input_moments import input_statistics

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from editvc.core.ids import ObjectId
 from editvc.errors import EditvcError
-from editvc.porcelain.session import Session
-from editvc.porcelain.unfinished import require_finished
+from editvc.session.session import Session
+from editvc.session.unfinished import require_finished
 from editvc.vcs.operation import Operation, View
 from editvc.vcs.operation_log import differences
 from editvc.vcs.refs import HEAD, ReflogEntry

@@ -15,7 +15,7 @@ from editvc.models.checkpoint import Checkpoint
 from editvc.models.fingerprint import BaseMismatchError, identify, require_identical
 from editvc.models.source import open_model
 from editvc.models.tensor_digests import ShortMemory
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 
 ROOT = Path(__file__).resolve().parents[2]
 MADE = ROOT.parent / "smollm2"

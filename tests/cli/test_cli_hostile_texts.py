@@ -13,7 +13,7 @@ from tiny_repos import Prepared, close, tree
 from editvc import Repo
 from editvc.core.facts import Fact
 from editvc.core.invisible import in_one_line, printable
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\r\x9b1A\u202egnp\u2066\b"
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b-\u200f]")

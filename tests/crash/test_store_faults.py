@@ -13,8 +13,8 @@ from vcs_values import BASE, commit_facts, create, fact, quick_folder
 
 from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId
-from editvc.porcelain.session import Session
 from editvc.porcelain.undo import undo
+from editvc.session.session import Session
 from editvc.vcs.fsck import fsck
 from editvc.vcs.index_rebuild import rebuild
 from editvc.vcs.refs import Head

@@ -11,7 +11,7 @@ from tiny_repos import FACTS, FRESH, Prepared, same_bits, tree
 from editvc import Repo
 from editvc.algebra.restraints import dropped
 from editvc.core.history import Restraint
-from editvc.porcelain.trees import tree_at
+from editvc.session.trees import tree_at
 
 P, SEED = 0.5, 11
 

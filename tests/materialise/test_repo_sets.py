@@ -18,9 +18,9 @@ from editvc import Repo
 from editvc.algebra.delta import delta_from_bytes
 from editvc.core.facts import Fact
 from editvc.core.ids import SlotId
-from editvc.porcelain.recording import NothingToDo
 from editvc.porcelain.revert import RevertConflict
-from editvc.porcelain.trees import tree_at
+from editvc.session.recording import NothingToDo
+from editvc.session.trees import tree_at
 
 Live = dict[SlotId, Fact]
 

@@ -15,9 +15,9 @@ from editvc.core.methods.locate import LocatedRecipe
 from editvc.errors import EditvcError
 from editvc.porcelain import take_statistics
 from editvc.porcelain.configure import configure
-from editvc.porcelain.recording import NothingToDo
-from editvc.porcelain.take_inputs import INPUTS
-from editvc.porcelain.trees import tree_at
+from editvc.session.recording import NothingToDo
+from editvc.session.take_inputs import INPUTS
+from editvc.session.trees import tree_at
 from editvc.statistics.bundle import BUNDLED_NAMES, BUNDLED_TEXT, Sources
 from editvc.vcs.config_file import ConfigError
 

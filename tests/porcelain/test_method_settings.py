@@ -10,8 +10,8 @@ from tiny_repos import FACTS, Prepared
 from editvc import Repo
 from editvc.core.methods.recipe import NoSuchLayer, RecipeError
 from editvc.core.methods.table import METHODS, RECIPES
-from editvc.porcelain.take_inputs import INPUTS, with_inputs
-from editvc.porcelain.trees import tree_at
+from editvc.session.take_inputs import INPUTS, with_inputs
+from editvc.session.trees import tree_at
 from editvc.vcs.method_sections import NAMES
 
 

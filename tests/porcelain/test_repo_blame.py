@@ -17,8 +17,8 @@ from editvc.core.facts import Fact
 from editvc.core.history import Entry, Restraint
 from editvc.materialise.contributions import RESTRAINT, contributions, run
 from editvc.models.generation import EmptyPrompt
-from editvc.porcelain.take_inputs import take_inputs
-from editvc.porcelain.trees import tree_at
+from editvc.session.take_inputs import take_inputs
+from editvc.session.trees import tree_at
 
 U, V, LAYER = 32, 128, 1
 

@@ -34,9 +34,9 @@ from editvc.core.methods.locate import LocatedRecipe
 from editvc.errors import EditvcError
 from editvc.materialise.stored_statistics import LayerNotCovered
 from editvc.models.tokenization import tokenize
-from editvc.porcelain.commit_plan import SlotConflict, UntraceableFact
-from editvc.porcelain.entries import make_entries, planned
-from editvc.porcelain.recording import NothingToDo
+from editvc.session.commit_plan import SlotConflict, UntraceableFact
+from editvc.session.entries import make_entries, planned
+from editvc.session.recording import NothingToDo
 
 
 def located_objects(repo: Repo) -> int:

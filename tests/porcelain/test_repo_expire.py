@@ -11,7 +11,7 @@ from cli_runs import clean, inside
 from tiny_repos import FACTS, same_bits, tree
 
 from editvc import Repo
-from editvc.porcelain.recording import NothingToDo
+from editvc.session.recording import NothingToDo
 
 LAST = date(2023, 11, 13)
 """The day before the clock's, which stands in November 2023."""

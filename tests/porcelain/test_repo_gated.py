@@ -27,10 +27,10 @@ from editvc.porcelain import export_hf
 from editvc.porcelain.export import NeedsNeurons
 from editvc.porcelain.keep_width import text_rows
 from editvc.porcelain.linear import linear_delta
-from editvc.porcelain.reactions import LIMIT, OthersReact
-from editvc.porcelain.recording import NothingToDo
-from editvc.porcelain.take_inputs import INPUTS, take_inputs
-from editvc.porcelain.trees import tree_at
+from editvc.session.reactions import LIMIT, OthersReact
+from editvc.session.recording import NothingToDo
+from editvc.session.take_inputs import INPUTS, take_inputs
+from editvc.session.trees import tree_at
 from editvc.vcs.config_file import ConfigError
 
 LAYER = 1

@@ -18,8 +18,8 @@ from editvc.core.methods.grace import GraceRecipe
 from editvc.models.generation import generate
 from editvc.models.tokenization import tokenize
 from editvc.porcelain.export import FORMATS, NotInWeights
-from editvc.porcelain.recording import NothingToDo
-from editvc.porcelain.trees import tree_at
+from editvc.session.recording import NothingToDo
+from editvc.session.trees import tree_at
 
 
 def codebooks(repo: Repo) -> list[Codebook]:

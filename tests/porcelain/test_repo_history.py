@@ -14,9 +14,9 @@ from editvc import Repo
 from editvc.core.facts import Fact
 from editvc.core.history import Restraint
 from editvc.errors import EditvcError
-from editvc.porcelain.recording import NothingToDo
 from editvc.porcelain.revert import RevertConflict
-from editvc.porcelain.trees import tree_at
+from editvc.session.recording import NothingToDo
+from editvc.session.trees import tree_at
 from editvc.vcs.revisions import RevisionError, UnknownRevision
 
 

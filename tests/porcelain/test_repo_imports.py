@@ -21,7 +21,7 @@ from editvc.core.history import Restraint
 from editvc.core.methods.recipe import RecipeError
 from editvc.interchange.base_weights import ImportRefused
 from editvc.interchange.peft_writer import AdapterError
-from editvc.porcelain.recording import NothingToDo
+from editvc.session.recording import NothingToDo
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 

@@ -10,8 +10,8 @@ from editvc import Repo
 from editvc.core.facts import Fact
 from editvc.materialise.interference import Interference
 from editvc.porcelain import sequencer
-from editvc.porcelain.take_inputs import take_inputs
-from editvc.porcelain.trees import tree_at
+from editvc.session.take_inputs import take_inputs
+from editvc.session.trees import tree_at
 
 
 def forked(repo: Repo, **how: object) -> Repo:

@@ -19,7 +19,7 @@ from editvc.evaluation.lengths import too_long
 from editvc.models.generation import PromptTooLong, generate
 from editvc.models.tokenization import tokenize
 from editvc.porcelain.evaluate import NothingToEvaluate
-from editvc.porcelain.fact_lengths import TooManyTokens
+from editvc.session.fact_lengths import TooManyTokens
 from editvc.vcs.config_file import ConfigError
 
 POSITIONS = 128
@@ -116,7 +116,7 @@ def test_eval_leaves_out_what_does_not_fit_with_a_word(
 ) -> None:
     """Repositories may hold such facts already: they crashed `eval` for the whole of it."""
     long = replace(FACTS[2], paraphrases=(*FACTS[2].paraphrases, LONG.strip()))
-    monkeypatch.setattr("editvc.porcelain.commit_plan.require_room", lambda *_: None)
+    monkeypatch.setattr("editvc.session.commit_plan.require_room", lambda *_: None)
     repo.commit([FACTS[0], long])
     heard: list[str] = []
     again = Repo(work, clock=Clock(), remark=heard.append)

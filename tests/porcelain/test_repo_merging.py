@@ -17,7 +17,7 @@ from editvc.porcelain.combine import OtherBase, OtherStatistics, combined
 from editvc.porcelain.merge import OctopusConflict
 from editvc.porcelain.resolve import NoSuchConflict
 from editvc.porcelain.sequencer import Undecided
-from editvc.porcelain.unfinished import NothingWaits, Overtaken, Unfinished
+from editvc.session.unfinished import NothingWaits, Overtaken, Unfinished
 from editvc.vcs.pending import PendingUnreadable
 from editvc.vcs.revisions import RevisionError
 from editvc.vcs.store import MemoryStore

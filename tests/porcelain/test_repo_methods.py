@@ -14,9 +14,9 @@ from editvc import Repo
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import NoSuchLayer, RecipeError
 from editvc.core.methods.table import METHODS, UnknownMethod
-from editvc.porcelain.choose_recipe import choose, to_yaml
-from editvc.porcelain.recording import NothingToDo
-from editvc.porcelain.trees import tree_at
+from editvc.session.choose_recipe import choose, to_yaml
+from editvc.session.recording import NothingToDo
+from editvc.session.trees import tree_at
 from editvc.vcs.short_ids import UnknownObject
 
 LOCATED = [name for name, row in METHODS.items() if row.element == "located"]

@@ -24,7 +24,7 @@ from tiny_repos import (
 from editvc import Repo
 from editvc.core.history import Restraint
 from editvc.models.fingerprint import BaseMismatchError
-from editvc.porcelain.trees import tree_at
+from editvc.session.trees import tree_at
 
 TOUCHED = "transformer.h.{}.mlp.c_proj.weight"
 

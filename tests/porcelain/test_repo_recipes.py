@@ -14,7 +14,7 @@ from tolerances import assert_near, rounding, size
 from editvc import Repo
 from editvc.algebra.solvers import solve
 from editvc.materialise.stored_statistics import LayerNotCovered
-from editvc.porcelain.trees import tree_at
+from editvc.session.trees import tree_at
 from editvc.statistics.bundle import sources_of
 
 HEAVY = ("recipe.mom2_update_weight", "5000")

@@ -10,8 +10,8 @@ from tiny_repos import ADA, FACTS, OTHERS, tree
 from editvc import Repo
 from editvc.core.facts import Fact
 from editvc.core.history import Restraint
-from editvc.porcelain.recording import NothingToDo
-from editvc.porcelain.unfinished import NothingWaits
+from editvc.session.recording import NothingToDo
+from editvc.session.unfinished import NothingWaits
 from editvc.vcs.revisions import RevisionError
 
 BO = "Bo <bo@example.org>"

@@ -8,8 +8,8 @@ import pytest
 from tiny_repos import FACTS, OTHERS, contents, tree
 
 from editvc import Repo
-from editvc.porcelain.recording import NothingToDo
 from editvc.porcelain.restore import UnknownFact
+from editvc.session.recording import NothingToDo
 from editvc.vcs.revisions import RevisionError
 
 

@@ -20,8 +20,8 @@ from editvc.errors import EditvcError
 from editvc.materialise.editors import NoEditor
 from editvc.models.loading import load
 from editvc.models.source import open_model
-from editvc.porcelain.choose_recipe import EDITOR
 from editvc.porcelain.configure import configure
+from editvc.session.choose_recipe import EDITOR
 from editvc.vcs.codec import metadata
 
 LEARNT = (*FACTS[2:], *FRESH)

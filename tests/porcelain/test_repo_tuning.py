@@ -20,10 +20,10 @@ from editvc.evaluation.scores import Scores, score
 from editvc.models.forward import TOKENS_PER_BATCH
 from editvc.models.language_model import LanguageModel
 from editvc.porcelain import coverage, tune
-from editvc.porcelain.probe_facts import NEIGHBOURS, probing_facts
-from editvc.porcelain.recording import NothingToDo
-from editvc.porcelain.trees import tree_at
 from editvc.porcelain.tune import FULL, QUICK, Grid, Setting, Trial, windows_around
+from editvc.session.probe_facts import NEIGHBOURS, probing_facts
+from editvc.session.recording import NothingToDo
+from editvc.session.trees import tree_at
 from editvc.statistics.bundle import sources_of, take
 
 SMALL = Grid(facts=3, windows=2, weights=(1.0, 4.0), clamps=(1.0, 0.5))

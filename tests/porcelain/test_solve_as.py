@@ -21,10 +21,10 @@ from editvc.editing import locate as located_algorithm
 from editvc.editing.target_search import find_targets
 from editvc.evaluation.probes import forced
 from editvc.porcelain.linear import linear_delta
-from editvc.porcelain.recording import NothingToDo
 from editvc.porcelain.solve_as import CannotSolveAs
-from editvc.porcelain.take_inputs import take_inputs
-from editvc.porcelain.trees import tree_at
+from editvc.session.recording import NothingToDo
+from editvc.session.take_inputs import take_inputs
+from editvc.session.trees import tree_at
 
 LAYER = 1
 STRONG = ("v_num_grad_steps=30", "clamp_norm_factor=4", "v_weight_decay=0", "kl_factor=0")

@@ -16,8 +16,8 @@ from editvc.core.methods.gated import GatedRecipe
 from editvc.editing.layer_scores import GateScore, KeyScore
 from editvc.models.forward import keys_at_ends
 from editvc.porcelain import tune_layers
-from editvc.porcelain.recording import NothingToDo
 from editvc.porcelain.tune_layers import LayerScore, LayerTable, near_names
+from editvc.session.recording import NothingToDo
 from editvc.statistics.bundle import sources_of
 from editvc.statistics.text_moments import text_moments
 

@@ -14,7 +14,6 @@ from vcs_values import commit_facts, create, fact, quick_folder
 from editvc.porcelain.branch import create as create_branch
 from editvc.porcelain.branch import delete
 from editvc.porcelain.reflog import reflog
-from editvc.porcelain.session import Session
 from editvc.porcelain.switch import detach, switch
 from editvc.porcelain.undo import (
     NothingToUndo,
@@ -24,6 +23,7 @@ from editvc.porcelain.undo import (
     redo,
     undo,
 )
+from editvc.session.session import Session
 from editvc.vcs.fsck import fsck
 from editvc.vcs.operation import View
 from editvc.vcs.refs import BranchUnknown

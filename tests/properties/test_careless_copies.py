@@ -15,7 +15,7 @@ from vcs_values import commit_facts, create, fact, quick_folder
 from editvc.core.ids import ObjectId
 from editvc.porcelain.branch import create as create_branch
 from editvc.porcelain.reindex import repair
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 from editvc.vcs.fsck import fsck
 from editvc.vcs.recovery import reindex
 from editvc.vcs.repository import Repository

@@ -24,9 +24,10 @@ MAY_IMPORT = {
     **{sibling: LOWER for sibling in SIBLINGS},
     "publish": (*SIBLINGS, *LOWER),
     "materialise": (*SIBLINGS, *LOWER, "vcs"),
-    "porcelain": (*SIBLINGS, *LOWER, "vcs", "publish", "materialise"),
-    "repo": (*LOWER, "vcs", "porcelain"),
-    "cli": ("core", "porcelain", "repo"),
+    "session": (*SIBLINGS, *LOWER, "vcs", "materialise"),
+    "porcelain": (*SIBLINGS, *LOWER, "vcs", "publish", "materialise", "session"),
+    "repo": (*LOWER, "vcs", "session", "porcelain"),
+    "cli": ("core", "session", "porcelain", "repo"),
     **{bare: () for bare in ("errors", "version", "data", "pocket", "__init__")},
 }
 """What a package may import beside itself and what stands on no floor (errors, version, data)."""
@@ -41,14 +42,14 @@ FUNCTION_IMPORTS = {
     "core/methods/table.py": "a new declaration is found, not told",
     "materialise/make_elements.py": "a row names its maker, whose module loads where it is used",
     "vcs/repository.py": "sqlite-utils is for a new index, and for one that is brought up to date",
-    "porcelain/session.py": "what reads history alone starts without torch",
+    "session/session.py": "what reads history alone starts without torch",
     "porcelain/export.py": "export --format delta needs no torch where a commit left the file",
-    "porcelain/delta_cache.py": "as above: torch only where the file is not in the cache",
+    "session/delta_cache.py": "as above: torch only where the file is not in the cache",
     "interchange/delta_file.py": "as above: reading one needs torch, writing one does not",
     "porcelain/evaluate.py": "what was measured before is told without torch",
     "porcelain/measure.py": "as above",
-    "porcelain/choose_recipe.py": "`methods` and `config` start without torch",
-    "porcelain/presets.py": "as above: contexts are sampled where a preset has some",
+    "session/choose_recipe.py": "`methods` and `config` start without torch",
+    "session/presets.py": "as above: contexts are sampled where a preset has some",
 }
 """Modules outside repo.py and cli/ that import editvc inside functions, and why."""
 

@@ -15,7 +15,7 @@ from editvc.algebra.solvers import System, solver_of
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.editing.locate import locate
 from editvc.materialise.solutions import stack
-from editvc.porcelain.trees import tree_at
+from editvc.session.trees import tree_at
 
 
 def factors(part: Factored) -> float:

@@ -11,11 +11,11 @@ from editvc.core.facts import Fact
 from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, SlotId
 from editvc.errors import EditvcError
-from editvc.porcelain.changes import fact_changes
-from editvc.porcelain.delta_cache import keep_delta_file
-from editvc.porcelain.on_branch import Tip
-from editvc.porcelain.session import Session
-from editvc.porcelain.user_hooks import POST_COMMIT, PRE_COMMIT, run_hook
+from editvc.session.changes import fact_changes
+from editvc.session.delta_cache import keep_delta_file
+from editvc.session.on_branch import Tip
+from editvc.session.session import Session
+from editvc.session.user_hooks import POST_COMMIT, PRE_COMMIT, run_hook
 
 
 class NothingToDo(EditvcError):
@@ -116,7 +116,7 @@ def advance(
     """Commit ``tree`` on top of ``tip`` and move its branch there.
 
     Raises ``BranchMoved`` where the branch is elsewhere: another process was faster, nothing was
-    lost, and :func:`editvc.porcelain.on_branch.on_branch` starts again from its new tip.
+    lost, and :func:`editvc.session.on_branch.on_branch` starts again from its new tip.
     """
     identifier, commit = build(
         session, tip.commit, tree, message=message, author=author, time=session.clock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from editvc.core.methods.locate import LocatedRecipe
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 from editvc.statistics.bundle import StatisticsBundle, sources_of, take
 
 

@@ -10,7 +10,7 @@ from editvc.core.facts import PLACEHOLDER, Fact
 from editvc.evaluation.probes import first_tokens, forced, predicts_target
 from editvc.models.context_prefixes import sample_contexts
 from editvc.models.language_model import LanguageModel
-from editvc.porcelain.recording import NothingToDo
+from editvc.session.recording import NothingToDo
 
 NEIGHBOURS = 5
 """Locality prompts made of other facts' questions, for a fact without any of its own."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from editvc.core.history import Tree
 from editvc.core.ids import ObjectId
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 
 KIND = "delta"
 

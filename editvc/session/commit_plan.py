@@ -19,10 +19,10 @@ from editvc.evaluation.probes import predicts
 from editvc.materialise.editors import editor_of
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, TracingError, tokenize
-from editvc.porcelain.entries import PlannedFact, planned
-from editvc.porcelain.fact_lengths import require_room
-from editvc.porcelain.recording import NothingToDo, Skipped
-from editvc.porcelain.session import Session
+from editvc.session.entries import PlannedFact, planned
+from editvc.session.fact_lengths import require_room
+from editvc.session.recording import NothingToDo, Skipped
+from editvc.session.session import Session
 
 
 class SlotConflict(EditvcError):

@@ -13,8 +13,8 @@ from editvc.core.methods.recipe import Recipe
 from editvc.materialise.elements import Element, request_digest
 from editvc.materialise.make_elements import make, make_in_sequence
 from editvc.models.tokenization import TokenizedPrompt
-from editvc.porcelain.recording import with_changes
-from editvc.porcelain.session import Session
+from editvc.session.recording import with_changes
+from editvc.session.session import Session
 from editvc.vcs.codec import encode
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from editvc.core.methods.method import Method
 from editvc.core.methods.recipe import RecipeError
 from editvc.core.spelling import did_you_mean
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 
 PRESET = "preset"
 """The key of options and files that names one; no recipe has it."""

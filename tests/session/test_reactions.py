@@ -7,7 +7,7 @@ from tiny_repos import FACTS
 
 from editvc import Repo
 from editvc.porcelain import reactions
-from editvc.porcelain.reactions import OthersReact
+from editvc.session.reactions import OthersReact
 
 NAMES = ("Italy", "London", "Marie Curie")
 

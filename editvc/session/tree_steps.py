@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from editvc.core.history import Entry, Restraint, Tree
 from editvc.core.ids import ObjectId, SlotId
-from editvc.porcelain.recording import with_changes
-from editvc.porcelain.session import Session
+from editvc.session.recording import with_changes
+from editvc.session.session import Session
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from editvc.core.history import Tree
 from editvc.core.ids import ObjectId
-from editvc.porcelain.session import Session
-from editvc.porcelain.unfinished import require_finished
+from editvc.session.session import Session
+from editvc.session.unfinished import require_finished
 from editvc.vcs.refs import HEAD, BranchMoved, ReflogEntry
 
 Done = TypeVar("Done")

@@ -8,7 +8,7 @@ from typing import Any
 from editvc.core.facts import Fact
 from editvc.core.history import Tree
 from editvc.core.ids import digest_of, object_id
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 from editvc.vcs import codec
 from editvc.vcs.files import WriteError
 from editvc.vcs.results import Question, Result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from editvc.core.ids import short
 from editvc.errors import EditvcError
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 from editvc.vcs.pending import Pending
 from editvc.vcs.refs import readable
 

@@ -12,7 +12,7 @@ from typing import Any
 from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId, short
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 from editvc.vcs import codec
 
 

@@ -10,7 +10,7 @@ from editvc.errors import EditvcError
 from editvc.evaluation.lengths import ADDED, fitting, may_be_too_long, target_tokens, too_long
 from editvc.models.config_meaning import positions_of
 from editvc.models.language_model import LanguageModel
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 
 
 class TooManyTokens(EditvcError):

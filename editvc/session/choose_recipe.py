@@ -16,8 +16,8 @@ from editvc.core.methods.recipe import Recipe, RecipeError, require_layers
 from editvc.core.methods.table import DEFAULT, REFERENCES, recipe_class
 from editvc.models.architectures import architecture_of
 from editvc.models.source import resolve
-from editvc.porcelain.presets import spelt_out
-from editvc.porcelain.session import Session
+from editvc.session.presets import spelt_out
+from editvc.session.session import Session
 from editvc.vcs.codec import metadata
 from editvc.vcs.short_ids import whole_id
 

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from editvc.core.facts import day
 from editvc.core.history import Tree
 from editvc.core.ids import ObjectId, canonical_json
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 
 
 def today_of(session: Session) -> date:

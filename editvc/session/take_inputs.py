@@ -12,7 +12,7 @@ from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.recipe import Recipe, require_layers
 from editvc.core.progress import Progress
 from editvc.models.language_model import LanguageModel
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 from editvc.statistics.bundle import Sources, sources_of
 from editvc.statistics.entity_moments import read_entities
 from editvc.statistics.input_moments import input_statistics

@@ -5,7 +5,7 @@ from __future__ import annotations
 from editvc.core.facts import Fact
 from editvc.core.history import Tree
 from editvc.core.ids import ObjectId, SlotId
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 
 
 def commit_at(session: Session, revision: str) -> ObjectId | None:

@@ -23,8 +23,8 @@ from editvc.core.methods.recipe import Recipe
 from editvc.editing.name_responses import name_responses
 from editvc.editing.subject_gates import Gate, find_gates, strangers
 from editvc.errors import EditvcError
-from editvc.porcelain.session import Session
-from editvc.porcelain.take_inputs import INPUTS
+from editvc.session.session import Session
+from editvc.session.take_inputs import INPUTS
 from editvc.statistics.bundle import sources_of
 from editvc.statistics.entity_moments import read_entities
 from editvc.statistics.input_moments import NAME_CONTEXT

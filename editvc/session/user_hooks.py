@@ -15,7 +15,7 @@ from typing import Any
 from editvc.core.hook_runner import HookEnd
 from editvc.core.ids import canonical_json
 from editvc.errors import GateError
-from editvc.porcelain.session import Session
+from editvc.session.session import Session
 
 PRE_COMMIT, POST_COMMIT, PRE_PUBLISH = "pre-commit", "post-commit", "pre-publish"
 GATES = (PRE_COMMIT, PRE_PUBLISH)
