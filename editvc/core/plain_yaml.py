@@ -6,6 +6,9 @@ from typing import Any
 
 import yaml
 
+LONGEST = 1 << 17
+"""Characters: what is longer would be read for seconds, and is no recipe."""
+
 
 class PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
     """Reads values alone: no objects, and no aliases."""
@@ -23,6 +26,8 @@ class PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
 
 def read_yaml(text: str) -> Any:
     """The one value that ``text`` holds. Raises ``yaml.YAMLError``, whatever the text is."""
+    if len(text) > LONGEST:
+        raise yaml.YAMLError(f"it has more than {LONGEST} characters")
     try:
         return yaml.load(text, Loader=PlainLoader)
     except (RecursionError, ValueError) as cause:  # nested too deeply; a date that is none

@@ -7,12 +7,12 @@ one key, and under it canonical JSON: the *record*, with the ``kind`` of the fil
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from editvc.core.ids import canonical_json
+from editvc.core.plain_json import JsonError, read_json
 
 METADATA = "__metadata__"
 """Where a header has what is no tensor: safetensors' own name for it."""
@@ -70,8 +70,8 @@ def read_head(path: Path) -> bytes:
 
 def _parsed(text: bytes | str) -> dict[str, Any]:
     try:
-        record = json.loads(text)
-    except (ValueError, RecursionError) as cause:
+        record = read_json(text)
+    except JsonError as cause:
         raise TensorHeaderError("is neither JSON nor safetensors") from cause
     if not isinstance(record, dict):
         raise TensorHeaderError("does not say what kind of object it is")

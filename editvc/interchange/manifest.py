@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from editvc.core.ids import digest_of
+from editvc.core.plain_json import read_json
 from editvc.version import __version__
 
 MANIFEST = "editvc.json"
@@ -66,11 +67,7 @@ def files_written(folder: Path) -> dict[str, str] | None:
     if record is None:
         return None
     files, stated = record.get("files"), record.pop(SEAL, None)
-    try:
-        whole = isinstance(files, dict) and stated == digest_of(record)
-    except (ValueError, RecursionError):  # no number, half a character
-        return None
-    return files if whole else None
+    return files if isinstance(files, dict) and stated == digest_of(record) else None
 
 
 def remove_export(folder: Path) -> None:
@@ -116,8 +113,8 @@ def _read(folder: Path) -> dict[str, Any] | None:
         found = path.lstat()
         if not stat.S_ISREG(found.st_mode) or found.st_size > LIMIT:
             return None
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        record = read_json(path.read_bytes())
+    except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) else None
 

@@ -7,7 +7,6 @@ than that, or other than additive, is refused by name.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shlex
@@ -22,6 +21,7 @@ from torch import Tensor, float64, isfinite
 
 from editvc.algebra.factored import Factored
 from editvc.core.ids import digest_of
+from editvc.core.plain_json import read_json
 from editvc.core.settings import is_number
 from editvc.interchange.base_weights import BaseWeights, Imported, ImportRefused
 from editvc.models.architectures import Architecture
@@ -106,7 +106,7 @@ def read_adapter(folder: Path, base: Path, architecture: Architecture) -> Import
 
 def _config(folder: Path) -> dict[str, Any]:
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = read_json((folder / CONFIG).read_bytes())
     except (OSError, ValueError) as error:
         raise ImportRefused(folder, f"{CONFIG} cannot be read: {error}") from error
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":

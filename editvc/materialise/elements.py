@@ -15,7 +15,7 @@ from editvc.core.ids import ObjectId, digest_of
 from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.grace import GraceRecipe
 from editvc.core.methods.locate import LocatedRecipe
-from editvc.vcs.codec import metadata
+from editvc.vcs.codec import ObjectUnreadable, metadata
 from editvc.vcs.repository import Repository
 
 Element = Located | Patch | CodebookEntry | GatedEdit
@@ -46,7 +46,9 @@ class Elements:
         if identifier not in self._elements:
             data = self.repository.store.get(identifier)
             record = metadata(data)
-            read = READERS[record["kind"]]
+            read = READERS.get(record["kind"])
+            if read is None:
+                raise ObjectUnreadable(identifier, f"is a '{record['kind']}', and no edit")
             self._elements[identifier] = (ObjectId(record["recipe"]), read(data))
         return self._elements[identifier]
 

@@ -20,6 +20,7 @@ from typing import Any
 from editvc.core.base import BaseModel
 from editvc.core.edit_site import EditSite
 from editvc.core.methods.recipe import RecipeError, default_layers
+from editvc.core.plain_toml import read_toml
 from editvc.errors import EditvcError
 
 Block = tuple[tuple[str, str | bool], ...]
@@ -298,7 +299,7 @@ def read_block(path: Path) -> Architecture:
     Raises :class:`BlockError`: no TOML, not one block, a family of the table, a wrong key.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = read_toml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as cause:
         raise BlockError(f"{path}: is not TOML: {cause}") from cause
     if len(document) != 1 or not all(isinstance(block, dict) for block in document.values()):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from editvc.core.ids import canonical_json, digest_of
+from editvc.core.plain_json import read_json
 from editvc.core.tensor_header import METADATA
 from editvc.errors import EditvcError
 
@@ -266,7 +267,7 @@ def weights_digest(digests: Mapping[str, str]) -> str:
 def _weight_map(index: Path) -> dict[str, Path]:
     """Tensor name to shard path, from an index that may not reach outside its own folder."""
     try:
-        names: dict[str, str] = json.loads(index.read_bytes())["weight_map"]
+        names: dict[str, str] = read_json(index.read_bytes())["weight_map"]
         entries = [(str(name), str(file)) for name, file in names.items()]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(index, "not a safetensors index (no usable weight_map)") from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from editvc.core.plain_json import read_json
 from editvc.errors import EditvcError
 from editvc.models.architectures import (
     Architecture,
@@ -183,17 +183,13 @@ def read_config(folder: Path, source: str) -> dict[str, Any]:
     """The ``config.json`` of a folder. Raises :class:`ModelNotFoundError`."""
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        config = read_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelNotFoundError(
             source, f"no config.json in {folder}", hint="Name a folder with a whole model."
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ModelNotFoundError(source, f"{path} is no JSON: {error}") from error
     if not isinstance(config, dict):
         raise ModelNotFoundError(source, f"{path} holds no JSON object")
     return config
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"it holds {name}, which is no number")

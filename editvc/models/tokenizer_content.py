@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from editvc.core.ids import digest_of
+from editvc.core.plain_json import read_json
 from editvc.models.source import ModelNotFoundError
 
 FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt")
@@ -101,8 +102,8 @@ def _plain(value: Any) -> Any:
 
 def _json(path: Path, source: str) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+        record = read_json(path.read_bytes())
+    except ValueError as error:
         raise ModelNotFoundError(source, f"{path} is no JSON: {error}") from error
     if not isinstance(record, dict):
         raise ModelNotFoundError(source, f"{path} holds no JSON object")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from editvc.core.cut import cut
 from editvc.core.ids import short
+from editvc.core.plain_yaml import read_yaml
 from editvc.interchange.hf_checkpoint import LEDGER, LOCK
 from editvc.models.source import POCKET
 from editvc.version import __version__
@@ -28,6 +30,8 @@ LIBRARIES: Mapping[str, str | None] = {"hf": "transformers", "lora": "peft", "de
 CARRIED = ("license", "license_name", "license_link", "language", "pipeline_tag")
 """What the base's card says that stays true of the edited model."""
 ROWS_SHOWN = 50
+_HEAD = re.compile(r"\ufeff?\s*---[ \t]*\r?\n(.*?\n)---[ \t]*(?:\r?\n|$)", re.DOTALL)
+"""The YAML at the head of a card."""
 EMBEDDED = f"""\
 The base comes with editvc and is on no hub. In a folder without a repository, these commands
 write it to the folder `{POCKET}`, by which name the adapter and the lines below look for it:
@@ -137,19 +141,27 @@ def _metadata(values: CardInput, base_card: str | None) -> ModelCardData:
         }
     if LIBRARIES[values.format] is not None:
         data["library_name"] = LIBRARIES[values.format]
-    return ModelCardData(**(_carried(base_card) | data))
+    return ModelCardData(**(base_facts(base_card) | data))
 
 
-def _carried(base_card: str | None) -> dict[str, Any]:
-    """The fields of the base's card that are kept; a card with broken YAML has none."""
-    known: dict[str, Any] = {}
-    with suppress(ValueError, yaml.YAMLError):
-        if base_card:  # of an empty one the client would complain aloud
-            card: Any = ModelCard(base_card, ignore_metadata_errors=True)
-            known = card.data.to_dict()
+def base_facts(base_card: str | None) -> dict[str, Any]:
+    """The fields of the base's card that are kept: texts, and lists of texts.
+
+    A card with broken YAML has none.
+    """
+    head = _HEAD.match(base_card or "")
+    known: Any = None
+    if head is not None:
+        with suppress(yaml.YAMLError):
+            known = read_yaml(head[1])
+    kept = known if isinstance(known, dict) else {}
     return {"pipeline_tag": "text-generation"} | {
-        key: known[key] for key in CARRIED if known.get(key)
+        key: kept[key] for key in CARRIED if kept.get(key) and _is_text(kept[key])
     }
+
+
+def _is_text(value: Any) -> bool:
+    return all(isinstance(one, str) for one in (value if isinstance(value, list) else [value]))
 
 
 def _introduction(values: CardInput) -> str:

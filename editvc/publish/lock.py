@@ -13,6 +13,7 @@ from editvc.core.facts import Fact, FactError
 from editvc.core.history import Restraint
 from editvc.core.methods.recipe import Recipe
 from editvc.core.methods.table import REFERENCES, recipe_from_json
+from editvc.core.plain_json import read_json
 from editvc.errors import EditvcError
 from editvc.version import __version__
 
@@ -103,7 +104,7 @@ class Lock:
         be there; :class:`LockError` names the first that differs or is missing.
         """
         try:
-            record = json.loads(data)
+            record = read_json(data)
             version = record["lock"]
         except (ValueError, KeyError, TypeError) as error:
             raise LockError("this is not a lock file of editvc") from error

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editvc.core.file_kinds import strange_kind
 from editvc.core.invisible import visible
+from editvc.core.plain_json import read_json
 from editvc.errors import EditvcError
 from editvc.models.tokenization import leading_tokens
 
@@ -64,7 +64,7 @@ def _json_texts(path: Path) -> Iterator[str]:
         if not line.strip():
             continue
         try:
-            yield str(json.loads(line)["text"])
+            yield str(read_json(line)["text"])
         except (ValueError, KeyError, TypeError) as error:
             raise CorpusError(
                 f"{path}:{number}",

@@ -9,7 +9,6 @@ do little harm where an edit leaks into its neighbours.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from editvc.algebra.second_moment import SecondMoment
 from editvc.core.edit_site import EditSite
 from editvc.core.facts import PLACEHOLDER
 from editvc.core.invisible import WAY_OUT, unseen
+from editvc.core.plain_json import read_json
 from editvc.core.progress import Progress
 from editvc.models.attention import plain_attention
 from editvc.models.forward import add_products, batches, gram, keys_at, padded_right
@@ -92,7 +92,7 @@ def _read(line: str, place: str) -> tuple[str, str]:
     if not line.startswith("{"):
         return line, ""
     try:
-        record = json.loads(line)
+        record = read_json(line)
         fact = record.get("requested_rewrite", record)
         prompt = str(fact.get("prompt", ""))
         return str(fact["subject"]).strip(), prompt if prompt.count(PLACEHOLDER) == 1 else ""

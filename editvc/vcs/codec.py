@@ -6,7 +6,6 @@ Every object says what it is under ``kind``: in the JSON itself, or in the one m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,6 +16,8 @@ from editvc.core.history import Commit, Entry, Tree
 from editvc.core.ids import ObjectId, SlotId, canonical_json, object_id
 from editvc.core.methods.recipe import Recipe
 from editvc.core.methods.table import recipe_from_json
+from editvc.core.plain_json import JsonError, read_json
+from editvc.core.record_types import is_object_id, misfit
 from editvc.core.tensor_header import TensorHeaderError, is_tensor_file, read_record
 from editvc.errors import EditvcError
 from editvc.vcs.operation import Operation
@@ -27,6 +28,24 @@ T = TypeVar("T")
 
 class ObjectUnreadable(ObjectDamaged):
     """Bytes that are what was written, but not an object of the kind that was asked for."""
+
+
+class Record(dict[str, Any]):
+    """What an object says about itself; what it does not say is damage, and not a bug."""
+
+    def __init__(self, record: dict[str, Any], identifier: ObjectId) -> None:
+        super().__init__(record)
+        self.id = identifier
+
+    def __missing__(self, key: str) -> Any:
+        raise ObjectUnreadable(self.id, f"does not say its {key!r}")
+
+
+NAMING = ("base", "recipe", "anchor", "statistics")
+"""Keys under which a tensor file has an id, or null."""
+
+ORIGIN = ("kind", "source", "digest")
+"""Texts under the key ``import`` of a patch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +102,23 @@ def record_of(data: bytes) -> dict[str, Any]:
     return metadata(data) if is_tensor_file(data) else _value_record(data)
 
 
-def metadata(data: bytes) -> dict[str, Any]:
+def metadata(data: bytes) -> Record:
     """The record of a safetensors file, read from its header alone.
 
-    ``data`` may be cut after the header. Raises :class:`ObjectUnreadable`.
+    ``data`` may be cut after the header. Raises :class:`ObjectUnreadable`, also where what should
+    be an id is none, and later for a key that is asked for and is not there.
     """
     try:
-        record = read_record(data)
+        record = _with_kind(read_record(data), data)
     except TensorHeaderError as cause:
         raise ObjectUnreadable(object_id(data), str(cause)) from cause
-    return _with_kind(record, data)
+    for name in NAMING:
+        if not (record.get(name) is None or is_object_id(record[name])):
+            raise ObjectUnreadable(object_id(data), f"has a {name!r} that is no object's id")
+    origin = record.get("import", dict.fromkeys(ORIGIN, ""))
+    if not isinstance(origin, dict) or not all(isinstance(origin.get(key), str) for key in ORIGIN):
+        raise ObjectUnreadable(object_id(data), "does not say where it was imported from")
+    return Record(record, object_id(data))
 
 
 def kind_of(data: bytes) -> str:
@@ -103,9 +129,10 @@ def kind_of(data: bytes) -> str:
 def _value_record(data: bytes) -> dict[str, Any]:
     """The JSON of a value."""
     try:
-        record = json.loads(data)
-    except (ValueError, RecursionError) as cause:
-        raise ObjectUnreadable(object_id(data), "is neither JSON nor safetensors") from cause
+        record = read_json(data)
+    except JsonError as cause:
+        problem = f"is neither JSON nor safetensors: {cause}"
+        raise ObjectUnreadable(object_id(data), problem) from cause
     return _with_kind(record, data)
 
 
@@ -165,6 +192,8 @@ def _node(record: dict[str, Any]) -> Node:
         rows = record["entries"]
         return Leaf(tuple(Entry(SlotId(s), ObjectId(f), ObjectId(n)) for s, f, n in rows))
     children = sorted(record["children"].items())
+    if not {digit for digit, _ in children} <= {*"0123456789abcdef"}:
+        raise ValueError("its children go by what is no digit")
     return Branch(tuple((digit, ObjectId(child), count) for digit, (child, count) in children))
 
 
@@ -174,6 +203,10 @@ def _decoded(data: bytes, kind: str, build: Callable[[dict[str, Any]], T]) -> T:
         problem = f"is a '{record['kind']}' where a '{kind}' is needed"
         raise ObjectUnreadable(object_id(data), problem)
     try:
-        return build(record)
-    except (KeyError, TypeError, ValueError, AttributeError, EditvcError) as cause:
+        value = build(record)
+        wrong = misfit(value)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, EditvcError) as cause:
         raise ObjectUnreadable(object_id(data), f"is a malformed '{kind}': {cause}") from cause
+    if wrong is not None:
+        raise ObjectUnreadable(object_id(data), f"is a malformed '{kind}': its {wrong} is none")
+    return value

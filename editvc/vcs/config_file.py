@@ -20,6 +20,7 @@ from editvc.core.methods.table import (
     recipe_class,
     require_located,
 )
+from editvc.core.plain_toml import read_toml
 from editvc.core.settings import (
     NUMBER,
     OBJECT,
@@ -210,7 +211,7 @@ def parse(text: str) -> Config:
 def _document(text: str) -> dict[str, Any]:
     """The TOML of a configuration; a fault that nobody can see is told as that."""
     try:
-        return tomllib.loads(text)
+        return read_toml(text)
     except tomllib.TOMLDecodeError as cause:
         for number, line in enumerate(text.split("\n"), 1):
             if hidden := unseen(line):
@@ -359,7 +360,7 @@ def typed(key: str, text: str) -> Any:
     if kind.quoted:
         return text
     try:
-        document = tomllib.loads(f"value = {text}")
+        document = read_toml(f"value = {text}")
     except tomllib.TOMLDecodeError:
         document = {}
     if list(document) != ["value"]:

@@ -20,6 +20,11 @@ from editvc.vcs.store import ObjectStore
 LEAF = 32
 """Most entries of a leaf. Part of the format: another number gives other ids."""
 
+SLOT_DIGITS = 64
+"""Hex digits of a slot: a set is never deeper."""
+
+ELSEWHERE = "holds slots that belong elsewhere"
+
 Change = tuple[SlotId, Entry | None]
 
 
@@ -64,8 +69,20 @@ class EditSet:
         self.store = store
         self.root = root
 
-    def _node(self, identifier: ObjectId) -> Node:
-        return decode_node(self.store.get(identifier))
+    def _node(self, identifier: ObjectId, path: str = "") -> Node:
+        """The node under the digits ``path``, where all below it has slots that begin so.
+
+        Raises :class:`NotCanonical` for any other: a few nodes that name each other many times
+        would be a set without end.
+        """
+        node = decode_node(self.store.get(identifier))
+        if isinstance(node, Branch):
+            sound = len(node.children) > 0 and len(path) < SLOT_DIGITS
+        else:
+            sound = len(node.entries) > 0 and all(e.slot.startswith(path) for e in node.entries)
+        if not sound:
+            raise NotCanonical(identifier, ELSEWHERE)
+        return node
 
     def __len__(self) -> int:
         return 0 if self.root is None else self._node(self.root).count
@@ -77,7 +94,7 @@ class EditSet:
         """The entry of a slot, reading only the nodes on its way."""
         identifier, depth = self.root, 0
         while identifier is not None:
-            node = self._node(identifier)
+            node = self._node(identifier, slot[:depth])
             if isinstance(node, Leaf):
                 return next((entry for entry in node.entries if entry.slot == slot), None)
             children = {digit: child for digit, child, _ in node.children}
@@ -92,13 +109,13 @@ class EditSet:
         """All (slot, entry) pairs in slot order."""
         return ((entry.slot, entry) for entry in self.entries())
 
-    def _below(self, identifier: ObjectId) -> Iterator[Entry]:
-        node = self._node(identifier)
+    def _below(self, identifier: ObjectId, path: str = "") -> Iterator[Entry]:
+        node = self._node(identifier, path)
         if isinstance(node, Leaf):
             yield from node.entries
         else:
-            for _, child, _ in node.children:
-                yield from self._below(child)
+            for digit, child, _ in node.children:
+                yield from self._below(child, path + digit)
 
     def update(self, changes: Mapping[SlotId, Entry | None]) -> EditSet:
         """The set after ``changes`` (``None`` takes a slot out); writes only touched nodes.
@@ -119,7 +136,8 @@ class EditSet:
         return EditSet(self.store, root)
 
     def _changed(self, old: ObjectId | None, depth: int, changes: list[Change]) -> Draft | None:
-        node = self._node(old) if old is not None else None
+        path = changes[0][0][:depth]
+        node = self._node(old, path) if old is not None else None
         if not isinstance(node, Branch):
             merged = {entry.slot: entry for entry in node.entries} if node else {}
             for slot, entry in changes:
@@ -140,16 +158,16 @@ class EditSet:
         split = Split(tuple(sorted(children.items(), key=lambda item: item[0])))
         if split.count > LEAF:
             return split
-        return Leaf(tuple(self._gathered(split))) if split.count else None
+        return Leaf(tuple(self._gathered(split, path))) if split.count else None
 
-    def _gathered(self, draft: Draft) -> Iterator[Entry]:
+    def _gathered(self, draft: Draft, path: str) -> Iterator[Entry]:
         if isinstance(draft, Stored):
-            yield from self._below(draft.id)
+            yield from self._below(draft.id, path)
         elif isinstance(draft, Leaf):
             yield from draft.entries
         else:
-            for _, child in draft.children:
-                yield from self._gathered(child)
+            for digit, child in draft.children:
+                yield from self._gathered(child, path + digit)
 
     def _encoded(self, draft: Draft, written: list[bytes]) -> ObjectId:
         """Append the bytes of all nodes of a draft that are not stored yet; the id of its root."""
@@ -186,22 +204,24 @@ class EditSet:
         other: EditSet,
         old: dict[SlotId, Entry],
         new: dict[SlotId, Entry],
+        path: str = "",
     ) -> None:
         """Collect into ``old`` and ``new`` the entries of all subtrees whose ids differ."""
         if root == other_root:
             return
-        node = self._node(root) if root is not None else Leaf(())
-        other_node = other._node(other_root) if other_root is not None else Leaf(())
+        node = self._node(root, path) if root is not None else Leaf(())
+        other_node = other._node(other_root, path) if other_root is not None else Leaf(())
         if isinstance(node, Branch) and isinstance(other_node, Branch):
             left = {digit: child for digit, child, _ in node.children}
             right = {digit: child for digit, child, _ in other_node.children}
             for digit in sorted(left.keys() | right.keys()):
-                self._differing(left.get(digit), right.get(digit), other, old, new)
+                below = path + digit
+                self._differing(left.get(digit), right.get(digit), other, old, new, below)
             return
         if root is not None:
-            old.update((entry.slot, entry) for entry in self._below(root))
+            old.update((entry.slot, entry) for entry in self._below(root, path))
         if other_root is not None:
-            new.update((entry.slot, entry) for entry in other._below(other_root))
+            new.update((entry.slot, entry) for entry in other._below(other_root, path))
 
 
 def drafted(entries: list[Entry], depth: int) -> Draft | None:
@@ -257,6 +277,8 @@ def verify(
     ``known`` keeps what has been checked, by node and depth, so that versions which share nodes
     cost little. Raises :class:`NotCanonical`, and the store's errors.
     """
+    if depth > SLOT_DIGITS:
+        raise NotCanonical(node, ELSEWHERE)
     if (node, depth) not in known:
         stored = decode_node(store.get(node))
         if isinstance(stored, Leaf):
@@ -267,7 +289,7 @@ def verify(
         else:
             extent = _verified_branch(store, node, stored, known, depth)
         if extent.first[:depth] != extent.last[:depth]:
-            raise NotCanonical(node, "holds slots that belong elsewhere")
+            raise NotCanonical(node, ELSEWHERE)
         known[node, depth] = extent
     return known[node, depth]
 
@@ -285,7 +307,7 @@ def _verified_branch(
         if extent.count != count:
             raise NotCanonical(node, f"says {count} where {extent.count} entries are")
         if extent.first[depth] != digit:
-            raise NotCanonical(node, "holds slots that belong elsewhere")
+            raise NotCanonical(node, ELSEWHERE)
         extents.append(extent)
     if branch.count <= LEAF:
         raise NotCanonical(node, "splits what fits into one leaf")

@@ -24,7 +24,7 @@ from editvc.vcs.fsck_operations import (
     other_lines,
 )
 from editvc.vcs.index import ChangeRow, CommitRow, FactRow
-from editvc.vcs.object_links import ELEMENT, Link, fits, links
+from editvc.vcs.object_links import ELEMENT, Link, checked_links, fits, links
 from editvc.vcs.pending import NAME
 from editvc.vcs.refs import HEAD, readable
 from editvc.vcs.repository import Repository
@@ -142,8 +142,9 @@ def _read_objects(check: _Check, progress: Progress | None) -> None:
             decode = DECODERS.get(str(record["kind"]))
             if decode is not None:
                 decode(data)
+            checked_links(record)
             check.records[identifier] = {"kind": "edits"} if record["kind"] == "edits" else record
-        except ObjectDamaged as error:
+        except (ObjectDamaged, ValueError) as error:
             check.unsound.add(identifier)
             check.wrong(identifier, str(error))
         if progress is not None:

@@ -16,14 +16,19 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from editvc.core.cut import quoted
 from editvc.core.facts import Fact
 from editvc.core.history import Commit
 from editvc.core.ids import ObjectId, normalised
+from editvc.core.plain_json import read_json
+from editvc.core.record_types import misfit
 from editvc.errors import EditvcError
 from editvc.vcs.files import Fault, no_fault
 from editvc.vcs.index_file import IndexDamaged, IndexRefused, meaning_of, opened, require_whole
+
+Row = TypeVar("Row")
 
 VERSION = 3
 
@@ -298,11 +303,12 @@ class Index:
     def commit(self, identifier: ObjectId) -> CommitRow | None:
         """The row of a commit."""
         rows = self.rows("SELECT * FROM commits WHERE id = ?", [identifier])
-        return _commit_row(rows[0]) if rows else None
+        return self._typed(_commit_row, rows[0]) if rows else None
 
     def commits(self) -> list[CommitRow]:
         """All recorded commits, reachable or not, in id order."""
-        return [_commit_row(row) for row in self.rows("SELECT * FROM commits ORDER BY id")]
+        rows = self.rows("SELECT * FROM commits ORDER BY id")
+        return [self._typed(_commit_row, row) for row in rows]
 
     def commit_ids(self, prefix: str) -> list[ObjectId]:
         """The ids of commits that begin with ``prefix`` (hex digits), in rising order."""
@@ -336,7 +342,7 @@ class Index:
     def fact(self, identifier: ObjectId) -> FactRow | None:
         """The row of a fact."""
         rows = self.rows("SELECT * FROM facts WHERE id = ?", [identifier])
-        return _fact_row(rows[0]) if rows else None
+        return self._typed(_fact_row, rows[0]) if rows else None
 
     def facts(
         self, *, prefix: str = "", subject: str | None = None, slot: str | None = None
@@ -348,12 +354,24 @@ class Index:
             if value is not None:
                 query += f" AND {column} = ?"
                 values.append(value)
-        return [_fact_row(row) for row in self.rows(query + " ORDER BY id", values)]
+        return [self._typed(_fact_row, row) for row in self.rows(query + " ORDER BY id", values)]
 
     def changes(self) -> list[ChangeRow]:
         """What every recorded commit did to its slots, by commit and slot."""
         rows = self.rows("SELECT commit_id, slot, old, new FROM changes ORDER BY commit_id, slot")
-        return [ChangeRow(*row) for row in rows]
+        return [self._typed(lambda one: ChangeRow(*one), row) for row in rows]
+
+    def _typed(self, read: Callable[[tuple[Any, ...]], Row], row: tuple[Any, ...]) -> Row:
+        """A row as the value it stands for. Raises :class:`IndexDamaged` for other types in it."""
+        try:
+            value = read(row)
+            wrong = misfit(value)
+        except (ValueError, TypeError) as cause:
+            raise IndexDamaged(self.path, f"holds a row that is none: {cause}") from cause
+        if wrong is not None:
+            place = quoted(str(row[0]))
+            raise IndexDamaged(self.path, f"has no usable {wrong} in the row of {place}")
+        return value
 
     def texts(self) -> dict[ObjectId, tuple[str, str]]:
         """What a search looks through: kind (``fact``, ``commit``) and text, by id."""
@@ -372,7 +390,7 @@ def _fact_row(row: tuple[Any, ...]) -> FactRow:
         target_true=target_true,
         relation=relation,
         source=source,
-        tags=tuple(json.loads(tags)),
+        tags=tuple(read_json(tags)),
     )
 
 
@@ -382,12 +400,12 @@ def _commit_row(row: tuple[Any, ...]) -> CommitRow:
         id=identifier,
         number=number,
         tree=tree,
-        parents=tuple(json.loads(parents)),
+        parents=tuple(read_json(parents)),
         message=message,
         author=author,
         time=time,
         edits=edits,
         live=live,
         delta=delta,
-        health=tuple((name, value) for name, value in json.loads(health)),
+        health=tuple((name, value) for name, value in read_json(health)),
     )

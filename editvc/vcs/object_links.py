@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from editvc.core.cut import quoted
 from editvc.core.ids import ObjectId
 from editvc.core.methods.table import REFERENCES
+from editvc.core.record_types import is_object_id
 
 Link = tuple[str, ObjectId]
 """The kind that the other object must be of, and its id."""
@@ -55,6 +57,18 @@ def links(record: dict[str, Any]) -> Iterator[Link]:
         yield from _optional("operation", record["restores"])
     elif kind == "editor":
         yield "base", record["base"]
+
+
+def checked_links(record: dict[str, Any]) -> list[Link]:
+    """:func:`links` of a record from outside. Raises ``ValueError`` for what is no id."""
+    try:
+        found = list(links(record))
+    except (KeyError, TypeError, ValueError, AttributeError) as cause:
+        raise ValueError(f"names other objects in no known way ({cause!r})") from cause
+    for _, identifier in found:
+        if not is_object_id(identifier):
+            raise ValueError(f"names an object by {quoted(str(identifier))}, which is no id")
+    return found
 
 
 def _optional(kind: str, identifier: ObjectId | None) -> Iterator[Link]:

@@ -13,8 +13,8 @@ from editvc import Repo
 from editvc.core.methods.gated import FEWEST_BLOCKS, GatedRecipe
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.errors import EditvcError
-from editvc.porcelain import take_statistics
 from editvc.porcelain.configure import configure
+from editvc.session import take_statistics
 from editvc.session.recording import NothingToDo
 from editvc.session.take_inputs import INPUTS
 from editvc.session.trees import tree_at

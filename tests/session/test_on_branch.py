@@ -10,7 +10,7 @@ from tiny_repos import FACTS, opened, tree
 
 from editvc import Repo
 from editvc.core.history import Restraint
-from editvc.porcelain import on_branch
+from editvc.session import on_branch
 from editvc.session.recording import NothingToDo
 from editvc.vcs.refs import BranchLost, BranchMoved
 from editvc.vcs.repository import Repository

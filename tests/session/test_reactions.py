@@ -6,7 +6,7 @@ import pytest
 from tiny_repos import FACTS
 
 from editvc import Repo
-from editvc.porcelain import reactions
+from editvc.session import reactions
 from editvc.session.reactions import OthersReact
 
 NAMES = ("Italy", "London", "Marie Curie")

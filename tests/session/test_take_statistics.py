@@ -9,8 +9,8 @@ from tiny_repos import FACTS, Prepared, tree
 
 from editvc import Repo
 from editvc.materialise.stored_statistics import NoStatistics
-from editvc.porcelain import take_statistics
 from editvc.porcelain.init import PutOff
+from editvc.session import take_statistics
 from editvc.statistics.bundle import Sources
 from editvc.vcs.codec import kind_of, metadata, record_of
 
