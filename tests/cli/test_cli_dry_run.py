@@ -21,12 +21,14 @@ RUNS: dict[str, list[str]] = {
     "commit": ["commit", "fresh.jsonl"],
     "compact": ["compact", "--rect", "50"],
     "import": ["import", "tuned"],
+    "redo": ["redo"],
     "revert": ["revert", "HEAD"],
     "squash": ["squash", "--range", "1..2"],
     "train mend": ["train", "mend", "many.jsonl", "--steps", "1"],
+    "undo": ["undo"],
 }
 """Every verb that has --dry-run, in a run that does something."""
-NEED_NO_WEIGHTS = {"revert"}
+NEED_NO_WEIGHTS = {"revert", "undo", "redo"}
 """Its change is made of what is stored."""
 NOTHING: dict[str, list[str]] = {
     "compact": ["compact", "--off"],
@@ -63,6 +65,8 @@ def place(prepared: Prepared, work: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     repo.session.repository.set_config("base.model", str(folder / "base"))
     repo.commit(FACTS[:1])
     repo.commit(FACTS[1:2])
+    repo.create_branch("side")
+    repo.undo()
     close(repo)
     written(folder / "fresh.jsonl", FRESH)
     written(folder / "many.jsonl", [*FACTS[2:], *FRESH, *OTHERS])

@@ -38,7 +38,8 @@ def hostile(prepared: Prepared, work: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 LOOKS = (
     "log", "log --oneline", "show", "diff base HEAD", "grep france", "status", "branch",
-    "eval", "query 'SELECT subject FROM facts'", "fsck", "health",
+    "eval", "query 'SELECT subject FROM facts'", "fsck", "health", "reflog",
+    "undo --dry-run",
 )  # fmt: skip
 
 
