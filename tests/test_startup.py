@@ -46,7 +46,7 @@ def test_linting_loads_nothing_heavy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["log", "log --json", "status", "show", "branch", "tag", "methods grace"]
+    "words", ["log", "log --json", "status", "show", "branch", "tag", "reflog", "methods grace"]
 )
 def test_looking_at_history_loads_nothing_heavy(words: str, tmp_path: Path) -> None:
     shutil.unpack_archive(ROOT / "tests" / "vcs" / "fixtures" / "format-1.zip", tmp_path)

@@ -33,7 +33,8 @@ def misfit(value: Any) -> str | None:
     unions of them. A slot is 64 hexadecimal digits. A whole number passes for a number, as in JSON,
     and has 64 bits at most.
     """
-    for name, fits in _fields(type(value)):
+    cls: Any = type(value)
+    for name, fits in _fields(cls):
         if not fits(getattr(value, name)):
             return name
     return None

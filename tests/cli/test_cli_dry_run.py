@@ -28,12 +28,16 @@ RUNS: dict[str, list[str]] = {
     "rebase": ["rebase", "side"],
     "reset": ["reset", "HEAD~1"],
     "restore": ["restore", FACTS[0].id],
+    "redo": ["redo"],
     "revert": ["revert", "HEAD"],
     "squash": ["squash", "--range", "1..2"],
     "train mend": ["train", "mend", "many.jsonl", "--steps", "1"],
+    "undo": ["undo"],
 }
 """Every verb that has --dry-run, in a run that does something."""
-NEED_NO_WEIGHTS = {"merge", "cherry-pick", "rebase", "reset", "restore", "revert", "expire"}
+NEED_NO_WEIGHTS = {
+    "merge", "cherry-pick", "rebase", "reset", "restore", "revert", "expire", "undo", "redo",
+}  # fmt: skip
 """Their changes are made of what is stored."""
 NOTHING: dict[str, list[str]] = {
     "compact": ["compact", "--off"],
@@ -80,6 +84,8 @@ def place(prepared: Prepared, work: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     repo.commit(FACTS[2:3])
     repo.switch("main")
     repo.commit([replace(FACTS[1], valid_until="2020-12-31")])
+    repo.create_branch("other")
+    repo.undo()
     close(repo)
     written(folder / "fresh.jsonl", FRESH)
     written(folder / "many.jsonl", [*FACTS[2:], *FRESH, *OTHERS])

@@ -38,7 +38,7 @@ def hostile(prepared: Prepared, work: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 LOOKS = (
     "log", "log --oneline", "show", "diff base HEAD", "grep france", "status", "branch", "tag",
-    "eval", "query 'SELECT subject FROM facts'", "fsck", "health",
+    "eval", "query 'SELECT subject FROM facts'", "fsck", "health", "reflog", "undo --dry-run",
 )  # fmt: skip
 
 

@@ -8,15 +8,15 @@ from random import Random
 from typing import Any
 
 ODD: tuple[Any, ...] = (
-    None, True, -1, 0, 1.5, 1 << 70, -(1 << 70), "", "x", "\ud800", "\x1b[2J", "a" * 100_000, [], {},
-    [None], {"": None}, "../../etc/passwd", "0" * 64, [[]], {"kind": "commit"}, 10**299,
+    None, True, -1, 0, 1.5, 1 << 70, -(1 << 70), "", "x", "\ud800", "\x1b[2J", "a" * 100_000, [],
+    {}, [None], {"": None}, "../../etc/passwd", "0" * 64, [[]], {"kind": "commit"}, 10**299,
 )  # fmt: skip
 """Values in the place of others."""
 
 PIECES: tuple[bytes, ...] = (
     b"[" * 20_000, b'{"a":' * 5_000, b"\0", b"\xff\xfe", b"\\ud800", b"9" * 5_000, b"1e999", b"NaN",
-    b"-", b'"', b"\n", b"]", b"}", b"[", b"{", b"\r", b"&a [*a]", b": ", b"\xef\xbb\xbf", b"\xe2\x80\xae",
-    b",", b"'''", b'"""', b"!!python/object:os.system", b"\n---\n", b"a.b.c.d", b"=",
+    b"-", b'"', b"\n", b"]", b"}", b"[", b"{", b"\r", b"&a [*a]", b": ", b"\xef\xbb\xbf",
+    b"\xe2\x80\xae", b",", b"'''", b'"""', b"!!python/object:os.system", b"\n---\n", b"a.b.c.d", b"=",
 )  # fmt: skip
 """Bytes that are put between others."""
 

@@ -204,8 +204,8 @@ def _checkpoints(folder: Path, model: Path) -> Iterator[Target]:
     adapter.mkdir()
     module = "model.layers.1.mlp.down_proj"
     config = {
-        "peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["down_proj"], "bias": "none",
-        "rank_pattern": {module: 2}, "alpha_pattern": {}, "base_model_name_or_path": "x/y",
+        "peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["down_proj"],
+        "bias": "none", "rank_pattern": {module: 2}, "alpha_pattern": {}, "base_model_name_or_path": "x/y",
     }  # fmt: skip
     files = open_model(str(model))
     base = Checkpoint(files.folder)
@@ -253,7 +253,7 @@ def _of_exports(folder: Path) -> Iterator[Target]:
         patches=({"patch": "9" * 64, "kind": "lora", "source": "a", "digest": "a" * 64},),
     )  # fmt: skip
     yield Target("locks", (lock.to_bytes(),), Lock.from_bytes)
-    card = b"---\nlicense: mit\nlanguage:\n- en\ntags: [a, b]\npipeline_tag: text-generation\n---\n# A\n"
+    card = b"---\nlicense: mit\nlanguage:\n- en\ntags: [a, b]\npipeline_tag: x\n---\n# A\n"
     yield Target("cards", (card,), lambda data: base_facts(_text(data)))
     out = folder / "out"
     with staged(out) as partial:
