@@ -16,7 +16,8 @@ ODD: tuple[Any, ...] = (
 PIECES: tuple[bytes, ...] = (
     b"[" * 20_000, b'{"a":' * 5_000, b"\0", b"\xff\xfe", b"\\ud800", b"9" * 5_000, b"1e999", b"NaN",
     b"-", b'"', b"\n", b"]", b"}", b"[", b"{", b"\r", b"&a [*a]", b": ", b"\xef\xbb\xbf",
-    b"\xe2\x80\xae", b",", b"'''", b'"""', b"!!python/object:os.system", b"\n---\n", b"a.b.c.d", b"=",
+    b"\xe2\x80\xae", b",", b"'''", b'"""', b"!!python/object:os.system", b"\n---\n",
+    b"a.b.c.d", b"=",
 )  # fmt: skip
 """Bytes that are put between others."""
 

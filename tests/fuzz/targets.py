@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from editvc.porcelain.choose_recipe import read_yaml
 from safetensors.torch import save_file
 from vcs_values import BASE, CONFIG, RECIPE, commit_facts, create, fact
 
@@ -35,6 +34,7 @@ from editvc.models.fingerprint import describe
 from editvc.models.source import open_model
 from editvc.publish.card import base_facts
 from editvc.publish.lock import Lock, LockedEdit
+from editvc.session.choose_recipe import read_yaml
 from editvc.statistics.corpus import file_texts
 from editvc.statistics.text_moments import moments_from_npz
 from editvc.vcs import codec, config_file, edit_set
@@ -205,7 +205,8 @@ def _checkpoints(folder: Path, model: Path) -> Iterator[Target]:
     module = "model.layers.1.mlp.down_proj"
     config = {
         "peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["down_proj"],
-        "bias": "none", "rank_pattern": {module: 2}, "alpha_pattern": {}, "base_model_name_or_path": "x/y",
+        "bias": "none", "rank_pattern": {module: 2}, "alpha_pattern": {},
+        "base_model_name_or_path": "x/y",
     }  # fmt: skip
     files = open_model(str(model))
     base = Checkpoint(files.folder)
