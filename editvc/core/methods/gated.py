@@ -90,6 +90,7 @@ ROWS = by_name(
             "(default)",
             "docs/adr/0015-gated-edits.md; of one neuron a mistake: Huang et al. 2023, "
             "Transformer-Patcher, arXiv 2301.09785",
+            differs="it is of no paper; Transformer-Patcher trains one neuron after the other",
             element="gate",
             maker="editvc.editing.gated:make_elements",
             needs=("inputs",),
