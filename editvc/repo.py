@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from editvc.session.recording import CommitResult
     from editvc.vcs.files import Fault
     from editvc.vcs.fsck import Report
-    from editvc.vcs.index import CommitRow
+    from editvc.vcs.index_rows import CommitRow
     from editvc.vcs.pending import Side
     from editvc.vcs.read_only import Rows
     from editvc.vcs.refs import ReflogEntry

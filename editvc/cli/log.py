@@ -14,7 +14,7 @@ from editvc.core.invisible import in_one_line
 
 if TYPE_CHECKING:
     from editvc.porcelain.branch import Branch
-    from editvc.vcs.index import CommitRow
+    from editvc.vcs.index_rows import CommitRow
 
 Line = tuple[Piece, ...]
 

@@ -17,6 +17,9 @@ DEPTH = 64
 MOST_DIGITS = 300
 """Of a whole number: it is a number of any other kind, too."""
 
+_NO_NUMBER = re.compile(r'"([^"]*)"\s*:\s*\[?\s*(?:NaN|-?Infinity)')
+"""The name before what is no number."""
+
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """What writes half a character, unless the other half follows."""
 
@@ -36,6 +39,10 @@ def read_json(data: bytes | str) -> Any:
         raise JsonError("a text in it is not UTF-8") from cause
     except RecursionError as cause:
         raise JsonError(TOO_DEEP) from cause
+    except _NoNumber as cause:
+        named = _NO_NUMBER.search(text)
+        where = f"{named[1]!r} is" if named else "it holds"
+        raise JsonError(f"{where} {cause}, which is no number") from None
     except JsonError:
         raise
     except ValueError as cause:
@@ -76,5 +83,9 @@ def _number(text: str) -> float:
     return number
 
 
+class _NoNumber(JsonError):
+    """NaN or an infinity, as Python writes them."""
+
+
 def _no_number(name: str) -> Any:
-    raise JsonError(f"it holds {name}, which is no number")
+    raise _NoNumber(name)

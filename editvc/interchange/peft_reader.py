@@ -193,10 +193,15 @@ def _scale(folder: Path, path: str, pair: Pair, config: Mapping[str, Any]) -> fl
 
     def number(patterns: str, general: str) -> float:
         name, value = general, config.get(general)
-        for pattern, own in (config.get(patterns) or {}).items():
-            if re.match(rf"(.*\.)?({pattern})$", path):
-                name, value = f"{patterns} of {pattern}", own
-                break
+        try:
+            for pattern, own in (config.get(patterns) or {}).items():
+                if re.match(rf"(.*\.)?({pattern})$", path):
+                    name, value = f"{patterns} of {pattern}", own
+                    break
+        except (AttributeError, re.error) as error:
+            raise ImportRefused(
+                folder, f"the {patterns} of its {CONFIG} are no patterns with their numbers"
+            ) from error
         size = float(value) if value is not None and is_number(value) else math.nan
         if not math.isfinite(size) or (general == "r" and size <= 0):
             raise ImportRefused(folder, f"{CONFIG} gives {path} no usable number: {name} = {value}")

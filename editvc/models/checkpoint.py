@@ -84,7 +84,7 @@ class Shard:
 
         Raises :class:`CheckpointError` for a file that is missing, cut short or damaged.
         """
-        if not path.is_file():
+        if not _is_file(path):
             raise CheckpointError(
                 path, "the shard is missing", hint="Download the model again, or copy it here."
             )
@@ -257,6 +257,14 @@ class Checkpoint:
     def digests(self) -> dict[str, str]:
         """The digest of every stored tensor, by name."""
         return {name: self.digest(name) for name in sorted(self.tensors)}
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a regular file; no name that no file can have, too long, is one."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def weights_digest(digests: Mapping[str, str]) -> str:

@@ -146,10 +146,19 @@ def _rooted(root: str, name: str) -> str:
 
 
 def _depth(config: Mapping[str, Any], architecture: Architecture, checkpoint: Checkpoint) -> int:
-    """The number of blocks, by the config where it says so, else by the tensors there are."""
+    """The number of blocks, by the config where it says so, else by the tensors there are.
+
+    Raises :class:`WeightShapeError` where it says more than there are tensors.
+    """
     for name in ("num_hidden_layers", "n_layer", "num_layers"):
-        if isinstance(config.get(name), int):
-            return int(config[name])
+        if isinstance(said := config.get(name), int):
+            if said > len(checkpoint.tensors):
+                raise WeightShapeError(
+                    f"the config of {checkpoint.folder} says {name} = {said:.3g}, and there are "
+                    f"{len(checkpoint.tensors)} tensors",
+                    hint="Download the model again.",
+                )
+            return said
     suffix = f".{architecture.down_proj}.weight"
     return sum(1 for name in checkpoint.tensors if name.endswith(suffix))
 

@@ -22,7 +22,7 @@ from editvc.session.changes import FactChanges, fact_changes, fact_changes_of
 from editvc.session.session import Session
 from editvc.session.tree_steps import SlotStep, Step, stepped, steps_between
 from editvc.session.trees import commit_at
-from editvc.vcs.index import CommitRow
+from editvc.vcs.index_rows import CommitRow
 
 
 class NotBefore(EditvcError):

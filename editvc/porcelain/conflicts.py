@@ -13,7 +13,7 @@ from editvc.porcelain.log import iso_time
 from editvc.session.changes import fact_json
 from editvc.session.session import Session
 from editvc.vcs.commit_changes import changes_of
-from editvc.vcs.index import CommitRow
+from editvc.vcs.index_rows import CommitRow
 from editvc.vcs.pending import RESTRAINT, Pending
 from editvc.vcs.three_way import SIDES
 

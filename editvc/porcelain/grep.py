@@ -11,7 +11,7 @@ from editvc.core.invisible import require_visible
 from editvc.porcelain.log import log_json
 from editvc.session.changes import fact_json
 from editvc.session.session import Session
-from editvc.vcs.index import CommitRow, searchable
+from editvc.vcs.index_rows import CommitRow, searchable
 from editvc.vcs.search import Search, words_of
 
 

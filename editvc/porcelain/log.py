@@ -8,7 +8,7 @@ from typing import Any
 
 from editvc.session.session import Session
 from editvc.session.trees import commit_at
-from editvc.vcs.index import CommitRow
+from editvc.vcs.index_rows import CommitRow
 
 
 def iso_time(seconds: int) -> str:

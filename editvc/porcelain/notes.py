@@ -15,10 +15,8 @@ from editvc.core.invisible import require_visible
 from editvc.errors import EditvcError
 from editvc.porcelain.log import iso_time
 from editvc.session.session import Session
-from editvc.vcs.index import CommitRow
-from editvc.vcs.refs import ReflogEntry
-
-NOTES = "refs/notes/"
+from editvc.vcs.index_rows import CommitRow
+from editvc.vcs.refs import NOTES, ReflogEntry
 
 
 class NoteError(EditvcError):

@@ -9,7 +9,7 @@ from editvc.core.ids import ObjectId
 from editvc.porcelain.log import log_json
 from editvc.session.on_branch import Tip, move, on_branch, tip_of_head
 from editvc.session.session import Session
-from editvc.vcs.index import CommitRow
+from editvc.vcs.index_rows import CommitRow
 
 
 @dataclass(frozen=True, slots=True)

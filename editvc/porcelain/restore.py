@@ -13,7 +13,7 @@ from editvc.session.changes import FactChanges, fact_changes_of
 from editvc.session.on_branch import Tip, on_branch, tip_of_head
 from editvc.session.recording import CommitResult, NothingToDo, advance, with_changes
 from editvc.session.session import Session
-from editvc.vcs.index import FactRow
+from editvc.vcs.index_rows import FactRow
 from editvc.vcs.revisions import BASE, LEAST_DIGITS
 
 

@@ -21,7 +21,7 @@ from editvc.session.changes import LivePatch, fact_json, live_patch
 from editvc.session.session import Session
 from editvc.session.trees import tree_at
 from editvc.vcs.codec import metadata
-from editvc.vcs.index import CommitRow
+from editvc.vcs.index_rows import CommitRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from editvc.porcelain.log import log, log_json
 from editvc.session.session import Session
-from editvc.vcs.index import CommitRow
+from editvc.vcs.index_rows import CommitRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from editvc.porcelain.log import log_json
 from editvc.session.changes import FactChanges, fact_changes
 from editvc.session.session import Session
 from editvc.vcs import codec
-from editvc.vcs.index import CommitRow
+from editvc.vcs.index_rows import CommitRow
 
 
 @dataclass(frozen=True, slots=True)

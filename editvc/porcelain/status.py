@@ -82,7 +82,7 @@ def status(session: Session) -> Status:
         patches=tuple(live_patch(session, one) for one in tree.patches),
         restraint=tree.restraint,
         unfinished=_unresolved(session),
-        expired=expired_count(session, row.tree, tree) if row else 0,
+        expired=expired_count(session),
     )
 
 

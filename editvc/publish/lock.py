@@ -9,7 +9,7 @@ from typing import Any
 
 from editvc.core.base import BaseModel
 from editvc.core.cut import quoted
-from editvc.core.facts import Fact, FactError
+from editvc.core.facts import Fact
 from editvc.core.history import Restraint
 from editvc.core.methods.recipe import Recipe
 from editvc.core.methods.table import REFERENCES, recipe_from_json
@@ -115,7 +115,9 @@ class Lock:
             )
         try:
             return _read(record)
-        except (KeyError, TypeError, ValueError, FactError) as error:
+        except LockError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, EditvcError) as error:
             raise LockError(f"the lock file is incomplete: {error!r}") from error
 
 

@@ -20,6 +20,7 @@ from editvc.core.plain_json import JsonError, read_json
 from editvc.core.record_types import is_object_id, misfit
 from editvc.core.tensor_header import TensorHeaderError, is_tensor_file, read_record
 from editvc.errors import EditvcError
+from editvc.vcs.object_links import ELEMENTS
 from editvc.vcs.operation import Operation
 from editvc.vcs.store import ObjectDamaged
 
@@ -42,7 +43,7 @@ class Record(dict[str, Any]):
 
 
 NAMING = ("base", "recipe", "anchor", "statistics")
-"""Keys under which a tensor file has an id, or null."""
+"""Keys under which the tensor file of an element has an id, or null."""
 
 ORIGIN = ("kind", "source", "digest")
 """Texts under the key ``import`` of a patch."""
@@ -112,7 +113,7 @@ def metadata(data: bytes) -> Record:
         record = _with_kind(read_record(data), data)
     except TensorHeaderError as cause:
         raise ObjectUnreadable(object_id(data), str(cause)) from cause
-    for name in NAMING:
+    for name in NAMING if record["kind"] in ELEMENTS else ():
         if not (record.get(name) is None or is_object_id(record[name])):
             raise ObjectUnreadable(object_id(data), f"has a {name!r} that is no object's id")
     origin = record.get("import", dict.fromkeys(ORIGIN, ""))

@@ -6,7 +6,7 @@ from editvc.core.history import Commit
 from editvc.core.ids import ObjectId
 from editvc.vcs import codec
 from editvc.vcs.edit_set import EditSet
-from editvc.vcs.index import ChangeRow
+from editvc.vcs.index_rows import ChangeRow
 from editvc.vcs.store import ObjectStore
 
 

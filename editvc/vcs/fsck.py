@@ -23,7 +23,7 @@ from editvc.vcs.fsck_operations import (
     operations_in,
     other_lines,
 )
-from editvc.vcs.index import ChangeRow, CommitRow, FactRow
+from editvc.vcs.index_rows import ChangeRow, CommitRow, FactRow
 from editvc.vcs.object_links import ELEMENT, Link, checked_links, fits, links
 from editvc.vcs.pending import NAME
 from editvc.vcs.refs import HEAD, readable

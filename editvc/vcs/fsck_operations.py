@@ -15,6 +15,7 @@ from editvc.vcs.operation_log import differences
 from editvc.vcs.refs import (
     BRANCHES,
     HEAD,
+    NOTES,
     SYMBOLIC,
     BranchNameError,
     ReflogEntry,
@@ -111,6 +112,8 @@ def _check_names(view: View, wrong: Wrong) -> None:
     elif view.head is not None and not DIGITS.fullmatch(view.head):
         wrong(HEAD, f"is at {view.head!a}, which is neither a branch nor a commit")
     for name in names:
+        if name.startswith(NOTES) and DIGITS.fullmatch(name.removeprefix(NOTES)):
+            continue  # a note goes by the id of its commit
         parts = re.fullmatch(r"refs/[a-z]+/(.*)", name, re.DOTALL)
         try:
             check_branch_name(parts[1] if parts else name.removeprefix(BRANCHES))

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from editvc.core.ids import ObjectId, SlotId, short
 from editvc.errors import DamageError
-from editvc.vcs.index import CommitRow, Index
+from editvc.vcs.index import Index
+from editvc.vcs.index_rows import CommitRow
 
 
 class CommitNotIndexed(DamageError):

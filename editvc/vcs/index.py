@@ -14,19 +14,18 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, TypeVar
 
 from editvc.core.cut import quoted
-from editvc.core.facts import Fact
-from editvc.core.history import Commit
-from editvc.core.ids import ObjectId, normalised
+from editvc.core.ids import ObjectId
 from editvc.core.plain_json import read_json
 from editvc.core.record_types import misfit
 from editvc.errors import EditvcError
 from editvc.vcs.files import Fault, no_fault
 from editvc.vcs.index_file import IndexDamaged, IndexRefused, meaning_of, opened, require_whole
+from editvc.vcs.index_rows import ChangeRow, CommitRow, FactRow
 
 Row = TypeVar("Row")
 
@@ -42,103 +41,6 @@ class IndexTooNew(EditvcError):
             hint="Install a newer editvc.",
         )
         self.version = version
-
-
-@dataclass(frozen=True, slots=True)
-class CommitRow:
-    """A commit and its id, as ``log`` shows it, read without opening its object."""
-
-    id: ObjectId
-    number: int
-    tree: ObjectId
-    parents: tuple[ObjectId, ...]
-    message: str
-    author: str
-    time: int
-    edits: int
-    live: int
-    delta: ObjectId | None
-    health: tuple[tuple[str, float], ...]
-
-    @classmethod
-    def of(cls, identifier: ObjectId, commit: Commit) -> CommitRow:
-        """The row of a commit."""
-        return cls(
-            id=identifier,
-            number=commit.number,
-            tree=commit.tree,
-            parents=commit.parents,
-            message=commit.message,
-            author=commit.author,
-            time=commit.time,
-            edits=commit.edits,
-            live=commit.live,
-            delta=commit.delta,
-            health=tuple(sorted(commit.health)),
-        )
-
-    @property
-    def text(self) -> str:
-        """What :mod:`editvc.vcs.search` looks through."""
-        return searchable([self.message])
-
-
-@dataclass(frozen=True, slots=True)
-class FactRow:
-    """What a fact says, by its id."""
-
-    id: ObjectId
-    slot: str
-    subject: str
-    prompt: str
-    target_new: str
-    target_true: str | None
-    relation: str | None
-    source: str | None
-    tags: tuple[str, ...]
-
-    @classmethod
-    def of(cls, identifier: ObjectId, fact: Fact) -> FactRow:
-        """The row of a fact."""
-        return cls(
-            id=identifier,
-            slot=fact.slot,
-            subject=fact.subject,
-            prompt=fact.prompt,
-            target_new=fact.target_new,
-            target_true=fact.target_true,
-            relation=fact.relation,
-            source=fact.source,
-            tags=fact.tags,
-        )
-
-    @property
-    def text(self) -> str:
-        """What :mod:`editvc.vcs.search` looks through."""
-        texts = (self.subject, self.prompt, self.target_new, self.target_true, self.source)
-        return searchable([*filter(None, texts), *self.tags])
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeRow:
-    """What a commit did to one slot, against its first parent.
-
-    ``old`` and ``new`` are facts, ``None`` where the slot was or is empty. They are equal where the
-    same fact was located again.
-    """
-
-    commit_id: ObjectId
-    slot: str
-    old: ObjectId | None
-    new: ObjectId | None
-
-
-def searchable(texts: Iterable[str]) -> str:
-    """Texts in the one spelling that a search compares, each on a line of its own.
-
-    That is NFKC, case folded, and without U+0000, at which SQLite's full-text search stops reading.
-    """
-    return "\n".join(normalised(text.replace("\0", " ")) for text in texts)
 
 
 class Index:
@@ -282,8 +184,11 @@ class Index:
         rows = list(rows)
         self._add_texts("fact", ((row.id, row.text) for row in rows))
         self.write(
-            "INSERT OR REPLACE INTO facts VALUES (?,?,?,?,?,?,?,?,?)",
-            ((*astuple(row)[:-1], json.dumps(row.tags, ensure_ascii=False)) for row in rows),
+            "INSERT OR REPLACE INTO facts VALUES (?,?,?,?,?,?,?,?,?,?)",
+            (
+                (*astuple(row)[:-2], json.dumps(row.tags, ensure_ascii=False), row.valid_until)
+                for row in rows
+            ),
         )
 
     def _add_texts(self, kind: str, texts: Iterable[tuple[ObjectId, str]]) -> None:
@@ -380,18 +285,8 @@ class Index:
 
 
 def _fact_row(row: tuple[Any, ...]) -> FactRow:
-    identifier, slot, subject, prompt, target_new, target_true, relation, source, tags = row
-    return FactRow(
-        id=identifier,
-        slot=slot,
-        subject=subject,
-        prompt=prompt,
-        target_new=target_new,
-        target_true=target_true,
-        relation=relation,
-        source=source,
-        tags=tuple(read_json(tags)),
-    )
+    *said, tags, valid_until = row
+    return FactRow(*(*said, tuple(read_json(tags)), valid_until))
 
 
 def _commit_row(row: tuple[Any, ...]) -> CommitRow:

@@ -15,7 +15,8 @@ from editvc.core.ids import ObjectId, short
 from editvc.errors import DamageError
 from editvc.vcs import codec
 from editvc.vcs.commit_changes import changes_of
-from editvc.vcs.index import ChangeRow, CommitRow, FactRow, Index
+from editvc.vcs.index import Index
+from editvc.vcs.index_rows import ChangeRow, CommitRow, FactRow
 from editvc.vcs.object_links import ELEMENTS
 from editvc.vcs.operation import Operation, View
 from editvc.vcs.operation_log import OperationLog, differences, set_current

@@ -143,6 +143,13 @@ def operation(db: Database) -> None:
     db.table("operation").create({"id": str}, pk="id")
 
 
+@migrations()
+def last_days(db: Database) -> None:
+    """Until when a fact holds. No fact of an older index says that."""
+    db.table("facts").add_column("valid_until", str)
+    db.table("facts").create_index(["valid_until"], "facts_by_valid_until")
+
+
 def create(path: Path) -> None:
     """Make a new index file, with no refs in it. Raises ``IndexRefused``."""
     try:

@@ -20,6 +20,7 @@ from editvc.vcs.index_file import IndexDamaged
 HEAD = "HEAD"
 BRANCHES = "refs/heads/"
 TAGS = "refs/tags/"
+NOTES = "refs/notes/"
 SYMBOLIC = "ref: "
 RESERVED = ("HEAD", "@", "base")
 

@@ -22,8 +22,9 @@ from editvc.vcs.commit_changes import changes_of
 from editvc.vcs.edit_set import EditSet
 from editvc.vcs.files import Fault, Files, is_temporary, unique
 from editvc.vcs.graph import Graph
-from editvc.vcs.index import VERSION, CommitRow, FactRow, Index
+from editvc.vcs.index import VERSION, Index
 from editvc.vcs.index_file import IndexMissing
+from editvc.vcs.index_rows import CommitRow, FactRow
 from editvc.vcs.operation_log import OperationLog
 from editvc.vcs.pending import PendingFile
 from editvc.vcs.refs import ReflogEntry, Refs

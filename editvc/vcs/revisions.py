@@ -24,7 +24,7 @@ from editvc.core.cut import title
 from editvc.core.ids import ObjectId, short
 from editvc.errors import EditvcError
 from editvc.vcs.graph import Graph
-from editvc.vcs.index import CommitRow
+from editvc.vcs.index_rows import CommitRow
 from editvc.vcs.refs import BRANCHES, HEAD, TAGS, Refs, readable
 
 BASE = "base"

@@ -12,7 +12,8 @@ from typing import Any
 from sqlite_utils import Database
 
 from editvc.core.ids import ObjectId
-from editvc.vcs.index import Index, searchable
+from editvc.vcs.index import Index
+from editvc.vcs.index_rows import searchable
 from editvc.vcs.index_schema import live_at
 
 GRAM = 3

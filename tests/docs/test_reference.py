@@ -167,6 +167,12 @@ def example(kind: str) -> list[dict[str, Any]]:
     return [record for record in EXAMPLES if record.get("kind") == kind]
 
 
+def whole(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with all digits of its ids, which a page cuts short."""
+    text = json.dumps(record, ensure_ascii=False)
+    return json.loads(re.sub('([0-9a-f]+)…"', lambda cut: cut[1].ljust(64, "0") + '"', text))
+
+
 def test_every_kind_of_object_has_an_example_that_decodes() -> None:
     decoders = {
         "fact": codec.decode_fact,
@@ -178,7 +184,7 @@ def test_every_kind_of_object_has_an_example_that_decodes() -> None:
     }
     for kind, decode in decoders.items():
         assert example(kind), kind
-        for record in example(kind):
+        for record in map(whole, example(kind)):
             value = decode(json.dumps(record).encode())
             assert value.to_json() == record
     (base,) = example("base")

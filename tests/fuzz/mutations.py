@@ -74,7 +74,7 @@ def _tensor_file(rng: Random, data: bytes) -> bytes:
         else:
             header = changed_value(rng, header)
         text = json.dumps(header).encode()
-    except (ValueError, RecursionError, AttributeError, TypeError):
+    except (ValueError, RecursionError, AttributeError, TypeError, LookupError):
         return _tree(rng, data)
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + data[8 + length :]

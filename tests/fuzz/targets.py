@@ -126,7 +126,9 @@ def _of_text(folder: Path) -> Iterator[Target]:
         if "method" not in record:
             read = read_hparams(record, None)
             record = {"method": read.method, **read.numbers}
-        recipe_class(str(record["method"])).read({"layers": [1], "contexts": ["{}"], **record})
+        cls = recipe_class(str(record["method"]))
+        named = {"layers": [1], "contexts": ["{}"], "statistics": None}
+        cls.read({name: one for name, one in named.items() if name in cls.settings()} | record)
 
     rows = [METHODS[name] for name in ("memit", "grace", "ft", "gated")]
     sound = [json.dumps({"method": row.name} | dict(row.numbers)).encode() for row in rows]

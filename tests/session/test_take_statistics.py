@@ -33,10 +33,10 @@ def kinds(repo: Repo) -> list[str]:
 def test_nothing_is_taken_before_it_is_needed(later: Repo) -> None:
     assert later.recipe().statistics is None
     assert later.statistics() == []
-    assert kinds(later) == ["base", "identity", "recipe"]
+    assert kinds(later) == ["base", "identity", "operation", "recipe", "settings"]
     assert later.status().live == 0
     later.preview(list(FACTS[:1]))
-    assert kinds(later) == ["base", "identity", "recipe"]
+    assert kinds(later) == ["base", "identity", "operation", "recipe", "settings"]
     assert later.fsck().clean
 
 

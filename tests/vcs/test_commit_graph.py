@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from editvc.core.ids import ObjectId
 from editvc.vcs.graph import Graph
-from editvc.vcs.index import CommitRow
+from editvc.vcs.index_rows import CommitRow
 
 
 class Rows:

@@ -230,7 +230,10 @@ def test_an_object_that_does_not_decode_is_found(full: Repository) -> None:
         ("UPDATE facts SET subject = 'other' WHERE subject = 'Thing 1'", "disagrees with fact"),
         ("UPDATE located SET request = 'x' WHERE rowid = 1", "under a request"),
         ("INSERT INTO located SELECT 'x', id FROM facts LIMIT 1", "as a located edit"),
-        ("INSERT INTO facts VALUES ('00', '', '', '', '', '', '', '', '[]')", "which is missing"),
+        (
+            "INSERT INTO facts (id, slot, subject, prompt, target_new) VALUES ('0','','','','')",
+            "which is missing",
+        ),
         ("UPDATE facts SET tags = '[\"x\"]' WHERE subject = 'Thing 1'", "disagrees with fact"),
         ("UPDATE facts SET source = 'x' WHERE subject = 'Thing 1'", "disagrees with fact"),
         ("UPDATE changes SET new = NULL WHERE rowid = 1", "disagrees with what commit"),

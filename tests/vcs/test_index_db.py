@@ -8,9 +8,10 @@ import pytest
 from vcs_values import commit_facts, fact, located
 
 from editvc.core.ids import ObjectId
-from editvc.vcs.index import VERSION, CommitRow, FactRow, Index, IndexTooNew
+from editvc.vcs.index import VERSION, Index, IndexTooNew
 from editvc.vcs.index_file import IndexBusy, IndexDamaged, IndexMissing
 from editvc.vcs.index_rebuild import rebuild
+from editvc.vcs.index_rows import CommitRow, FactRow
 from editvc.vcs.repository import Repository
 
 

@@ -13,8 +13,9 @@ from vcs_values import commit_facts, create, fact, move, quick_folder
 from editvc.core.facts import Fact
 from editvc.core.history import Commit, Tree
 from editvc.core.ids import ObjectId
-from editvc.vcs.index import FactRow, Index, searchable
+from editvc.vcs.index import Index
 from editvc.vcs.index_file import IndexDamaged
+from editvc.vcs.index_rows import FactRow, searchable
 from editvc.vcs.repository import Repository
 from editvc.vcs.search import Search, words_of
 

@@ -12,7 +12,7 @@ from editvc.core.history import Commit, Tree
 from editvc.vcs.config_file import ConfigError
 from editvc.vcs.files import WriteError
 from editvc.vcs.fsck import fsck
-from editvc.vcs.index import CommitRow
+from editvc.vcs.index_rows import CommitRow
 from editvc.vcs.refs import BranchMoved
 from editvc.vcs.repository import NotARepository, Repository, RepositoryExists
 

@@ -14,7 +14,7 @@ from editvc.core.ids import ObjectId, object_id
 from editvc.vcs.codec import encode
 from editvc.vcs.edit_set import EditSet
 from editvc.vcs.graph import Graph
-from editvc.vcs.index import CommitRow
+from editvc.vcs.index_rows import CommitRow
 from editvc.vcs.store import MemoryStore
 from editvc.vcs.three_way import Base, Merged, Sides, applied, base_of, merged
 
