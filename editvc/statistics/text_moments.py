@@ -27,6 +27,7 @@ from editvc.errors import EditvcError
 from editvc.models.forward import add_products, batches, keys_at
 from editvc.models.language_model import LanguageModel
 from editvc.statistics.corpus import CorpusError, pieces
+from editvc.statistics.plain_npz import require_plain_arrays
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -136,22 +137,32 @@ def text_moments(
 
 def moments_from_npz(paths: Mapping[int, Path]) -> SecondMoment:
     """From the ``.npz`` files that ROME and MEMIT keep, one a layer: ``mom2.mom2`` is the sum of
-    ``k k^T`` (v, v), ``mom2.count`` the number of tokens.
+    ``k k^T`` (v, v), ``mom2.count`` the number of tokens. Raises :class:`CorpusError`.
     """
+    read = {layer: _npz(path) for layer, path in paths.items()}
+    moments = {layer: total / count for layer, (total, count) in read.items()}
+    return SecondMoment.of(moments, min(count for _, count in read.values()))
+
+
+def _npz(path: Path) -> tuple[Tensor, int]:
+    """The sum (v, v), float64, and the number of tokens in one file. Nothing is unpickled."""
     import numpy as np
 
-    moments, counts = {}, []
-    for layer, path in paths.items():
-        with np.load(path, allow_pickle=False) as arrays:
-            try:
-                count = int(arrays["mom2.count"])
-                moments[layer] = torch.from_numpy(arrays["mom2.mom2"]).double() / count
-            except KeyError as error:
-                raise CorpusError(
-                    str(path), f"{error.args[0]}", hint="Not a file of ROME's layer_stats."
-                ) from error
-        counts.append(count)
-    return SecondMoment.of(moments, min(counts))
+    try:
+        require_plain_arrays(path, ("mom2.count", "mom2.mom2"))
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            count, total = int(arrays["mom2.count"]), arrays["mom2.mom2"]
+        if not 0 < count < 1 << 63:
+            raise ValueError(f"mom2.count is {count}")
+        if total.ndim != 2 or total.shape[0] != total.shape[1] or not np.isfinite(total).all():
+            raise ValueError("mom2.mom2 is no square matrix of numbers")
+        return torch.from_numpy(total.astype(np.float64)), count
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # zipfile, zlib, struct and numpy have a class each for bad bytes
+        raise CorpusError(
+            str(path), f"{error}", hint="It must be a file of ROME's layer_stats, whole."
+        ) from error
 
 
 def text_digest(paths: Sequence[Path]) -> str:
