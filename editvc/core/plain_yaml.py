@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-LONGEST = 1 << 17
+LONGEST = 1 << 16
 """Characters: what is longer would be read for seconds, and is no recipe."""
 
 

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, float64, isfinite
 
 from editvc.algebra.factored import Factored
+from editvc.core.cut import quoted
 from editvc.core.ids import digest_of
 from editvc.core.plain_json import read_json
 from editvc.core.settings import is_number
@@ -65,6 +66,9 @@ SOUND_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
 """Ways to begin training that leave the base's own weights alone (``init_lora_weights``)."""
 
 _FACTOR = re.compile(r"base_model\.model\.(.+)\.lora_(embedding_)?([AB])(\.weight)?")
+_REPEATED_GROUP, _REPEATS = re.compile(r"\)[*+?{]"), re.compile("[*+{]")
+MOST_REPEATS = 2
+"""In a pattern of modules."""
 _WHOLE = re.compile(r"base_model\.model\.(.+?)(\.base_layer)?\.weight")
 
 
@@ -80,6 +84,7 @@ def read_adapter(folder: Path, base: Path, architecture: Architecture) -> Import
     """
     config = _config(folder)
     _require_plain(folder, config)
+    _require_patterns(folder, config)
     tensors = _tensors(folder)
     shard = Shard.open(folder / WEIGHTS)
     digests = {name: shard.digest(name) for name in tensors}
@@ -153,6 +158,27 @@ def _require_plain(folder: Path, config: Mapping[str, Any]) -> None:
             "training",
             hint="Save it again with path_initial_model_for_weight_conversion. " + MERGE,
         )
+
+
+def _require_patterns(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raise for tables of patterns that are none.
+
+    They are regular expressions, of which some would be matched for years: only those are taken
+    that repeat no group, and little else.
+    """
+    for name in ("rank_pattern", "alpha_pattern"):
+        patterns = config.get(name) or {}
+        if not isinstance(patterns, dict):
+            raise ImportRefused(folder, f"{CONFIG} has a {name} that is no table of patterns")
+        for pattern in patterns:
+            told = f"{name} of {CONFIG} holds the pattern {quoted(pattern)}"
+            try:
+                re.compile(pattern)
+            except (re.error, RecursionError, OverflowError) as error:
+                raise ImportRefused(folder, f"{told}, which is none: {error}") from error
+            if _REPEATED_GROUP.search(pattern) or len(_REPEATS.findall(pattern)) > MOST_REPEATS:
+                hint = "Name the modules by their paths."
+                raise ImportRefused(folder, f"{told}, which may take for ever", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from editvc.core.history import Restraint
 from editvc.core.methods.recipe import Recipe
 from editvc.core.methods.table import REFERENCES, recipe_from_json
 from editvc.core.plain_json import read_json
+from editvc.core.record_types import is_object_id, misfit
 from editvc.errors import EditvcError
 from editvc.version import __version__
 
@@ -117,7 +118,7 @@ class Lock:
             return _read(record)
         except LockError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError, EditvcError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, EditvcError) as error:
             raise LockError(f"the lock file is incomplete: {error!r}") from error
 
 
@@ -142,12 +143,19 @@ def _read(record: dict[str, Any]) -> Lock:
         edits.append(
             LockedEdit(entry["slot"], fact, entry["located"], entry["recipe"], entry["batch"])
         )
-    restraint = record["restraint"]
+    restraint = None if record["restraint"] is None else Restraint(**record["restraint"])
+    for value in (base, *edits, *filter(None, [restraint])):
+        if wrong := misfit(value):
+            raise LockError(f"the lock file is unsound: {wrong} is of no such type", hint=CHANGED)
+    ids = (record["tree"], *(edit.located for edit in edits))
+    known = isinstance(record["export"], dict) and isinstance(statistics, dict)
+    if not known or not all(map(is_object_id, ids)):
+        raise LockError("the lock file is unsound: its values are of other types", hint=CHANGED)
     return Lock(
         base=base,
         recipes=tuple(recipes.values()),
         tree=record["tree"],
-        restraint=None if restraint is None else Restraint(**restraint),
+        restraint=restraint,
         edits=tuple(edits),
         export=record["export"],
         statistics=statistics,

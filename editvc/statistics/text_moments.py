@@ -27,6 +27,7 @@ from editvc.errors import EditvcError
 from editvc.models.forward import add_products, batches, keys_at
 from editvc.models.language_model import LanguageModel
 from editvc.statistics.corpus import CorpusError, pieces
+from editvc.statistics.plain_npz import require_plain_arrays
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -148,6 +149,7 @@ def _npz(path: Path) -> tuple[Tensor, int]:
     import numpy as np
 
     try:
+        require_plain_arrays(path, ("mom2.count", "mom2.mom2"))
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             count, total = int(arrays["mom2.count"]), arrays["mom2.mom2"]
         if not 0 < count < 1 << 63:

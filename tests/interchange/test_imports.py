@@ -425,3 +425,20 @@ def test_a_delta_of_zero_leaves_every_byte(dtype: torch.dtype) -> None:
     assert torch.signbit(after).tolist() == [[True, False], [False, False]]
     assert after.double().tolist() == [[0.0, 0.0], [1.5, 0.25]]
     assert torch.equal(plus(weight, added), weight.double() + added)
+
+
+@pytest.mark.parametrize(
+    "patterns", [5, ["x"], "x", {"(a+)+": 2}, {"(a|aa)*": 2}, {".*.*.*": 2}, {"(": 2}, {"[": 2}]
+)
+def test_patterns_that_are_none_or_never_end_are_refused(tmp_path: Path, patterns: object) -> None:
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "rank_pattern": patterns}
+    (tmp_path / CONFIG).write_text(json.dumps(config))
+    base, module = saved(tmp_path / "base", "llama"), "model.layers.0.mlp.down_proj"
+    out, inner = load_file(base / "model.safetensors")[f"{module}.weight"].shape
+    factors = {"A": torch.ones(2, inner), "B": torch.ones(out, 2)}
+    save_file(
+        {f"base_model.model.{module}.lora_{side}.weight": one for side, one in factors.items()},
+        tmp_path / WEIGHTS,
+    )
+    with pytest.raises(ImportRefused, match="pattern"):
+        read_adapter(tmp_path, base, architecture_of("llama"))
