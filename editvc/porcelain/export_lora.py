@@ -15,7 +15,7 @@ from editvc.models.loading import load
 from editvc.models.source import POCKET
 from editvc.models.weights import edited
 from editvc.porcelain.export_result import Documents, Export, ReloadDiffers, rank_notes
-from editvc.publish.card import render_usage
+from editvc.publish.card import public_source, render_usage
 from editvc.session.session import Session
 from editvc.session.trees import checked_facts
 
@@ -66,7 +66,7 @@ def export_adapter(
         target,
         maker.architecture,
         delta,
-        base=maker.base.source,
+        base=maker.base.source if documents is None else public_source(maker.base.source),
         revision=maker.base.revision,
         rank=rank,
         replace=replace,

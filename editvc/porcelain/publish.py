@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,14 @@ from editvc.porcelain.blame import blame
 from editvc.porcelain.export import export, require_in_weights
 from editvc.porcelain.export_result import Export
 from editvc.porcelain.health import HealthReport, check_health
-from editvc.publish.card import CardInput, LedgerRow, hub_id, ledger_jsonl, render_card
+from editvc.publish.card import (
+    CardInput,
+    LedgerRow,
+    hub_id,
+    ledger_jsonl,
+    public_source,
+    render_card,
+)
 from editvc.publish.hub import publish as push
 from editvc.publish.lock import Lock, LockedEdit
 from editvc.session.changes import live_patch
@@ -172,7 +179,7 @@ def _documents(
     card = CardInput(
         format=format,
         title=repo_id.split("/")[-1],
-        base_source=base.source,
+        base_source=public_source(base.source),
         base_repo=hub_id(base.source),
         base_revision=base.revision,
         base_digest=base_digest,
@@ -208,8 +215,9 @@ def _lock(
 ) -> Lock:
     plumbing = session.repository
     moments = {moment for recipe in recipes for _, moment in links(recipe.to_json())}
+    base = session.materialiser.base
     return Lock(
-        base=session.materialiser.base,
+        base=replace(base, source=public_source(base.source)),
         recipes=tuple(recipes),
         tree=tree,
         restraint=plumbing.read_tree(tree).restraint,

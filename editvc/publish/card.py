@@ -63,11 +63,11 @@ class LedgerRow:
 class CardInput:
     """Everything a card says; plain values.
 
-    ``base_source`` is shown as it is, ``base_repo`` is the base's Hub id (:func:`hub_id`) or
-    ``None``. ``health`` are figures by name, ``recipes`` are :meth:`Recipe.to_json` of all that
-    edits were located with. ``rebuild`` are the commands that make this folder again from a clone
-    of the repository. ``patches`` are those that stand for no fact: kind, source and digest of
-    each.
+    ``base_source`` is shown as it is (:func:`public_source`), ``base_repo`` is the base's Hub id
+    (:func:`hub_id`) or ``None``. ``health`` are figures by name, ``recipes`` are
+    :meth:`Recipe.to_json` of all that edits were located with. ``rebuild`` are the commands that
+    make this folder again from a clone of the repository. ``patches`` are those that stand for no
+    fact: kind, source and digest of each.
     """
 
     format: Format
@@ -98,6 +98,11 @@ def hub_id(source: str) -> str | None:
     except HFValidationError:
         return None
     return source
+
+
+def public_source(source: str) -> str:
+    """What others are told of where a base is from: of a folder its own name, and not its path."""
+    return source if source == POCKET or hub_id(source) else Path(source).name
 
 
 def render_card(values: CardInput, *, base_card: str | None = None, rows: int = ROWS_SHOWN) -> str:

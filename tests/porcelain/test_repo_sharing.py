@@ -205,6 +205,18 @@ def test_every_format_names_the_weights_of_the_base(repo: Repo, hub: Hub, format
     assert lock["export"]["base_digest"] == before
 
 
+@pytest.mark.parametrize("format", ["hf", "lora", "delta"])
+def test_no_path_of_this_machine_is_published(
+    repo: Repo, hub: Hub, prepared: Prepared, format: str
+) -> None:
+    repo.commit(FACTS[:1])
+    push(repo, hub, format=format)
+    folder = str(prepared.base.parent).encode()
+    files = hub.repositories["alice/tiny"].head
+    assert [name for name, data in files.items() if folder in bytes(data)] == []
+    assert prepared.base.name in files["README.md"].decode(), "but what it is called is"
+
+
 def test_what_is_judged_is_what_is_pushed_wherever_head_goes(
     repo: Repo, hub: Hub, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
