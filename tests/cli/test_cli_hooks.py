@@ -92,8 +92,10 @@ def test_another_users_hook_is_not_run(here: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_library_runs_none_without_a_runner(here: Path) -> None:
-    hook(here, "pre-commit", "sys.exit('no')")
-    opened(here).commit(FACTS[:1])
+    hook(here, "pre-commit", SAVE + "\nsys.exit('no')")
+    repo = opened(here)
+    repo.commit(FACTS[:1])
+    assert repo.status().number == 1 and not (here / "pre-commit.json").exists()
 
 
 def test_publish_asks_before_anything_is_pushed(here: Path) -> None:
