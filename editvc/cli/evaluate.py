@@ -133,6 +133,8 @@ def _show(found: Evaluation, at: str) -> None:
         right=range(1, 4),
     )  # fmt: skip
     say(f"{found.facts - len(found.failed)} of {found.facts} said at {at}")
+    aim = found.record["objective"]
+    say(f"targets on the base: median perplexity {aim['perplexity']:.3g}, {aim['tokens']:g} tokens")
     names = list(found.base.to_json())
     rows = {"base": found.base, at: found.scores}
     table(

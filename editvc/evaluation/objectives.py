@@ -7,11 +7,13 @@ much an edit will damage.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
+from editvc.evaluation.probes import Forced
 from editvc.models.forward import batches, final_states, target_losses
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt
@@ -23,6 +25,11 @@ class Objective:
 
     perplexity: float
     tokens: int
+
+    @classmethod
+    def of(cls, target: Forced) -> Objective:
+        """Of a target that was teacher-forced on the unedited model."""
+        return cls(math.exp(-target.log_probability), target.tokens)
 
     def to_json(self) -> dict[str, float | int]:
         """By name."""

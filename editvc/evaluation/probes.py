@@ -23,12 +23,13 @@ from editvc.models.tokenization import TokenizedPrompt, tokenize
 class Forced:
     """How a model takes a target under teacher forcing after a prompt.
 
-    ``log_probability`` is the mean over the target's tokens, in nats; ``all_argmax`` says whether
-    every one of them is the model's first choice.
+    ``log_probability`` is the mean over the target's ``tokens``, in nats; ``all_argmax`` says
+    whether every one of them is the model's first choice.
     """
 
     log_probability: float
     all_argmax: bool
+    tokens: int
 
 
 def predicts_target(
@@ -97,6 +98,7 @@ def forced_and_first(
         scored[index] = Forced(
             log_probability=float(chosen.mean()),
             all_argmax=bool((logits.argmax(-1) == target).all()),
+            tokens=len(target),
         )
     return [scored[i] for i in range(len(targets))], [first[i] for i in range(len(encoded))]
 

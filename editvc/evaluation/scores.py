@@ -6,11 +6,13 @@ first choice (Eff, Par, Spe and their mean Avg); generation is what a user sees 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from editvc.core.facts import Fact
 from editvc.evaluation.answer_match import of_a_word
+from editvc.evaluation.objectives import Objective
 from editvc.evaluation.probes import Forced, first_tokens, forced_and_first
 from editvc.evaluation.score_columns import Outcomes, Scores
 from editvc.models.generation import generate
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 __all__ = [
+    "BaseOutcomes",
     "Scores",
     "answers",
     "answers_correctly",
@@ -51,10 +54,23 @@ def outcomes(
     return _rows(facts, *_probed(lm, facts), base_answers)
 
 
-def base_outcomes(lm: LanguageModel, facts: Sequence[Fact]) -> tuple[list[Outcomes], list[int]]:
-    """:func:`outcomes` of the base itself, and its :func:`locality_answers`, in one go."""
+@dataclass(frozen=True, slots=True)
+class BaseOutcomes:
+    """Of the unedited model, fact by fact: what came of the prompts, and the edits' objectives.
+
+    ``first_tokens`` are its :func:`locality_answers`.
+    """
+
+    rows: list[Outcomes]
+    first_tokens: list[int]
+    objectives: list[Objective]
+
+
+def base_outcomes(lm: LanguageModel, facts: Sequence[Fact]) -> BaseOutcomes:
+    """:func:`outcomes` of the base itself and all that others are held against, in one go."""
     results, first = _probed(lm, facts)
-    return _rows(facts, results, first, first), first
+    objectives = [Objective.of(new) for (((new, _),), _, _) in _by_fact(facts, results)]
+    return BaseOutcomes(_rows(facts, results, first, first), first, objectives)
 
 
 def _probed(lm: LanguageModel, facts: Sequence[Fact]) -> tuple[list[Forced], list[int]]:
@@ -69,22 +85,33 @@ def _probed(lm: LanguageModel, facts: Sequence[Fact]) -> tuple[list[Forced], lis
     return forced_and_first(lm, pairs, prompts)
 
 
+_Asked = list[tuple[Forced, Forced | None]]
+"""The new object at each of some prompts, and the true one where the fact has one."""
+
+
+def _by_fact(
+    facts: Sequence[Fact], results: Sequence[Forced]
+) -> Iterator[tuple[_Asked, _Asked, _Asked]]:
+    """What :func:`_probed` gave, fact by fact: its question, its paraphrases, its locality."""
+    taken = iter(results)
+    for fact in facts:
+        rewriting, paraphrases, locality = (
+            [(next(taken), next(taken) if fact.target_true else None) for _ in range(count)]
+            for count in (1, len(fact.paraphrases), len(fact.locality))
+        )
+        yield rewriting, paraphrases, locality
+
+
 def _rows(
     facts: Sequence[Fact],
     results: Sequence[Forced],
     first: Sequence[int],
     base_answers: Sequence[int],
 ) -> list[Outcomes]:
-    """What :func:`_probed` gave, fact by fact."""
-    taken, same = iter(results), iter(zip(first, base_answers, strict=True))
+    """What :func:`_probed` gave, as columns."""
+    same = iter(zip(first, base_answers, strict=True))
     rows: list[Outcomes] = []
-    for fact in facts:
-        kinds = (1, len(fact.paraphrases), len(fact.locality))
-        asked = [
-            [(next(taken), next(taken) if fact.target_true else None) for _ in range(count)]
-            for count in kinds
-        ]
-        rewriting, paraphrases, locality = asked
+    for rewriting, paraphrases, locality in _by_fact(facts, results):
         rows.append(
             {
                 "es": _preferred(rewriting),
@@ -98,7 +125,7 @@ def _rows(
     return rows
 
 
-def _preferred(asked: Sequence[tuple[Forced, Forced | None]]) -> list[bool]:
+def _preferred(asked: _Asked) -> list[bool]:
     """Of each prompt whether the new object is likelier than the true one, where there is one."""
     return [new.log_probability > true.log_probability for new, true in asked if true is not None]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from editvc.core.facts import Fact
@@ -34,12 +35,13 @@ def measure_base(session: Session, facts: Sequence[Fact], max_new_tokens: int) -
     if not kept:
         raise NothingToEvaluate("the questions of all facts are longer than the model takes")
     base = session.base_model()
-    rows, first = base_outcomes(base, kept)
+    measured = base_outcomes(base, kept)
     return {
         "facts": [fact.to_record() for fact in kept],
-        "first_tokens": first,
+        "first_tokens": measured.first_tokens,
+        "objectives": [one.to_json() for one in measured.objectives],
         "sentences": locality_sentences(base, kept, max_new_tokens),
-        "scores": Scores.of(rows).to_json(),
+        "scores": Scores.of(measured.rows).to_json(),
     }
 
 
@@ -59,16 +61,22 @@ def measure_edits(
         forced = outcomes(lm, kept, base["first_tokens"])
     rest = iter(facts)
     whole = [next(fact for fact in rest if fact.request == one.request) for one in kept]
-    return summary(whole, said, forced) | {
+    return summary(whole, said, forced, base["objectives"]) | {
         "base": base["scores"],
         "skipped": len(facts) - len(kept),
     }
 
 
 def summary(
-    facts: Sequence[Fact], said: Sequence[SpokenFact], forced: Sequence[Outcomes]
+    facts: Sequence[Fact],
+    said: Sequence[SpokenFact],
+    forced: Sequence[Outcomes],
+    objectives: Sequence[Mapping[str, float]],
 ) -> dict[str, Any]:
-    """Totals with their intervals, and every fact."""
+    """Totals with their intervals, and every fact.
+
+    ``objectives`` are those of the facts on the base (:class:`editvc.evaluation.objectives`).
+    """
     rows = [{**columns(one), **each} for one, each in zip(said, forced, strict=True)]
     answers = [one["prompt"][0].answer for one in said]
     failed = [
@@ -90,6 +98,9 @@ def summary(
             group: {way: share(pooled[f"{group}.{way}"]) for way in WAYS} for group in GROUPS
         },
         **Scores.of(forced).to_json(),
+        "objective": {
+            name: median(one[name] for one in objectives) for name in ("perplexity", "tokens")
+        },
         "intervals": {name: None if one is None else [*one] for name, one in bounds.items()},
         "protocols": {name: [*names] for name, names in PROTOCOLS.items()},
         "unsaid": [one.to_json() for one in failed],
@@ -99,9 +110,12 @@ def summary(
                 "question": fact.question,
                 "target_new": fact.target_new,
                 "answer": answer,
+                "objective": {**objective},
                 "scores": {name: share(row[name]) for name in (*SPOKEN, *MEASURED)},
                 "said": {group: [each.to_json() for each in one[group]] for group in GROUPS},
             }
-            for fact, answer, row, one in zip(facts, answers, rows, said, strict=True)
+            for fact, answer, row, one, objective in zip(
+                facts, answers, rows, said, objectives, strict=True
+            )
         ],
     }

@@ -76,7 +76,8 @@ class Evaluation:
         return {**self.record}
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One flat row a fact, for ``eval --csv``: its answer, and per cent of its prompts."""
+        """One flat row a fact, for ``eval --csv``: answer, per cent of its prompts, objective."""
         for one in self.record["per_fact"]:
             head = {name: one[name] for name in ("fact", "question", "target_new", "answer")}
-            yield head | one["scores"]
+            aim = {f"objective.{name}": value for name, value in one["objective"].items()}
+            yield head | one["scores"] | aim

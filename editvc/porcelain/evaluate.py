@@ -16,7 +16,7 @@ from editvc.session.trees import tree_at
 
 __all__ = ["Evaluation", "NothingToEvaluate", "evaluate"]
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Counts the ways in which editvc has measured facts: one more where the same question would get
 another answer."""
 

@@ -287,7 +287,7 @@ def test_eval(two_commits: Path) -> None:
     found = inside("eval", "--json").json
     assert found.keys() >= {"facts", "generated", "es", "ps", "ns", "s", "eff", "par", "spe", "avg",
                             "base", "unsaid", "suite", "generation", "intervals", "protocols",
-                            "per_fact", "skipped"}  # fmt: skip
+                            "per_fact", "skipped", "objective"}  # fmt: skip
     assert found["generation"].keys() == {
         "prompt", "paraphrases", "locality", "portability",
     }  # fmt: skip
@@ -298,14 +298,16 @@ def test_eval(two_commits: Path) -> None:
     for one in found["unsaid"]:
         assert one.keys() == {"fact", "question", "target_new", "answer"}
     text = inside("eval", "--at", "1")
-    *_, said, titles, base, edited, bounds = text.out.splitlines()
+    *_, said, targets, titles, base, edited, bounds = text.out.splitlines()
     assert said.endswith("of 2 said at 1")
+    assert targets.startswith("targets on the base: median perplexity ")
     assert titles.split() == ["ES", "PS", "NS", "S", "Eff", "Par", "Spe", "Avg"]
     assert (base.split()[0], edited.split()[0]) == ("base", "1")
     assert edited.split()[1] == "-", "no fact has a true object"
     assert bounds.split()[0] == "95%" and re.fullmatch(r"\d+-\d+", bounds.split()[5])
     rows = inside("eval", "--csv").out.splitlines()
     assert rows[0].startswith("fact,question,target_new,answer,prompt.contains") and len(rows) == 6
+    assert rows[0].endswith(",objective.perplexity,objective.tokens")
 
 
 def test_eval_of_given_facts_and_of_nothing(here: Path) -> None:

@@ -8,11 +8,13 @@ from tiny_models import lm_of, speak_words
 
 from editvc.core.facts import Fact
 from editvc.evaluation.answer_match import first_sentence, match
+from editvc.evaluation.objectives import objectives
 from editvc.evaluation.probes import first_tokens, forced
 from editvc.evaluation.score_columns import Scores
 from editvc.evaluation.scores import base_outcomes, locality_answers, outcomes, room, score
 from editvc.evaluation.spoken import columns, locality_sentences, spoken
 from editvc.models.generation import _up_to, generate, generate_all
+from editvc.models.tokenization import tokenize
 
 FACTS = (
     Fact("France", "The capital of {} is", "Rome", target_true="Paris",
@@ -64,8 +66,22 @@ def test_outcomes_are_those_of_one_prompt_at_a_time(build, tokenizer):
     found = outcomes(lm, FACTS, reference)
     assert found == [plain_outcomes(lm, fact, base) for fact in FACTS]
     assert score(lm, FACTS, reference) == Scores.of(found)
-    assert base_outcomes(base, FACTS) == (outcomes(base, FACTS, reference), reference)
+    unedited = base_outcomes(base, FACTS)
+    assert unedited.rows == outcomes(base, FACTS, reference)
+    assert unedited.first_tokens == reference
     assert len({each for row in found for column in row.values() for each in column}) == 2
+
+
+@pytest.mark.parametrize("build", [tiny_gpt2, tiny_llama])
+def test_the_objectives_of_an_evaluation_are_those_that_the_dry_run_tells(build, tokenizer):
+    lm = lm_of(build(len(tokenizer), tie_word_embeddings=False), tokenizer)
+    rows = [row for (row,) in tokenize(lm.tokenizer, [fact.request for fact in FACTS])]
+    measured, told = base_outcomes(lm, FACTS).objectives, objectives(lm, rows)
+    assert [one.tokens for one in measured] == [one.tokens for one in told]
+    for ours, theirs in zip(measured, told, strict=True):
+        # two sums of the same float32 losses, of at most a few tokens, in another order
+        assert ours.perplexity == pytest.approx(theirs.perplexity, rel=1e-4)
+    assert len({round(one.perplexity, 3) for one in measured}) == len(FACTS)
 
 
 @pytest.mark.parametrize("build", [tiny_gpt2, tiny_llama])
