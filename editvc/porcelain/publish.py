@@ -19,6 +19,7 @@ from editvc.porcelain.blame import blame
 from editvc.porcelain.export import export, require_in_weights
 from editvc.porcelain.export_result import Export
 from editvc.porcelain.health import HealthReport, check_health
+from editvc.porcelain.kept_scores import kept_scores
 from editvc.publish.card import (
     CardInput,
     LedgerRow,
@@ -27,6 +28,7 @@ from editvc.publish.card import (
     public_source,
     render_card,
 )
+from editvc.publish.evaluations import Measured, eval_results
 from editvc.publish.hub import publish as push
 from editvc.publish.lock import Lock, LockedEdit
 from editvc.session.changes import live_patch
@@ -193,6 +195,9 @@ def _documents(
         health=health.summary_figures(),
         touched=touched,
         patches=patches,
+        evaluations=eval_results(
+            [Measured(one.suite, one.data, one.figures) for one in kept_scores(session, row.tree)]
+        ),
         rebuild=(f"editvc export {short(commit)} --to DIR --format {format}",),
     )
     export = {"format": format, "digest": digest, "base_digest": base_digest}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from huggingface_hub import ModelCardData
+from huggingface_hub import EvalResult, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
@@ -67,7 +67,7 @@ class CardInput:
     (:func:`hub_id`) or ``None``. ``health`` are figures by name, ``recipes`` are
     :meth:`Recipe.to_json` of all that edits were located with. ``rebuild`` are the commands that
     make this folder again from a clone of the repository. ``patches`` are those that stand for no
-    fact: kind, source and digest of each.
+    fact: kind, source and digest of each. ``evaluations`` are what was measured of this version.
     """
 
     format: Format
@@ -87,6 +87,7 @@ class CardInput:
     touched: Sequence[str] = ()
     rebuild: Sequence[str] = ()
     patches: Sequence[Mapping[str, str]] = ()
+    evaluations: Sequence[EvalResult] = ()
 
 
 def hub_id(source: str) -> str | None:
@@ -117,6 +118,7 @@ def render_card(values: CardInput, *, base_card: str | None = None, rows: int = 
         _facts(values, rows),
         _imports(values),
         _health(values),
+        _evaluations(values),
         _recipes(values),
         _rebuild(values),
     ]
@@ -146,6 +148,8 @@ def _metadata(values: CardInput, base_card: str | None) -> ModelCardData:
         }
     if LIBRARIES[values.format] is not None:
         data["library_name"] = LIBRARIES[values.format]
+    if values.evaluations:
+        data |= {"model_name": values.title, "eval_results": [*values.evaluations]}
     return ModelCardData(**(base_facts(base_card) | data))
 
 
@@ -255,6 +259,17 @@ def _health(values: CardInput) -> str:
         figures = [(name, f"{value:.4g}") for name, value in values.health.items()]
         text += "\n\n" + _table(("figure", "value"), figures)
     return text
+
+
+def _evaluations(values: CardInput) -> str:
+    if not values.evaluations:
+        return ""
+    rows = [
+        (_text(one.dataset_name), _text(one.metric_name or one.metric_type),
+         f"{one.metric_value:g}")
+        for one in values.evaluations
+    ]  # fmt: skip
+    return "## Evaluation\n\n" + _table(("asked", "figure", "value"), rows)
 
 
 def _recipes(values: CardInput) -> str:

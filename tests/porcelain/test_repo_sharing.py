@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from hub_server import Hub
+from huggingface_hub import ModelCard
 from repo_rounding import factors, located_rounding
 from safetensors.torch import load_file
 from tiny_models import lm_of
@@ -347,6 +348,19 @@ def test_the_card_says_how_to_make_it_again(repo: Repo, hub: Hub, work: Path) ->
     assert line == f"editvc export {head[:10]} --to DIR --format hf"
     repo.commit(FACTS[2:])
     assert repo.export(work / "again", revision=head[:10]).digest == done.digest
+
+
+def test_the_card_says_what_was_measured_of_this_version_alone(repo: Repo, hub: Hub) -> None:
+    lenient(repo)
+    repo.commit(FACTS[:1])
+    asked = repo.evaluate()
+    repo.commit(FACTS[1:2])
+    push(repo, hub, revision="HEAD~1")
+    told = ModelCard(hub.repositories["alice/tiny"].head["README.md"].decode()).data.eval_results
+    assert {one.metric_type: one.metric_value for one in told}["generated"] == asked.generated
+    push(repo, hub)
+    now = ModelCard(hub.repositories["alice/tiny"].head["README.md"].decode())
+    assert now.data.eval_results is None, "nobody has asked this one"
 
 
 def test_other_formats_other_revisions_and_pull_requests(repo: Repo, hub: Hub) -> None:
