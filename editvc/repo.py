@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.merge import Favour
     from editvc.porcelain.notes import Note
     from editvc.porcelain.publish import Published
+    from editvc.porcelain.report import WrittenReport
     from editvc.porcelain.reset import Reset
     from editvc.porcelain.revert import RevertPreview, RevertResult
     from editvc.porcelain.sequencer import Combination
@@ -745,6 +746,21 @@ class Repo:
         from editvc.porcelain.health import check_health
 
         return check_health(self.session, revision)
+
+    def report(
+        self,
+        target: Path,
+        *,
+        revision: str = "HEAD",
+        prompts: Sequence[str] = (),
+        replace: bool = False,
+    ) -> WrittenReport:
+        """Write one self-contained page about a revision: health, facts, history, answers."""
+        from editvc.porcelain.report import write_report
+
+        return write_report(
+            self.session, target, revision=revision, prompts=prompts, replace=replace
+        )
 
     def trace(
         self,

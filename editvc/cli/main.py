@@ -41,6 +41,7 @@ from editvc.cli import (
     rebase,
     reflog,
     reindex,
+    report,
     reset,
     resolve,
     restore,
@@ -110,10 +111,10 @@ for command in (
     import_patch.import_, ask.ask, evaluate.evaluate, log.log, show.show, status.status, diff.diff,
     grep.grep, query.query, reflog.reflog, shortlog.shortlog, notes.notes, blame.blame,
     bisect.bisect, revert.revert, undo.undo, undo.redo, restore.restore, expire.expire,
-    squash.squash, compact.compact, health.health, trace.trace, tune.tune, export.export,
-    publish.publish, branch.branch, switch.switch, tag.tag, merge.merge, resolve.resolve,
-    cherry_pick.cherry_pick, rebase.rebase, reset.reset, stats.stats, fsck.fsck, reindex.reindex,
-    config.config, base_model.base,
+    squash.squash, compact.compact, health.health, report.report, trace.trace, tune.tune,
+    export.export, publish.publish, branch.branch, switch.switch, tag.tag, merge.merge,
+    resolve.resolve, cherry_pick.cherry_pick, rebase.rebase, reset.reset, stats.stats, fsck.fsck,
+    reindex.reindex, config.config, base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 
