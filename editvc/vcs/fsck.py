@@ -112,6 +112,7 @@ def fsck(repository: Repository, progress: Progress | None = None) -> Report:
     with repository.index.snapshot():
         _check_refs(check)
         _read_objects(check, progress)
+        _check_packs(check)
         operations = operations_in(check.records)
         check_operations(repository, operations, check.wrong_in_index)
         for where, link in _roots(check):
@@ -137,7 +138,7 @@ def _read_objects(check: _Check, progress: Progress | None) -> None:
     ids = list(store.ids())
     for done, identifier in enumerate(ids, 1):
         try:
-            data = store.get(identifier)
+            data = store.strictly(identifier)
             record = codec.record_of(data)
             decode = DECODERS.get(str(record["kind"]))
             if decode is not None:
@@ -149,6 +150,16 @@ def _read_objects(check: _Check, progress: Progress | None) -> None:
             check.wrong(identifier, str(error))
         if progress is not None:
             progress("objects", done, len(ids))
+
+
+def _check_packs(check: _Check) -> None:
+    """Every pack is, byte by byte, the one that it is named after."""
+    packs = check.repository.store.packs
+    for damage in packs.unsound():
+        check.wrong(f"pack {damage.path.name}", damage.problem)
+    for pack in packs.all():
+        if pack.path.name != pack.name or not pack.whole():
+            check.wrong(f"pack {pack.path.name}", "does not have the digest that it is named after")
 
 
 def _decode_base(data: bytes) -> None:
