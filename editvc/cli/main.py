@@ -27,6 +27,7 @@ from editvc.cli import (
     expire,
     export,
     fsck,
+    gc,
     grep,
     health,
     import_patch,
@@ -112,8 +113,8 @@ for command in (
     bisect.bisect, revert.revert, undo.undo, undo.redo, restore.restore, expire.expire,
     squash.squash, compact.compact, health.health, trace.trace, tune.tune, export.export,
     publish.publish, branch.branch, switch.switch, tag.tag, merge.merge, resolve.resolve,
-    cherry_pick.cherry_pick, rebase.rebase, reset.reset, stats.stats, fsck.fsck, reindex.reindex,
-    config.config, base_model.base,
+    cherry_pick.cherry_pick, rebase.rebase, reset.reset, stats.stats, fsck.fsck, gc.gc,
+    reindex.reindex, config.config, base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 

@@ -26,6 +26,7 @@ from editvc.vcs.fsck_operations import (
 from editvc.vcs.index_rows import ChangeRow, CommitRow, FactRow
 from editvc.vcs.object_links import ELEMENT, Link, checked_links, fits, links
 from editvc.vcs.pending import NAME
+from editvc.vcs.reachable import config_links, pending_links
 from editvc.vcs.refs import HEAD, readable
 from editvc.vcs.repository import Repository
 from editvc.vcs.store import ObjectDamaged
@@ -210,31 +211,14 @@ def _roots(check: _Check) -> Iterator[tuple[str, Link]]:
     except EditvcError as error:
         check.wrong("config.toml", str(error))
         return
-    yield "config.toml", ("base", config.base.id)
-    if config.base.identity is not None:
-        yield "config.toml", ("identity", config.base.identity)
-    yield from (("config.toml", link) for link in links(config.recipe.to_json()))
-    for values in config.methods.values():
-        yield from (("config.toml", link) for link in links({"kind": "recipe", **values}))
-    yield from _waiting(check)
-    if check.repository.store.contains(config.recipe.id):  # else no edit was located with it yet
-        yield "config.toml", ("recipe", config.recipe.id)
-
-
-def _waiting(check: _Check) -> Iterator[tuple[str, Link]]:
-    """What a merge that waits was made of. Commits that it has made are in no index yet."""
+    yield from (("config.toml", link) for link in config_links(config, check.repository.store))
     try:
         pending = check.repository.pending.load()
     except DamageError as error:
         check.wrong(NAME, str(error))
         return
-    if pending is None:
-        return
-    yield NAME, ("tree", pending.tree)
-    for sides in pending.conflicts.values():
-        for entry in (sides.base, sides.ours, sides.theirs):
-            if entry is not None:
-                yield from ((NAME, ("fact", entry.fact)), (NAME, (ELEMENT, entry.element)))
+    if pending is not None:
+        yield from ((NAME, link) for link in pending_links(pending))
 
 
 def _follow(check: _Check, where: str, link: Link) -> None:
