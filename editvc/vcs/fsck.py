@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import Any
 
 from editvc.core.facts import Fact
@@ -29,7 +31,10 @@ from editvc.vcs.pending import NAME
 from editvc.vcs.reachable import config_links, pending_links
 from editvc.vcs.refs import HEAD, readable
 from editvc.vcs.repository import Repository
-from editvc.vcs.store import ObjectDamaged
+from editvc.vcs.store import DiskStore, ObjectDamaged
+
+READERS, BATCH = 8, 64
+"""Threads that read objects, and how many one takes at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,23 +139,44 @@ def fsck(repository: Repository, progress: Progress | None = None) -> Report:
 
 
 def _read_objects(check: _Check, progress: Progress | None) -> None:
-    """Read every object; one that cannot be read is an error whether anything needs it or not."""
+    """Read every object; one that cannot be read is an error whether anything needs it or not.
+
+    Threads, since reading waits for the disk, and a digest is computed beside other Python.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # brings logging, which `log` can spare
+
     store = check.repository.store
     ids = list(store.ids())
-    for done, identifier in enumerate(ids, 1):
-        try:
-            data = store.strictly(identifier)
-            record = codec.record_of(data)
-            decode = DECODERS.get(str(record["kind"]))
-            if decode is not None:
-                decode(data)
-            checked_links(record)
-            check.records[identifier] = {"kind": "edits"} if record["kind"] == "edits" else record
-        except (ObjectDamaged, ValueError) as error:
-            check.unsound.add(identifier)
-            check.wrong(identifier, str(error))
-        if progress is not None:
-            progress("objects", done, len(ids))
+    store.packs.all()  # so that each is opened once
+    batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
+    with ThreadPoolExecutor(READERS) as readers:
+        read = chain.from_iterable(readers.map(partial(_read_batch, store), batches))
+        for done, (identifier, record) in enumerate(zip(ids, read, strict=True), 1):
+            if isinstance(record, Exception):
+                check.unsound.add(identifier)
+                check.wrong(identifier, str(record))
+            else:
+                check.records[identifier] = record
+            if progress is not None:
+                progress("objects", done, len(ids))
+
+
+def _read_batch(store: DiskStore, identifiers: list[ObjectId]) -> list[dict[str, Any] | Exception]:
+    return [_read_object(store, identifier) for identifier in identifiers]
+
+
+def _read_object(store: DiskStore, identifier: ObjectId) -> dict[str, Any] | Exception:
+    """What a sound object says about itself, or what is wrong with it."""
+    try:
+        data = store.strictly(identifier)
+        record = codec.record_of(data)
+        decode = DECODERS.get(str(record["kind"]))
+        if decode is not None:
+            decode(data)
+        checked_links(record)
+    except (ObjectDamaged, ValueError) as error:
+        return error
+    return {"kind": "edits"} if record["kind"] == "edits" else record
 
 
 def _check_packs(check: _Check) -> None:
