@@ -27,6 +27,7 @@ from editvc.cli import (
     expire,
     export,
     fsck,
+    gc,
     grep,
     health,
     import_patch,
@@ -114,7 +115,7 @@ for command in (
     squash.squash, compact.compact, health.health, report.report, trace.trace, tune.tune,
     export.export, publish.publish, branch.branch, switch.switch, tag.tag, merge.merge,
     resolve.resolve, cherry_pick.cherry_pick, rebase.rebase, reset.reset, stats.stats, fsck.fsck,
-    reindex.reindex, config.config, base_model.base,
+    gc.gc, reindex.reindex, config.config, base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 

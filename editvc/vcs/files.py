@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 from editvc.errors import EditvcError
+
+T = TypeVar("T")
 
 Fault = Callable[[str], None]
 """Called with a step's name before the step is taken. Tests raise from it to stop there."""
@@ -67,15 +70,38 @@ class Files:
             raise WriteError(path, cause) from cause
         self.settle(path.parent)
 
-    def _write_and_rename(self, temporary: Path, path: Path, data: bytes) -> None:
+    def draft(self, folder: Path, fill: Callable[[BinaryIO], T]) -> tuple[T, Path]:
+        """Write a file whose name is not known yet, durably, under a temporary one in ``folder``.
+
+        ``fill`` writes the content; returns what it returned, and the path, for :meth:`move`.
+        Raises :class:`WriteError`, and errors of ``fill``: then nothing is left. A fault leaves the
+        file, as a killed process would.
+        """
+        if not folder.is_dir():
+            self.make_folder(folder)
+        temporary = folder / (TEMPORARY_PREFIX + unique())
+        try:
+            return self._write(temporary, fill), temporary
+        except OSError as cause:
+            temporary.unlink(missing_ok=True)
+            raise WriteError(folder, cause) from cause
+        except EditvcError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def _write(self, temporary: Path, fill: Callable[[BinaryIO], T]) -> T:
         self.fault("create")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with open(descriptor, "wb") as stream:
             self.fault("write")
-            stream.write(data)
+            filled = fill(stream)
             stream.flush()
             self.fault("fsync")
             os.fsync(descriptor)
+        return filled
+
+    def _write_and_rename(self, temporary: Path, path: Path, data: bytes) -> None:
+        self._write(temporary, lambda stream: stream.write(data))
         self.fault("rename")
         os.replace(temporary, path)
 
@@ -121,6 +147,17 @@ class Files:
         except OSError as cause:
             raise WriteError(final, cause) from cause
         self.settle(final.parent)
+
+    def remove(self, path: Path) -> None:
+        """Take a file away, where it is there; :meth:`settle` makes it last.
+
+        Raises :class:`WriteError`.
+        """
+        self.fault("remove")
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as cause:
+            raise WriteError(path, cause) from cause
 
     def rename_folder(self, draft: Path, final: Path) -> None:
         """Give a finished folder its name, in one step. ``final`` must not exist yet."""

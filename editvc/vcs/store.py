@@ -6,6 +6,8 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from heapq import merge
 from pathlib import Path
 from typing import Protocol
 
@@ -13,10 +15,15 @@ from editvc.core.cut import cut
 from editvc.core.ids import ObjectId, object_id, short
 from editvc.errors import DamageError
 from editvc.vcs.files import Files
+from editvc.vcs.folder_lock import FolderLock
+from editvc.vcs.packs import PACK_NAME, PackDamaged, PackFolder, freshened
 
 FSCK_HINT = "Run `editvc fsck` to see what is damaged; writing the object again heals it."
 
 WRITERS = 8
+
+PACKS = "pack"
+"""The folder of packs, beside those of objects in files of their own."""
 
 DIGITS = re.compile("[0-9a-f]{64}")
 
@@ -114,11 +121,16 @@ class MemoryStore:
 
 
 class DiskStore:
-    """Objects as files ``ab/cdef...`` below ``folder``, named by their sha256."""
+    """Objects as files ``ab/cdef...`` below ``folder``, named by their sha256, or in ``packs``.
+
+    What is in a pack and in a file of its own is one object; either copy is as good.
+    """
 
     def __init__(self, folder: Path, files: Files) -> None:
         self.folder = folder
         self.files = files
+        self.packs = PackFolder(folder / PACKS)
+        self._lock = FolderLock(folder)
 
     def prepare(self) -> None:
         """Make the folder and all 256 below it, so that most writes need not make one."""
@@ -133,12 +145,13 @@ class DiskStore:
 
     def put(self, data: bytes) -> ObjectId:
         """See :meth:`ObjectStore.put`. When this returns, the object survives power loss."""
+        self._lock.share()
         identifier = object_id(data)
         path = self.path(identifier)
-        if self._holds(path, data):
+        if self._holds(path, data) and freshened(path):
             # Its writer may have been killed between rename and fsync; we vouch for it now.
             self.files.settle(path.parent)
-        else:
+        elif not self.packs.freshened(identifier):
             self.files.write(path, data)
         return identifier
 
@@ -150,8 +163,24 @@ class DiskStore:
         """
         from concurrent.futures import ThreadPoolExecutor  # brings logging, which `log` can spare
 
+        self._lock.share()  # one for all threads
         with ThreadPoolExecutor(WRITERS) as writers:
             return list(writers.map(self.put, objects))
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether no other store has written to this folder and is still open; none does inside.
+
+        Who wants to write meanwhile waits.
+        """
+        try:
+            yield self._lock.take()
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Say that nothing more is going to be written. What was read stays valid."""
+        self._lock.release()
 
     @staticmethod
     def _holds(path: Path, data: bytes) -> bool:
@@ -161,7 +190,27 @@ class DiskStore:
             return False
 
     def get(self, identifier: ObjectId) -> bytes:
-        """See :meth:`ObjectStore.get`."""
+        """See :meth:`ObjectStore.get`. Of several copies, one that is sound."""
+        try:
+            return self._loose(identifier)
+        except ObjectDamaged as error:
+            try:
+                data = self.packs.get(identifier)
+            except PackDamaged as damage:
+                raise ObjectCorrupt(identifier, damage.path) from damage
+            if data is None:
+                raise error
+            return data
+
+    def strictly(self, identifier: ObjectId) -> bytes:
+        """:meth:`get` of an object whose own file, where it has one, has to be sound."""
+        try:
+            return self._loose(identifier)
+        except ObjectMissing:
+            return self.get(identifier)
+
+    def _loose(self, identifier: ObjectId) -> bytes:
+        """The bytes of the file of an object."""
         path = self.path(identifier)
         try:
             # Links lead elsewhere, and a pipe or a device would be waited for.
@@ -181,10 +230,20 @@ class DiskStore:
 
     def contains(self, identifier: ObjectId) -> bool:
         """See :meth:`ObjectStore.contains`."""
-        return self.path(identifier).is_file()
+        return self.path(identifier).is_file() or self.packs.contains(identifier)
 
     def ids(self, prefix: str = "") -> Iterator[ObjectId]:
         """See :meth:`ObjectStore.ids`."""
+        # Files first: what comes into a pack meanwhile is gone from its file only after that.
+        loose = list(self.loose_ids(prefix))
+        before = None
+        for identifier in merge(loose, self.packs.ids(prefix)):
+            if identifier != before:
+                yield identifier
+            before = identifier
+
+    def loose_ids(self, prefix: str = "") -> Iterator[ObjectId]:
+        """As :meth:`ids`, of what has a file of its own."""
         for path in self._paths(prefix[:2]):
             identifier = ObjectId(path.parent.name + path.name)
             if is_object_path(path) and identifier.startswith(prefix):
@@ -192,7 +251,7 @@ class DiskStore:
 
     def strays(self) -> Iterator[Path]:
         """Files below the folder that are no objects: what interrupted writes left behind."""
-        return (path for path in self._paths() if not is_object_path(path))
+        return (path for path in self._paths() if not (is_object_path(path) or is_pack_path(path)))
 
     def _paths(self, folder: str = "") -> Iterator[Path]:
         for entry in sorted(self.folder.glob(f"{folder}*")):
@@ -231,3 +290,8 @@ class ScratchStore(DiskStore):
 def is_object_path(path: Path) -> bool:
     """Whether the last two parts of ``path`` are an object's: 2 and 62 hex digits."""
     return re.fullmatch(r"[0-9a-f]{2}/[0-9a-f]{62}", f"{path.parent.name}/{path.name}") is not None
+
+
+def is_pack_path(path: Path) -> bool:
+    """Whether the last two parts of ``path`` are a pack's: its folder, and its name."""
+    return path.parent.name == PACKS and PACK_NAME.fullmatch(path.name) is not None
