@@ -6,8 +6,10 @@ A reader never sees half a file, and a file that :meth:`Files.write` has returne
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from editvc.errors import EditvcError
@@ -17,6 +19,9 @@ Fault = Callable[[str], None]
 
 TEMPORARY_PREFIX = ".tmp-"
 
+OF_THE_MACHINE = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors of reading that say something of the machine, and nothing of the file: it is no damage."""
+
 
 class WriteError(EditvcError):
     """The file system refused a write. Nothing was changed under the file's own name."""
@@ -25,6 +30,18 @@ class WriteError(EditvcError):
         super().__init__(
             f"cannot write {path}: {cause.strerror or cause}",
             hint="Look at the free space and the permissions of the folder, then try again.",
+        )
+        self.path = path
+
+
+class UnconfirmedError(WriteError):
+    """A file has its new content, or is gone, and the disk did not confirm that it stays so."""
+
+    def __init__(self, path: Path, cause: OSError) -> None:
+        EditvcError.__init__(
+            self,
+            f"{path} was changed, and the disk does not confirm it: {cause.strerror or cause}",
+            hint="Look at the disk, and then at what is there: `editvc status`, `editvc config`.",
         )
         self.path = path
 
@@ -55,17 +72,42 @@ class Files:
         Missing folders above it are made.
 
         Raises :class:`WriteError` where the file system refuses; the temporary file is then
-        removed. A fault leaves it, as a killed process would.
+        removed. A fault leaves it, as a killed process would. :class:`UnconfirmedError` is raised
+        where the disk fails after that.
         """
         if not path.parent.is_dir():
             self.make_folder(path.parent)
         temporary = path.with_name(TEMPORARY_PREFIX + unique())
+        with self._changing(path):
+            try:
+                self._write_and_rename(temporary, path, data)
+            except OSError:
+                temporary.unlink(missing_ok=True)
+                raise
+
+    @contextmanager
+    def _changing(self, path: Path) -> Iterator[None]:
+        """What is done to ``path`` inside is durable when this ends.
+
+        Its folder is opened before, so that nothing has changed where that is refused. Raises
+        :class:`WriteError` for an ``OSError`` from inside, and :class:`UnconfirmedError`.
+        """
         try:
-            self._write_and_rename(temporary, path, data)
+            descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as cause:
-            temporary.unlink(missing_ok=True)
             raise WriteError(path, cause) from cause
-        self.settle(path.parent)
+        try:
+            try:
+                yield
+            except OSError as cause:
+                raise WriteError(path, cause) from cause
+            self.fault("fsync-folder")
+            try:
+                os.fsync(descriptor)
+            except OSError as cause:
+                raise UnconfirmedError(path, cause) from cause
+        finally:
+            os.close(descriptor)
 
     def _write_and_rename(self, temporary: Path, path: Path, data: bytes) -> None:
         self.fault("create")
@@ -115,19 +157,20 @@ class Files:
 
         Raises :class:`WriteError`.
         """
-        self.fault("rename")
-        try:
+        with self._changing(final):
+            self.fault("rename")
             os.replace(path, final)
-        except OSError as cause:
-            raise WriteError(final, cause) from cause
-        self.settle(final.parent)
+
+    def remove(self, path: Path) -> None:
+        """Take a file away for good, where it is there. Raises :class:`WriteError`."""
+        if path.exists():
+            with self._changing(path):
+                self.fault("remove")
+                path.unlink()
 
     def rename_folder(self, draft: Path, final: Path) -> None:
         """Give a finished folder its name, in one step. ``final`` must not exist yet."""
         self.settle(draft)
-        self.fault("rename")
-        try:
+        with self._changing(final):
+            self.fault("rename")
             draft.rename(final)
-        except OSError as cause:
-            raise WriteError(final, cause) from cause
-        self.settle(final.parent)

@@ -24,7 +24,14 @@ from editvc.core.plain_json import read_json
 from editvc.core.record_types import misfit
 from editvc.errors import EditvcError
 from editvc.vcs.files import Fault, no_fault
-from editvc.vcs.index_file import IndexDamaged, IndexRefused, meaning_of, opened, require_whole
+from editvc.vcs.index_file import (
+    IndexDamaged,
+    IndexRefused,
+    IndexUncertain,
+    meaning_of,
+    opened,
+    require_whole,
+)
 from editvc.vcs.index_rows import ChangeRow, CommitRow, FactRow
 
 Row = TypeVar("Row")
@@ -110,13 +117,37 @@ class Index:
         try:
             with self.guarded():
                 yield
-                self.fault("commit")
-                self.connection.execute("COMMIT")
+            self.fault("commit")
+            self._commit()
         except BaseException:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
             raise
         self.fault("committed")
+
+    def _commit(self) -> None:
+        """Raises :class:`IndexRefused`, and :class:`IndexUncertain` where that may have worked."""
+        try:
+            with self.guarded():
+                self.connection.execute("COMMIT")
+        except IndexRefused as refused:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            try:
+                self._overwrite()
+            except sqlite3.DatabaseError:
+                raise IndexUncertain(self.path, str(refused)) from refused
+            raise
+
+    def _overwrite(self) -> None:
+        """Write over what a COMMIT that failed may have left in the log.
+
+        It is whole there where the flush alone failed, and after a power cut would be found. The
+        next transaction goes to its place: this one, which changes nothing.
+        """
+        self.connection.execute("BEGIN IMMEDIATE")
+        self.connection.execute(f"PRAGMA user_version = {self.version}")
+        self.connection.execute("COMMIT")
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

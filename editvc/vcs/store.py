@@ -11,8 +11,8 @@ from typing import Protocol
 
 from editvc.core.cut import cut
 from editvc.core.ids import ObjectId, object_id, short
-from editvc.errors import DamageError
-from editvc.vcs.files import Files
+from editvc.errors import DamageError, EditvcError
+from editvc.vcs.files import OF_THE_MACHINE, Files
 
 FSCK_HINT = "Run `editvc fsck` to see what is damaged; writing the object again heals it."
 
@@ -53,6 +53,19 @@ class ObjectCorrupt(ObjectDamaged):
         super().__init__(identifier, "is corrupt: its bytes do not have its sha256", path)
 
 
+class ObjectRefused(EditvcError):
+    """The machine does not let an object be read: nothing is known to be damaged."""
+
+    def __init__(self, identifier: ObjectId, path: Path, cause: OSError) -> None:
+        super().__init__(
+            f"object {short(identifier)} cannot be read: {cause.strerror or cause} ({path})",
+            hint="Look at the disk, at the memory, and at how many files are open (`ulimit -n`), "
+            "then try again.",
+        )
+        self.id = identifier
+        self.path = path
+
+
 class ObjectStore(Protocol):
     """What the rest of editvc knows about storage."""
 
@@ -67,7 +80,7 @@ class ObjectStore(Protocol):
         ...
 
     def get(self, identifier: ObjectId) -> bytes:
-        """The bytes of an object. Raises :class:`ObjectMissing` or :class:`ObjectCorrupt`."""
+        """The bytes of an object. Raises :class:`ObjectDamaged` or :class:`ObjectRefused`."""
         ...
 
     def contains(self, identifier: ObjectId) -> bool:
@@ -173,6 +186,8 @@ class DiskStore:
         except FileNotFoundError:
             raise ObjectMissing(identifier, path) from None
         except OSError as cause:
+            if cause.errno in OF_THE_MACHINE:
+                raise ObjectRefused(identifier, path, cause) from cause
             problem = f"cannot be read: {cause.strerror or cause}"
             raise ObjectDamaged(identifier, problem, path) from cause
         if object_id(data) != identifier:
