@@ -25,7 +25,7 @@ from editvc.vcs.graph import Graph
 from editvc.vcs.index import VERSION, Index
 from editvc.vcs.index_file import IndexMissing
 from editvc.vcs.index_rows import CommitRow, FactRow
-from editvc.vcs.operation_log import OperationLog
+from editvc.vcs.operation_log import recorded
 from editvc.vcs.pending import PendingFile
 from editvc.vcs.refs import ReflogEntry, Refs
 from editvc.vcs.results import Results
@@ -91,8 +91,7 @@ class Repository:
         self.store = DiskStore(folder / "objects", self.files)
         self.index = self._open_index(remark)
         self.refs = Refs(self.index)
-        self.operations = OperationLog(self.index, self.store)
-        self.index.recording = self.operations.recording
+        self.operations = recorded(self.index, self.store)
         self.graph = Graph(self.index)
         self.revisions = Revisions(self.refs, self.graph)
         self._facts: list[FactRow] = []  # written since the last transaction, not indexed yet
@@ -139,7 +138,7 @@ class Repository:
         store.put_all([codec.encode(base), codec.encode(recipe), settings, *objects])
         index_schema.create(draft / "index.db")
         index = Index(draft / "index.db", fault)
-        index.recording = OperationLog(index, store).recording
+        recorded(index, store)
         Refs(index).initialise(FIRST_BRANCH)
         index.close()
         files.rename_folder(draft, folder)

@@ -83,6 +83,10 @@ class ObjectStore(Protocol):
         """The bytes of an object. Raises :class:`ObjectDamaged` or :class:`ObjectRefused`."""
         ...
 
+    def remove(self, identifier: ObjectId) -> None:
+        """Take an object away, where it is there: nothing may lead to it."""
+        ...
+
     def contains(self, identifier: ObjectId) -> bool:
         """Whether something is stored under this id (not whether it is sound)."""
         ...
@@ -116,6 +120,10 @@ class MemoryStore:
         if object_id(data) != identifier:
             raise ObjectCorrupt(identifier)
         return data
+
+    def remove(self, identifier: ObjectId) -> None:
+        """See :meth:`ObjectStore.remove`."""
+        self.objects.pop(identifier, None)
 
     def contains(self, identifier: ObjectId) -> bool:
         """See :meth:`ObjectStore.contains`."""
@@ -194,6 +202,10 @@ class DiskStore:
             raise ObjectCorrupt(identifier, path)
         return data
 
+    def remove(self, identifier: ObjectId) -> None:
+        """See :meth:`ObjectStore.remove`."""
+        self.files.remove(self.path(identifier))
+
     def contains(self, identifier: ObjectId) -> bool:
         """See :meth:`ObjectStore.contains`."""
         return self.path(identifier).is_file()
@@ -237,6 +249,10 @@ class ScratchStore(DiskStore):
         if self.written.contains(identifier):
             return self.written.get(identifier)
         return super().get(identifier)
+
+    def remove(self, identifier: ObjectId) -> None:
+        """See :meth:`ObjectStore.remove`."""
+        self.written.remove(identifier)
 
     def contains(self, identifier: ObjectId) -> bool:
         """See :meth:`ObjectStore.contains`."""

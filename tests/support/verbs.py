@@ -72,7 +72,8 @@ def committed(work: Path) -> Ran:
         return Ran(failure.code, "", f"{failure.message}\n{failure.hint}")
 
 
-def _index_lost(work: Path) -> Ran:
+def index_lost(work: Path) -> Ran:
+    """Nobody typed that, and yet it is gone."""
     (work / ".editvc" / "index.db").unlink()
     return Ran(0, "", "")
 
@@ -103,7 +104,7 @@ VERBS = {
     "config": Verb(typed("config", "user.author", "Bob")),
     "reindex": Verb(typed("reindex")),
     "fsck --repair": Verb(typed("fsck", "--repair")),
-    "status without an index": Verb(typed("status"), (_index_lost,)),
+    "status without an index": Verb(typed("status"), (index_lost,)),
 }
 """By a name for each. What other parts of the house bring (packs, remotes) is added here."""
 
