@@ -142,12 +142,12 @@ def kill_many(ready: Path, commands: Commands, kills: int, seed: str) -> Tally:
         if not tally.kills % LIVES:
             shutil.rmtree(work, ignore_errors=True)
             shutil.copytree(ready, work)
-            last = _place(work, "init")
+            last = place_of(work, "init")
         told = _one_life(work, commands, f"{seed}/{tally.kills}", chance.uniform(0, LONGEST))
         tally.kills += 1
         tally.acknowledged.update(place.verb for place in told)
         last = told[-1] if told else last
-        tally.wrong += [f"kill {tally.kills}: {one}" for one in _problems(work, last)]
+        tally.wrong += [f"kill {tally.kills}: {one}" for one in problems(work, last)]
     return tally
 
 
@@ -175,17 +175,18 @@ def _type_on(work: Path, commands: Commands, rng: random.Random, pipe: int) -> N
     while True:
         name = rng.choice(sorted(commands))
         if commands[name](rng)(work).code == 0:
-            os.write(pipe, json.dumps(vars(_place(work, name))).encode() + b"\n")
+            os.write(pipe, json.dumps(vars(place_of(work, name))).encode() + b"\n")
 
 
-def _place(work: Path, verb: str) -> Place:
+def place_of(work: Path, verb: str) -> Place:
+    """Where a repository is after a command."""
     with closing(Repository(work / ".editvc")) as repo:
         current = repo.operations.current()
         assert current is not None
         return Place(verb, current, int(repo.config_file.get(SETTING)), (work / "out").is_dir())
 
 
-def _problems(work: Path, last: Place) -> list[str]:
+def problems(work: Path, last: Place) -> list[str]:
     """What is wrong after a kill, where this was acknowledged last."""
     recover(work / "out")
     with closing(Repository(work / ".editvc")) as repo:
