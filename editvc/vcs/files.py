@@ -132,13 +132,10 @@ class Files:
 
     def make_folders(self, paths: Sequence[Path]) -> None:
         """Make several folders in one parent, which exists; one fsync serves all."""
-        for path in paths:
-            self.fault("make-folder")
-            try:
+        with self._changing(paths[0]):
+            for path in paths:
+                self.fault("make-folder")
                 path.mkdir(exist_ok=True)
-            except OSError as cause:
-                raise WriteError(path, cause) from cause
-        self.settle(paths[0].parent)
 
     def settle(self, folder: Path) -> None:
         """Make the names in ``folder`` durable."""

@@ -5,14 +5,19 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from cli_runs import Ran
 from file_calls import full_disk, heard, sqlite_is_heard
-from refusals import TROUBLES, Trouble, faults
-from vcs_values import quick_folder
+from refusals import TROUBLES, WORDS, Refusing, Trouble, faults
+from vcs_values import BASE, CONFIG, RECIPE, STATISTICS, quick_folder
 from verbs import VERBS, Verb, prepare_for, state_of, template, typed
+
+from editvc.cli.boundary import failure_of
+from editvc.errors import EditvcError
+from editvc.vcs.repository import Repository
 
 pytestmark = pytest.mark.skipif(not sqlite_is_heard(), reason="SQLite is built into this Python")
 
@@ -80,3 +85,34 @@ def test_a_disk_that_is_full_takes_no_byte(tmp_path: Path) -> None:
     with full_disk(), pytest.raises(OSError, match="too large"):
         (tmp_path / "note").write_bytes(b"n")
     (tmp_path / "note").write_bytes(b"n")
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda one: errno.errorcode[one.code])
+def test_a_repository_that_cannot_be_made_leaves_nothing(tmp_path: Path, trouble: Trouble) -> None:
+    template = tmp_path / "template"
+    (template / "hooks").mkdir(parents=True)
+    (template / "hooks" / "pre-commit.sample").write_text("#!/bin/sh\n")
+
+    def make(work: Path) -> Ran:
+        values = {"base": BASE, "recipe": RECIPE, "config_text": CONFIG, "template": template}
+        try:
+            Repository.create(work, objects=[STATISTICS], **values).close()
+        except (EditvcError, OSError) as error:
+            return Ran(1, "", failure_of(error).message)
+        return Ran(0, "", "")
+
+    (tmp_path / "whole").mkdir()
+    counting = Refusing(trouble, tmp_path / "whole")
+    assert counting.run(Verb(make)).code == 0
+    assert (tmp_path / "whole" / ".editvc" / "hooks" / "pre-commit.sample").is_file()
+    for first in range(0, counting.count, counting.count // 5):
+        work = tmp_path / str(first)
+        work.mkdir()
+        ran = Refusing(trouble, work, first).run(Verb(make))
+        if (work / ".editvc").exists():  # it was made, and could not be opened
+            with closing(Repository(work / ".editvc")) as repo:
+                assert repo.read_base() == BASE
+            continue
+        assert ran.code == 1 and any(one in ran.err for one in WORDS[trouble.code])
+        if trouble.code != errno.EMFILE:  # without which no folder can be looked into
+            assert [*work.iterdir()] == [], f"after {first} calls"
