@@ -639,6 +639,12 @@ class Repo:
 
         switch(self.session, name)
 
+    def start_branch(self, name: str) -> None:
+        """Make a branch at HEAD and the current one, both or neither."""
+        from editvc.porcelain.switch import start_branch
+
+        start_branch(self.session, name)
+
     def detach(self, revision: str) -> ObjectId:
         """Put HEAD on a commit, on no branch."""
         from editvc.porcelain.switch import detach

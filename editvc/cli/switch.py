@@ -21,6 +21,7 @@ def switch(ctx: click.Context, name: str, create: bool, detach: bool) -> None:
         say(f"HEAD is now at {short(repo.detach(name))}")
         return
     if create:
-        repo.create_branch(name)
-    repo.switch(name)
+        repo.start_branch(name)
+    else:
+        repo.switch(name)
     say(f"Switched to branch {name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,16 +135,23 @@ def _create(
     memory: ShortMemory,
 ) -> None:
     """Write the repository; ``memory`` is what was digested on the way."""
+    missing = [one for one in (path, *path.parents) if not one.exists()]
     path.mkdir(parents=True, exist_ok=True)
-    with resources.as_file(_template()) as template:
-        repository = Repository.create(
-            path,
-            base=base,
-            recipe=recipe,
-            config_text=_filled_in((template / "config.toml").read_text("utf-8"), settings),
-            objects=objects,
-            template=template,
-        )
+    try:
+        with resources.as_file(_template()) as template:
+            repository = Repository.create(
+                path,
+                base=base,
+                recipe=recipe,
+                config_text=_filled_in((template / "config.toml").read_text("utf-8"), settings),
+                objects=objects,
+                template=template,
+            )
+    except (OSError, EditvcError):
+        with suppress(OSError):  # one that others have begun to use
+            for folder in missing:
+                folder.rmdir()
+        raise
     memory.pour(repository.cache)
     repository.close()
 

@@ -29,8 +29,9 @@ def resolve(session: Session, place: str, side: Side) -> Conflict:
     pending = required(session)
     found = _place(pending, place)
     decided = pending.choosing(found, side)
-    session.repository.pending.save(decided)
-    return next(one for one in conflicts_of(session, decided) if one.place == found)
+    conflict = next(one for one in conflicts_of(session, decided) if one.place == found)
+    session.repository.pending.save(decided)  # last: what is told can be told
+    return conflict
 
 
 def _place(pending: Pending, text: str) -> str:

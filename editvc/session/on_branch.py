@@ -13,11 +13,15 @@ from editvc.core.ids import ObjectId
 from editvc.session.session import Session
 from editvc.session.unfinished import require_finished
 from editvc.vcs.refs import HEAD, BranchMoved, ReflogEntry
+from editvc.vcs.turn import let_pass, turn
 
 Done = TypeVar("Done")
 
 ATTEMPTS = 16
 """How often a command starts again."""
+
+LONGEST_TURN = 60.0
+"""Seconds that a command which was overtaken waits for its turn; then it goes on without it."""
 
 FIRST_WAIT, LONGEST_WAIT = 0.02, 2.0
 """Seconds between attempts: twice as long each time, and by chance up to half as long again, so
@@ -47,17 +51,25 @@ def tip_of_head(session: Session) -> Tip:
 def on_branch(session: Session, work: Callable[[Tip], Done]) -> Done:
     """Do ``work`` on HEAD's branch, from its new tip on where another process has moved it.
 
-    It is the branch of the beginning throughout, wherever HEAD is switched to meanwhile. Raises
-    ``BranchMoved`` where the branch is gone, and where others are faster time and again.
+    It is the branch of the beginning throughout, wherever HEAD is switched to meanwhile. A command
+    that was overtaken has its turn before those that begin. Raises ``BranchMoved`` where the branch
+    is gone, and where others are faster time and again.
     """
+    place = session.repository.store.folder
+    let_pass(place, LONGEST_WAIT)
     tip = tip_of_head(session)
-    for wait in _waits():
-        try:
-            return work(tip)
-        except BranchMoved as moved:
-            last = moved
-        time.sleep(wait)
-        tip = _again(session, tip, last)
+    try:
+        return work(tip)
+    except BranchMoved as moved:
+        last = moved
+    with turn(place, LONGEST_TURN):
+        for wait in _waits():
+            tip = _again(session, tip, last)
+            try:
+                return work(tip)
+            except BranchMoved as moved:
+                last = moved
+            time.sleep(wait)
     raise last
 
 

@@ -34,7 +34,7 @@ from editvc.core.settings import (
 from editvc.core.spelling import did_you_mean, nearest
 from editvc.core.thresholds import ThresholdError, Thresholds
 from editvc.errors import EditvcError
-from editvc.vcs.files import Files
+from editvc.vcs.files import OF_THE_MACHINE, Files
 from editvc.vcs.method_sections import NAMES, filled, require_recipe, settings_of_method
 from editvc.vcs.store import ObjectStore
 
@@ -290,6 +290,8 @@ class ConfigFile:
         try:
             return self.path.read_text(encoding="utf-8-sig")  # as some editors write it
         except (OSError, UnicodeDecodeError) as cause:
+            if isinstance(cause, OSError) and cause.errno in OF_THE_MACHINE:
+                raise
             raise ConfigError(
                 "", f"cannot read {self.path}: {cause}", hint="Restore it from a copy."
             ) from cause

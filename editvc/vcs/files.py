@@ -6,8 +6,10 @@ A reader never sees half a file, and a file that :meth:`Files.write` has returne
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -20,6 +22,9 @@ Fault = Callable[[str], None]
 
 TEMPORARY_PREFIX = ".tmp-"
 
+OF_THE_MACHINE = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors of reading that say something of the machine, and nothing of the file: it is no damage."""
+
 
 class WriteError(EditvcError):
     """The file system refused a write. Nothing was changed under the file's own name."""
@@ -28,6 +33,18 @@ class WriteError(EditvcError):
         super().__init__(
             f"cannot write {path}: {cause.strerror or cause}",
             hint="Look at the free space and the permissions of the folder, then try again.",
+        )
+        self.path = path
+
+
+class UnconfirmedError(WriteError):
+    """A file has its new content, or is gone, and the disk did not confirm that it stays so."""
+
+    def __init__(self, path: Path, cause: OSError) -> None:
+        EditvcError.__init__(
+            self,
+            f"{path} was changed, and the disk does not confirm it: {cause.strerror or cause}",
+            hint="Look at the disk, and then at what is there: `editvc status`, `editvc config`.",
         )
         self.path = path
 
@@ -58,17 +75,42 @@ class Files:
         Missing folders above it are made.
 
         Raises :class:`WriteError` where the file system refuses; the temporary file is then
-        removed. A fault leaves it, as a killed process would.
+        removed. A fault leaves it, as a killed process would. :class:`UnconfirmedError` is raised
+        where the disk fails after that.
         """
         if not path.parent.is_dir():
             self.make_folder(path.parent)
         temporary = path.with_name(TEMPORARY_PREFIX + unique())
+        with self._changing(path):
+            try:
+                self._write_and_rename(temporary, path, data)
+            except OSError:
+                temporary.unlink(missing_ok=True)
+                raise
+
+    @contextmanager
+    def _changing(self, path: Path) -> Iterator[None]:
+        """What is done to ``path`` inside is durable when this ends.
+
+        Its folder is opened before, so that nothing has changed where that is refused. Raises
+        :class:`WriteError` for an ``OSError`` from inside, and :class:`UnconfirmedError`.
+        """
         try:
-            self._write_and_rename(temporary, path, data)
+            descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as cause:
-            temporary.unlink(missing_ok=True)
             raise WriteError(path, cause) from cause
-        self.settle(path.parent)
+        try:
+            try:
+                yield
+            except OSError as cause:
+                raise WriteError(path, cause) from cause
+            self.fault("fsync-folder")
+            try:
+                os.fsync(descriptor)
+            except OSError as cause:
+                raise UnconfirmedError(path, cause) from cause
+        finally:
+            os.close(descriptor)
 
     def draft(self, folder: Path, fill: Callable[[BinaryIO], T]) -> tuple[T, Path]:
         """Write a file whose name is not known yet, durably, under a temporary one in ``folder``.
@@ -116,13 +158,10 @@ class Files:
 
     def make_folders(self, paths: Sequence[Path]) -> None:
         """Make several folders in one parent, which exists; one fsync serves all."""
-        for path in paths:
-            self.fault("make-folder")
-            try:
+        with self._changing(paths[0]):
+            for path in paths:
+                self.fault("make-folder")
                 path.mkdir(exist_ok=True)
-            except OSError as cause:
-                raise WriteError(path, cause) from cause
-        self.settle(paths[0].parent)
 
     def settle(self, folder: Path) -> None:
         """Make the names in ``folder`` durable."""
@@ -141,14 +180,18 @@ class Files:
 
         Raises :class:`WriteError`.
         """
-        self.fault("rename")
-        try:
+        with self._changing(final):
+            self.fault("rename")
             os.replace(path, final)
-        except OSError as cause:
-            raise WriteError(final, cause) from cause
-        self.settle(final.parent)
 
     def remove(self, path: Path) -> None:
+        """Take a file away for good, where it is there. Raises :class:`WriteError`."""
+        if path.exists():
+            with self._changing(path):
+                self.fault("remove")
+                path.unlink()
+
+    def unlink(self, path: Path) -> None:
         """Take a file away, where it is there; :meth:`settle` makes it last.
 
         Raises :class:`WriteError`.
@@ -162,9 +205,6 @@ class Files:
     def rename_folder(self, draft: Path, final: Path) -> None:
         """Give a finished folder its name, in one step. ``final`` must not exist yet."""
         self.settle(draft)
-        self.fault("rename")
-        try:
+        with self._changing(final):
+            self.fault("rename")
             draft.rename(final)
-        except OSError as cause:
-            raise WriteError(final, cause) from cause
-        self.settle(final.parent)

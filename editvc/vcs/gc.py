@@ -194,7 +194,7 @@ class _Collector:
     def _unlink(self, paths: Iterable[Path]) -> None:
         folders = set()
         for path in paths:
-            self.repository.files.remove(path)
+            self.repository.files.unlink(path)
             folders.add(path.parent)
         for folder in sorted(folders):
             self.repository.files.settle(folder)

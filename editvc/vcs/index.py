@@ -24,7 +24,14 @@ from editvc.core.plain_json import read_json
 from editvc.core.record_types import misfit
 from editvc.errors import EditvcError
 from editvc.vcs.files import Fault, no_fault
-from editvc.vcs.index_file import IndexDamaged, IndexRefused, meaning_of, opened, require_whole
+from editvc.vcs.index_file import (
+    IndexDamaged,
+    IndexRefused,
+    IndexUncertain,
+    meaning_of,
+    opened,
+    require_whole,
+)
 from editvc.vcs.index_rows import ChangeRow, CommitRow, FactRow
 
 Row = TypeVar("Row")
@@ -46,7 +53,8 @@ class IndexTooNew(EditvcError):
 class Index:
     """One open ``index.db``. Not to be shared between threads.
 
-    ``recording`` is around all that a :meth:`transaction` does.
+    ``recording`` is around all that a :meth:`transaction` does; ``withdraw`` takes back what it
+    has stored, in a transaction after one that failed at its end.
     """
 
     def __init__(
@@ -64,6 +72,8 @@ class Index:
         self.path = path
         self.fault: Fault = fault or no_fault
         self.recording: Callable[[], AbstractContextManager[None]] = nullcontext
+        self.withdraw: Callable[[], None] = lambda: None
+        self._file = _identity(path) if connection is None else None
         with self.guarded():
             self.connection = connection or opened(path)
             version = self.version
@@ -110,13 +120,45 @@ class Index:
         try:
             with self.guarded():
                 yield
-                self.fault("commit")
-                self.connection.execute("COMMIT")
+            self.fault("commit")
+            self._commit()
         except BaseException:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
             raise
         self.fault("committed")
+
+    def _commit(self) -> None:
+        """Raises :class:`IndexRefused`, and :class:`IndexUncertain` where that may have worked.
+
+        What is written to a file that has lost its name is seen by nobody, but the operation is
+        stored already: whoever builds the index anew may have found it.
+        """
+        if self._file != _identity(self.path) and self._file is not None:
+            raise IndexUncertain(self.path, f"the index {self.path} was deleted or replaced")
+        try:
+            with self.guarded():
+                self.connection.execute("COMMIT")
+        except IndexRefused as refused:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            try:
+                self._overwrite()
+            except (sqlite3.DatabaseError, EditvcError):
+                raise IndexUncertain(self.path, str(refused)) from refused
+            raise
+
+    def _overwrite(self) -> None:
+        """Write over what a COMMIT that failed may have left in the log.
+
+        It is whole there where the flush alone failed, and after a power cut would be found. The
+        next transaction goes to its place: this one, which changes nothing. The operation goes,
+        too, lest an index that is built anew does what was refused.
+        """
+        self.connection.execute("BEGIN IMMEDIATE")
+        self.withdraw()
+        self.connection.execute(f"PRAGMA user_version = {self.version}")
+        self.connection.execute("COMMIT")
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -282,6 +324,15 @@ class Index:
         """What a search looks through: kind (``fact``, ``commit``) and text, by id."""
         rows = self.rows("SELECT id, kind, text FROM search")
         return {ObjectId(identifier): (kind, text) for identifier, kind, text in rows}
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file has a name; ``None`` where none has it."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _fact_row(row: tuple[Any, ...]) -> FactRow:

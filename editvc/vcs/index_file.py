@@ -48,6 +48,17 @@ class IndexRefused(EditvcError):
         self.path = path
 
 
+class IndexUncertain(EditvcError):
+    """The machine refused the end of a transaction, and that it be taken back."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(
+            f"{problem}; it is not known whether the command took effect",
+            hint="When the disk works again, `editvc reflog` shows whether it did.",
+        )
+        self.path = path
+
+
 _REFUSALS = {
     sqlite3.SQLITE_FULL: ("the disk is full", "Free some space, then try again."),
     sqlite3.SQLITE_READONLY: (
@@ -118,7 +129,7 @@ def _holds_anything(path: Path) -> bool:
 def opened(path: Path) -> sqlite3.Connection:
     """A connection that writes, or one that reads alone where the machine allows no more."""
     try:
-        connection = connected(path)
+        connection = connected(f"{path.resolve().as_uri()}?mode=rw")  # it makes no new one
         connection.execute("PRAGMA user_version").fetchall()
     except sqlite3.DatabaseError as cause:
         if _code(cause) not in _REFUSALS:
@@ -174,8 +185,9 @@ def in_memory(copied: sqlite3.Connection | None = None) -> sqlite3.Connection:
 
 
 def connected(path: Path | str) -> sqlite3.Connection:
-    """A connection that commits where it is told to, durably."""
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    """A connection that commits where it is told to, durably; a text may be SQLite's URI."""
+    uri = isinstance(path, str)
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, uri=uri)
     connection.execute("PRAGMA synchronous=FULL")
     # So that a row that is replaced leaves the full-text index, too: its trigger is a deletion's.
     connection.execute("PRAGMA recursive_triggers=ON")

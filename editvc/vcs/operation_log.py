@@ -38,6 +38,7 @@ class OperationLog:
         self.index = index
         self.store = store
         self._restores: ObjectId | None = None
+        self._written: list[ObjectId] = []
 
     def current(self) -> ObjectId | None:
         """The newest operation; ``None`` where nothing was written since before there were any."""
@@ -70,6 +71,7 @@ class OperationLog:
         A repository without operations gets one that says where it stands first. Raises
         :class:`RefsAltered` for a change that would hide that refs were altered before.
         """
+        self._written.clear()
         before = self.view()
         if self.current() is None and before.head is not None:
             self._append(Operation(1, (), before, self.moves()))
@@ -98,7 +100,22 @@ class OperationLog:
             self._restores = None
 
     def _append(self, operation: Operation) -> None:
-        set_current(self.index, self.store.put(codec.encode(operation)))
+        identifier = self.store.put(codec.encode(operation))
+        self._written.append(identifier)
+        set_current(self.index, identifier)
+
+    def withdraw(self) -> None:
+        """Remove the operations of a transaction that has failed at its end.
+
+        Only inside a transaction: so nobody writes the same operation meanwhile, and what the
+        index stands on now, whoever has written it since, stays.
+        """
+        current = self.current()
+        there = {one for one, _ in self.ancestors(current)} if current is not None else set()
+        for identifier in self._written:
+            if identifier not in there:
+                self.store.remove(identifier)
+        self._written.clear()
 
     def ancestors(self, identifier: ObjectId) -> Iterator[tuple[ObjectId, Operation]]:
         """An operation and those before it, along first parents."""
@@ -107,6 +124,13 @@ class OperationLog:
             operation = self.read(following)
             yield following, operation
             following = operation.parents[0] if operation.parents else None
+
+
+def recorded(index: Index, store: ObjectStore) -> OperationLog:
+    """The log of an index each of whose transactions is recorded in it from here on."""
+    log = OperationLog(index, store)
+    index.recording, index.withdraw = log.recording, log.withdraw
+    return log
 
 
 def set_current(index: Index, identifier: ObjectId) -> None:

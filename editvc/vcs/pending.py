@@ -18,7 +18,7 @@ from typing import Any, Literal
 from editvc.core.history import Entry, Restraint
 from editvc.core.ids import ObjectId, SlotId, canonical_json
 from editvc.errors import DamageError
-from editvc.vcs.files import Files, WriteError
+from editvc.vcs.files import OF_THE_MACHINE, Files
 from editvc.vcs.store import DIGITS
 from editvc.vcs.three_way import SIDES, Sides
 
@@ -181,6 +181,8 @@ class PendingFile:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
+            if isinstance(cause, OSError) and cause.errno in OF_THE_MACHINE:
+                raise
             raise PendingUnreadable(self.path, cause) from cause
 
     def save(self, pending: Pending) -> None:
@@ -189,11 +191,4 @@ class PendingFile:
 
     def remove(self) -> None:
         """Take it away for good, where it is there. Raises ``WriteError``."""
-        if not self.path.exists():
-            return
-        self.files.fault("remove")
-        try:
-            self.path.unlink()
-        except OSError as cause:
-            raise WriteError(self.path, cause) from cause
-        self.files.settle(self.path.parent)
+        self.files.remove(self.path)

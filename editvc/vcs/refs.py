@@ -287,11 +287,20 @@ class Refs:
 
     def create_branch(self, name: str, commit: ObjectId, *, author: str, time: int) -> None:
         """Make a branch. Raises :class:`BranchNameError` or what :meth:`require_free` raises."""
-        check_branch_name(name)
-        message = f"branch: created at {short(commit)}"
         with self.index.transaction():
-            self.require_free(name)
-            self.move(ReflogEntry(BRANCHES + name, None, commit, author, time, message))
+            self._create_branch(name, commit, author, time)
+
+    def start_branch(self, name: str, commit: ObjectId, *, author: str, time: int) -> None:
+        """:meth:`create_branch` and :meth:`switch` to it, both or neither."""
+        with self.index.transaction():
+            self._create_branch(name, commit, author, time)
+            self._switch(name, author, time)
+
+    def _create_branch(self, name: str, commit: ObjectId, author: str, time: int) -> None:
+        check_branch_name(name)
+        self.require_free(name)
+        message = f"branch: created at {short(commit)}"
+        self.move(ReflogEntry(BRANCHES + name, None, commit, author, time, message))
 
     def delete_branch(self, name: str, *, author: str, time: int) -> ObjectId:
         """Delete a branch and return where it was; its reflog stays."""
@@ -335,8 +344,11 @@ class Refs:
         with self.index.transaction():
             if self.get(BRANCHES + branch) is None:
                 raise BranchUnknown(branch, list(self.branches()))
-            line = ReflogEntry(HEAD, None, None, author, time, f"switch: to {branch}")
-            self.point_head(SYMBOLIC + BRANCHES + branch, line)
+            self._switch(branch, author, time)
+
+    def _switch(self, branch: str, author: str, time: int) -> None:
+        line = ReflogEntry(HEAD, None, None, author, time, f"switch: to {branch}")
+        self.point_head(SYMBOLIC + BRANCHES + branch, line)
 
     def detach(self, commit: ObjectId, *, author: str, time: int) -> None:
         """Put HEAD on a commit itself, on no branch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from editvc.vcs.graph import Graph
 from editvc.vcs.index import VERSION, Index
 from editvc.vcs.index_file import IndexMissing
 from editvc.vcs.index_rows import CommitRow, FactRow
-from editvc.vcs.operation_log import OperationLog
+from editvc.vcs.operation_log import recorded
 from editvc.vcs.pending import PendingFile
 from editvc.vcs.refs import ReflogEntry, Refs
 from editvc.vcs.results import Results
@@ -91,8 +92,7 @@ class Repository:
         self.store = DiskStore(folder / "objects", self.files)
         self.index = self._open_index(remark)
         self.refs = Refs(self.index)
-        self.operations = OperationLog(self.index, self.store)
-        self.index.recording = self.operations.recording
+        self.operations = recorded(self.index, self.store)
         self.graph = Graph(self.index)
         self.revisions = Revisions(self.refs, self.graph)
         self._facts: list[FactRow] = []  # written since the last transaction, not indexed yet
@@ -117,11 +117,9 @@ class Repository:
 
         ``objects`` are stored beside base and recipe (statistics, say). ``template`` is a folder
         whose content is copied first. Raises :class:`RepositoryExists`, and ``ConfigError`` for a
-        configuration that does not hold together.
+        configuration that does not hold together. What the machine refuses leaves nothing behind.
         """
-        from shutil import copytree  # compression and all: not for a `log` to wait for
-
-        from editvc.vcs import index_schema
+        from shutil import rmtree  # compression and all: not for a `log` to wait for
 
         folder = work / FOLDER
         if folder.exists():
@@ -129,20 +127,19 @@ class Repository:
         config_file.parse(config_text)
         files = Files(fault)
         draft = work / f"{FOLDER}.tmp-{unique()}"
-        if template is not None:
-            copytree(template, draft)
-        files.make_folder(draft / "cache")
-        files.write(draft / "config.toml", config_text.encode())
-        store = DiskStore(draft / "objects", files)
-        store.prepare()
         settings = config_file.settings_object(config_text.encode())
-        store.put_all([codec.encode(base), codec.encode(recipe), settings, *objects])
-        index_schema.create(draft / "index.db")
-        index = Index(draft / "index.db", fault)
-        index.recording = OperationLog(index, store).recording
-        Refs(index).initialise(FIRST_BRANCH)
-        index.close()
-        files.rename_folder(draft, folder)
+        first = [codec.encode(base), codec.encode(recipe), settings, *objects]
+        try:
+            files.make_folder(draft / "cache")
+            for source in sorted(template.rglob("*")) if template is not None else ():
+                if source.is_file():
+                    files.write(draft / source.relative_to(template), source.read_bytes())
+            files.write(draft / "config.toml", config_text.encode())
+            _fill(draft, first, files)
+            files.rename_folder(draft, folder)
+        except (OSError, EditvcError, KeyboardInterrupt):
+            rmtree(draft, ignore_errors=True)
+            raise
         return cls(folder, fault)
 
     @classmethod
@@ -323,3 +320,16 @@ class Repository:
         loose = [path for path in self.folder.rglob("*") if is_temporary(path.name)]
         drafts = self.folder.parent.glob(f"{FOLDER}.tmp-*")
         return sorted({*self.store.strays(), *loose, *drafts})
+
+
+def _fill(draft: Path, objects: Iterable[bytes], files: Files) -> None:
+    """Make the store of a repository, with ``objects``, and its index, HEAD on no commit yet."""
+    from editvc.vcs import index_schema
+
+    store = DiskStore(draft / "objects", files)
+    store.prepare()
+    store.put_all(objects)
+    index_schema.create(draft / "index.db")
+    with closing(Index(draft / "index.db", files.fault)) as index:
+        recorded(index, store)
+        Refs(index).initialise(FIRST_BRANCH)

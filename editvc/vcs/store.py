@@ -13,8 +13,8 @@ from typing import Protocol
 
 from editvc.core.cut import cut
 from editvc.core.ids import ObjectId, object_id, short
-from editvc.errors import DamageError
-from editvc.vcs.files import Files
+from editvc.errors import DamageError, EditvcError
+from editvc.vcs.files import OF_THE_MACHINE, Files
 from editvc.vcs.folder_lock import FolderLock
 from editvc.vcs.packs import PACK_NAME, PackDamaged, PackFolder, freshened
 
@@ -60,6 +60,19 @@ class ObjectCorrupt(ObjectDamaged):
         super().__init__(identifier, "is corrupt: its bytes do not have its sha256", path)
 
 
+class ObjectRefused(EditvcError):
+    """The machine does not let an object be read: nothing is known to be damaged."""
+
+    def __init__(self, identifier: ObjectId, path: Path, cause: OSError) -> None:
+        super().__init__(
+            f"object {short(identifier)} cannot be read: {cause.strerror or cause} ({path})",
+            hint="Look at the disk, at the memory, and at how many files are open (`ulimit -n`), "
+            "then try again.",
+        )
+        self.id = identifier
+        self.path = path
+
+
 class ObjectStore(Protocol):
     """What the rest of editvc knows about storage."""
 
@@ -74,7 +87,11 @@ class ObjectStore(Protocol):
         ...
 
     def get(self, identifier: ObjectId) -> bytes:
-        """The bytes of an object. Raises :class:`ObjectMissing` or :class:`ObjectCorrupt`."""
+        """The bytes of an object. Raises :class:`ObjectDamaged` or :class:`ObjectRefused`."""
+        ...
+
+    def remove(self, identifier: ObjectId) -> None:
+        """Take an object away, where it is there: nothing may lead to it."""
         ...
 
     def contains(self, identifier: ObjectId) -> bool:
@@ -110,6 +127,10 @@ class MemoryStore:
         if object_id(data) != identifier:
             raise ObjectCorrupt(identifier)
         return data
+
+    def remove(self, identifier: ObjectId) -> None:
+        """See :meth:`ObjectStore.remove`."""
+        self.objects.pop(identifier, None)
 
     def contains(self, identifier: ObjectId) -> bool:
         """See :meth:`ObjectStore.contains`."""
@@ -222,11 +243,17 @@ class DiskStore:
         except FileNotFoundError:
             raise ObjectMissing(identifier, path) from None
         except OSError as cause:
+            if cause.errno in OF_THE_MACHINE:
+                raise ObjectRefused(identifier, path, cause) from cause
             problem = f"cannot be read: {cause.strerror or cause}"
             raise ObjectDamaged(identifier, problem, path) from cause
         if object_id(data) != identifier:
             raise ObjectCorrupt(identifier, path)
         return data
+
+    def remove(self, identifier: ObjectId) -> None:
+        """See :meth:`ObjectStore.remove`."""
+        self.files.remove(self.path(identifier))
 
     def contains(self, identifier: ObjectId) -> bool:
         """See :meth:`ObjectStore.contains`."""
@@ -281,6 +308,10 @@ class ScratchStore(DiskStore):
         if self.written.contains(identifier):
             return self.written.get(identifier)
         return super().get(identifier)
+
+    def remove(self, identifier: ObjectId) -> None:
+        """See :meth:`ObjectStore.remove`."""
+        self.written.remove(identifier)
 
     def contains(self, identifier: ObjectId) -> bool:
         """See :meth:`ObjectStore.contains`."""

@@ -1,0 +1,73 @@
+"""Commands that write to a repository and need a model, the tiny one; ``verbs`` has the others."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from cli_runs import written
+from safetensors.torch import save_file
+from tiny_repos import FACTS, FRESH, OTHERS, Prepared, close
+from verbs import Verb, typed
+
+_CLASH = typed("merge", "clash")
+_DECISION = typed("resolve", FACTS[0].slot, "--theirs")
+_OUT = ("export", "--to", "out")
+
+VERBS = {
+    "commit": Verb(typed("commit", "fresh.jsonl")),
+    "commit of what was located": Verb(typed("commit", "located.jsonl")),
+    "commit --method grace": Verb(typed("commit", "fresh.jsonl", "--method", "grace")),
+    "import": Verb(typed("import", "adapter")),
+    "revert": Verb(typed("revert", "HEAD~1")),
+    "restore": Verb(typed("restore", FACTS[5].id[:16]), (typed("revert", "HEAD~1"),)),
+    "expire": Verb(typed("expire")),
+    "squash": Verb(typed("squash", "--range", "2..2")),
+    "compact": Verb(typed("compact", "--rank", "2")),
+    "merge": Verb(typed("merge", "side")),
+    "merge --theirs": Verb(typed("merge", "clash", "--theirs")),
+    "merge --continue": Verb(typed("merge", "--continue"), (_CLASH, _DECISION)),
+    "cherry-pick": Verb(typed("cherry-pick", "side")),
+    "rebase": Verb(typed("rebase", "side")),
+    "stats compute": Verb(typed("stats", "compute", "--text", "text.txt")),
+    "export": Verb(typed(*_OUT)),
+    "export --force": Verb(typed(*_OUT, "--force"), (typed("export", "HEAD~1", "--to", "out"),)),
+    "export --format lora": Verb(typed(*_OUT, "--format", "lora")),
+    "export --format delta": Verb(typed(*_OUT, "--format", "delta", "--force"), (typed(*_OUT),)),
+}
+"""By a name for each, in a repository of :func:`template`."""
+
+
+def template(prepared: Prepared, work: Path) -> Path:
+    """Make the repository in ``work``, beside the files that commands read; returns ``work``."""
+    repo = prepared.copy(work)
+    repo.session.repository.set_config("recipe.v_num_grad_steps", "1")
+    for group in (FACTS[:2], FACTS[3:4], FACTS[5:6]):
+        repo.commit(group)
+    repo.commit([replace(FACTS[2], valid_until="2020-01-01")])
+    repo.create_branch("side", "1")
+    repo.switch("side")
+    repo.commit([OTHERS[1]], supersede=True)
+    repo.create_branch("clash", "1")
+    repo.switch("clash")
+    repo.commit([OTHERS[0]], supersede=True)
+    repo.switch("main")
+    repo.revert(FACTS[0].id)
+    close(repo)
+    written(work / "fresh.jsonl", FRESH)
+    written(work / "located.jsonl", FACTS[4:5])
+    shutil.copy(prepared.text, work / "text.txt")
+    _adapter(work / "adapter")
+    return work
+
+
+def _adapter(folder: Path) -> None:
+    path = "base_model.model.transformer.h.1.attn.c_attn.lora_"
+    factors = {f"{path}A.weight": torch.ones(1, 32), f"{path}B.weight": torch.ones(96, 1)}
+    folder.mkdir()
+    save_file(factors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 1, "lora_alpha": 1}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
