@@ -120,6 +120,14 @@ def test_help_and_version_in_a_bare_environment(work: Path) -> None:
         "config",
         "base",
     ]
+=======
+        "init", "arch", "lint", "convert", "commit", "methods", "train", "import", "ask", "eval",
+        "log", "show", "status", "diff", "grep", "query", "reflog", "shortlog", "notes", "blame",
+        "bisect", "revert", "undo", "redo", "restore", "expire", "squash", "compact", "health",
+        "trace", "tune", "sequence", "export", "publish", "branch", "switch", "tag", "merge",
+        "resolve", "cherry-pick", "rebase", "reset", "stats", "fsck", "reindex", "config", "base",
+    ]  # fmt: skip
+>>>>>>> runner
     listed = [line.split()[0] for line in shown.out.split("Commands:\n")[1].splitlines()]
     assert listed == commands
     assert script("--version", cwd=work, env=bare).out == f"editvc, version {__version__}\n"
