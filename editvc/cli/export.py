@@ -78,3 +78,5 @@ def export(
         say(f"digest {short(done.digest)}")
     for line in done.checks:
         say(line)
+    for command in done.commands:
+        say(f"$ {command}")

@@ -19,10 +19,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from editvc import Repo
 from editvc.core.history import Restraint
-from editvc.core.ids import digest_of
+from editvc.core.ids import digest_of, short
 from editvc.core.output_path import TargetError
 from editvc.errors import EditvcError, GateError
 from editvc.interchange.delta_file import read_delta
+from editvc.interchange.peft_writer import Adapter
 from editvc.models.checkpoint import Checkpoint, weights_digest
 from editvc.models.generation import generate
 from editvc.porcelain import export, export_hf, export_lora, publish
@@ -94,6 +95,19 @@ def test_an_adapter_computes_what_head_computes(repo: Repo, work: Path) -> None:
     cut = repo.export(work / "cut", format="lora", rank=2)
     assert len(cut.checks) == 2 and all("rank 2, relative error 0." in one for one in cut.checks)
     assert cut.digest != done.digest
+
+
+def test_an_adapter_says_how_vllm_serves_it(repo: Repo, work: Path) -> None:
+    repo.commit(FACTS)
+    done = repo.export(work / "lora", format="lora")
+    assert done.commands == (), "vLLM has no adapters for Conv1D"
+    written = Adapter(work / "lora", {}, {}, 16, 0.0, "")
+    at_head = repo.session.repository.read_tree(tree(repo))
+    line = export_lora.served_by_vllm(written, "org/base", at_head)
+    assert line == (
+        "vllm serve org/base --enable-lora --max-lora-rank 16 "
+        f"--lora-modules edits-{short(tree(repo))}={work / 'lora'}"
+    )
 
 
 def test_factors_alone_need_no_model(repo: Repo, work: Path) -> None:
