@@ -791,17 +791,20 @@ class Repo:
         replace: bool = False,
         linear: bool = False,
         keep_width: bool = False,
+        quantize: str | None = None,
     ) -> Export:
         """Write a revision as a model folder (``hf``), a PEFT adapter (``lora``) or factors.
 
+        ``gguf`` and ``gguf-lora`` are the first two as llama.cpp takes them.
         ``linear``: an adapter holds the linear solution of gated edits, which it cannot hold.
         ``keep_width``: in a whole model the least used neurons give way to theirs.
+        ``quantize``: the type of all matrices of a GGUF file, such as ``Q8_0``.
         """
         from editvc.porcelain.export import export
 
         return export(
             self.session, Path(to), format=format, revision=revision, rank=rank, replace=replace,
-            linear=linear, keep_width=keep_width,
+            linear=linear, keep_width=keep_width, quantize=quantize,
         )  # fmt: skip
 
     def publish(self, repo_id: str, **options: Any) -> Published:

@@ -15,6 +15,7 @@ from editvc.core.ids import object_id
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.table import DEFAULT, default_method, method_of, recipe_class
 from editvc.errors import EditvcError
+from editvc.interchange.gguf_unpack import is_gguf, unpack
 from editvc.models.architecture_check import check_block
 from editvc.models.context_prefixes import sample_contexts
 from editvc.models.fingerprint import describe, identify
@@ -75,6 +76,9 @@ def init(
         raise RepositoryExists(path / FOLDER)
     if method is not None:
         recipe_class(method)  # raises for one that makes nothing of facts
+    if is_gguf(model):
+        model = str(unpack(Path(model).expanduser()))
+        remark(f"the base was unpacked to {model}, and stays there")
     files = open_model(model, revision, block_file=architecture)
     memory = ShortMemory()
     identity, base = identify(files, memory, progress), describe(files, memory)

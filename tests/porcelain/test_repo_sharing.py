@@ -138,7 +138,7 @@ def test_targets_in_use_are_left_alone(repo: Repo, work: Path) -> None:
         repo.export(work / kind, format=kind, replace=True)
     assert contents(mine) == {"notes.txt": b"mine"}
     with pytest.raises(EditvcError, match="unknown export format"):
-        repo.export(work / "x", format="gguf")
+        repo.export(work / "x", format="onnx")
     with pytest.raises(EditvcError, match="no edit"):
         repo.export(work / "x", format="lora", revision="base")
     assert not (work / "x").exists()
