@@ -12,6 +12,8 @@ from editvc.session.session import Session
 from editvc.vcs.repository import Repository
 
 if TYPE_CHECKING:
+    import socket
+    import threading
     from contextlib import AbstractContextManager
     from datetime import date
 
@@ -679,6 +681,28 @@ class Repo:
         from editvc.porcelain.ask import converse
 
         return converse(self.session, at, max_new_tokens)
+
+    def serve(
+        self,
+        listener: socket.socket,
+        revisions: Sequence[str] = (),
+        *,
+        room: int = 16,
+        seconds: float = 120,
+        hosts: Sequence[str] = ("localhost", "127.0.0.1"),
+        stop: threading.Event,
+    ) -> None:
+        """Answer clients of OpenAI's interface at a listening socket until ``stop`` is set.
+
+        A client names one of ``revisions`` as its model; without any, whichever it likes. At most
+        ``room`` requests wait, and each has ``seconds``. ``hosts`` are the names that the server
+        may be called by, ``*`` for any. Raises :class:`editvc.porcelain.serve.MissingServer`.
+        """
+        from editvc.porcelain.serve import serve
+
+        return serve(
+            self.session, listener, revisions, room=room, seconds=seconds, hosts=hosts, stop=stop
+        )
 
     def turn(self) -> Turn:
         """What the base's chat template writes around a user's words, such as a prompt to ask.

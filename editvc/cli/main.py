@@ -45,6 +45,7 @@ from editvc.cli import (
     resolve,
     restore,
     revert,
+    serve,
     shortlog,
     show,
     squash,
@@ -111,9 +112,9 @@ for command in (
     grep.grep, query.query, reflog.reflog, shortlog.shortlog, notes.notes, blame.blame,
     bisect.bisect, revert.revert, undo.undo, undo.redo, restore.restore, expire.expire,
     squash.squash, compact.compact, health.health, trace.trace, tune.tune, export.export,
-    publish.publish, branch.branch, switch.switch, tag.tag, merge.merge, resolve.resolve,
-    cherry_pick.cherry_pick, rebase.rebase, reset.reset, stats.stats, fsck.fsck, reindex.reindex,
-    config.config, base_model.base,
+    serve.serve, publish.publish, branch.branch, switch.switch, tag.tag, merge.merge,
+    resolve.resolve, cherry_pick.cherry_pick, rebase.rebase, reset.reset, stats.stats, fsck.fsck,
+    reindex.reindex, config.config, base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ def write_gguf(
     """
     config = read_config(folder, str(folder))
     layout = GgufLayout(config)
-    from gguf import GGUFWriter, LlamaFileType
+    from gguf import GGUFValueType, GGUFWriter, LlamaFileType
 
     checkpoint = Checkpoint(folder)
     codes = (checkpoint.info(stored) for stored in checkpoint.tensors)
@@ -59,8 +60,8 @@ def write_gguf(
     writer.add_type("model")
     writer.add_name(name)
     for key, number in layout.numbers.items():
-        add = writer.add_uint32 if isinstance(number, int) else writer.add_float32
-        add(f"{layout.family}.{key}", number)
+        kind_of = GGUFValueType.UINT32 if isinstance(number, int) else GGUFValueType.FLOAT32
+        writer.add_key_value(f"{layout.family}.{key}", number, kind_of)
     file_type = "ALL_F32" if kind == "F32" else f"MOSTLY_{kind}"
     writer.add_file_type(LlamaFileType[file_type])
     writer.add_quantization_version(2)
@@ -90,7 +91,7 @@ def write_like(
 
     reader = open_gguf(base)
     checkpoint, before = Checkpoint(folder), Checkpoint(unedited)
-    names = {layout.name(stored): stored for stored in touched}
+    names = {name: stored for stored in touched if (name := layout.name(stored))}
     writer = GGUFWriter(path, layout.family)
     _copy_fields(reader, writer, {f"{layout.family}.{FEED_FORWARD}": layout.numbers[FEED_FORWARD]})
     plan = []
@@ -98,7 +99,7 @@ def write_like(
         stored = names.get(one.name)
         if stored is None:
             shape = tuple(int(n) for n in reversed(one.shape))
-            plan.append(Encoded(one.name, one.tensor_type, shape, lambda one=one: one.data))
+            plan.append(Encoded(one.name, one.tensor_type, shape, partial(getattr, one, "data")))
             continue
         _require_encodable(one.name, one.tensor_type.name)
 

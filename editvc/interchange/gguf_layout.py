@@ -96,7 +96,7 @@ class GgufLayout:
         self._config = config
         self._require_computed()
         architecture = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}[self.family]
-        self._names = gguf.get_tensor_name_map(architecture, self.numbers["block_count"])
+        self._names = gguf.get_tensor_name_map(architecture, int(self.numbers["block_count"]))
 
     def _require_computed(self) -> None:
         """Raise for what llama.cpp would compute otherwise than transformers."""
