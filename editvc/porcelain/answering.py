@@ -144,11 +144,12 @@ class _Ended(Exception):
     """Generation is over before the model ends it."""
 
 
-class _Heard(TextStreamer):
+class _Heard:
     """Hands an answer on as it is generated, up to a stop text, and counts its tokens."""
 
     def __init__(self, lm: LanguageModel, request: Request, stop: threading.Event) -> None:
-        super().__init__(lm.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        self._words = TextStreamer(lm.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        self._words.on_finalized_text = self._hear
         self.request, self.stop = request, stop
         self.text, self.tokens, self.stopped = "", -1, False  # the prompt is put first
         self._told = 0
@@ -157,10 +158,14 @@ class _Heard(TextStreamer):
     def put(self, value: object) -> None:
         """Take the next token, or the prompt."""
         self.tokens += 1
-        super().put(value)
+        self._words.put(value)
 
-    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-        """Take the next piece of text; what may begin a stop text waits."""
+    def end(self) -> None:
+        """Take note that there is no more."""
+        self._words.end()
+
+    def _hear(self, text: str, stream_end: bool = False) -> None:
+        """The next piece of text; what may begin a stop text waits."""
         if self.request.gone.is_set() or self.stop.is_set():
             raise _Ended
         if time.monotonic() > self.request.deadline:

@@ -56,20 +56,7 @@ def export(
     """
     tree = tree_at(session, revision)
     require_in_weights(session, revision)
-    if linear and format != "lora":
-        raise EditvcError(
-            f"a linear solution of gated edits is for adapters, not for {format}",
-            hint="`editvc export --format lora --linear`",
-        )
-    if keep_width and format not in WHOLE:
-        raise EditvcError(
-            f"only a whole model has a width to keep, not {format}",
-            hint="`editvc export --keep-width`",
-        )
-    if quantize and format != "gguf":
-        raise EditvcError(
-            f"only a GGUF file is quantised, not {format}", hint="`editvc export --format gguf`"
-        )
+    _require_fitting(format, linear, keep_width, quantize)
     if format not in WHOLE and not linear:
         require_no_neurons(session, revision, format)
     for told in recover(target):
@@ -99,6 +86,24 @@ def export(
 
         return export_gguf_adapter(session, target, tree, revision, rank, replace)
     raise EditvcError(f"unknown export format {format!r}", hint="Formats: " + ", ".join(FORMATS))
+
+
+def _require_fitting(format: str, linear: bool, keep_width: bool, quantize: str | None) -> None:
+    """Raise for an option that is of another format."""
+    if linear and format != "lora":
+        raise EditvcError(
+            f"a linear solution of gated edits is for adapters, not for {format}",
+            hint="`editvc export --format lora --linear`",
+        )
+    if keep_width and format not in WHOLE:
+        raise EditvcError(
+            f"only a whole model has a width to keep, not {format}",
+            hint="`editvc export --keep-width`",
+        )
+    if quantize and format != "gguf":
+        raise EditvcError(
+            f"only a GGUF file is quantised, not {format}", hint="`editvc export --format gguf`"
+        )
 
 
 class NeedsNeurons(EditvcError):

@@ -81,21 +81,18 @@ def export_adapter(
         )
     else:
         checks = (f"loaded with PEFT: largest difference of a logit {worst[0]:.2g}",)
+    source = maker.base.source
+    commands = () if maker.architecture.transposed else (served_by_vllm(done, source, tree),)
+    written = (base_digest, done.digest, touched(done), checks)
+    return Export("lora", target, *written, _notes(done, source, tree), commands=commands)
+
+
+def _notes(done: Adapter, base: str, tree: Tree) -> tuple[str, ...]:
+    """What a user of an adapter of ``base`` should know."""
     notes = rank_notes(tree)
-    if maker.base.source == POCKET:
+    if base == POCKET:
         notes += ("the base is editvc's own: `editvc export base --to pocket` writes it for PEFT",)
-    notes += _rank_of(done)
-    line = served_by_vllm(done, maker.base.source, tree)
-    return Export(
-        "lora",
-        target,
-        base_digest,
-        done.digest,
-        touched(done),
-        checks,
-        notes,
-        commands=() if maker.architecture.transposed else (line,),
-    )
+    return notes + _rank_of(done)
 
 
 def _rank_of(done: Adapter) -> tuple[str, ...]:

@@ -76,10 +76,7 @@ def init(
         raise RepositoryExists(path / FOLDER)
     if method is not None:
         recipe_class(method)  # raises for one that makes nothing of facts
-    if is_gguf(model):
-        model = str(unpack(Path(model).expanduser()))
-        remark(f"the base was unpacked to {model}, and stays there")
-    files = open_model(model, revision, block_file=architecture)
+    files = open_model(_unpacked(model, remark), revision, block_file=architecture)
     memory = ShortMemory()
     identity, base = identify(files, memory, progress), describe(files, memory)
     shipped = shipped_settings(files.folder)
@@ -116,6 +113,15 @@ def init(
         objects.append(inputs)
         settings[INPUTS] = object_id(inputs)
     _create(path, base, recipe, settings, objects, memory)
+
+
+def _unpacked(model: str, remark: Callable[[str], None]) -> str:
+    """The folder that a GGUF file is unpacked to; any other name as it is."""
+    if not is_gguf(model):
+        return model
+    folder = str(unpack(Path(model).expanduser()))
+    remark(f"the base was unpacked to {folder}, and stays there")
+    return folder
 
 
 def _settings(base: BaseModel, identity: Identity, recipe: LocatedRecipe) -> dict[str, Any]:
