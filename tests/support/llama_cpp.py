@@ -1,4 +1,4 @@
-"""A real llama.cpp in this process, on the CPU; tests that need it are skipped where it is not."""
+"""llama.cpp for tests, which are skipped where it is not installed."""
 
 from __future__ import annotations
 
@@ -6,21 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from llama_runtime import completions
 
 
 def said_by_llama_cpp(
     model: Path, prompts: Sequence[str], tokens: int, adapter: Path | None = None
 ) -> list[str]:
     """Greedy completions by a GGUF file, with an adapter where one is given."""
-    llama = pytest.importorskip("xllamacpp")
-    params = llama.CommonParams()
-    params.model.path = str(model)
-    params.n_ctx, params.n_parallel, params.warmup, params.n_gpu_layers = 256, 1, False, 0
-    params.fit_params, params.verbosity, params.cpuparams.n_threads = False, 0, 1
-    params.port = 0
-    if adapter is not None:
-        params.lora_adapters = [llama.CommonAdapterLoraInfo(str(adapter), 1.0)]
-    server = llama.Server(params)
-    asked = {"n_predict": tokens, "temperature": 0.0, "cache_prompt": False}
-    replies = [server.handle_completions(asked | {"prompt": prompt}) for prompt in prompts]
-    return [reply["choices"][0]["text"] for reply in replies]
+    pytest.importorskip("xllamacpp")
+    return completions(model, prompts, tokens, adapter)
