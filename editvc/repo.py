@@ -12,6 +12,8 @@ from editvc.session.session import Session
 from editvc.vcs.repository import Repository
 
 if TYPE_CHECKING:
+    import socket
+    import threading
     from contextlib import AbstractContextManager
     from datetime import date
 
@@ -705,6 +707,28 @@ class Repo:
 
         return converse(self.session, at, max_new_tokens)
 
+    def serve(
+        self,
+        listener: socket.socket,
+        revisions: Sequence[str] = (),
+        *,
+        room: int = 16,
+        seconds: float = 120,
+        hosts: Sequence[str] = ("localhost", "127.0.0.1"),
+        stop: threading.Event,
+    ) -> None:
+        """Answer clients of OpenAI's interface at a listening socket until ``stop`` is set.
+
+        A client names one of ``revisions`` as its model; without any, whichever it likes. At most
+        ``room`` requests wait, and each has ``seconds``. ``hosts`` are the names that the server
+        may be called by, ``*`` for any. Raises :class:`editvc.porcelain.serve.MissingServer`.
+        """
+        from editvc.porcelain.serve import serve
+
+        return serve(
+            self.session, listener, revisions, room=room, seconds=seconds, hosts=hosts, stop=stop
+        )
+
     def turn(self) -> Turn:
         """What the base's chat template writes around a user's words, such as a prompt to ask.
 
@@ -861,17 +885,20 @@ class Repo:
         replace: bool = False,
         linear: bool = False,
         keep_width: bool = False,
+        quantize: str | None = None,
     ) -> Export:
         """Write a revision as a model folder (``hf``), a PEFT adapter (``lora``) or factors.
 
+        ``gguf`` and ``gguf-lora`` are the first two as llama.cpp takes them.
         ``linear``: an adapter holds the linear solution of gated edits, which it cannot hold.
         ``keep_width``: in a whole model the least used neurons give way to theirs.
+        ``quantize``: the type of all matrices of a GGUF file, such as ``Q8_0``.
         """
         from editvc.porcelain.export import export
 
         return export(
             self.session, Path(to), format=format, revision=revision, rank=rank, replace=replace,
-            linear=linear, keep_width=keep_width,
+            linear=linear, keep_width=keep_width, quantize=quantize,
         )  # fmt: skip
 
     def publish(self, repo_id: str, **options: Any) -> Published:

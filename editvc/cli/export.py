@@ -10,6 +10,9 @@ from editvc.cli.options import compute_options, json_option, open_repo, open_wit
 from editvc.cli.output import emit_json, note, progress, say, warn
 from editvc.core.ids import short
 
+TYPES = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
+"""As :data:`editvc.interchange.gguf_file.TYPES`, which is not imported for a ``--help``."""
+
 
 @click.command()
 @click.argument("revision", default="HEAD")
@@ -18,11 +21,16 @@ from editvc.core.ids import short
     help="A folder that does not exist yet, or an earlier export with --force.",
 )  # fmt: skip
 @click.option(
-    "--format", "kind", type=click.Choice(["hf", "lora", "delta"]), default="hf", show_default=True,
-    help="A whole model, a PEFT adapter, or the two factors a layer alone.",
+    "--format", "kind", type=click.Choice(["hf", "lora", "delta", "gguf", "gguf-lora"]),
+    default="hf", show_default=True,
+    help="A whole model, a PEFT adapter, or the two factors a layer alone; the first two also as "
+    "llama.cpp takes them.",
 )  # fmt: skip
 @click.option(
-    "--rank", type=click.IntRange(1), metavar="R", help="lora only: cut to rank R, error printed."
+    "--rank",
+    type=click.IntRange(1),
+    metavar="R",
+    help="Adapters only: cut to rank R, error printed.",
 )
 @click.option(
     "--linear", is_flag=True,
@@ -30,7 +38,12 @@ from editvc.core.ids import short
 )  # fmt: skip
 @click.option(
     "--keep-width", is_flag=True,
-    help="hf only: the least used neurons give way to those of gated edits; the cost is printed.",
+    help="hf and gguf: the least used neurons give way to those of gated edits; the cost is "
+    "printed.",
+)  # fmt: skip
+@click.option(
+    "--quantize", type=click.Choice(TYPES), metavar="TYPE",
+    help="gguf only: write all matrices as TYPE (" + ", ".join(TYPES) + "), and not as they are.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace an earlier export in DIR.")
 @compute_options
@@ -44,6 +57,7 @@ def export(
     rank: int | None,
     linear: bool,
     keep_width: bool,
+    quantize: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -51,18 +65,20 @@ def export(
 
     Only the touched tensors are written anew; everything else is copied byte for byte.
     """
-    if rank is not None and kind != "lora":
+    if rank is not None and kind not in ("lora", "gguf-lora"):
         raise click.UsageError("--rank goes with --format lora")
     if linear and kind != "lora":
         raise click.UsageError("--linear goes with --format lora")
-    if keep_width and kind != "hf":
+    if keep_width and kind not in ("hf", "gguf"):
         raise click.UsageError("--keep-width goes with --format hf")
+    if quantize is not None and kind != "gguf":
+        raise click.UsageError("--quantize goes with --format gguf")
     with progress() as report:
         # The factors of a commit are remembered, and need no base.
         repo = (open_repo if kind == "delta" else open_with_base)(ctx, report)
         done = repo.export(
             target, format=kind, revision=revision, rank=rank, replace=force, linear=linear,
-            keep_width=keep_width,
+            keep_width=keep_width, quantize=quantize,
         )  # fmt: skip
     for warning in done.warnings:
         warn(warning)
@@ -78,3 +94,5 @@ def export(
         say(f"digest {short(done.digest)}")
     for line in done.checks:
         say(line)
+    for command in done.commands:
+        say(f"$ {command}")

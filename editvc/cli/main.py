@@ -48,6 +48,7 @@ from editvc.cli import (
     restore,
     revert,
     sequence,
+    serve,
     shortlog,
     show,
     squash,
@@ -114,9 +115,9 @@ for command in (
     grep.grep, query.query, reflog.reflog, shortlog.shortlog, notes.notes, blame.blame,
     bisect.bisect, revert.revert, undo.undo, undo.redo, restore.restore, expire.expire,
     squash.squash, compact.compact, health.health, report.report, trace.trace, tune.tune,
-    sequence.sequence, export.export, publish.publish, branch.branch, switch.switch, tag.tag,
-    merge.merge, resolve.resolve, cherry_pick.cherry_pick, rebase.rebase, reset.reset, stats.stats,
-    fsck.fsck, gc.gc, reindex.reindex, config.config, base_model.base,
+    sequence.sequence, export.export, serve.serve, publish.publish, branch.branch, switch.switch,
+    tag.tag, merge.merge, resolve.resolve, cherry_pick.cherry_pick, rebase.rebase, reset.reset,
+    stats.stats, fsck.fsck, gc.gc, reindex.reindex, config.config, base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 

@@ -34,7 +34,7 @@ def seal(folder: Path) -> None:
 
     Others that come to lie there later, and files that are changed, are known by that.
     """
-    record = _read(folder)
+    record = read_manifest(folder)
     if record is not None:
         record["files"] = {name: _sha256(folder / name) for name in sorted(_names(folder))}
         _write(folder, record | {SEAL: digest_of(record)})
@@ -42,7 +42,7 @@ def seal(folder: Path) -> None:
 
 def is_export(folder: Path) -> bool:
     """Whether ``folder`` carries the manifest of an export."""
-    record = _read(folder)
+    record = read_manifest(folder)
     return record is not None and {"format", "editvc"} <= record.keys()
 
 
@@ -63,7 +63,7 @@ def strangers(folder: Path) -> dict[str, str]:
 
 def files_written(folder: Path) -> dict[str, str] | None:
     """The files of an export with their sha256, by the manifest; ``None`` if that is not whole."""
-    record = _read(folder)
+    record = read_manifest(folder)
     if record is None:
         return None
     files, stated = record.get("files"), record.pop(SEAL, None)
@@ -106,7 +106,7 @@ def _sha256(path: Path) -> str | None:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read(folder: Path) -> dict[str, Any] | None:
+def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a folder; ``None`` where there is none that can be read."""
     path = folder / MANIFEST
     try:

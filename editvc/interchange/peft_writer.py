@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.functional import pad
 
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
@@ -22,6 +23,10 @@ from editvc.models.checkpoint import Shard, weights_digest
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+STEPS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""The ranks that servers reserve room for (``--max-lora-rank`` of vLLM)."""
+FORMAT = "0.14.0"
+"""The release of PEFT whose ``adapter_config.json`` is written, whichever is installed."""
 
 
 class AdapterError(EditvcError):
@@ -32,14 +37,17 @@ class AdapterError(EditvcError):
 class Adapter:
     """What :func:`export_lora` wrote.
 
-    ``ranks`` and ``errors`` go by module path: the rank of the two factors, and the Frobenius norm
-    of what was cut relative to the whole (0.0 where nothing was). ``digest`` is a sha256 over
-    every factor.
+    ``ranks`` and ``errors`` go by module path: the rank of the change, and the Frobenius norm of
+    what was cut relative to the whole (0.0 where nothing was). ``rank`` is that of all factors as
+    they are stored, and ``excess`` the largest relative error that a cut to the last of
+    :data:`STEPS` would make (0.0 where that holds them). ``digest`` is a sha256 over every factor.
     """
 
     path: Path
     ranks: Mapping[str, int]
     errors: Mapping[str, float]
+    rank: int
+    excess: float
     digest: str
 
     def to_json(self) -> dict[str, Any]:
@@ -48,6 +56,7 @@ class Adapter:
             "path": str(self.path),
             "ranks": dict(self.ranks),
             "errors": dict(self.errors),
+            "rank": self.rank,
             "digest": self.digest,
         }
 
@@ -67,11 +76,14 @@ def export_lora(
 ) -> Adapter:
     """Write ``delta`` as a PEFT adapter of the model ``base`` (a Hub id or a folder).
 
-    LoRA computes ``W x + (alpha / r) B A x``: with ``alpha = r`` in every layer, B A is the delta
-    itself. A (r, v) and B (u, r) share the singular values evenly, ``B = U sqrt(s)`` and
-    ``A = sqrt(s) Vh``, which keeps both in the range of ``dtype``. ``rank`` keeps the largest
-    singular values of each layer. PEFT transposes the product itself where ``fan_in_fan_out`` says
-    that the base stores (v, u), so Conv1D and Linear take the same factors. ``check`` is called on
+    LoRA computes ``W x + (alpha / r) B A x``: with ``alpha = r``, B A is the delta itself. A (r, v)
+    and B (u, r) share the singular values evenly, ``B = U sqrt(s)`` and ``A = sqrt(s) Vh``, which
+    keeps both in the range of ``dtype``. ``rank`` keeps the largest singular values of each layer.
+    All layers get one r, the first of :data:`STEPS` that holds the widest, and zeros where theirs
+    is less: readers that know one alpha, or divide it by a tensor's own rank, read them right.
+
+    PEFT transposes the product itself where ``fan_in_fan_out`` says that the base stores (v, u), so
+    Conv1D and Linear take the same factors. ``check`` is called on
     the finished folder before it takes its name, and what it raises cancels the export.
 
     Raises :class:`AdapterError` for an empty delta, a rank below 1 and factors that are not finite
@@ -83,23 +95,29 @@ def export_lora(
         raise AdapterError(
             "there is no edit to put into an adapter", hint="`editvc status` counts live edits."
         )
+    cuts = {module: _balanced(part, rank) for module, part in linear(architecture, delta).items()}
+    ranks = {module: one.down.shape[0] for module, one in cuts.items()}
+    widest = step_for(max(ranks.values()))
     tensors: dict[str, Tensor] = {}
-    ranks: dict[str, int] = {}
-    errors: dict[str, float] = {}
-    for module, part in _linear(architecture, delta).items():
-        up, down, errors[module] = _balanced(part, rank)
-        ranks[module] = down.shape[0]
-        for side, factor in (("lora_A", down), ("lora_B", up)):
+    for module, one in cuts.items():
+        empty = widest - ranks[module]
+        for side, factor in (
+            ("lora_A", pad(one.down, (0, 0, 0, empty))),
+            ("lora_B", pad(one.up, (0, empty))),
+        ):
             tensors[f"base_model.model.{module}.{side}.weight"] = _stored(factor, dtype, module)
     with staged(target, replace=replace) as folder:
-        text = json.dumps(_config(architecture, ranks, base, revision), indent=2, sort_keys=True)
+        config = _config(architecture, sorted(ranks), widest, base, revision)
+        text = json.dumps(config, indent=2, sort_keys=True)
         (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
         save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
         # safetensors makes files for their owner alone; the user's umask is in the other's mode.
         (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
         shard = Shard.open(folder / WEIGHTS)
         digest = weights_digest({name: shard.digest(name) for name in shard.infos})
-        result = Adapter(target, ranks, errors, digest)
+        errors = {module: one.error for module, one in cuts.items()}
+        excess = max(one.excess for one in cuts.values())
+        result = Adapter(target, ranks, errors, widest, excess, digest)
         record = {key: value for key, value in result.to_json().items() if key != "path"}
         write_manifest(folder, "lora", record)
         add_documents(folder, documents(result) if documents else {})
@@ -108,7 +126,7 @@ def export_lora(
     return result
 
 
-def _linear(architecture: Architecture, delta: Delta) -> dict[str, Factored]:
+def linear(architecture: Architecture, delta: Delta) -> dict[str, Factored]:
     """The change of every linear module, by its path, as (out, in)."""
     parts = {architecture.weight_name(layer): part for layer, part in delta.layers.items()}
     for name, part in delta.weights.items():
@@ -121,14 +139,36 @@ def _linear(architecture: Architecture, delta: Delta) -> dict[str, Factored]:
     return {name.removesuffix(".weight"): part for name, part in parts.items() if part.rank}
 
 
-def _balanced(part: Factored, rank: int | None) -> tuple[Tensor, Tensor, float]:
-    """B (u, r), A (r, v) with ``B A`` the best rank-r delta, and the relative error of the cut."""
+def step_for(rank: int) -> int:
+    """The first of :data:`STEPS` that holds a rank; the rank itself past the last."""
+    return next((step for step in STEPS if step >= rank), rank)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Balanced:
+    """B (u, r) and A (r, v) with ``B A`` the best rank-r change of a module.
+
+    ``error`` is that of the cut, ``excess`` that of a further one to the last of :data:`STEPS`:
+    Frobenius norms, relative to the whole.
+    """
+
+    up: Tensor
+    down: Tensor
+    error: float
+    excess: float
+
+
+def _balanced(part: Factored, rank: int | None) -> Balanced:
     left, values, right = part.svd()
     kept = len(values) if rank is None else min(rank, len(values))
     root = values[:kept].sqrt()
-    whole = float(torch.linalg.vector_norm(values))
-    lost = float(torch.linalg.vector_norm(values[kept:]))
-    return left[:, :kept] * root, root[:, None] * right[:kept], lost / whole if whole else 0.0
+    whole = float(torch.linalg.vector_norm(values)) or 1.0
+
+    def lost(first: int) -> float:
+        return float(torch.linalg.vector_norm(values[first:])) / whole
+
+    excess = lost(STEPS[-1]) if kept > STEPS[-1] else 0.0
+    return Balanced(left[:, :kept] * root, root[:, None] * right[:kept], lost(kept), excess)
 
 
 def _stored(factor: Tensor, dtype: torch.dtype, module: str) -> Tensor:
@@ -142,22 +182,21 @@ def _stored(factor: Tensor, dtype: torch.dtype, module: str) -> Tensor:
 
 
 def _config(
-    architecture: Architecture, ranks: Mapping[str, int], base: str, revision: str | None
+    architecture: Architecture, modules: list[str], rank: int, base: str, revision: str | None
 ) -> dict[str, Any]:
     """PEFT's ``adapter_config.json``. Whole module paths: ``h.1`` must not select ``h.11``."""
-    widest = max(ranks.values())
-    narrower = {module: rank for module, rank in ranks.items() if rank != widest}
     return {
         "peft_type": "LORA",
+        "peft_version": FORMAT,
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base,
         "revision": revision,
         "inference_mode": True,
-        "r": widest,
-        "lora_alpha": widest,
-        "rank_pattern": narrower,
-        "alpha_pattern": narrower,
-        "target_modules": sorted(ranks),
+        "r": rank,
+        "lora_alpha": rank,
+        "rank_pattern": {},
+        "alpha_pattern": {},
+        "target_modules": modules,
         "fan_in_fan_out": architecture.transposed,
         "lora_dropout": 0.0,
         "bias": "none",

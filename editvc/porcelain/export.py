@@ -11,7 +11,9 @@ from editvc.porcelain.export_result import Documents, Export
 from editvc.session.session import Session
 from editvc.session.trees import commit_at, tree_at
 
-FORMATS = ("hf", "lora", "delta")
+FORMATS = ("hf", "lora", "delta", "gguf", "gguf-lora")
+WHOLE = ("hf", "gguf")
+"""Formats of whole models, which have room for neurons."""
 
 
 class NotInWeights(EditvcError):
@@ -40,29 +42,22 @@ def export(
     replace: bool = False,
     linear: bool = False,
     keep_width: bool = False,
+    quantize: str | None = None,
     documents: Documents | None = None,
 ) -> Export:
     """Write a revision to ``target``.
 
     ``linear``: of gated edits, an adapter holds the linear solution (:mod:`.linear`).
     ``keep_width``: in a whole model, other neurons give way to theirs (:mod:`.keep_width`).
+    ``quantize``: the type of all matrices of a GGUF file.
     ``documents`` may be called with the base's and the result's digests and the touched tensors,
     and returns further files for the folder (card, ledger, lock). What an interrupted export left
     at ``target`` is cleared up, with a remark. Raises :class:`NotInWeights`.
     """
     tree = tree_at(session, revision)
     require_in_weights(session, revision)
-    if linear and format != "lora":
-        raise EditvcError(
-            f"a linear solution of gated edits is for adapters, not for {format}",
-            hint="`editvc export --format lora --linear`",
-        )
-    if keep_width and format != "hf":
-        raise EditvcError(
-            f"only a whole model has a width to keep, not {format}",
-            hint="`editvc export --keep-width`",
-        )
-    if format != "hf" and not linear:
+    _require_fitting(format, linear, keep_width, quantize)
+    if format not in WHOLE and not linear:
         require_no_neurons(session, revision, format)
     for told in recover(target):
         session.remark(told)
@@ -82,7 +77,33 @@ def export(
         from editvc.porcelain.export_hf import export_model
 
         return export_model(session, target, tree, revision, replace, keep_width, documents)
+    if format == "gguf":
+        from editvc.porcelain.export_gguf import export_gguf
+
+        return export_gguf(session, target, tree, revision, replace, keep_width, quantize)
+    if format == "gguf-lora":
+        from editvc.porcelain.export_gguf import export_gguf_adapter
+
+        return export_gguf_adapter(session, target, tree, revision, rank, replace)
     raise EditvcError(f"unknown export format {format!r}", hint="Formats: " + ", ".join(FORMATS))
+
+
+def _require_fitting(format: str, linear: bool, keep_width: bool, quantize: str | None) -> None:
+    """Raise for an option that is of another format."""
+    if linear and format != "lora":
+        raise EditvcError(
+            f"a linear solution of gated edits is for adapters, not for {format}",
+            hint="`editvc export --format lora --linear`",
+        )
+    if keep_width and format not in WHOLE:
+        raise EditvcError(
+            f"only a whole model has a width to keep, not {format}",
+            hint="`editvc export --keep-width`",
+        )
+    if quantize and format != "gguf":
+        raise EditvcError(
+            f"only a GGUF file is quantised, not {format}", hint="`editvc export --format gguf`"
+        )
 
 
 class NeedsNeurons(EditvcError):
@@ -90,9 +111,10 @@ class NeedsNeurons(EditvcError):
 
     def __init__(self, revision: str, facts: int, format: str) -> None:
         count = "1 fact of" if facts == 1 else f"{facts} facts of"
+        holder = "a delta" if format == "delta" else "an adapter"
         super().__init__(
             f"{count} {revision} {'is' if facts == 1 else 'are'} neurons of their own (method "
-            f"gated), which {'an adapter' if format == 'lora' else 'a delta'} cannot hold: it adds "
+            f"gated), which {holder} cannot hold: it adds "
             "to the matrices that are there",
             hint="`editvc export --format hf` writes a whole model, with wider MLPs"
             + (

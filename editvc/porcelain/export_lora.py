@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,12 +10,12 @@ from torch.nn import Embedding
 
 from editvc.algebra.delta import Delta
 from editvc.core.history import Tree
-from editvc.interchange.peft_writer import Adapter, AdapterError, export_lora
+from editvc.interchange.peft_writer import STEPS, Adapter, AdapterError, export_lora
 from editvc.interchange.reload_check import verify_adapter
 from editvc.models.loading import load
 from editvc.models.source import POCKET
 from editvc.models.weights import edited
-from editvc.porcelain.export_result import Documents, Export, ReloadDiffers, rank_notes
+from editvc.porcelain.export_result import Documents, Export, ReloadDiffers, rank_notes, served_name
 from editvc.publish.card import public_source, render_usage
 from editvc.session.session import Session
 from editvc.session.trees import checked_facts
@@ -80,10 +81,36 @@ def export_adapter(
         )
     else:
         checks = (f"loaded with PEFT: largest difference of a logit {worst[0]:.2g}",)
+    source = maker.base.source
+    commands = () if maker.architecture.transposed else (served_by_vllm(done, source, tree),)
+    written = (base_digest, done.digest, touched(done), checks)
+    return Export("lora", target, *written, _notes(done, source, tree), commands=commands)
+
+
+def _notes(done: Adapter, base: str, tree: Tree) -> tuple[str, ...]:
+    """What a user of an adapter of ``base`` should know."""
     notes = rank_notes(tree)
-    if maker.base.source == POCKET:
+    if base == POCKET:
         notes += ("the base is editvc's own: `editvc export base --to pocket` writes it for PEFT",)
-    return Export("lora", target, base_digest, done.digest, touched(done), checks, notes)
+    return notes + _rank_of(done)
+
+
+def _rank_of(done: Adapter) -> tuple[str, ...]:
+    """What a server should know of a rank that is more than it takes."""
+    if done.rank <= STEPS[-1]:
+        return ()
+    return (
+        f"vLLM takes adapters of rank {STEPS[-1]} at most, and this one has {done.rank}: "
+        f"`--rank {STEPS[-1]}` cuts it, by a relative error of at most {done.excess:.3g}",
+    )
+
+
+def served_by_vllm(done: Adapter, base: str, tree: Tree) -> str:
+    """The line that serves an adapter beside its base."""
+    return shlex.join(
+        ("vllm", "serve", base, "--enable-lora", "--max-lora-rank", str(done.rank),
+         "--lora-modules", f"{served_name(tree)}={done.path}")
+    )  # fmt: skip
 
 
 def _require_linear(session: Session, delta: Delta) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 from editvc.core.cut import quoted
 from editvc.core.facts import Fact
 from editvc.core.history import Tree
+from editvc.core.ids import object_id, short
 from editvc.errors import EditvcError
+from editvc.vcs.codec import encode
 
 Documents = Callable[[str, str, tuple[str, ...]], Mapping[str, "str | bytes"]]
 """Further files of an export, made of the base's digest, the result's, and the touched tensors."""
@@ -55,7 +57,7 @@ class Export:
 
     ``digest`` is over all exported weights; ``base_digest`` over the base's, where the export
     holds a whole model or adapts one. ``answers`` are those of a whole model; ``checks`` say them
-    in words.
+    in words. ``commands`` are those that serve it.
     """
 
     kind: str
@@ -66,6 +68,7 @@ class Export:
     checks: tuple[str, ...]
     notes: tuple[str, ...]
     answers: tuple[Answer, ...] = ()
+    commands: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -90,7 +93,16 @@ class Export:
             "answers": [answer.to_json() for answer in self.answers],
             "warnings": list(self.warnings),
             "notes": list(self.notes),
+            "commands": list(self.commands),
         }
+
+
+def served_name(tree: Tree) -> str:
+    """What a server should call an export: by the id of its tree, a name that no other tree has.
+
+    Weights that are loaded anew under a name in use go unnoticed by some servers.
+    """
+    return f"edits-{short(object_id(encode(tree)))}"
 
 
 def rank_notes(tree: Tree) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from editvc.core.ids import object_id
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.table import DEFAULT, default_method, method_of, recipe_class
 from editvc.errors import EditvcError
+from editvc.interchange.gguf_unpack import is_gguf, unpack
 from editvc.models.architecture_check import check_block
 from editvc.models.context_prefixes import sample_contexts
 from editvc.models.fingerprint import describe, identify
@@ -76,7 +77,7 @@ def init(
         raise RepositoryExists(path / FOLDER)
     if method is not None:
         recipe_class(method)  # raises for one that makes nothing of facts
-    files = open_model(model, revision, block_file=architecture)
+    files = open_model(_unpacked(model, remark), revision, block_file=architecture)
     memory = ShortMemory()
     identity, base = identify(files, memory, progress), describe(files, memory)
     shipped = shipped_settings(files.folder)
@@ -113,6 +114,15 @@ def init(
         objects.append(inputs)
         settings[INPUTS] = object_id(inputs)
     _create(path, base, recipe, settings, objects, memory)
+
+
+def _unpacked(model: str, remark: Callable[[str], None]) -> str:
+    """The folder that a GGUF file is unpacked to; any other name as it is."""
+    if not is_gguf(model):
+        return model
+    folder = str(unpack(Path(model).expanduser()))
+    remark(f"the base was unpacked to {folder}, and stays there")
+    return folder
 
 
 def _settings(base: BaseModel, identity: Identity, recipe: LocatedRecipe) -> dict[str, Any]:

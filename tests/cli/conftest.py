@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from cli_runs import clean
 from hub_server import hub
-from tiny_repos import Prepared, close, prepared, work
+from tiny_repos import Prepared, close, prepared, repo, work
 
-__all__ = ["hub", "prepared", "work"]
+__all__ = ["hub", "prepared", "repo", "work"]
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ USAGE = [
     ["compact", "--rect", "101"],
     ["export"],
     ["export", "--to", "out", "--rank", "2"],
-    ["export", "--to", "out", "--format", "gguf"],
+    ["export", "--to", "out", "--format", "onnx"],
     ["init", ".", "--layers", "one"],
     ["-C", "nowhere", "status"],
 ]

@@ -22,7 +22,15 @@ from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
 from editvc.core.output_path import TargetError
 from editvc.interchange.manifest import MANIFEST
-from editvc.interchange.peft_writer import CONFIG, WEIGHTS, AdapterError, export_lora
+from editvc.interchange.peft_writer import (
+    CONFIG,
+    FORMAT,
+    STEPS,
+    WEIGHTS,
+    AdapterError,
+    export_lora,
+    step_for,
+)
 from editvc.interchange.reload_check import ReloadError, verify_adapter
 from editvc.models.architectures import architecture_of
 
@@ -175,10 +183,47 @@ def test_the_config_names_base_and_ranks(tmp_path: Path) -> None:
     config = json.loads((tmp_path / "a" / CONFIG).read_text())
     assert (config["base_model_name_or_path"], config["revision"]) == ("org/model", "abc")
     assert config["fan_in_fan_out"] is True
-    assert config["r"] == config["lora_alpha"] == 3
-    assert config["rank_pattern"] == config["alpha_pattern"] == {"transformer.h.0.mlp.c_proj": 2}
+    assert config["r"] == config["lora_alpha"] == adapter.rank == 8
+    assert config["rank_pattern"] == config["alpha_pattern"] == {}
+    assert config["peft_version"] == FORMAT
+    assert adapter.ranks == {"transformer.h.0.mlp.c_proj": 2, "transformer.h.11.mlp.c_proj": 3}
     manifest = json.loads((tmp_path / "a" / MANIFEST).read_text())
     assert (manifest["format"], manifest["digest"]) == ("lora", adapter.digest)
+
+
+@given(ranks=st.lists(st.integers(1, 12), min_size=1, max_size=4), seed=st.integers(0, 99))
+@settings(max_examples=15)
+def test_who_knows_one_alpha_reads_the_delta(
+    tmp_path_factory: pytest.TempPathFactory, ranks: list[int], seed: int
+) -> None:
+    """Scaled by ``lora_alpha`` over the tensor's own rank, as llama.cpp's converter does it."""
+    folder = tmp_path_factory.mktemp("one") / "a"
+    delta = random_delta(dict(enumerate(ranks)), seed=seed)
+    export_lora(folder, architecture_of("llama"), delta, base="x/y")
+    alpha = json.loads((folder / CONFIG).read_text())["lora_alpha"]
+    stored = load_file(folder / WEIGHTS)
+    for layer, part in delta.layers.items():
+        module = f"base_model.model.model.layers.{layer}.mlp.down_proj"
+        down, up = (stored[f"{module}.lora_{side}.weight"].double() for side in "AB")
+        assert down.shape[0] == up.shape[1] == step_for(max(ranks))
+        bound = rounding(2, torch.float32, scale=size(part.left) * size(part.right))
+        assert_near(alpha / down.shape[0] * up @ down, part.dense(), bound, scale=1.0)
+
+
+def test_a_rank_is_rounded_up_to_what_servers_reserve() -> None:
+    assert [step_for(rank) for rank in (1, 8, 9, 257, 512)] == [8, 8, 16, 320, 512]
+    assert step_for(513) == 513, "past the last it is what it is"
+
+
+def test_what_a_cut_to_the_last_step_would_lose_is_told(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(3)
+    left = torch.randn(520, 515, generator=generator, dtype=torch.float64)
+    delta = Delta({0: Factored(left, torch.eye(515, 516, dtype=torch.float64))})
+    architecture = architecture_of("llama")
+    whole = export_lora(tmp_path / "a", architecture, delta, base="x/y")
+    cut = export_lora(tmp_path / "b", architecture, delta, base="x/y", rank=STEPS[-1])
+    assert (whole.rank, cut.rank, cut.excess) == (515, 512, 0.0)
+    assert whole.excess == max(cut.errors.values()) > 0
 
 
 def test_every_name_in_the_config_is_one_of_pefts(tmp_path: Path) -> None:

@@ -20,10 +20,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from editvc import Repo
 from editvc.core.history import Restraint
-from editvc.core.ids import digest_of
+from editvc.core.ids import digest_of, short
 from editvc.core.output_path import TargetError
 from editvc.errors import EditvcError, GateError
 from editvc.interchange.delta_file import read_delta
+from editvc.interchange.peft_writer import Adapter
 from editvc.models.checkpoint import Checkpoint, weights_digest
 from editvc.models.generation import generate
 from editvc.porcelain import export, export_hf, export_lora, publish
@@ -97,6 +98,19 @@ def test_an_adapter_computes_what_head_computes(repo: Repo, work: Path) -> None:
     assert cut.digest != done.digest
 
 
+def test_an_adapter_says_how_vllm_serves_it(repo: Repo, work: Path) -> None:
+    repo.commit(FACTS)
+    done = repo.export(work / "lora", format="lora")
+    assert done.commands == (), "vLLM has no adapters for Conv1D"
+    written = Adapter(work / "lora", {}, {}, 16, 0.0, "")
+    at_head = repo.session.repository.read_tree(tree(repo))
+    line = export_lora.served_by_vllm(written, "org/base", at_head)
+    assert line == (
+        "vllm serve org/base --enable-lora --max-lora-rank 16 "
+        f"--lora-modules edits-{short(tree(repo))}={work / 'lora'}"
+    )
+
+
 def test_factors_alone_need_no_model(repo: Repo, work: Path) -> None:
     repo.commit(FACTS)
     repo.compact(Restraint(rank=3))
@@ -125,7 +139,7 @@ def test_targets_in_use_are_left_alone(repo: Repo, work: Path) -> None:
         repo.export(work / kind, format=kind, replace=True)
     assert contents(mine) == {"notes.txt": b"mine"}
     with pytest.raises(EditvcError, match="unknown export format"):
-        repo.export(work / "x", format="gguf")
+        repo.export(work / "x", format="onnx")
     with pytest.raises(EditvcError, match="no edit"):
         repo.export(work / "x", format="lora", revision="base")
     assert not (work / "x").exists()

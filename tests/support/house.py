@@ -50,6 +50,7 @@ FUNCTION_IMPORTS = {
     "porcelain/measure.py": "as above",
     "porcelain/sequence.py": "as above",
     "session/choose_recipe.py": "`methods` and `config` start without torch",
+    "porcelain/serve.py": "starlette is an extra, and where it is missing that is told",
     "session/presets.py": "as above: contexts are sampled where a preset has some",
 }
 """Modules outside repo.py and cli/ that import editvc inside functions, and why."""
