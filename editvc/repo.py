@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.measure import Measurement
     from editvc.porcelain.merge import Favour
     from editvc.porcelain.notes import Note
+    from editvc.porcelain.onto_base import BasePreview, OntoBase
     from editvc.porcelain.publish import Published
     from editvc.porcelain.reset import Reset
     from editvc.porcelain.revert import RevertPreview, RevertResult
@@ -340,6 +341,36 @@ class Repo:
         from editvc.porcelain.rebase import preview_rebase
 
         return preview_rebase(self.session, upstream)
+
+    def rebase_onto_base(
+        self,
+        model: str,
+        *,
+        revision: str | None = None,
+        layers: Sequence[int] | None = None,
+        texts: Sequence[Path] = (),
+        entities: Path | None = None,
+        keep_known: bool = False,
+    ) -> OntoBase:
+        """Carry HEAD's branch over to another base: a new release, say. It is in force then.
+
+        Every fact is located afresh, for each commit; statistics are taken as :meth:`init` does.
+        What the new base says by itself is left out, or carried where ``keep_known``. Where facts
+        no longer take, the branch waits for :meth:`go_on` or :meth:`abort`.
+        """
+        from editvc.porcelain.onto_base import Goal, rebase_onto_base
+
+        return rebase_onto_base(
+            self.session, Goal(model, revision, layers, texts, entities, keep_known)
+        )
+
+    def preview_rebase_onto_base(
+        self, model: str, *, revision: str | None = None, keep_known: bool = False
+    ) -> BasePreview:
+        """What :meth:`rebase_onto_base` would carry, as the new base is asked."""
+        from editvc.porcelain.onto_base import Goal, preview_onto_base
+
+        return preview_onto_base(self.session, Goal(model, revision, keep_known=keep_known))
 
     def resolve(self, place: str, side: Side) -> Conflict:
         """Decide a place in conflict: ``"ours"``, ``"theirs"``, ``"base"``, or ``"none"`` of them.

@@ -135,11 +135,12 @@ def record(
     verb: str,
     message: str,
     earlier: Sequence[Commit] = (),
+    base: Mapping[str, Any] | None = None,
 ) -> None:
     """Move a branch to a commit that is built; hooks hear of it before and after.
 
-    ``earlier`` are new commits that it stands on. Raises ``BranchMoved`` and ``HookRefused``:
-    then nothing has moved.
+    ``earlier`` are new commits that it stands on, ``base`` the settings of another base that is in
+    force from then on. Raises ``BranchMoved`` and ``HookRefused``: then nothing has moved.
     """
 
     def about() -> dict[str, Any]:
@@ -158,8 +159,9 @@ def record(
 
     run_hook(session, PRE_COMMIT, about)
     session.repository.record(
-        commit, expected=tip.commit, ref=tip.ref, message=f"{verb}: {message}", earlier=earlier
-    )
+        commit, expected=tip.commit, ref=tip.ref, message=f"{verb}: {message}", earlier=earlier,
+        base=base,
+    )  # fmt: skip
     run_hook(session, POST_COMMIT, about)
 
 

@@ -349,9 +349,12 @@ class ConfigFile:
             document.get(section, {}).pop(name, None)
         written = tomlkit.dumps(document)
         config = parse(written)
-        self.store.put(settings_object(written.encode()))
-        self.files.write(self.path, written.encode())
+        self._keep(written)
         return config
+
+    def _keep(self, text: str) -> None:
+        self.store.put(settings_object(text.encode()))
+        self.files.write(self.path, text.encode())
 
 
 def typed(key: str, text: str) -> Any:

@@ -14,6 +14,7 @@ from editvc.core.progress import Progress
 from editvc.errors import DamageError, EditvcError
 from editvc.vcs import codec, edit_set
 from editvc.vcs.commit_changes import changes_of
+from editvc.vcs.config_file import Config
 from editvc.vcs.fsck_operations import (
     Dangling,
     OtherLine,
@@ -199,15 +200,25 @@ def _roots(check: _Check) -> Iterator[tuple[str, Link]]:
     except EditvcError as error:
         check.wrong("config.toml", str(error))
         return
-    yield "config.toml", ("base", config.base.id)
-    if config.base.identity is not None:
-        yield "config.toml", ("identity", config.base.identity)
-    yield from (("config.toml", link) for link in links(config.recipe.to_json()))
-    for values in config.methods.values():
-        yield from (("config.toml", link) for link in links({"kind": "recipe", **values}))
+    yield from _configured(check, "config.toml", config)
     yield from _waiting(check)
+    try:
+        for base, former in check.repository.bases.all():
+            yield from _configured(check, f"bases/{base}.toml", former)
+    except EditvcError as error:
+        check.wrong("bases", str(error))
+
+
+def _configured(check: _Check, where: str, config: Config) -> Iterator[tuple[str, Link]]:
+    """What the settings of a base name."""
+    yield where, ("base", config.base.id)
+    if config.base.identity is not None:
+        yield where, ("identity", config.base.identity)
+    yield from ((where, link) for link in links(config.recipe.to_json()))
+    for values in config.methods.values():
+        yield from ((where, link) for link in links({"kind": "recipe", **values}))
     if check.repository.store.contains(config.recipe.id):  # else no edit was located with it yet
-        yield "config.toml", ("recipe", config.recipe.id)
+        yield where, ("recipe", config.recipe.id)
 
 
 def _waiting(check: _Check) -> Iterator[tuple[str, Link]]:
@@ -220,6 +231,9 @@ def _waiting(check: _Check) -> Iterator[tuple[str, Link]]:
     if pending is None:
         return
     yield NAME, ("tree", pending.tree)
+    for kind, key in (("base", "base.id"), ("identity", "base.identity")):
+        if key in pending.base:
+            yield NAME, (kind, pending.base[key])
     for sides in pending.conflicts.values():
         for entry in (sides.base, sides.ours, sides.theirs):
             if entry is not None:
