@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from editvc.session.choose_recipe import Chosen
     from editvc.session.fact_input import Facts
     from editvc.session.recording import CommitResult
+    from editvc.session.signing import Signature
     from editvc.vcs.files import Fault
     from editvc.vcs.fsck import Report
     from editvc.vcs.index_rows import CommitRow
@@ -82,10 +83,10 @@ class Repo:
     bringing a repository of an earlier version up to date. ``device`` and ``dtype`` are what models
     are run on and in (:class:`editvc.core.compute.Compute`), config.toml's otherwise. ``trust``
     says whose repositories are opened, by default this user's alone. ``hooks`` runs the files in
-    ``.editvc/hooks`` (:mod:`editvc.session.user_hooks`); without it none are run. Methods return
-    frozen values and print nothing. Each is one verb of :mod:`editvc.porcelain`, which is imported
-    when it is called: those that need tensors import torch then. ``session`` is what the verbs
-    share.
+    ``.editvc/hooks`` (:mod:`editvc.session.user_hooks`); without it none are run. ``sign`` says
+    whether commits are signed; without it config.toml does. Methods return frozen values and print
+    nothing. Each is one verb of :mod:`editvc.porcelain`, which is imported when it is called: those
+    that need tensors import torch then. ``session`` is what the verbs share.
     """
 
     def __init__(
@@ -100,10 +101,11 @@ class Repo:
         dtype: str | None = None,
         trust: Trust | None = None,
         hooks: HookRunner | None = None,
+        sign: bool | None = None,
     ) -> None:
         self.session = Session(
             Repository.find(Path(path), fault, remark, trust), clock=clock, progress=progress,
-            remark=remark, device=device, dtype=dtype, hooks=hooks,
+            remark=remark, device=device, dtype=dtype, hooks=hooks, sign=sign,
         )  # fmt: skip
 
     @classmethod
@@ -371,6 +373,12 @@ class Repo:
         from editvc.porcelain.onto_base import Goal, preview_onto_base
 
         return preview_onto_base(self.session, Goal(model, revision, keep_known=keep_known))
+
+    def verify_commit(self, *revisions: str) -> tuple[Signature, ...]:
+        """What is to be said of the signatures of commits."""
+        from editvc.porcelain.verify_commit import verify_commit
+
+        return verify_commit(self.session, revisions)
 
     def resolve(self, place: str, side: Side) -> Conflict:
         """Decide a place in conflict: ``"ours"``, ``"theirs"``, ``"base"``, or ``"none"`` of them.

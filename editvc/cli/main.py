@@ -56,6 +56,7 @@ from editvc.cli import (
     train,
     tune,
     undo,
+    verify_commit,
 )
 from editvc.cli.boundary import ReaderGone, close_output, open_streams, tell, texts
 from editvc.version import __version__
@@ -113,7 +114,7 @@ for command in (
     squash.squash, compact.compact, health.health, trace.trace, tune.tune, export.export,
     publish.publish, branch.branch, switch.switch, tag.tag, merge.merge, resolve.resolve,
     cherry_pick.cherry_pick, rebase.rebase, reset.reset, stats.stats, fsck.fsck, reindex.reindex,
-    config.config, base_model.base,
+    verify_commit.verify_commit, config.config, base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 

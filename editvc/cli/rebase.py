@@ -25,6 +25,7 @@ from editvc.cli.options import (
     layer_numbers,
     no_verify_option,
     open_repo,
+    sign_option,
 )
 from editvc.cli.output import emit_json, note, painted, progress, say
 
@@ -50,6 +51,7 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @abort_option
 @dry_run_option
 @no_verify_option
+@sign_option
 @compute_options
 @json_option
 @click.pass_context

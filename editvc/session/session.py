@@ -50,8 +50,8 @@ class Session:
     ``clock`` gives seconds since the epoch; ``progress`` hears of long work, ``remark`` what a user
     should know of what is done besides; ``device`` and ``dtype`` are what was asked for besides
     ``[compute]`` of config.toml, and go before it. ``hooks`` runs the repository's hooks; without
-    it none are. Tensors are imported when they are first asked for, so that what reads history
-    alone starts without torch.
+    it none are. ``sign`` says whether commits are signed; without it config.toml does. Tensors are
+    imported when they are first asked for, so that what reads history alone starts without torch.
     """
 
     def __init__(
@@ -64,12 +64,14 @@ class Session:
         device: str | None = None,
         dtype: str | None = None,
         hooks: HookRunner | None = None,
+        sign: bool | None = None,
     ) -> None:
         self.repository = repository
         self.clock = clock
         self.progress = progress
         self.remark = remark
         self.hooks = hooks
+        self.sign = sign
         self._device, self._dtype = device, dtype
 
     @cached_property

@@ -18,8 +18,10 @@ from editvc.errors import EditvcError
 from editvc.vcs.config_file import Config, ConfigFile
 from editvc.vcs.method_sections import NAMES
 
-OF_A_BASE = ("base", "recipe", "commit", *NAMES)
-"""The sections of config.toml that are about the base; the others are about the user."""
+OF_A_BASE = ("base", "recipe", *NAMES)
+"""The sections of config.toml that are about the base, with ``METHOD``; others are the user's."""
+
+METHOD = "commit.method"
 
 
 class OverAnotherBase(EditvcError):
@@ -62,7 +64,11 @@ class KnownBases:
         if not self._path(base).exists():
             return None
         values = self._file(base).load().as_dict()
-        kept = {key: value for key, value in values.items() if key.split(".")[0] in OF_A_BASE}
+        kept = {
+            key: value
+            for key, value in values.items()
+            if key.split(".")[0] in OF_A_BASE or key == METHOD
+        }
         return kept | {"base.id": base}
 
     def _path(self, base: ObjectId) -> Path:
