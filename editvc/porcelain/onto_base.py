@@ -38,6 +38,11 @@ from editvc.vcs.known_bases import unreferring
 from editvc.vcs.pending import Pending
 from editvc.vcs.refs import HEAD
 
+KNOWN = (
+    "this base was in force before: its layers and statistics stay; `editvc config` and "
+    "`editvc stats compute` change them"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Goal:
@@ -188,11 +193,10 @@ def _begun(session: Session, old: Session, start: NewBase, goal: Goal) -> Sessio
     One that the repository knows has the settings that it had.
     """
     lm, plumbing = start.load(session.compute), session.repository
-    if start.base.id == plumbing.config.base.id:
-        return session.drafted({}, lm)
-    if (known := plumbing.bases.settings_of(start.base.id)) is not None:
-        place = {"base.model": start.base.source, "base.revision": start.base.revision}
-        return session.drafted(known | place, lm)
+    if (known := _known(session, start)) is not None:
+        if goal.layers or goal.texts or goal.entities:
+            session.remark(KNOWN)
+        return session.drafted(known, lm)
     was, layers = old.repository.read_base(), goal.layers
     if layers is None and "layers" not in start.shipped and start.base.layers == was.layers:
         layers = old.recipe().layers
@@ -203,6 +207,16 @@ def _begun(session: Session, old: Session, start: NewBase, goal: Goal) -> Sessio
     plumbing.store.put_all(objects)
     start.memory.pour(plumbing.cache)
     return session.drafted(unreferring(old.repository.config) | start.settings(recipe), lm)
+
+
+def _known(session: Session, start: NewBase) -> dict[str, Any] | None:
+    """The settings to change for a base that the repository knows; ``None`` for a new one."""
+    plumbing = session.repository
+    if start.base.id == plumbing.config.base.id:
+        return {}
+    known = plumbing.bases.settings_of(start.base.id)
+    place = {"base.model": start.base.source, "base.revision": start.base.revision}
+    return known | place if known is not None else None
 
 
 def _numbers(recipe: LocatedRecipe, was: BaseModel, now: BaseModel) -> dict[str, Any]:
