@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.measure import Measurement
     from editvc.porcelain.merge import Favour
     from editvc.porcelain.notes import Note
+    from editvc.porcelain.onto_base import BasePreview, OntoBase
     from editvc.porcelain.publish import Published
     from editvc.porcelain.report import WrittenReport
     from editvc.porcelain.reset import Reset
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from editvc.session.choose_recipe import Chosen
     from editvc.session.fact_input import Facts
     from editvc.session.recording import CommitResult
+    from editvc.session.signing import Signature
     from editvc.vcs.files import Fault
     from editvc.vcs.fsck import Report
     from editvc.vcs.gc import Collected
@@ -86,10 +88,10 @@ class Repo:
     bringing a repository of an earlier version up to date. ``device`` and ``dtype`` are what models
     are run on and in (:class:`editvc.core.compute.Compute`), config.toml's otherwise. ``trust``
     says whose repositories are opened, by default this user's alone. ``hooks`` runs the files in
-    ``.editvc/hooks`` (:mod:`editvc.session.user_hooks`); without it none are run. Methods return
-    frozen values and print nothing. Each is one verb of :mod:`editvc.porcelain`, which is imported
-    when it is called: those that need tensors import torch then. ``session`` is what the verbs
-    share.
+    ``.editvc/hooks`` (:mod:`editvc.session.user_hooks`); without it none are run. ``sign`` says
+    whether commits are signed; without it config.toml does. Methods return frozen values and print
+    nothing. Each is one verb of :mod:`editvc.porcelain`, which is imported when it is called: those
+    that need tensors import torch then. ``session`` is what the verbs share.
     """
 
     def __init__(
@@ -104,10 +106,11 @@ class Repo:
         dtype: str | None = None,
         trust: Trust | None = None,
         hooks: HookRunner | None = None,
+        sign: bool | None = None,
     ) -> None:
         self.session = Session(
             Repository.find(Path(path), fault, remark, trust), clock=clock, progress=progress,
-            remark=remark, device=device, dtype=dtype, hooks=hooks,
+            remark=remark, device=device, dtype=dtype, hooks=hooks, sign=sign,
         )  # fmt: skip
 
     @classmethod
@@ -345,6 +348,42 @@ class Repo:
         from editvc.porcelain.rebase import preview_rebase
 
         return preview_rebase(self.session, upstream)
+
+    def rebase_onto_base(
+        self,
+        model: str,
+        *,
+        revision: str | None = None,
+        layers: Sequence[int] | None = None,
+        texts: Sequence[Path] = (),
+        entities: Path | None = None,
+        keep_known: bool = False,
+    ) -> OntoBase:
+        """Carry HEAD's branch over to another base: a new release, say. It is in force then.
+
+        Every fact is located afresh, for each commit; statistics are taken as :meth:`init` does.
+        What the new base says by itself is left out, or carried where ``keep_known``. Where facts
+        no longer take, the branch waits for :meth:`go_on` or :meth:`abort`.
+        """
+        from editvc.porcelain.onto_base import Goal, rebase_onto_base
+
+        return rebase_onto_base(
+            self.session, Goal(model, revision, layers, texts, entities, keep_known)
+        )
+
+    def preview_rebase_onto_base(
+        self, model: str, *, revision: str | None = None, keep_known: bool = False
+    ) -> BasePreview:
+        """What :meth:`rebase_onto_base` would carry, as the new base is asked."""
+        from editvc.porcelain.onto_base import Goal, preview_onto_base
+
+        return preview_onto_base(self.session, Goal(model, revision, keep_known=keep_known))
+
+    def verify_commit(self, *revisions: str) -> tuple[Signature, ...]:
+        """What is to be said of the signatures of commits."""
+        from editvc.porcelain.verify_commit import verify_commit
+
+        return verify_commit(self.session, revisions)
 
     def resolve(self, place: str, side: Side) -> Conflict:
         """Decide a place in conflict: ``"ours"``, ``"theirs"``, ``"base"``, or ``"none"`` of them.

@@ -13,7 +13,7 @@ from editvc.cli.merge import (
     show_preview,
     skip_option,
 )
-from editvc.cli.options import dry_run_option, json_option, no_verify_option, open_repo
+from editvc.cli.options import dry_run_option, json_option, no_verify_option, open_repo, sign_option
 
 
 @click.command(name="cherry-pick")
@@ -23,6 +23,7 @@ from editvc.cli.options import dry_run_option, json_option, no_verify_option, op
 @abort_option
 @dry_run_option
 @no_verify_option
+@sign_option
 @json_option
 @click.pass_context
 def cherry_pick(

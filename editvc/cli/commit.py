@@ -21,6 +21,7 @@ from editvc.cli.options import (
     message_option,
     no_verify_option,
     open_with_base,
+    sign_option,
     target_option,
 )
 from editvc.cli.output import complain, emit_json, note, progress, say, warn
@@ -68,6 +69,7 @@ UNSAID_SHOWN = 3
 @dry_run_option
 @compute_options
 @no_verify_option
+@sign_option
 @json_option
 @click.pass_context
 def commit(

@@ -16,6 +16,7 @@ from editvc.cli.options import (
     message_option,
     no_verify_option,
     open_repo,
+    sign_option,
 )
 from editvc.cli.output import emit_json, note, say
 
@@ -56,6 +57,7 @@ from editvc.cli.output import emit_json, note, say
 @author_option
 @dry_run_option
 @no_verify_option
+@sign_option
 @json_option
 @click.pass_context
 def compact(

@@ -15,6 +15,7 @@ from editvc.cli.options import (
     message_option,
     no_verify_option,
     open_repo,
+    sign_option,
 )
 from editvc.cli.output import emit_json, say
 from editvc.core.facts import A_DAY, NO_DAY, day
@@ -26,6 +27,7 @@ from editvc.core.facts import A_DAY, NO_DAY, day
 @author_option
 @dry_run_option
 @no_verify_option
+@sign_option
 @json_option
 @click.pass_context
 def expire(

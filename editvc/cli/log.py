@@ -13,7 +13,10 @@ from editvc.core.ids import short
 from editvc.core.invisible import in_one_line
 
 if TYPE_CHECKING:
+    from editvc.core.ids import ObjectId
     from editvc.porcelain.branch import Branch
+    from editvc.porcelain.notes import Note
+    from editvc.repo import Repo
     from editvc.vcs.index_rows import CommitRow
 
 Line = tuple[Piece, ...]
@@ -22,11 +25,21 @@ LINE = 200
 """Characters of a line of a message that `log` shows; `show` has all of them."""
 
 
+notes_option = click.option(
+    "--notes/--no-notes", "with_notes", default=True, help="Show notes about commits; they are."
+)
+signature_option = click.option(
+    "--show-signature", is_flag=True, help="Verify signatures, as `editvc verify-commit` does."
+)
+
+
 @click.command()
 @click.argument("revision", default="HEAD")
 @click.option("--oneline", is_flag=True, help="One line a commit.")
 @click.option("-n", "limit", type=click.IntRange(1), metavar="N", help="At most N commits.")
 @click.option("--scores", is_flag=True, help="Beside each what `eval` has measured of it.")
+@notes_option
+@signature_option
 @json_option
 @click.pass_context
 def log(
@@ -35,6 +48,8 @@ def log(
     oneline: bool,
     limit: int | None,
     scores: bool,
+    with_notes: bool,
+    show_signature: bool,
     as_json: bool,
 ) -> None:
     """Show the commits that REVISION, or a range A..B, reaches, newest first.
@@ -50,6 +65,8 @@ def log(
     rows = repo.log(revision, limit)
     branches, tags = by_commit(repo.branches()), tags_by_commit(repo.tags())
     kept = {row.id: repo.scores(row.id) for row in rows} if scores else {}
+    noted = noted_by_commit(repo) if with_notes else {}
+    signed = {row.id: repo.verify_commit(row.id)[0] for row in rows if show_signature}
     if as_json:
         names = {commit: [one.name for one in at] for commit, at in branches.items()}
         emit_json(
@@ -57,6 +74,8 @@ def log(
                 log_json(row)
                 | {"branches": names.get(row.id, []), "tags": tags.get(row.id, [])}
                 | ({"scores": [one.to_json() for one in kept[row.id]]} if scores else {})
+                | ({"note": noted[row.id].text} if row.id in noted else {})
+                | ({"signature": signed[row.id].to_json()} if show_signature else {})
                 for row in rows
             ]
         )
@@ -67,8 +86,25 @@ def log(
         imports = 0 if oneline else repo.imported_patches(row)
         lines.extend(_oneline(row, marked) if oneline else paragraph(row, marked, imports, LINE))
         lines.extend((f"| {one.line()}",) for one in kept.get(row.id, ()))
+        if row.id in signed:
+            lines.append((f"| {signed[row.id].line}",))
+        if row.id in noted and not oneline:
+            lines.extend(note_lines(noted[row.id]))
     if lines:
         page(lines)
+
+
+def noted_by_commit(repo: Repo) -> dict[ObjectId, Note]:
+    """Each note by the commit that it is about."""
+    return {note.about.id: note for note in repo.notes()}
+
+
+def note_lines(note: Note) -> list[Line]:
+    """A note below its commit, as git shows it."""
+    return [
+        ("| Notes:",),
+        *((f"|     {line}".rstrip(),) for line in note.text.strip().splitlines()),
+    ]
 
 
 def _names(branches: list[Branch], tags: list[str]) -> str:

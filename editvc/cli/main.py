@@ -60,6 +60,7 @@ from editvc.cli import (
     train,
     tune,
     undo,
+    verify_commit,
 )
 from editvc.cli.boundary import ReaderGone, close_output, open_streams, tell, texts
 from editvc.version import __version__
@@ -117,7 +118,8 @@ for command in (
     squash.squash, compact.compact, health.health, report.report, trace.trace, tune.tune,
     sequence.sequence, export.export, serve.serve, publish.publish, branch.branch, switch.switch,
     tag.tag, merge.merge, resolve.resolve, cherry_pick.cherry_pick, rebase.rebase, reset.reset,
-    stats.stats, fsck.fsck, gc.gc, reindex.reindex, config.config, base_model.base,
+    stats.stats, fsck.fsck, gc.gc, reindex.reindex, verify_commit.verify_commit, config.config,
+    base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 

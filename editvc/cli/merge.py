@@ -15,6 +15,7 @@ from editvc.cli.options import (
     message_option,
     no_verify_option,
     open_repo,
+    sign_option,
 )
 from editvc.cli.output import emit_json, note, painted, say, warn
 from editvc.cli.show import say_changes
@@ -55,6 +56,7 @@ skip_option = click.option(
 @author_option
 @dry_run_option
 @no_verify_option
+@sign_option
 @json_option
 @click.pass_context
 def merge(

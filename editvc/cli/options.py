@@ -24,6 +24,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _META = "editvc.compute"
 _NO_VERIFY = "editvc.no_verify"
+_SIGN = "editvc.sign"
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 message_option = click.option("-m", "--message", metavar="MSG", help="Why; made up if not given.")
@@ -86,6 +87,19 @@ def no_verify_option(command: Command) -> Command:
     return click.option(
         "--no-verify", is_flag=True, expose_value=False, callback=kept,
         help="Do not ask the hooks pre-commit and pre-publish.",
+    )(command)  # fmt: skip
+
+
+def sign_option(command: Command) -> Command:
+    """``-S`` and its opposite; :func:`open_repo` has it."""
+
+    def kept(ctx: click.Context, _param: click.Parameter, value: bool | None) -> None:
+        ctx.meta[_SIGN] = value
+
+    return click.option(
+        "-S/ ", "--gpg-sign/--no-gpg-sign", default=None, expose_value=False, callback=kept,
+        help="Sign what is committed with config user.signingkey, an SSH key; else as config "
+        "commit.gpgsign says.",
     )(command)  # fmt: skip
 
 
@@ -159,6 +173,7 @@ def open_repo(ctx: click.Context, progress: Progress | None = None) -> Repo:
         ctx.find_root().obj, progress=progress, remark=note, device=device, dtype=dtype,
         trust=Trust.from_environment(os.environ),
         hooks=_unverified if ctx.meta.get(_NO_VERIFY) else _run_hook,
+        sign=ctx.meta.get(_SIGN),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from editvc.cli.options import (
     message_option,
     no_verify_option,
     open_repo,
+    sign_option,
 )
 from editvc.cli.output import emit_json, say
 
@@ -23,6 +24,7 @@ from editvc.cli.output import emit_json, say
 @author_option
 @dry_run_option
 @no_verify_option
+@sign_option
 @json_option
 @click.pass_context
 def revert(

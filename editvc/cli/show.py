@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editvc.cli.log import paragraph
+from editvc.cli.log import (
+    note_lines,
+    noted_by_commit,
+    notes_option,
+    paragraph,
+    signature_option,
+)
 from editvc.cli.options import json_option, open_repo
 from editvc.cli.output import emit_json, painted, say
 from editvc.core.cut import cut
@@ -19,15 +25,28 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("revision", default="HEAD")
+@notes_option
+@signature_option
 @json_option
 @click.pass_context
-def show(ctx: click.Context, revision: str, as_json: bool) -> None:
+def show(
+    ctx: click.Context, revision: str, with_notes: bool, show_signature: bool, as_json: bool
+) -> None:
     """Show one commit: who, when, why, and the facts and patches that it changed."""
-    commit = open_repo(ctx).show(revision)
+    repo = open_repo(ctx)
+    commit = repo.show(revision)
+    note = noted_by_commit(repo).get(commit.row.id) if with_notes else None
+    (signature,) = repo.verify_commit(commit.row.id) if show_signature else (None,)
     if as_json:
-        emit_json(commit.to_json())
+        noted = {"note": note.text} if note else {}
+        signed = {"signature": signature.to_json()} if signature else {}
+        emit_json(commit.to_json() | noted | signed)
         return
     for line in paragraph(commit.row, "", commit.patches):
+        say(*line)
+    if signature is not None:
+        say(f"| {signature.line}")
+    for line in note_lines(note) if note is not None else ():
         say(*line)
     say(f"  tree {short(commit.row.tree)}")
     if commit.methods:

@@ -15,6 +15,7 @@ from editvc.cli.options import (
     message_option,
     no_verify_option,
     open_repo,
+    sign_option,
 )
 from editvc.cli.output import emit_json, note, progress, say, table
 from editvc.core.ids import short
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @dry_run_option
 @compute_options
 @no_verify_option
+@sign_option
 @json_option
 @click.pass_context
 def squash(

@@ -24,7 +24,8 @@ def status(ctx: click.Context, as_json: bool) -> None:
         say("No commits yet")
     else:
         say(f"Commit {short(now.commit)} (number {now.number}), tree {short(now.tree)}")
-    say(f"Base {now.source} ({short(now.base)})")
+    force = "" if now.in_force else ", not in force: see `editvc base`"
+    say(f"Base {now.source or 'unknown'} ({short(now.base)}){force}")
     say(f"{now.live} live edit{'' if now.live == 1 else 's'}")
     if now.expired:
         say(f"{now.expired} of them past their last day: `editvc expire` takes them out")

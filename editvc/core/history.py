@@ -121,6 +121,7 @@ class Commit:
     the commit changed against its first parent, ``live`` how many its tree holds. ``delta`` is the
     object with the commit's low-rank factors (``None`` where no slot changed). ``health`` holds
     the figures of that moment, by name. ``time`` is in whole seconds since the epoch, UTC.
+    ``signature`` is one of all the rest, armoured as ``ssh-keygen`` has it.
     """
 
     tree: ObjectId
@@ -133,10 +134,12 @@ class Commit:
     live: int
     delta: ObjectId | None
     health: tuple[tuple[str, float], ...] = ()
+    signature: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The canonical form, from which the commit's id is computed."""
-        return {
+        signature = {} if self.signature is None else {"signature": self.signature}
+        return signature | {
             "kind": "commit",
             "tree": self.tree,
             "parents": list(self.parents),

@@ -64,6 +64,12 @@ def _integer(value: Any) -> int:
     return value
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(value)
+    return value
+
+
 def _wholes(value: Any) -> tuple[int, ...]:
     return tuple(_whole(item) for item in (value if isinstance(value, list | tuple) else [value]))
 
@@ -89,6 +95,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+FLAG = Kind("true or false", bool, _flag, "true or false")
 TEXT = Kind("a text", str, _text, "a string", quoted=True)
 NUMBER = Kind("a number", _number, _finite_number, "a number")
 WHOLE = Kind("a whole number", _whole, _integer, "a whole number")

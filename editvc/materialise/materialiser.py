@@ -121,12 +121,14 @@ class Materialiser:
 
         The last one is kept: a command asks for it more than once.
         """
+        self.repository.require_in_force(tree)
         if self._delta is None or self._delta[0] != tree:
             self._delta = (tree, self._restrained(tree))
         return self._delta[1]
 
     def neurons(self, tree: Tree) -> dict[int, Neurons]:
         """The neurons of a tree by layer, as files of the base's dtype keep them."""
+        self.repository.require_in_force(tree)
         return {
             layer: neurons.rounded(self.dtype) for layer, neurons in self.gates.of(tree).items()
         }

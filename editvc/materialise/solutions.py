@@ -94,6 +94,8 @@ class Solutions:
 
     def change(self, before: Tree, after: Tree) -> Delta:
         """The delta of a commit, before any restraint: rank at most the number of edits changed."""
+        for tree in (before, after):
+            self.repository.require_in_force(tree)
         old = set(self.repository.edits_of(before).entries())
         new = set(self.repository.edits_of(after).entries())
         total = self._sum(new - old, set(after.patches) - set(before.patches))

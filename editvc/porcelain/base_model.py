@@ -7,6 +7,8 @@ from typing import Any
 
 from editvc.core.ids import ObjectId
 from editvc.materialise.base_check import check_base
+from editvc.models.fingerprint import describe
+from editvc.models.source import open_model
 from editvc.session.session import Session
 
 
@@ -51,11 +53,27 @@ def base_report(session: Session) -> BaseReport:
 def move_base(session: Session, model: str, revision: str | None = None) -> BaseReport:
     """Load the base from ``model`` from now on: another folder, or a Hub id, of the same model.
 
+    One that was in force before (``rebase --onto-base``) is again, with the settings of then.
     Raises what ``check_base`` raises: ``BaseMismatchError`` for another model.
     """
     plumbing = session.repository
+    former = _former(session, model, revision)
+    if former is not None:
+        plumbing.replace_base(former | {"base.model": model, "base.revision": revision or ""})
+        session.forget_base()
+        return base_report(session)
     moved = replace(plumbing.read_base(), source=model, revision=revision)
     files = check_base(plumbing, moved, session.progress, session.remark)
     plumbing.set_configs({"base.model": files.source, "base.revision": revision or ""})
     session.forget_base()
     return base_report(session)
+
+
+def _former(session: Session, model: str, revision: str | None) -> dict[str, Any] | None:
+    """The settings of the base that a model is, where it is not in force and was before."""
+    plumbing = session.repository
+    known = {base for base, _ in plumbing.bases.all()} - {plumbing.config_file.base().id}
+    if not known:
+        return None
+    base = describe(open_model(model, revision), plumbing.cache)
+    return plumbing.bases.settings_of(base.id) if base.id in known else None

@@ -25,7 +25,7 @@ class OtherBase(EditvcError):
     def __init__(self, ours: Tree, theirs: Tree) -> None:
         super().__init__(
             f"the sides edit two base models, {short(ours.base)} and {short(theirs.base)}",
-            hint="Commit the facts themselves again, over the base of this branch.",
+            hint="`editvc rebase --onto-base MODEL` carries a branch over to the base of another.",
         )
 
 

@@ -88,8 +88,9 @@ def _attempt(
     strict: bool,
     warn: Callable[[str], None],
 ) -> CommitResult:
-    require_ready(session, recipe)
     tree = tip.tree
+    session.repository.require_in_force(tree)
+    require_ready(session, recipe)
     plan = make_plan(session, tree, facts, recipe, supersede=supersede, sequential=sequential)
     reacting = foreseen_reactions(session, recipe, plan.facts) if strict else ()
     if refusal := _refusal(plan, reacting):

@@ -10,33 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import tomlkit
 
-from editvc.core.base import BaseModel, Identity
+from editvc.core.base import BaseModel
 from editvc.core.compute import Compute
 from editvc.core.ids import object_id
 from editvc.core.methods.locate import LocatedRecipe
-from editvc.core.methods.table import DEFAULT, default_method, method_of, recipe_class
+from editvc.core.methods.table import default_method, method_of, recipe_class
 from editvc.errors import EditvcError
 from editvc.interchange.gguf_unpack import is_gguf, unpack
-from editvc.models.architecture_check import check_block
-from editvc.models.context_prefixes import sample_contexts
-from editvc.models.fingerprint import describe, identify
-from editvc.models.loading import load
-from editvc.models.source import open_model
 from editvc.models.tensor_digests import ShortMemory
+from editvc.session.new_base import NewBase
 from editvc.session.take_inputs import INPUTS, inputs_from
-from editvc.statistics.bundle import (
-    shipped_settings,
-    shipped_with,
-    sources_of,
-    take,
-)
-from editvc.vcs.codec import encode
+from editvc.statistics.bundle import sources_of, take
 from editvc.vcs.repository import FOLDER, Repository, RepositoryExists
 
 if TYPE_CHECKING:
     from editvc.core.progress import Progress
-
-CONTEXT_SEED = 0
 
 
 class PutOff(EditvcError):
@@ -77,17 +65,13 @@ def init(
         raise RepositoryExists(path / FOLDER)
     if method is not None:
         recipe_class(method)  # raises for one that makes nothing of facts
-    files = open_model(_unpacked(model, remark), revision, block_file=architecture)
-    memory = ShortMemory()
-    identity, base = identify(files, memory, progress), describe(files, memory)
-    shipped = shipped_settings(files.folder)
-    chosen = files.architecture.chosen_layers(layers, base, shipped.get("layers"))
-    if files.block:
-        check_block(load(files))
-    lm = load(files, compute)
-    ships = not texts and entities is None
-    bundle = shipped_with(files.folder, base, identity, chosen) if ships else None
-    widens = files.architecture.width is not None
+    start = NewBase.open(
+        _unpacked(model, remark), revision, architecture=architecture, progress=progress
+    )
+    base, chosen = start.base, start.chosen_layers(layers)
+    lm = start.load(compute)
+    bundle = start.bundle(chosen) if not texts and entities is None else None
+    widens = start.files.architecture.width is not None
     row = method_of(method or default_method(base.layers, widens=widens))
     needed = set() if later else {*row.needs} - ({"statistics"} if bundle is not None else set())
     sources, inputs = sources_of(texts, None, entities), None
@@ -98,22 +82,14 @@ def init(
     if "inputs" in needed:
         edited = row.default_layers(chosen, base.layers)
         inputs = inputs_from(lm, base, edited, sources, progress)
-    contexts = sample_contexts(lm, CONTEXT_SEED)
-    recipe = LocatedRecipe.from_json(
-        method_of(DEFAULT).numbers_for(base.inner_size, normed=files.architecture.normed)
-        | shipped
-        | {"statistics": None}
-        | (bundle.in_recipe if bundle is not None else {})
-        | {"layers": chosen, "contexts": contexts}
-    )
-    objects = [encode(identity), *(bundle.objects if bundle is not None else ())]
-    settings = _settings(base, identity, recipe)
+    recipe = start.recipe(lm, chosen, bundle)
+    objects, settings = start.objects(bundle), start.settings(recipe)
     if row.name != recipe.method:
         settings["commit.method"] = row.name
     if inputs is not None:
         objects.append(inputs)
         settings[INPUTS] = object_id(inputs)
-    _create(path, base, recipe, settings, objects, memory)
+    _create(path, base, recipe, settings, objects, start.memory)
 
 
 def _unpacked(model: str, remark: Callable[[str], None]) -> str:
@@ -123,17 +99,6 @@ def _unpacked(model: str, remark: Callable[[str], None]) -> str:
     folder = str(unpack(Path(model).expanduser()))
     remark(f"the base was unpacked to {folder}, and stays there")
     return folder
-
-
-def _settings(base: BaseModel, identity: Identity, recipe: LocatedRecipe) -> dict[str, Any]:
-    """What config.toml says of a base and a recipe, by dotted key."""
-    of_base = {"model": base.source, "revision": base.revision, "id": base.id}
-    of_recipe = {name: value for name, value in recipe.to_json().items() if name != "kind"}
-    return {
-        **{f"base.{name}": value for name, value in of_base.items()},
-        "base.identity": identity.id,
-        **{f"recipe.{name}": value for name, value in of_recipe.items()},
-    }
 
 
 def _create(

@@ -96,8 +96,8 @@ class _Run:
 
     def _begin(self) -> None:
         course = self.course
-        rows, first = base_outcomes(self.lm, course.facts)
-        self.first = first
+        unedited = base_outcomes(self.lm, course.facts)
+        rows, self.first = unedited.rows, unedited.first_tokens
         prompts = {column: [len(row[column]) for row in rows] for column in MEASURED}
         self.record: Record = {
             "suite": SUITE,

@@ -94,9 +94,9 @@ def carry_on(session: Session, pending: Pending, *, resumed: bool = False) -> Co
             )
             pending = replace(pending, parent=made, others=(), done=(*pending.done, made))
         if not pending.todo:
-            return replace(_finished(session, pending), near=near)
+            return replace(finish(session, pending), near=near)
         pending = _next(session, pending)
-    _wait(session, pending, resumed=resumed)
+    wait(session, pending, resumed=resumed)
     conflicts = conflicts_of(session, pending)
     return Combination(pending.began, moved=False, conflicts=conflicts, verb=pending.verb)
 
@@ -145,8 +145,8 @@ def _next(session: Session, pending: Pending) -> Pending:
     )
 
 
-def _finished(session: Session, pending: Pending) -> Combination:
-    """Move the branch; nothing waits from here on."""
+def finish(session: Session, pending: Pending) -> Combination:
+    """Move the branch, its base in force with it; nothing waits from here on."""
     plumbing = session.repository
     made = tuple((one, plumbing.read_commit(one)) for one in pending.done)
     if made:
@@ -158,6 +158,7 @@ def _finished(session: Session, pending: Pending) -> Combination:
             verb=pending.verb,
             message=pending.about,
             earlier=[commit for _, commit in made[:-1]],
+            base=pending.base,
         )
     elif pending.parent != pending.began:
         message = f"{pending.verb}: {pending.about}"
@@ -166,7 +167,7 @@ def _finished(session: Session, pending: Pending) -> Combination:
     return Combination(pending.parent, made, pending.parent != pending.began, verb=pending.verb)
 
 
-def _wait(session: Session, pending: Pending, *, resumed: bool) -> None:
+def wait(session: Session, pending: Pending, *, resumed: bool = False) -> None:
     """Keep what waits, unless the branch has moved, or something else waits already."""
     plumbing = session.repository
     with plumbing.index.transaction():
@@ -183,7 +184,11 @@ def go_on(session: Session, verb: str) -> Combination:
     pending = required(session, verb)
     if pending.open:
         raise Undecided(pending)
-    return carry_on(session, pending, resumed=True)
+    if not pending.base:
+        return carry_on(session, pending, resumed=True)
+    done = carry_on(session.drafted(pending.base), pending, resumed=True)
+    session.forget_base()
+    return done
 
 
 def skip(session: Session, verb: str) -> Combination:

@@ -41,8 +41,9 @@ class Status:
     branch: str | None
     tree: ObjectId
     base: ObjectId
-    source: str
+    source: str | None
     live: int
+    in_force: bool = True
     patches: tuple[LivePatch, ...] = ()
     restraint: Restraint | None = None
     unfinished: Unresolved | None = None
@@ -57,6 +58,7 @@ class Status:
             "tree": self.tree,
             "base": self.base,
             "source": self.source,
+            "in_force": self.in_force,
             "live": self.live,
             "expired": self.expired,
             "patches": [patch.to_json() for patch in self.patches],
@@ -76,8 +78,9 @@ def status(session: Session) -> Status:
         number=row.number if row else 0,
         branch=head.branch,
         tree=row.tree if row else object_id(codec.encode(tree)),
-        base=base.id,
-        source=base.model,
+        base=tree.base,
+        source=base.model if tree.base == base.id else plumbing.bases.place_of(tree.base),
+        in_force=tree.base == base.id,
         live=row.live if row else 0,
         patches=tuple(live_patch(session, one) for one in tree.patches),
         restraint=tree.restraint,

@@ -15,6 +15,7 @@ from editvc.session.changes import fact_changes
 from editvc.session.delta_cache import keep_delta_file
 from editvc.session.on_branch import Tip
 from editvc.session.session import Session
+from editvc.session.signing import signed
 from editvc.session.user_hooks import POST_COMMIT, PRE_COMMIT, run_hook
 
 
@@ -89,7 +90,7 @@ def build(
     number = 0 if parent is None else plumbing.read_commit(parent).number
     diff = plumbing.edits_of(before).diff(plumbing.edits_of(tree))
     delta = session.materialiser.solutions.change(before, tree)
-    commit = Commit(
+    unsigned = Commit(
         tree=plumbing.write(tree),
         parents=() if parent is None else (parent, *others),
         author=author,
@@ -101,6 +102,7 @@ def build(
         delta=_write_delta(session, delta),
         health=tuple(sorted(session.materialiser.figures(tree).items())),
     )
+    commit = signed(session, unsigned)
     return plumbing.write(commit), commit
 
 
@@ -135,11 +137,12 @@ def record(
     verb: str,
     message: str,
     earlier: Sequence[Commit] = (),
+    base: Mapping[str, Any] | None = None,
 ) -> None:
     """Move a branch to a commit that is built; hooks hear of it before and after.
 
-    ``earlier`` are new commits that it stands on. Raises ``BranchMoved`` and ``HookRefused``:
-    then nothing has moved.
+    ``earlier`` are new commits that it stands on, ``base`` the settings of another base that is in
+    force from then on. Raises ``BranchMoved`` and ``HookRefused``: then nothing has moved.
     """
 
     def about() -> dict[str, Any]:
@@ -158,8 +161,9 @@ def record(
 
     run_hook(session, PRE_COMMIT, about)
     session.repository.record(
-        commit, expected=tip.commit, ref=tip.ref, message=f"{verb}: {message}", earlier=earlier
-    )
+        commit, expected=tip.commit, ref=tip.ref, message=f"{verb}: {message}", earlier=earlier,
+        base=base,
+    )  # fmt: skip
     run_hook(session, POST_COMMIT, about)
 
 

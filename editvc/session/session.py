@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from editvc.core.compute import Compute
 from editvc.core.cut import quoted
 from editvc.core.history import Tree
 from editvc.core.hook_runner import HookRunner
+from editvc.core.ids import ObjectId
 from editvc.core.invisible import require_visible
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.progress import Progress
 from editvc.errors import EditvcError
+from editvc.vcs.known_bases import OverAnotherBase
 from editvc.vcs.repository import Repository
 
 if TYPE_CHECKING:
@@ -48,8 +50,8 @@ class Session:
     ``clock`` gives seconds since the epoch; ``progress`` hears of long work, ``remark`` what a user
     should know of what is done besides; ``device`` and ``dtype`` are what was asked for besides
     ``[compute]`` of config.toml, and go before it. ``hooks`` runs the repository's hooks; without
-    it none are. Tensors are imported when they are first asked for, so that what reads history
-    alone starts without torch.
+    it none are. ``sign`` says whether commits are signed; without it config.toml does. Tensors are
+    imported when they are first asked for, so that what reads history alone starts without torch.
     """
 
     def __init__(
@@ -62,12 +64,14 @@ class Session:
         device: str | None = None,
         dtype: str | None = None,
         hooks: HookRunner | None = None,
+        sign: bool | None = None,
     ) -> None:
         self.repository = repository
         self.clock = clock
         self.progress = progress
         self.remark = remark
         self.hooks = hooks
+        self.sign = sign
         self._device, self._dtype = device, dtype
 
     @cached_property
@@ -105,6 +109,30 @@ class Session:
         vars(view).pop("materialiser", None)
         return view
 
+    def drafted(self, settings: Mapping[str, Any], lm: LanguageModel | None = None) -> Session:
+        """The same under other settings, of another base, say; config.toml stays as it is.
+
+        ``lm`` is that base's model, where it is loaded already.
+        """
+        view = copy.copy(self)
+        view.repository = self.repository.drafted(settings)
+        view.forget_base()
+        if lm is not None:
+            view._loaded = lm
+        return view
+
+    def over(self, base: ObjectId) -> Session:
+        """A session with ``base`` in force: itself, or one under the settings of a former base.
+
+        Raises ``OverAnotherBase`` for one that never was.
+        """
+        if base == self.repository.config.base.id:
+            return self
+        settings = self.repository.bases.settings_of(base)
+        if settings is None:
+            raise OverAnotherBase(base, self.repository.config.base.id, None)
+        return self.drafted(settings)
+
     @property
     def compute(self) -> Compute:
         """What models are run on, and in which dtype."""
@@ -122,7 +150,8 @@ class Session:
         _ = self.files
 
     def forget_base(self) -> None:
-        """Read the base anew when it is asked for next: it is elsewhere now."""
+        """Read the base anew when it is asked for next: it is elsewhere now, or another one."""
+        self.repository.forget_config()
         for name in ("files", "materialiser", "_loaded"):
             vars(self).pop(name, None)
 

@@ -33,9 +33,12 @@ def take_inputs(
 
     The bundled text and names stand in for what is not given.
     """
+    return _take_from(session, layers, sources_of(texts, dataset, entities))
+
+
+def _take_from(session: Session, layers: Sequence[int], sources: Sources) -> ObjectId:
     base = session.materialiser.base
     require_layers(layers, base)
-    sources = sources_of(texts, dataset, entities)
     taken = inputs_from(session.base_model(), base, layers, sources, session.progress)
     stored = session.repository.store.put(taken)
     session.repository.set_config(INPUTS, stored)
@@ -63,16 +66,18 @@ def inputs_from(
     )
 
 
-def with_inputs(session: Session, recipe: Recipe) -> Recipe:
+def with_inputs(session: Session, recipe: Recipe, sources: Sources | None = None) -> Recipe:
     """The recipe, with statistics of inputs where its method needs some and it names none.
 
-    Those in force where they cover its layer; otherwise new ones are taken.
+    Those in force where they cover its layer; otherwise new ones are taken, from ``sources`` or the
+    bundled text and names.
     """
     known = with_known_inputs(session, recipe)
     if isinstance(known, GatedRecipe) and known.inputs is None:
-        for text in sources_of().remarks:
+        sources = sources or sources_of()
+        for text in sources.remarks:
             session.remark(text)
-        return replace(known, inputs=take_inputs(session, known.layers))
+        return replace(known, inputs=_take_from(session, known.layers, sources))
     return known
 
 

@@ -6,21 +6,23 @@ from dataclasses import replace
 
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.session.session import Session
-from editvc.statistics.bundle import StatisticsBundle, sources_of, take
+from editvc.statistics.bundle import Sources, StatisticsBundle, sources_of, take
 
 
-def with_statistics(session: Session, recipe: LocatedRecipe) -> LocatedRecipe:
+def with_statistics(
+    session: Session, recipe: LocatedRecipe, sources: Sources | None = None
+) -> LocatedRecipe:
     """The recipe, with statistics where its method needs some and it names none.
 
-    They are of the recipe's layers and of those of config.toml, from the bundled text and names,
-    and become those of config.toml. Facts committed with other layers find that they are not
-    covered, as ever.
+    They are of the recipe's layers and of those of config.toml, from ``sources``, else the bundled
+    text and names, and become those of config.toml. Facts committed with other layers find
+    that they are not covered, as ever.
     """
     if "statistics" not in recipe.row.needs or recipe.statistics is not None:
         return recipe
     config = session.recipe()
     if config.statistics is None:
-        base, sources = session.materialiser.base, sources_of()
+        base, sources = session.materialiser.base, sources or sources_of()
         for text in sources.remarks:
             session.remark(text)
         windows = sorted({config.layers, recipe.layers})

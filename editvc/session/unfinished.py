@@ -15,6 +15,8 @@ class Unfinished(EditvcError):
     def __init__(self, pending: Pending) -> None:
         verb, left = pending.verb, len(pending.open)
         places = f"{left} conflict{'' if left == 1 else 's'}" if left else "every conflict decided"
+        if pending.base:
+            places = "facts no longer take"
         super().__init__(
             f"a {verb} of {pending.about} is not finished: {places}",
             hint=f"`editvc status` shows it; then `editvc {verb} --continue`, or `editvc {verb} "

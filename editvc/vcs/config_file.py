@@ -22,6 +22,7 @@ from editvc.core.methods.table import (
 )
 from editvc.core.plain_toml import read_toml
 from editvc.core.settings import (
+    FLAG,
     NUMBER,
     OBJECT,
     OPTIONAL_OBJECT,
@@ -72,9 +73,13 @@ class BaseSection:
 
 @dataclass(frozen=True, slots=True)
 class CommitSection:
-    """What ``commit`` makes facts with where nobody says: ``method``, else that of the recipe."""
+    """What ``commit`` makes facts with where nobody says: ``method``, else that of the recipe.
+
+    ``gpgsign``: commits are signed, whichever command makes them.
+    """
 
     method: str = setting(TEXT, "")
+    gpgsign: bool = setting(FLAG, False)
 
     def __post_init__(self) -> None:
         if self.method:
@@ -83,9 +88,17 @@ class CommitSection:
 
 @dataclass(frozen=True, slots=True)
 class UserSection:
-    """Who commits where neither the command nor the environment says so."""
+    """Who commits where neither the command nor the environment says so; the file of their key."""
 
     author: str = setting(TEXT, "")
+    signingkey: str = setting(TEXT, "")
+
+
+@dataclass(frozen=True, slots=True)
+class GpgSection:
+    """Whose signatures are good: the file of ``allowed_signers``, as ``ssh-keygen`` reads it."""
+
+    allowed_signers: str = setting(TEXT, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +130,7 @@ class Config:
     compute: Compute = field(default_factory=Compute)
     limits: LimitsSection = field(default_factory=LimitsSection)
     export: ExportSection = field(default_factory=ExportSection)
+    gpg: GpgSection = field(default_factory=GpgSection)
     methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -153,6 +167,7 @@ SECTIONS: Mapping[str, type[Any]] = {
             Compute,
             LimitsSection,
             ExportSection,
+            GpgSection,
         ),
         strict=False,  # sections of methods have no class of their own
     )
@@ -351,9 +366,12 @@ class ConfigFile:
             document.get(section, {}).pop(name, None)
         written = tomlkit.dumps(document)
         config = parse(written)
-        self.store.put(settings_object(written.encode()))
-        self.files.write(self.path, written.encode())
+        self._keep(written)
         return config
+
+    def _keep(self, text: str) -> None:
+        self.store.put(settings_object(text.encode()))
+        self.files.write(self.path, text.encode())
 
 
 def typed(key: str, text: str) -> Any:

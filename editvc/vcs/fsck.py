@@ -16,6 +16,7 @@ from editvc.core.progress import Progress
 from editvc.errors import DamageError, EditvcError
 from editvc.vcs import codec, edit_set
 from editvc.vcs.commit_changes import changes_of
+from editvc.vcs.config_file import Config
 from editvc.vcs.fsck_operations import (
     Dangling,
     OtherLine,
@@ -237,7 +238,22 @@ def _roots(check: _Check) -> Iterator[tuple[str, Link]]:
     except EditvcError as error:
         check.wrong("config.toml", str(error))
         return
-    yield from (("config.toml", link) for link in config_links(config, check.repository.store))
+    yield from _configured(check, "config.toml", config)
+    yield from _waiting(check)
+    try:
+        for base, former in check.repository.bases.all():
+            yield from _configured(check, f"bases/{base}.toml", former)
+    except EditvcError as error:
+        check.wrong("bases", str(error))
+
+
+def _configured(check: _Check, where: str, config: Config) -> Iterator[tuple[str, Link]]:
+    """What the settings of a base name."""
+    yield from ((where, link) for link in config_links(config, check.repository.store))
+
+
+def _waiting(check: _Check) -> Iterator[tuple[str, Link]]:
+    """What a merge that waits was made of."""
     try:
         pending = check.repository.pending.load()
     except DamageError as error:

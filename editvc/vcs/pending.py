@@ -53,6 +53,8 @@ class Pending:
     ``chosen``, by slot, for the ``conflicts`` (and ``restraints``, under ``RESTRAINT``).
     ``done`` are commits made before it, on top of each other; ``todo`` those to replay after it.
     ``replayed`` is the commit that it replays. ``about`` says what is merged or replayed, in words.
+    ``base`` are the settings of the base that all this is made over, by dotted key, where it is
+    another one than that in force; it is in force once the branch has moved.
     """
 
     verb: str
@@ -71,6 +73,7 @@ class Pending:
     done: tuple[ObjectId, ...] = ()
     todo: tuple[ObjectId, ...] = ()
     replayed: ObjectId | None = None
+    base: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -117,7 +120,7 @@ class Pending:
             "done": list(self.done),
             "todo": list(self.todo),
             "replayed": self.replayed,
-        }
+        } | ({"base": dict(self.base)} if self.base else {})
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Pending:
@@ -157,6 +160,8 @@ def _check(record: dict[str, Any]) -> None:
         raise ValueError("it names no command that waits")
     if not isinstance(record["time"], int | None):
         raise ValueError("its time is none")
+    if not isinstance(record.get("base", {}), dict):
+        raise ValueError("the settings of its base are none")
     places = {*record["conflicts"], RESTRAINT}
     if not ({*record["chosen"]} <= places and {*record["chosen"].values()} <= {*SIDES, "none"}):
         raise ValueError("what was chosen is no choice")

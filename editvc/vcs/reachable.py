@@ -35,6 +35,11 @@ def config_links(config: Config, store: ObjectStore) -> Iterator[Link]:
 def pending_links(pending: Pending) -> Iterator[Link]:
     """What a merge that waits was made of. Commits that it has made are in no index yet."""
     yield "tree", pending.tree
+    for kind, key in (("base", "base.id"), ("identity", "base.identity")):
+        if key in pending.base:
+            yield kind, pending.base[key]
+    named = ((*name.partition("recipe."), value) for name, value in pending.base.items())
+    yield from links({"kind": "recipe", **{key: value for _, part, key, value in named if part}})
     for sides in pending.conflicts.values():
         for entry in (sides.base, sides.ours, sides.theirs):
             if entry is not None:
@@ -53,7 +58,8 @@ def roots(repository: Repository) -> set[ObjectId]:
     if (current := repository.operations.current()) is not None:
         found.add(current)
     store = repository.store
-    found.update(one for _, one in config_links(repository.config_file.load(), store))
+    settings = [repository.config_file.load(), *(one for _, one in repository.bases.all())]
+    found.update(one for each in settings for _, one in config_links(each, store))
     pending = repository.pending.load()
     if pending is not None:
         found.update(one for _, one in pending_links(pending))

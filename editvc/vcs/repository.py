@@ -20,12 +20,14 @@ from editvc.errors import EditvcError
 from editvc.vcs import codec, config_file
 from editvc.vcs.cache import Cache
 from editvc.vcs.commit_changes import changes_of
+from editvc.vcs.draft_config import DraftConfig
 from editvc.vcs.edit_set import EditSet
 from editvc.vcs.files import Fault, Files, is_temporary, unique
 from editvc.vcs.graph import Graph
 from editvc.vcs.index import VERSION, Index
 from editvc.vcs.index_file import IndexMissing
 from editvc.vcs.index_rows import CommitRow, FactRow
+from editvc.vcs.known_bases import KnownBases, OverAnotherBase
 from editvc.vcs.operation_log import recorded
 from editvc.vcs.pending import PendingFile
 from editvc.vcs.refs import ReflogEntry, Refs
@@ -77,7 +79,7 @@ class Repository:
     """Plumbing of one repository. ``folder`` is the ``.editvc`` itself.
 
     Attributes: ``files``, ``store``, ``index``, ``refs``, ``operations``, ``graph``, ``revisions``,
-    ``cache``, ``results``, ``pending``, and ``config_file``; ``config`` is the checked
+    ``cache``, ``results``, ``pending``, ``bases``, and ``config_file``; ``config`` is the checked
     configuration, read on first use. ``remark`` hears where the index had to be built anew.
     """
 
@@ -100,6 +102,7 @@ class Repository:
         self.results = Results(folder / "results", self.files)
         self.pending = PendingFile(folder, self.files)
         self.config_file = config_file.ConfigFile(folder / "config.toml", self.files, self.store)
+        self.bases = KnownBases(folder / "bases", self.config_file)
 
     @classmethod
     def create(
@@ -131,9 +134,8 @@ class Repository:
         first = [codec.encode(base), codec.encode(recipe), settings, *objects]
         try:
             files.make_folder(draft / "cache")
-            for source in sorted(template.rglob("*")) if template is not None else ():
-                if source.is_file():
-                    files.write(draft / source.relative_to(template), source.read_bytes())
+            for name, data in _contents(template) if template is not None else ():
+                files.write(draft / name, data)
             files.write(draft / "config.toml", config_text.encode())
             _fill(draft, first, files)
             files.rename_folder(draft, folder)
@@ -179,6 +181,24 @@ class Repository:
         view.store = ScratchStore(self.store)
         return view
 
+    def drafted(self, settings: Mapping[str, Any]) -> Repository:
+        """The same repository under other settings, by dotted key; config.toml stays as it is."""
+        view = copy.copy(self)
+        view.config_file = DraftConfig(self.config_file, settings)
+        view.__dict__.pop("config", None)
+        return view
+
+    def forget_config(self) -> None:
+        """Read the configuration anew when it is asked for next."""
+        self.__dict__.pop("config", None)
+
+    def replace_base(self, settings: Mapping[str, Any]) -> None:
+        """Put another base in force; what config.toml says of this one is kept (``bases``)."""
+        with self.index.transaction():
+            self.bases.keep()
+            self.bases.config_file.set_values(settings)
+        self.forget_config()
+
     @cached_property
     def config(self) -> config_file.Config:
         """The checked configuration, as it was on first use."""
@@ -191,13 +211,13 @@ class Repository:
         """
         with self.index.transaction():
             self.config_file.set_value(key, value)
-        self.__dict__.pop("config", None)
+        self.forget_config()
 
     def set_configs(self, values: Mapping[str, Any], without: Iterable[str] = ()) -> None:
         """Set several dotted keys to values of their types, and take others out: all or none."""
         with self.index.transaction():
             self.config_file.set_values(values, without)
-        self.__dict__.pop("config", None)
+        self.forget_config()
 
     def accept_config(self) -> None:
         """Take config.toml as it is for what it should be."""
@@ -244,6 +264,12 @@ class Repository:
             return Tree(base=self.config.base.id)
         return self.read_tree(self.read_commit(commit).tree)
 
+    def require_in_force(self, tree: Tree) -> None:
+        """Raise ``OverAnotherBase`` unless a tree edits the base in force."""
+        in_force = self.config.base.id
+        if tree.base != in_force:
+            raise OverAnotherBase(tree.base, in_force, self.bases.place_of(tree.base))
+
     def edits_of(self, tree: Tree) -> EditSet:
         """The set of edits of a tree."""
         return EditSet(self.store, tree.edits)
@@ -289,13 +315,15 @@ class Repository:
         message: str,
         ref: str | None = None,
         earlier: Sequence[Commit] = (),
+        base: Mapping[str, Any] | None = None,
     ) -> ObjectId:
         """Store a commit and move ``ref`` (by default HEAD's branch, or HEAD) to it.
 
         ``expected`` is where the ref was when the command began. ``earlier`` are commits that the
         last one stands on and that are new as well (a rewritten line). ``message`` goes to the
-        reflog. Objects come first; rows, ref and reflog line are one transaction. Raises
-        ``BranchMoved`` where somebody else was faster: then nothing but garbage was written.
+        reflog. ``base`` are settings of another base, which is in force from then on. Objects come
+        first; rows, ref and reflog line are one transaction. Raises ``BranchMoved`` where somebody
+        else was faster: then nothing but garbage was written.
         """
         commits = (*earlier, commit)
         written = self.store.put_all(codec.encode(one) for one in commits)
@@ -312,6 +340,9 @@ class Repository:
             self.refs.move(
                 ReflogEntry(place, expected, written[-1], commit.author, commit.time, message)
             )
+            if base:  # last: what fails before it leaves config.toml as it was
+                self.bases.keep()
+                self.bases.config_file.set_values(base)
         self._facts.clear()
         return written[-1]
 
@@ -320,6 +351,13 @@ class Repository:
         loose = [path for path in self.folder.rglob("*") if is_temporary(path.name)]
         drafts = self.folder.parent.glob(f"{FOLDER}.tmp-*")
         return sorted({*self.store.strays(), *loose, *drafts})
+
+
+def _contents(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """The files below a folder, by their names in it."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield path.relative_to(folder), path.read_bytes()
 
 
 def _fill(draft: Path, objects: Iterable[bytes], files: Files) -> None:

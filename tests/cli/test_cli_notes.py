@@ -23,12 +23,21 @@ def commits(here: Path) -> Path:
 
 
 def test_a_note_changes_nothing_of_the_commit_and_history(commits: Path) -> None:
-    before = inside("log", "--json").out, inside("status", "--json").out
+    log = ("log", "--no-notes", "--json")
+    before = inside(*log).out, inside("status", "--json").out
     done = inside("notes", "add", "2", "-m", "Wrong\nin \x1b[31mpart", "--author", ADA)
     assert done.code != 0, "what cannot be seen is refused"
     done = inside("notes", "add", "2", "-m", "Wrong\nin part", "--author", ADA, "--json").json
     assert (done["number"], done["note"], done["author"]) == (2, "Wrong\nin part", ADA)
-    assert (inside("log", "--json").out, inside("status", "--json").out) == before
+    assert (inside(*log).out, inside("status", "--json").out) == before
+    assert [one.get("note") for one in inside("log", "--json").json] == [None, done["note"], None]
+    assert inside("show", "2", "--json").json["note"] == done["note"]
+    shown = ["| Notes:", "|     Wrong", "|     in part"]
+    for words in (["log"], ["show", "2"]):
+        lines = inside(*words).out.splitlines()
+        at = lines.index("| Notes:")
+        assert lines[at : at + 3] == shown
+        assert "Notes" not in inside(*words, "--no-notes").out
     assert inside("notes").out == f"{done['commit'][:10]} 2 Wrong\n"
     assert inside("notes", "show", "2").out.splitlines()[1:] == ["    Wrong", "    in part"]
     assert inside("notes", "--json").json == [done] == [inside("notes", "show", "2", "--json").json]

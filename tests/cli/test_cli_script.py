@@ -76,7 +76,7 @@ def test_help_and_version_in_a_bare_environment(work: Path) -> None:
         "bisect", "revert", "undo", "redo", "restore", "expire", "squash", "compact", "health",
         "report", "trace", "tune", "sequence", "export", "serve", "publish", "branch", "switch",
         "tag", "merge", "resolve", "cherry-pick", "rebase", "reset", "stats", "fsck", "gc",
-        "reindex", "config", "base",
+        "reindex", "verify-commit", "config", "base",
     ]  # fmt: skip
     listed = [line.split()[0] for line in shown.out.split("Commands:\n")[1].splitlines()]
     assert listed == commands
