@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.export_result import Export
     from editvc.porcelain.grep import Matches
     from editvc.porcelain.health import HealthReport
+    from editvc.porcelain.health_history import Moment
     from editvc.porcelain.import_patch import ImportPreview, ImportResult
     from editvc.porcelain.kept_scores import KeptScores
     from editvc.porcelain.measure import Measurement
@@ -758,6 +759,12 @@ class Repo:
         from editvc.porcelain.health import check_health
 
         return check_health(self.session, revision)
+
+    def health_history(self, revision: str = "HEAD", *, most: int | None = None) -> list[Moment]:
+        """The figures of a revision and of its first parents, oldest first; the last ``most``."""
+        from editvc.porcelain.health_history import health_history
+
+        return health_history(self.session, revision, most)
 
     def trace(
         self,

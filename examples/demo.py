@@ -46,7 +46,7 @@ def main() -> None:
     remark("Squash history: the live facts are located again as one batch.")
     run("editvc", "squash", "--range", "1..3", "-m", "All facts as one batch")
     run("editvc", "log", "--oneline")
-    remark("Restrain the weights as far as 95% of the facts are still said, judge them, export them.")
+    remark("Restrain the weights while 95% of the facts are still said, judge them, export them.")
     run("editvc", "compact", "--keep", "0.95")
     run("editvc", "ask", other)
     run("editvc", "health")
