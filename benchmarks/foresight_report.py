@@ -156,7 +156,7 @@ def alarms(run: Sequence[Row]) -> tuple[list[int], int | None]:
     for row in run:
         points.append((row["live"], row["figures"]))
         ahead = forecast(points, limits)
-        if ahead is not None and ahead.low is not None and ahead.low < limits.forecast_warn:
+        if ahead is not None and ahead.too_few(limits.forecast_warn):
             raised.append(row["live"])
     return raised, collapsed
 
@@ -170,7 +170,8 @@ def of_runs(runs: dict[str, list[Row]]) -> str:
         "for each figure that has a limit: what it is away from the base's grows as a power of the "
         "live edits. An alarm is raised where, at the low end of the 95% interval of a new "
         f"observation, fewer than {Thresholds().forecast_warn:.0f} edits are left until the figure "
-        f"is refused; it looks {HORIZON:.0f} times the live edits ahead. *blind* is MEMIT as "
+        f"is refused, and fewer than are live; it looks {HORIZON:.0f} times the live edits ahead. "
+        "*blind* is MEMIT as "
         "published on the 17M model, ten facts a batch on the weights as they are by then; *set* "
         "is editvc's own, forty facts a commit. A run counts as collapsed where perplexity is past "
         f"{COLLAPSE} times the base's (catastrophic, after the gradual loss of other facts, which "

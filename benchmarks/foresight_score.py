@@ -14,7 +14,7 @@ from editvc.core.disabling import SMALLEST, Score
 
 Row = Mapping[str, Any]
 FEATURES = ("distance", "drift", "names", "leverage", "residual", "objective")
-PERPLEXITY, LOST = 1.2, 0.25
+PERPLEXITY, LOST = 1.2, 0.2
 """An edit is disabling where perplexity on other text rises to this factor, or more than this share
 of other facts is lost. Gupta et al. 2024 mark theirs by the distance alone; Yang et al. 2024 ("The
 Butterfly Effect of Model Editing", arXiv 2402.09656) by a perplexity past a bound: so is ours, and

@@ -45,14 +45,23 @@ Point = tuple[int, Mapping[str, float]]
 class Forecast:
     """After ``more`` edits, ``low`` to ``high`` with 95%, ``figure`` passes its refusal.
 
-    None is beyond the horizon. ``commits`` is how many the line was put through.
+    None is beyond the horizon. ``live`` are the edits so far, ``commits`` how many the line was put
+    through.
     """
 
     figure: str
+    live: int
     more: int | None
     low: int | None
     high: int | None
     commits: int
+
+    def too_few(self, limit: float) -> bool:
+        """Whether fewer than so many are safe, at the low end, before the set has doubled.
+
+        Further ahead than that a few commits tell too little for an alarm. A limit below 1 is none.
+        """
+        return self.low is not None and self.low < math.floor(min(limit, self.live))
 
     @property
     def line(self) -> str:
@@ -107,7 +116,7 @@ def _of_figure(name: str, run: Sequence[Point], limits: Thresholds) -> Forecast 
         for sign in (0, 1, -1)
     ]
     more, low, high = (None if n is None else max(0, math.floor(n - live)) for n in crossed)
-    return Forecast(name, more, low, high, len(known))
+    return Forecast(name, live, more, low, high, len(known))
 
 
 def _ahead(live: int) -> Iterator[tuple[float, float]]:

@@ -156,7 +156,7 @@ def check_health(session: Session, revision: str) -> HealthReport:
         [one.figures for one in gates], GATE_FIGURES, limits
     )
     ahead = _forecast(session, revision)
-    if ahead is not None and ahead.low is not None and ahead.low < limits.forecast_warn:
+    if ahead is not None and judged.level != "refuse" and ahead.too_few(limits.forecast_warn):
         judged += Verdict(warned=(ahead.line,))
     return HealthReport(
         verdict="warn" if blind and judged.level == "ok" else judged.level,

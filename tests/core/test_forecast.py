@@ -55,6 +55,15 @@ def test_the_figure_that_may_pass_first_is_told() -> None:
     assert found is not None and found.figure == "spectral"
 
 
+def test_an_alarm_looks_no_further_than_the_set_is_large() -> None:
+    found = forecast(power(0.1, 1.0, range(10, 101, 10)), LIMITS)  # 100 live, about 100 more
+    assert found is not None and found.live == 100 and found.low is not None
+    assert not found.too_few(50) and not found.too_few(found.low)
+    assert found.too_few(found.low + 1) is (found.low < 100)
+    early = forecast(power(10.0, 0.5, range(1, 6)), LIMITS)  # 4 live edits at the limit of 20
+    assert early is not None and early.low is not None and early.too_few(50)
+
+
 def test_too_few_commits_tell_nothing() -> None:
     assert forecast([], LIMITS) is None
     assert forecast(power(0.1, 1.0, range(10, 10 * LEAST, 10)), LIMITS) is None
