@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.export_result import Export
     from editvc.porcelain.grep import Matches
     from editvc.porcelain.health import HealthReport
+    from editvc.porcelain.health_history import Moment
     from editvc.porcelain.import_patch import ImportPreview, ImportResult
     from editvc.porcelain.kept_scores import KeptScores
     from editvc.porcelain.measure import Measurement
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.squash import SquashPreview, SquashResult
     from editvc.porcelain.stats import Described, StatisticsResult
     from editvc.porcelain.status import Status
+    from editvc.porcelain.strongest import Strongest
     from editvc.porcelain.tag import Tag
     from editvc.porcelain.trace import Corruption, TraceReport
     from editvc.porcelain.train import Trained, TrainingPlan
@@ -296,10 +298,22 @@ class Repo:
         return compact(self.session, restraint, message=message, author=self.session.author(author))
 
     def preview_compact(self, restraint: Restraint) -> CompactPreview:
-        """What :meth:`compact` would do."""
+        """What :meth:`compact` would do, and which facts it would leave unsaid: asks the model."""
         from editvc.porcelain.compact import preview_compact
 
         return preview_compact(self.session, restraint)
+
+    def strongest_restraint(
+        self, keep: float, kind: str = "prune", *, seed: int | None = None
+    ) -> Strongest:
+        """The strongest restraint of a kind under which that share of facts is still said.
+
+        Of those that the unrestrained set says, in (0, 1]; every candidate is asked for them. Kinds
+        are those of :data:`editvc.porcelain.strongest.KINDS`.
+        """
+        from editvc.porcelain.strongest import strongest
+
+        return strongest(self.session, keep, kind, seed)
 
     def merge(
         self,
@@ -878,6 +892,12 @@ class Repo:
         return write_report(
             self.session, target, revision=revision, prompts=prompts, replace=replace
         )
+
+    def health_history(self, revision: str = "HEAD", *, most: int | None = None) -> list[Moment]:
+        """The figures of a revision and of its first parents, oldest first; the last ``most``."""
+        from editvc.porcelain.health_history import health_history
+
+        return health_history(self.session, revision, most)
 
     def trace(
         self,

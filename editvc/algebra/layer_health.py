@@ -76,7 +76,8 @@ class LayerHealth:
     ``edits`` live edits, ``rank`` of the delta; ``l1_norm`` sum of absolute entries of W' (D4S) and
     ``norm_growth`` its ratio to the base's; ``distance`` = ||D||_F / ||W||_F, the normalised L2
     distance of Gupta et al. 2024; ``spectral_norm`` s_max(D) and ``spectral`` its ratio to
-    s_max(W) (PRUNE); ``condition_number`` of W' and ``condition`` its ratio to that of W (PRUNE);
+    s_max(W) (PRUNE); ``largest`` and ``smallest`` singular value of W' (PRUNE),
+    ``condition_number`` of W' and ``condition`` its ratio to that of W (PRUNE);
     ``correlation`` Pearson's, of the entries of W' and W (Lin et al. 2024); ``drift`` =
     tr(D C D^T) / tr(W C W^T); ``leak`` = sqrt(tr(D E D^T)) over the mean of |D k| at the keys of
     the edits: how much of what an edit gets reaches any other named thing (0 where no edit is
@@ -94,6 +95,8 @@ class LayerHealth:
     distance: float
     spectral_norm: float
     spectral: float
+    largest: float
+    smallest: float
     condition_number: float
     condition: float
     correlation: float
@@ -144,6 +147,8 @@ def layer_health(
         distance=delta.frobenius() / base.frobenius,
         spectral_norm=spectral_norm,
         spectral=spectral_norm / base.spectral_norm,
+        largest=largest,
+        smallest=smallest,
         condition_number=condition,
         condition=condition / base.condition_number,
         correlation=pearson(edited, weight),

@@ -56,8 +56,9 @@ UNSAID_SHOWN = 3
     help="Make patches on HEAD's weights, one after the other as papers measure it.",
 )  # fmt: skip
 @click.option(
-    "--strict", is_flag=True, help="Refuse where an edit would act on names it is not about."
-)
+    "--strict", is_flag=True,
+    help="Refuse where an edit would act on names it is not about, or may disable the model.",
+)  # fmt: skip
 @click.option(
     "--take-statistics", is_flag=True,
     help="Take statistics for layers of the recipe that have none yet.",
@@ -177,6 +178,8 @@ def _show_preview(preview: Preview) -> None:
         say(f"conflict: {conflict}")
     for reaction in preview.reactions:
         say(reaction.line)
+    for foreseen in preview.dangerous:
+        say(foreseen.line)
     say(
         f"{len(preview.facts)} to commit, {preview.stored} located already; "
         + ("" if preview.memory is None else f"memory about {preview.memory / 2**20:.0f} MiB; ")

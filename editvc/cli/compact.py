@@ -15,10 +15,17 @@ from editvc.cli.options import (
     json_option,
     message_option,
     no_verify_option,
-    open_repo,
+    open_with_base,
     sign_option,
 )
-from editvc.cli.output import emit_json, note, say
+from editvc.cli.output import emit_json, note, progress, say, warn
+from editvc.core.cut import quoted
+
+KINDS = ("prune", "linear", "rank", "energy", "rect", "drop", "drop-each")
+"""What --keep can look for the number of, by default the first."""
+
+LOST_SHOWN = 3
+"""How many facts that are said no more are named; `--json` has all."""
 
 
 @click.command()
@@ -49,6 +56,13 @@ from editvc.cli.output import emit_json, note, say
     help="The same with a mask of its own for every edit, as AdaPLE draws one at each step.",
 )  # fmt: skip
 @click.option(
+    "--keep", type=click.FloatRange(0, 1, min_open=True), metavar="S",
+    help="Find the strongest restraint that leaves this share of facts said, of those said now.",
+)  # fmt: skip
+@click.option(
+    "--by", type=click.Choice(KINDS), help="What --keep looks for the number of; else prune."
+)
+@click.option(
     "--seed", type=click.IntRange(0), metavar="N", help="What --drop and --drop-each draw from; "
     "else 0.",
 )  # fmt: skip
@@ -64,6 +78,8 @@ def compact(
     ctx: click.Context,
     /,
     off: bool,
+    keep: float | None,
+    by: str | None,
     message: str | None,
     author: str | None,
     dry_run: bool,
@@ -74,23 +90,41 @@ def compact(
 
     Singular values of the delta above the base weight's largest are pulled back to its scale,
     unless --linear, --rect, --drop or --drop-each says what to do instead. The edits
-    themselves stay as they are.
+    themselves stay as they are. What it costs is told: the facts that are said no more.
     """
     from editvc.core.history import Restraint
 
-    if off and any(value is not None for value in numbers.values()):
+    given = any(value is not None for value in (*numbers.values(), keep, by))
+    if off and given:
         raise click.UsageError("--off lifts the restraint; it goes with no other option")
-    restraint = Restraint() if off else Restraint(**_restraint(numbers))
-    repo = open_repo(ctx)
-    effect = repo.preview_compact(restraint) if dry_run or not as_json else None
-    if dry_run and effect is not None:
+    if by is not None and keep is None:
+        raise click.UsageError("--by says what --keep looks for; give both")
+    if keep is not None and any(numbers[name] is not None for name in numbers.keys() - {"seed"}):
+        raise click.UsageError("--keep finds the number; it goes with --by and --seed alone")
+    with progress() as report:
+        repo = open_with_base(ctx, report)
+        if keep is not None:
+            found = repo.strongest_restraint(keep, by or KINDS[0], seed=numbers["seed"])
+            restraint = found.restraint
+        else:
+            restraint = Restraint() if off else Restraint(**_restraint(numbers))
+        effect = repo.preview_compact(restraint)
+    if dry_run:
         emit_json(effect.to_json()) if as_json else say(effect.summary())
         return
-    show_commit(repo.compact(restraint, message=message, author=author_of(repo, author)), as_json)
-    if effect is not None:
-        for line in effect.lines:
-            say(line)
-        note("`editvc eval` tells what is still said")
+    for fact in effect.said.lost[:LOST_SHOWN]:
+        warn(f"said no more: {quoted(fact.question)} -> {quoted(fact.target_new)}")
+    if len(effect.said.lost) > LOST_SHOWN:
+        warn(f"said no more: {len(effect.said.lost) - LOST_SHOWN} further facts")
+    done = repo.compact(restraint, message=message, author=author_of(repo, author))
+    if as_json:
+        emit_json(done.to_json() | {"said": effect.said.to_json()})
+        return
+    show_commit(done, as_json)
+    for line in effect.lines:
+        say(line)
+    if effect.said.lost and keep is None and not off:
+        note("`editvc compact --keep 0.95` finds the strongest that leaves that share said")
 
 
 def _restraint(options: dict[str, Any]) -> dict[str, Any]:

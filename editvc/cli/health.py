@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -10,11 +11,12 @@ from editvc.cli.options import (
     json_option,
     open_repo,
 )
-from editvc.cli.output import Drawn, emit_json, painted, say, table
+from editvc.cli.output import Drawn, emit_json, painted, progress, say, table
 from editvc.core.cut import quoted
 
 if TYPE_CHECKING:
     from editvc.porcelain.health import HealthReport
+    from editvc.porcelain.health_history import Moment
 
 OTHERS_SHOWN = 5
 """How many imported weights `health` names; `--json` has all."""
@@ -24,15 +26,29 @@ COLOURS = {"ok": "green", "warn": "yellow", "refuse": "red"}
 
 @click.command()
 @click.argument("revision", default="HEAD")
+@click.option(
+    "--history", is_flag=True, help="The norms of every commit so far, in the place of a verdict."
+)
 @click.option("--gate", is_flag=True, help="Exit with 4 where the verdict is refuse.")
 @json_option
 @click.pass_context
-def health(ctx: click.Context, revision: str, gate: bool, as_json: bool) -> None:
+def health(ctx: click.Context, revision: str, history: bool, gate: bool, as_json: bool) -> None:
     """Judge the weights of REVISION against its base: ok, warn or refuse, with reasons.
 
-    Thresholds are in config.toml, section [health].
+    Says how many further edits like the last ones are safe, by what history shows. Thresholds are
+    editvc's own, in config.toml, section [health].
     """
-    report = open_repo(ctx).health(revision)
+    if history and gate:
+        raise click.UsageError("--gate goes by the verdict, which --history does not ask for")
+    with progress() as heard:
+        repo = open_repo(ctx, heard)
+        if history:
+            moments = repo.health_history(revision)
+        else:
+            report = repo.health(revision)
+    if history:
+        emit_json([one.to_json() for one in moments]) if as_json else _show_history(moments)
+        return
     if as_json:
         emit_json(report.to_json())
     else:
@@ -79,9 +95,21 @@ def _show_health(report: HealthReport) -> None:
         say(f"not judged: {len(report.others) - OTHERS_SHOWN} more weights, which changed less")
     if len(report.trend) > 1:
         say(Drawn(_trend_plot(report)))
+    if report.forecast is not None:
+        say(report.forecast.line)
     say("verdict: ", painted(report.verdict, fg=COLOURS[report.verdict], bold=True))
     for reason in report.reasons:
         say(f"  {reason}")
+
+
+def _show_history(moments: Sequence[Moment]) -> None:
+    rows = [
+        [str(one.number), str(one.live), *(f"{one.worst[name]:.4g}" for name in one.worst)]
+        for one in moments
+    ]
+    names = next((tuple(one.worst) for one in moments if one.worst), ())
+    filled = [row + ["-"] * (2 + len(names) - len(row)) for row in rows]
+    table(["commit", "live", *names], filled, right=range(len(names) + 2))
 
 
 def _trend_plot(report: HealthReport) -> str:

@@ -16,11 +16,11 @@ class Thresholds:
     """Limits for figures of :class:`editvc.algebra.layer_health.LayerHealth`, the worst layer's.
 
     Every figure is relative to the base weight. W is the base weight, D the total delta. The
-    defaults refuse what PRUNE, D4S and Gupta et al. call collapse, and warn well before it. They
-    stand between figures measured on a GPT-2 of 17M parameters with four edited layers: 200 edits
-    by editvc (sound), 1,000 (strained: perplexity +17%, half of the unedited facts recalled), and
-    200 by naive sequential MEMIT (collapsed). Where edits are small beside the weights, as in large
-    models, all of them can be drawn much tighter.
+    figures are the papers', the limits are ours: no paper gives any. They stand between figures
+    measured on a GPT-2 of 17M parameters with four edited layers: 200 edits by editvc (sound),
+    1,000 (strained: perplexity +17%, half of the unedited facts recalled), and 200 by naive
+    sequential MEMIT (collapsed). Where edits are small beside the weights, as in large models, all
+    of them can be drawn much tighter.
 
     ============ ========================================= ========= =========== =========
     figure       what it is                                200 edits 1,000 edits collapsed
@@ -41,6 +41,10 @@ class Thresholds:
     :class:`editvc.algebra.gate_health.GateHealth`. ``leverage_warn`` and ``residual_warn`` say how
     many times the typical leverage or residual norm a new edit may have before it is reported as a
     possible disabling edit; among 100 real edits the largest were 6.7 and 1.4 times the median.
+    ``disabling_warn`` is the chance (:mod:`editvc.core.disabling`) past which an edit is told
+    before its commit, and refused where it is strict; the default is the operating point of its
+    calibration. ``forecast_warn`` is how many further edits, at the low end of their interval
+    (:mod:`editvc.core.forecast`), are too few.
     """
 
     norm_growth_warn: float = 3.0
@@ -63,6 +67,8 @@ class Thresholds:
     name_firing_refuse: float = 0.3
     leverage_warn: float = 10.0
     residual_warn: float = 3.0
+    disabling_warn: float = 0.5
+    forecast_warn: float = 50.0
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -23,6 +23,7 @@ from editvc.porcelain.health import outlier_warnings
 from editvc.session.commit_plan import Plan, SlotConflict, make_plan, require_ready
 from editvc.session.entries import PlannedFact, make_entries, make_sequential_entries
 from editvc.session.fact_input import Facts, sourced
+from editvc.session.foresight import Disabling, Foreseen, disabling, foreseen_edits, made_edits
 from editvc.session.on_branch import Tip, on_branch, tip_of_head
 from editvc.session.reactions import (
     OthersReact,
@@ -51,7 +52,8 @@ def commit(
 ) -> CommitResult:
     """Make an element of what is new and commit it on HEAD, all or nothing.
 
-    What acts on names that it is not about is told, and refused where ``strict``.
+    What acts on names that it is not about, and what may disable the model, is told, and refused
+    where ``strict``.
 
     ``sequential`` makes them on the weights of HEAD instead of the base's, as patches. Starts again
     from the branch's new tip where another process moved it meanwhile; what was made is found in
@@ -99,8 +101,12 @@ def _attempt(
         entries = make_sequential_entries(session, recipe, plan.facts, tree)
     else:
         entries = make_entries(session, recipe, plan.planned)
+    dangerous = disabling(session, made_edits(session, recipe, plan.facts, entries))
+    if strict and dangerous:
+        raise Disabling(dangerous)
     warnings = (
         *outlier_warnings(session, recipe, plan.facts, entries),
+        *(one.line for one in dangerous),
         *(one.line for one in reactions_of(session, recipe, plan.facts, entries)),
         *first_token_warnings(session, plan.facts, entries),
     )
@@ -183,7 +189,9 @@ class Preview:
     """What ``commit`` would do. ``memory`` is an estimate in bytes, beside the model.
 
     It is ``None`` for methods that no estimate is known of: those that make patches and codebooks.
-    ``refusal`` is what it would raise instead, if anything.
+    ``foreseen`` is the chance of each edit to disable the model, as far as it can be told before it
+    is made; ``dangerous`` are those past the limit. ``refusal`` is what it would raise instead, if
+    anything: edits that are still to be made are refused once they are.
     """
 
     facts: tuple[FactPreview, ...]
@@ -191,6 +199,8 @@ class Preview:
     conflicts: tuple[SlotConflict, ...]
     memory: int | None
     reactions: tuple[Reaction, ...] = ()
+    foreseen: tuple[Foreseen, ...] = ()
+    dangerous: tuple[Foreseen, ...] = ()
     refusal: EditvcError | None = None
 
     @property
@@ -208,6 +218,7 @@ class Preview:
             ],
             "memory": self.memory,
             "reactions": [one.to_json() for one in self.reactions],
+            "foreseen": [one.to_json() for one in self.foreseen],
         }
 
 
@@ -246,5 +257,17 @@ def preview(
         missing = [one.fact.request for one in plan.planned if one.element is None]
         memory = estimate_memory(lm, missing, recipe)
     reacting = foreseen_reactions(session, recipe, plan.facts)
-    refusal = _refusal(plan, reacting if strict else ())
-    return Preview(tuple(previews), plan.skipped, plan.conflicts, memory, reacting, refusal)
+    foreseen = foreseen_edits(session, recipe, [(one.fact, one.element) for one in plan.planned])
+    dangerous = disabling(session, foreseen)
+    made = [one for one in dangerous if one.made] if strict else []
+    refusal = _refusal(plan, reacting if strict else ()) or (Disabling(made) if made else None)
+    return Preview(
+        tuple(previews),
+        plan.skipped,
+        plan.conflicts,
+        memory,
+        reacting,
+        foreseen,
+        dangerous,
+        refusal,
+    )

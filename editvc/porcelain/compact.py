@@ -9,6 +9,7 @@ from editvc.core.history import Restraint, Tree
 from editvc.core.invisible import require_visible
 from editvc.session.on_branch import Tip, on_branch, tip_of_head
 from editvc.session.recording import CommitResult, NothingToDo, advance
+from editvc.session.said import Said, live_facts, said_by
 from editvc.session.session import Session
 
 
@@ -55,36 +56,50 @@ def _restrained(session: Session, tree: Tree, restraint: Restraint) -> Tree:
 
 @dataclass(frozen=True, slots=True)
 class CompactPreview:
-    """Rank and norm of every layer's delta, as it is and as it would be."""
+    """Rank and norm of every layer's delta, as it is and as it would be.
 
+    ``said`` is what it costs: which of the live facts the model says, before and after.
+    """
+
+    restraint: Restraint
     layers: dict[int, dict[str, float]]
+    said: Said
 
     @property
     def lines(self) -> list[str]:
-        """What becomes of each layer, in words."""
+        """What becomes of each layer and of what is said, in words."""
         return [
             f"layer {layer}: rank {now['rank']:.0f} -> {now['rank_after']:.0f}, "
             f"|delta| {now['norm']:.4g} -> {now['norm_after']:.4g}, "
             f"s_max {now['s_max']:.4g} -> {now['s_max_after']:.4g}"
             for layer, now in self.layers.items()
-        ]
+        ] + [self.said.line]
 
     def summary(self) -> str:
         """In words."""
-        return "\n".join([*self.lines, "nothing was written"])
+        words = self.restraint.words or "no restraint"
+        return "\n".join([words, *self.lines, "nothing was written"])
 
     def to_json(self) -> dict[str, Any]:
         """For ``compact --dry-run --json``."""
-        return {"layers": {str(layer): now for layer, now in self.layers.items()}}
+        return {
+            "restraint": self.restraint.to_json(),
+            "layers": {str(layer): now for layer, now in self.layers.items()},
+            "said": self.said.to_json(),
+        }
 
 
 def preview_compact(session: Session, restraint: Restraint) -> CompactPreview:
-    """What ``compact`` would do to HEAD's weights."""
+    """What ``compact`` would do to HEAD's weights, and to what its model says of its facts."""
     tree = tip_of_head(session).tree
-    now = session.materialiser.delta(tree)
-    then = session.materialiser.delta(_restrained(session, tree, restraint))
+    after = _restrained(session, tree, restraint)
+    facts = live_facts(session, tree)
+    said = Said(tuple(facts), *(said_by(session, one, facts) for one in (tree, after)))
+    now, then = session.materialiser.delta(tree), session.materialiser.delta(after)
     return CompactPreview(
-        {
+        restraint=restraint,
+        said=said,
+        layers={
             layer: {
                 "rank": float(one.rank),
                 "rank_after": float(then.layers[layer].rank),
@@ -94,7 +109,7 @@ def preview_compact(session: Session, restraint: Restraint) -> CompactPreview:
                 "s_max_after": then.layers[layer].spectral(),
             }
             for layer, one in sorted(now.layers.items())
-        }
+        },
     )
 
 

@@ -12,16 +12,19 @@ from editvc.algebra.diagnostics import leverage
 from editvc.algebra.gate_health import FIGURES as GATE_FIGURES
 from editvc.algebra.gate_health import GateHealth, gate_health
 from editvc.algebra.gated_edit import GatedEdit, Plateau
-from editvc.algebra.layer_health import FIGURES, LayerHealth, Reference, layer_health, outliers
-from editvc.algebra.verdict import judge
+from editvc.algebra.layer_health import FIGURES, LayerHealth, Reference, outliers
+from editvc.algebra.verdict import Verdict, judge
 from editvc.core.cut import quoted
 from editvc.core.facts import Fact
+from editvc.core.forecast import MOST, Forecast, forecast
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import short
 from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.editing.subject_gates import strangers
+from editvc.porcelain.health_history import health_history
+from editvc.porcelain.layer_figures import judged_layers, worst_figures
 from editvc.session.on_branch import tip_of_head
 from editvc.session.session import Session
 from editvc.session.trees import commit_at, tree_at
@@ -95,7 +98,8 @@ class HealthReport:
     ``codebook`` counts what is not in the weights, which all else is about. ``trend`` has (commit
     number, its figures), oldest first. ``others`` are changed weights that no figure judges, with
     the Frobenius norm of their change: those that are no down projection of a layer with
-    statistics, which patches reach.
+    statistics, which patches reach. ``forecast`` says how many more edits are safe, where history
+    is long enough to tell.
     """
 
     verdict: str
@@ -106,6 +110,7 @@ class HealthReport:
     trend: tuple[tuple[int, dict[str, float]], ...]
     others: tuple[tuple[str, float], ...] = ()
     gates: tuple[LayerGates, ...] = ()
+    forecast: Forecast | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``health --json``."""
@@ -118,15 +123,12 @@ class HealthReport:
             "trend": [{"number": number} | figures for number, figures in self.trend],
             "others": dict(self.others),
             "gates": [one.to_json() for one in self.gates],
+            "forecast": None if self.forecast is None else self.forecast.to_json(),
         }
 
     def summary_figures(self) -> dict[str, float]:
-        """The worst layer's value of every judged figure, by name, for cards."""
-        if not self.layers:
-            return {}
-        names = ("norm_growth", "distance", "spectral", "condition", "drift", "leak", "capacity")
-        worst = {name: max(getattr(one, name) for one in self.layers) for name in names}
-        return worst | {"correlation": min(one.correlation for one in self.layers)}
+        """:func:`worst_figures` of its layers, for cards."""
+        return worst_figures(self.layers)
 
 
 def check_health(session: Session, revision: str) -> HealthReport:
@@ -143,28 +145,19 @@ def check_health(session: Session, revision: str) -> HealthReport:
     layers, worst, others = [], [], dict(delta.weights)
     bare = [layer for layer in delta.layers if not maker.statistics.covers(layer, recipes)]
     blind = _blind(bare, len(delta.weights))
-    for layer, factored in sorted(delta.layers.items()):
-        if not maker.statistics.covers(layer, recipes):
-            others[maker.architecture.weight_name(layer)] = factored
-            continue
-        in_layer = [group for group in groups if layer in group.systems]
-        figures = layer_health(
-            layer,
-            maker.weight(layer),
-            factored,
-            maker.statistics.text_moment(layer, recipes),
-            [one.systems[layer] for one in in_layer],
-            base=maker.base_figures(layer, recipes),
-            names=maker.statistics.names_moment(layer, recipes),
-        )
+    for layer in bare:
+        others[maker.architecture.weight_name(layer)] = delta.layers[layer]
+    for figures, here in judged_layers(session, tree):
         layers.append(figures)
-        here = [entry for group in in_layer for entry in group.entries]
-        worst += [(layer, kept, here[index]) for index, kept in figures.worst]
+        worst += [(figures.layer, kept, here[index]) for index, kept in figures.worst]
     gates = gate_figures(session, tree)
     limits = plumbing.config.health
     judged = judge(layers, FIGURES, limits) + judge(
         [one.figures for one in gates], GATE_FIGURES, limits
     )
+    ahead = _forecast(session, revision)
+    if ahead is not None and judged.level != "refuse" and ahead.too_few(limits.forecast_warn):
+        judged += Verdict(warned=(ahead.line,))
     return HealthReport(
         verdict="warn" if blind and judged.level == "ok" else judged.level,
         reasons=judged.reasons + blind,
@@ -172,6 +165,7 @@ def check_health(session: Session, revision: str) -> HealthReport:
         worst=_named(session, worst) if entries else (),
         codebook=_codebook_health(session, tree),
         gates=gates,
+        forecast=ahead,
         trend=_trend(session, revision),
         others=tuple((name, others[name].frobenius()) for name in sorted(others)),
     )
@@ -242,6 +236,12 @@ def _trend(session: Session, revision: str) -> tuple[tuple[int, dict[str, float]
         return ()
     rows = reversed(list(session.repository.graph.first_parents(commit)))
     return tuple((row.number, dict(row.health)) for row in rows)
+
+
+def _forecast(session: Session, revision: str) -> Forecast | None:
+    moments = health_history(session, revision, MOST)
+    points = [(one.live, one.worst) for one in moments]
+    return forecast(points, session.repository.config.health)
 
 
 def outlier_warnings(

@@ -187,8 +187,8 @@ LIMITS = Thresholds(
 )
 SOUND = LayerHealth(
     layer=0, edits=1, rank=1, l1_norm=1.0, norm_growth=1.0, distance=0.0, spectral_norm=0.1,
-    spectral=0.1, condition_number=2.0, condition=1.0, correlation=1.0, drift=0.0, leak=0.0,
-    directions=0.0, capacity=0.0, kept=1.0, worst=(),
+    spectral=0.1, largest=2.0, smallest=1.0, condition_number=2.0, condition=1.0, correlation=1.0,
+    drift=0.0, leak=0.0, directions=0.0, capacity=0.0, kept=1.0, worst=(),
 )  # fmt: skip
 
 

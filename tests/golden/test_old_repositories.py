@@ -132,6 +132,7 @@ def test_norms_and_verdicts_are_those_of_then(version: str, family: str, place: 
     computed = expected(version)["computed"]
     for limit in ("leak_refuse", "leak_warn"):  # a figure that came later
         editvc(place, family, "config", f"health.{limit}", "1000")
+    editvc(place, family, "config", "health.forecast_warn", "0.5")  # as did what is ahead
     for command in (name for name in computed if name.startswith(f"{family} ")):
         words = command.split()[1:]
         assert holds(editvc(place, family, *words), computed[command], rounding=SOLVED), command
