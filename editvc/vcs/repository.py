@@ -131,9 +131,8 @@ class Repository:
         first = [codec.encode(base), codec.encode(recipe), settings, *objects]
         try:
             files.make_folder(draft / "cache")
-            for source in sorted(template.rglob("*")) if template is not None else ():
-                if source.is_file():
-                    files.write(draft / source.relative_to(template), source.read_bytes())
+            if template is not None:
+                _copy(template, draft, files)
             files.write(draft / "config.toml", config_text.encode())
             _fill(draft, first, files)
             files.rename_folder(draft, folder)
@@ -319,6 +318,12 @@ class Repository:
         loose = [path for path in self.folder.rglob("*") if is_temporary(path.name)]
         drafts = self.folder.parent.glob(f"{FOLDER}.tmp-*")
         return sorted({*self.store.strays(), *loose, *drafts})
+
+
+def _copy(template: Path, draft: Path, files: Files) -> None:
+    for source in sorted(template.rglob("*")):
+        if source.is_file():
+            files.write(draft / source.relative_to(template), source.read_bytes())
 
 
 def _fill(draft: Path, objects: Iterable[bytes], files: Files) -> None:

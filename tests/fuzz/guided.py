@@ -1,7 +1,7 @@
 """As ``fuzz.py``, but led by coverage: what reaches new lines is changed further. Needs atheris.
 
-``ulimit -v 12000000; python tests/fuzz/guided.py TARGET [--seconds S]``, run by hand, with the name of
-one target of ``targets.py``. It ends with exit code 77 at the first case that is neither read nor
+``ulimit -v 12000000; python tests/fuzz/guided.py TARGET [--seconds S]``, run by hand, with the name
+of one target of ``targets.py``. It ends, not with 0, at the first case that is neither read nor
 refused by an error of editvc's own, or that takes more than a second, and keeps it in the folder.
 """
 
