@@ -20,6 +20,17 @@ class TargetError(EditvcError):
         self.path = path
 
 
+class UnconfirmedTarget(TargetError):
+    """What was written stands under its name, and the disk did not confirm that it stays there."""
+
+    def __init__(self, path: Path, cause: OSError) -> None:
+        super().__init__(
+            path,
+            f"was changed, and the disk does not confirm it: {cause.strerror or cause}",
+            hint="Look at the disk, and then at what is there.",
+        )
+
+
 def require_place(target: Path) -> None:
     """Raise :class:`TargetError` for a symbolic link, and for places inside a repository's folder.
 
@@ -61,7 +72,7 @@ def write_output(target: Path, data: bytes) -> None:
         partial.unlink(missing_ok=True)
         # It is the user's name that cannot be written, whatever this file is called meanwhile.
         raise OSError(cause.errno, cause.strerror, os.fspath(target)) from cause
-    flush_folder(target.parent)
+    confirm(target)
 
 
 def _mode(target: Path) -> int | None:
@@ -73,6 +84,14 @@ def _mode(target: Path) -> int | None:
     if not stat.S_ISREG(found):
         raise TargetError(target, "is no regular file", hint="Name another place.")
     return stat.S_IMODE(found)
+
+
+def confirm(target: Path) -> None:
+    """Make a name durable that was given just now. Raises :class:`UnconfirmedTarget`."""
+    try:
+        flush_folder(target.parent)
+    except OSError as cause:
+        raise UnconfirmedTarget(target, cause) from cause
 
 
 def flush_folder(folder: Path) -> None:

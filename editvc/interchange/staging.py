@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from editvc.core.output_path import TargetError, flush_folder, require_place
+from editvc.core.output_path import TargetError, confirm, flush_folder, require_place
 from editvc.interchange.exchange import exchange
 from editvc.interchange.manifest import is_export, remove_export, seal, strangers
 
@@ -81,7 +81,7 @@ def _swap(partial: Path, target: Path, previous: Path) -> None:
     require_place(target)
     if not target.exists() or not any(target.iterdir()):
         partial.rename(target)  # an empty folder gives way in the same step
-        flush_folder(target.parent)
+        confirm(target)
         return
     # Under this name it may be the old export or the new one, and is looked at before it goes.
     partial.rename(previous)
@@ -100,7 +100,7 @@ def _swap(partial: Path, target: Path, previous: Path) -> None:
         except OSError:
             previous.rename(target)
             raise
-    flush_folder(target.parent)
+    confirm(target)
     with suppress(OSError):  # what was put there at this moment stays, and `recover` tells of it
         remove_export(previous)
 

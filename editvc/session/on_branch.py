@@ -20,6 +20,9 @@ Done = TypeVar("Done")
 ATTEMPTS = 16
 """How often a command starts again."""
 
+PATIENCE = 2.0
+"""Seconds that a command which begins lets one go first that was overtaken."""
+
 LONGEST_TURN = 60.0
 """Seconds that a command which was overtaken waits for its turn; then it goes on without it."""
 
@@ -55,8 +58,8 @@ def on_branch(session: Session, work: Callable[[Tip], Done]) -> Done:
     that was overtaken has its turn before those that begin. Raises ``BranchMoved`` where the branch
     is gone, and where others are faster time and again.
     """
-    place = session.repository.store.folder
-    let_pass(place, LONGEST_WAIT)
+    place = session.repository.cache.folder  # it may be gone: then nobody waits
+    let_pass(place, PATIENCE)
     tip = tip_of_head(session)
     try:
         return work(tip)
@@ -64,12 +67,12 @@ def on_branch(session: Session, work: Callable[[Tip], Done]) -> Done:
         last = moved
     with turn(place, LONGEST_TURN):
         for wait in _waits():
+            time.sleep(wait)
             tip = _again(session, tip, last)
             try:
                 return work(tip)
             except BranchMoved as moved:
                 last = moved
-            time.sleep(wait)
     raise last
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
@@ -138,8 +138,8 @@ class Repository:
         first = [codec.encode(base), codec.encode(recipe), settings, *objects]
         try:
             files.make_folder(draft / "cache")
-            for name, data in _contents(template) if template is not None else ():
-                files.write(draft / name, data)
+            if template is not None:
+                _copy(template, draft, files)
             files.write(draft / "config.toml", config_text.encode())
             _fill(draft, first, files)
             files.rename_folder(draft, folder)
@@ -360,11 +360,10 @@ class Repository:
         return sorted({*self.store.strays(), *loose, *drafts})
 
 
-def _contents(folder: Path) -> Iterator[tuple[Path, bytes]]:
-    """The files below a folder, by their names in it."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            yield path.relative_to(folder), path.read_bytes()
+def _copy(template: Path, draft: Path, files: Files) -> None:
+    for source in sorted(template.rglob("*")):
+        if source.is_file():
+            files.write(draft / source.relative_to(template), source.read_bytes())
 
 
 def _fill(draft: Path, objects: Iterable[bytes], files: Files) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from editvc.core.ids import ObjectId, digest_of, object_id
+from editvc.core.plain_json import read_json
 from editvc.vcs.files import Files
 
 
@@ -55,8 +56,11 @@ class Result:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Result:
-        """The inverse of :meth:`to_bytes`, but that all lists are lists then."""
-        record = json.loads(data)
+        """The inverse of :meth:`to_bytes`, but that all lists are lists then.
+
+        Raises ``ValueError``, ``TypeError`` or ``KeyError`` for anything else.
+        """
+        record = read_json(data)
         return cls(Question(**record["question"]), record["answer"])
 
 
@@ -113,7 +117,7 @@ def _read(path: Path) -> Result | None:
         if object_id(data) != path.stem.partition("-")[2]:
             return None
         result = Result.from_bytes(data)
-    except (OSError, ValueError, KeyError, TypeError):
+        asked = (result.question.tree, result.question.digest)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    named = (path.parent.name, path.stem.partition("-")[0])
-    return result if named == (result.question.tree, result.question.digest) else None
+    return result if asked == (path.parent.name, path.stem.partition("-")[0]) else None

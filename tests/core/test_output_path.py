@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from editvc.core.output_path import REPOSITORY, TargetError, write_output
+from editvc.core import output_path
+from editvc.core.output_path import REPOSITORY, TargetError, UnconfirmedTarget, write_output
 from editvc.vcs.repository import FOLDER
 
 
@@ -51,3 +53,15 @@ def test_links_folders_pipes_and_repositories_are_no_files(tmp_path: Path) -> No
             write_output(tmp_path / name, b"new")
     assert (tmp_path / "mine").read_bytes() == b"mine" and (tmp_path / "link").is_symlink()
     assert REPOSITORY == FOLDER
+
+
+def test_a_write_that_the_disk_does_not_confirm_says_that_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), folder)
+
+    monkeypatch.setattr(output_path, "flush_folder", refuse)
+    with pytest.raises(UnconfirmedTarget, match="was changed, and the disk does not confirm"):
+        write_output(tmp_path / "note", b"new")
+    assert (tmp_path / "note").read_bytes() == b"new"

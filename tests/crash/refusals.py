@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import os
 import shutil
 import sys
@@ -105,6 +106,7 @@ def faults(verb: Verb, ready: Path, trouble: Trouble, *, every: int = 1) -> Iter
         assert counting.run(verb).code == verb.code
         after = state_of(work)
         for first in range(0, counting.count, every):
+            gc.collect()  # a command that failed may hold its index until then
             shutil.rmtree(work)
             shutil.copytree(made, work)
             told = "; ".join(_wrong(verb, work, Refusing(trouble, work, first), before, after))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sqlite3
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +23,11 @@ from editvc.algebra.patch import Patch
 from editvc.core.fact_files.choices import only_candidate
 from editvc.core.fact_files.reader import examined
 from editvc.core.facts import Fact
-from editvc.core.history import Restraint
-from editvc.core.ids import canonical_json
+from editvc.core.history import Entry, Restraint
+from editvc.core.ids import ObjectId, SlotId, canonical_json, object_id
 from editvc.core.methods.foreign_hparams import read_hparams
 from editvc.core.methods.table import METHODS, recipe_class
+from editvc.core.plain_json import read_json
 from editvc.interchange.manifest import is_export, strangers
 from editvc.interchange.peft_reader import read_adapter
 from editvc.interchange.staging import staged
@@ -38,9 +41,13 @@ from editvc.session.choose_recipe import read_yaml
 from editvc.statistics.corpus import file_texts
 from editvc.statistics.text_moments import moments_from_npz
 from editvc.vcs import codec, config_file, edit_set
+from editvc.vcs.files import Files
 from editvc.vcs.fsck import DECODERS
 from editvc.vcs.object_links import checked_links
+from editvc.vcs.pending import Pending, PendingFile
+from editvc.vcs.results import Question, Result, Results
 from editvc.vcs.store import MemoryStore
+from editvc.vcs.three_way import Sides
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 POCKET = Path(__file__).resolve().parents[2] / "editvc" / "pocket" / "model"
@@ -87,6 +94,89 @@ def _of_store(folder: Path) -> Iterator[Target]:
 
     yield Target("edit sets", tuple(nodes), walk)
     yield Target("settings", (CONFIG.encode(),), lambda data: config_file.parse(_text(data)))
+    yield from _of_files(folder)
+    yield from _of_rows(folder / "rows")
+
+
+def _of_files(folder: Path) -> Iterator[Target]:
+    """Files of a repository that are no objects."""
+    slot, commit = SlotId("3" * 64), ObjectId("4" * 64)
+    entry = Entry(slot, ObjectId("5" * 64), ObjectId("6" * 64))
+    waits = Pending(
+        "merge", "refs/heads/main", commit, commit, ObjectId("7" * 64), "Merge.", "Ada <>", 5,
+        "branch 'side'", (commit,), {slot: Sides(None, entry, entry)},
+        Sides(None, Restraint(rank=2), Restraint(prune=1.5)), {slot: "theirs"},
+    )  # fmt: skip
+    files = Files()
+    pending = PendingFile(folder, files)
+    pending.save(waits)
+
+    def load(data: bytes) -> None:
+        pending.path.write_bytes(data)
+        pending.load()
+
+    yield Target("pending", (pending.path.read_bytes(),), load)
+    question = Question(ObjectId("8" * 64), BASE.id, "mmlu", 1, {"shots": 5, "per": [1]}, "9" * 64)
+    results = Results(folder / "results", files)
+    sound = Result(question, {"score": 0.5, "parts": {"a": [1, 2]}}).to_bytes()
+
+    def result(data: bytes) -> None:
+        name = f"{question.digest}-{object_id(data)}.json"
+        path = results.folder / question.tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        try:
+            results.get(question)
+            results.of_tree(question.tree)
+            list(results.damaged())
+        finally:
+            path.unlink()
+
+    yield Target("results", (sound,), result)
+
+
+def _of_rows(work: Path) -> Iterator[Target]:
+    """Rows of the index: of each table one, as JSON of its columns."""
+    work.mkdir()
+    repo = create(work)
+    commit_facts(repo, fact(0), fact(1))
+    for table, read in (
+        ("commits", lambda: (repo.index.commits(), repo.graph.log([repo.refs.head().commit]))),
+        ("facts", repo.index.facts),
+        ("changes", repo.index.changes),
+        ("refs", lambda: (repo.refs.found_head(), repo.refs.all())),
+        ("reflog", lambda: repo.refs.reflog("HEAD")),
+    ):
+        (first, *_) = repo.index.rows(f"SELECT * FROM {table}")
+
+        def row(data: bytes, table: str = table, read: Callable[[], object] = read) -> None:
+            try:
+                values = read_json(data)
+            except ValueError:
+                return
+            connection = repo.index.connection
+            connection.execute("BEGIN")
+            try:
+                _put_row(connection, table, values)
+                read()
+                repo.operations.view()
+            finally:
+                connection.execute("ROLLBACK")
+
+        yield Target(f"rows of {table}", (json.dumps(first).encode(),), row)
+
+
+def _put_row(connection: sqlite3.Connection, table: str, values: object) -> None:
+    """Write a row over the first one, as far as SQLite takes it: values of whatever type."""
+    if not isinstance(values, list):
+        return
+    plain = [
+        one if isinstance(one, int | float | str | None) else json.dumps(one) for one in values
+    ]
+    connection.execute(f"DELETE FROM {table} WHERE rowid = (SELECT min(rowid) FROM {table})")
+    with suppress(sqlite3.Error, OverflowError, UnicodeError):
+        places = ",".join("?" * len(plain))
+        connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({places})", plain)
 
 
 def _read_object(data: bytes) -> None:

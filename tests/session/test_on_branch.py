@@ -127,6 +127,7 @@ def test_what_has_become_nothing_is_said(
 def test_others_may_be_faster_each_time(
     repo: Repo, work: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]
 ) -> None:
+    monkeypatch.setattr(on_branch, "PATIENCE", 0.0)  # two commands in one process
     repo.commit(FACTS[:1])
     second, restraints = opened(work), [Restraint(rank=2), Restraint(rank=1)] * 20
     interrupted(monkeypatch, lambda: second.compact(restraints.pop()), times=99)
