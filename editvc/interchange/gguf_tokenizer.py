@@ -21,6 +21,8 @@ _LLAMA3 = (
 SPLITTERS = {_LLAMA3: "llama-bpe", _LLAMA3.replace("{1,3}", ""): "qwen2"}
 """The names that llama.cpp has for the patterns by which texts are split before merging."""
 
+HINT = "`editvc export` (hf), and llama.cpp's own convert_hf_to_gguf.py."
+
 
 def add_tokenizer(writer: GGUFWriter, folder: Path, size: int) -> None:
     """The tokenizer and chat template of a model folder; ``size`` tokens, as the embedding has.
@@ -31,7 +33,7 @@ def add_tokenizer(writer: GGUFWriter, folder: Path, size: int) -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     record = read_json((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    splitter = _splitter(record)
+    splitter = splitter_of(record)
     added = {one["id"]: one for one in record.get("added_tokens", ())}
     words = {number: word for word, number in record["model"]["vocab"].items()}
     words |= {number: one["content"] for number, one in added.items()}
@@ -63,26 +65,32 @@ def _kind(number: int, words: dict[int, str], added: dict[int, Any]) -> int:
     return NORMAL
 
 
-def _splitter(record: dict[str, Any]) -> str:
-    """llama.cpp's name for how a tokenizer splits texts."""
+def splitter_of(record: dict[str, Any]) -> str:
+    """llama.cpp's name for how the tokenizer of a ``tokenizer.json`` splits texts.
+
+    Raises :class:`GgufRefused`.
+    """
     steps = record.get("pre_tokenizer") or {}
-    steps = steps.get("pretokenizers", [steps]) if isinstance(steps, dict) else []
+    steps = steps.get("pretokenizers", [steps])
     kinds = [one.get("type") for one in steps]
     if record["model"].get("type") != "BPE" or "ByteLevel" not in kinds:
         raise GgufRefused(
-            "its tokenizer is no byte-level BPE, the one kind that editvc writes to GGUF",
-            hint="`editvc export` (hf), and llama.cpp's own convert_hf_to_gguf.py.",
+            "its tokenizer is no byte-level BPE, the one kind that editvc writes to GGUF", hint=HINT
         )
-    last = steps[-1]
-    if kinds == ["ByteLevel"] and last.get("use_regex", True):
+    changes = (record.get("normalizer") or {}).get("type") not in (None, "NFC")
+    found = None if changes or steps[-1].get("add_prefix_space") else _name(kinds, steps[0])
+    if found is None:
+        raise GgufRefused(
+            "its tokenizer splits texts in a way that editvc has no llama.cpp name for", hint=HINT
+        )
+    return found
+
+
+def _name(kinds: list[str | None], first: dict[str, Any]) -> str | None:
+    if kinds == ["ByteLevel"] and first.get("use_regex", True):
         return "gpt-2"
-    if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits"):
+    if kinds == ["Digits", "ByteLevel"] and first.get("individual_digits"):
         return "smollm"
     if kinds == ["Split", "ByteLevel"]:
-        found = SPLITTERS.get(steps[0].get("pattern", {}).get("Regex", ""))
-        if found is not None:
-            return found
-    raise GgufRefused(
-        "its tokenizer splits texts in a way that editvc has no llama.cpp name for",
-        hint="`editvc export` (hf), and llama.cpp's own convert_hf_to_gguf.py.",
-    )
+        return SPLITTERS.get(first.get("pattern", {}).get("Regex", ""))
+    return None

@@ -14,17 +14,19 @@ from llama_cpp import said_by_llama_cpp
 from safetensors.torch import load_file, save_file
 from tiny_models import TEXT, byte_bpe, seeded, speak_words
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
 from editvc.interchange.gguf_adapter import write_adapter
 from editvc.interchange.gguf_file import TYPES, open_gguf, write_gguf, write_like
 from editvc.interchange.gguf_layout import GgufLayout, GgufRefused
+from editvc.interchange.gguf_tokenizer import SPLITTERS, splitter_of
 from editvc.interchange.gguf_unpack import load_gguf, packed_as, unpack
 from editvc.interchange.peft_writer import export_lora
 from editvc.models.architectures import architecture_of
 
-pytest.importorskip("gguf")
+GGUFReader = pytest.importorskip("gguf").GGUFReader
 
 ROTARY: dict[str, Any] = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
@@ -163,6 +165,66 @@ def test_of_a_quantised_base_only_what_changed_is_encoded(
     found = load_gguf(tmp_path / "n.gguf", architecture_of("llama")).down_proj(1).weight[3]
     assert (found - tensors[touched][3]).abs().max() <= 0.2
     assert torch.equal(found[:32], tensors[touched][3][:32])
+
+
+def test_a_block_that_was_packed_in_another_way_stays(
+    folder_of: MakeFolder, tmp_path: Path
+) -> None:
+    """Encoded by ours it would have another scale: who packed it looked at more than its range."""
+    packed = tmp_path / "m.gguf"
+    write_gguf(folder_of("llama"), packed, type="Q8_0", name="m")
+    (down,) = (
+        one for one in GGUFReader(packed, "r+").tensors if one.name == "blk.1.ffn_down.weight"
+    )
+    down.data[3, 2:34] = np.arange(32, dtype=np.uint8)  # 31 at most, where 127 would be exact
+    down.data.base.flush()
+    base = unpack(packed)
+    touched = "model.layers.1.mlp.down_proj.weight"
+    tensors = load_file(base / "model.safetensors")
+    tensors[touched][3, 32:] += 0.5
+    shutil.copytree(base, tmp_path / "edited")
+    save_file(tensors, tmp_path / "edited" / "model.safetensors", metadata={"format": "pt"})
+    made = tmp_path / "n.gguf"
+    write_like(packed, tmp_path / "edited", made, unedited=base, touched=[touched])
+    for one in open_gguf(made).tensors:
+        if one.name == down.name:
+            assert (one.data[3, :34] == down.data[3, :34]).all()
+            assert (one.data[3, 34:] != down.data[3, 34:]).any()
+
+
+BYTES = {"type": "ByteLevel", "use_regex": True}
+
+
+def split(pattern: str) -> dict[str, Any]:
+    step = {"type": "Split", "pattern": {"Regex": pattern}}
+    return {"type": "Sequence", "pretokenizers": [step, BYTES]}
+
+
+@pytest.mark.parametrize(
+    ("steps", "name"),
+    [
+        (BYTES, "gpt-2"),
+        ({"type": "Sequence", "pretokenizers": [
+            {"type": "Digits", "individual_digits": True}, BYTES]}, "smollm"),
+        (split(next(iter(SPLITTERS))), "llama-bpe"),
+        (split(PRETOKENIZE_REGEX), "qwen2"),
+        (split(r"\w+"), None),
+        (BYTES | {"add_prefix_space": True}, None),
+        ({"type": "Metaspace"}, None),
+        (None, None),
+    ],
+)  # fmt: skip
+def test_how_texts_are_split_has_llama_cpps_name(
+    steps: dict[str, Any] | None, name: str | None
+) -> None:
+    record = {"pre_tokenizer": steps, "model": {"type": "BPE"}}
+    if name is not None:
+        assert splitter_of(record) == name
+        with pytest.raises(GgufRefused, match="splits texts"):
+            splitter_of(record | {"normalizer": {"type": "Lowercase"}})
+    else:
+        with pytest.raises(GgufRefused):
+            splitter_of(record)
 
 
 def test_a_base_that_is_gone_or_another_is_told(folder_of: MakeFolder, tmp_path: Path) -> None:
