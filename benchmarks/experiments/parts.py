@@ -1,0 +1,188 @@
+"""The parts that can be run alone: what each measures, on which model, in which settings."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from experiments.rows import Row, Setting
+
+if TYPE_CHECKING:
+    from experiments.bench import Bench
+
+ATLAS, SMOLLM2 = "atlas", "smollm2"
+PUBLISHED = ["preset=paper"]
+RULES = (
+    "sum", "drop:0.8", "top:20", "average", "lookahead:0.5:5", "wise-ft:0.5", "rect:40", "prune",
+)  # fmt: skip
+"""How the updates of a sequence come together; the numbers that papers do not print are ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """``measure`` names the function that makes the numbers of one setting, ``minutes`` a core's.
+
+    ``code`` are the files and packages whose change makes rows of it old.
+    """
+
+    name: str
+    what: str
+    model: str
+    minutes: int
+    measure: str
+    settings: tuple[Setting, ...]
+
+    def function(self) -> Callable[[Bench, Setting], Row]:
+        """What measures; its module, and torch, are loaded only now."""
+        module, _, name = self.measure.partition(":")
+        function: Callable[[Bench, Setting], Row] = getattr(
+            importlib.import_module(f"experiments.{module}"), name
+        )
+        return function
+
+
+def _each(**values: tuple[Any, ...]) -> tuple[Setting, ...]:
+    """Every combination of some values, the last name's changing fastest."""
+    settings: tuple[dict[str, Any], ...] = ({},)
+    for name, some in values.items():
+        settings = tuple({**setting, name: value} for setting in settings for value in some)
+    return settings
+
+
+def _sequence(method: str, edits: int, **more: Any) -> Setting:
+    return {"method": method, "options": PUBLISHED, "edits": edits, "batch": 1, "rule": "sum",
+            "seed": 0, **more}  # fmt: skip
+
+
+_PARTS = (
+    Part(
+        "single-edits", "each of some facts edited alone: how far the weights go, what is said",
+        ATLAS, 10, "single:single_edits",
+        (
+            {"method": "rome", "options": PUBLISHED, "edits": 100},
+            {"method": "rome", "options": [], "edits": 100},
+            {"method": "memit", "options": PUBLISHED, "edits": 100},
+        ),
+    ),
+    Part(
+        "objectives", "facts as questions of three kinds: perplexity and length of the target",
+        SMOLLM2, 4, "single:objective_kinds", ({"facts": 300},),
+    ),
+    Part(
+        "objectives-atlas", "the same on the model that is edited", ATLAS, 1,
+        "single:objective_kinds", ({"facts": 300},),
+    ),
+    Part(
+        "kinds", "questions of three kinds, each edited alone: damage against the objective",
+        ATLAS, 8, "single:kinds", _each(kind=("dg", "mq", "tf"), edits=(40,)),
+    ),
+    Part(
+        "wording", "edits made as questions, asked for as sentences to complete", SMOLLM2, 15,
+        "single:wording", ({"method": "rome", "options": PUBLISHED, "edits": 30},),
+    ),
+    Part(
+        "updates", "cosines between updates, each as it is, cut, or dropped and rescaled", ATLAS, 3,
+        "updates:similarity",
+        _each(updates=(10, 20), change=("none", "top:20", "drop:0.8")),
+    ),
+    Part(
+        "retained", "an update cut to its largest entries", ATLAS, 12, "updates:retained",
+        _each(edits=(100, 200)),
+    ),
+    Part(
+        "forms", "AdaPLE as equation 4 prints it, as Algorithm 1 does, repaired, and PMET", ATLAS,
+        5, "updates:forms",
+        _each(method=("pmet", "adaple"), options=([],), edits=(20,))
+        + _each(method=("adaple",), options=(PUBLISHED, ["preset=algorithm1"]), edits=(20,)),
+    ),
+    Part(
+        "sums", "D4S's sums of edits: their size, and the norm of what they give", ATLAS, 4,
+        "updates:sums", ({"edits": 200},),
+    ),
+    Part(
+        "codebooks", "GRACE by radius and layer", ATLAS, 6, "codebooks:codebook",
+        _each(layer=(1, 3, 5), eps=(1.0, 5.0, 10.0, 20.0), edits=(100,)),
+    ),
+    Part(
+        "abilities", "tasks asked of the unedited model, beside chance", SMOLLM2, 25,
+        "damage:abilities_of_base",
+        _each(task=("sst2", "mrpc", "cola", "rte", "mmlu", "dialogue", "natural_questions",
+                    "gsm8k", "samsum"), items=(100,)),
+    ),
+    Part(
+        "saliency", "which attention a few-shot answer hangs on, layer by layer", SMOLLM2, 4,
+        "damage:saliency_of_base", ({"items": 20},),
+    ),
+    Part(
+        "by-layer", "ROME in one layer after the other: text, answers, attention, temperature",
+        SMOLLM2, 70, "damage:by_layer",
+        _each(layer=(2, 10, 20, 28), method=("rome",), options=(PUBLISHED,),
+              checkpoints=([1, 10, 20],)),
+    ),
+    Part(
+        "values", "values of the first edits, when made, at the end, and restrained", ATLAS, 20,
+        "damage:values", ({"method": "rome", "options": PUBLISHED, "edits": 200, "first": 100},),
+    ),
+    Part(
+        "sequence-rome", "ROME as published, one edit after the other, in two orders", ATLAS, 40,
+        "sequences:sequence",
+        (_sequence("rome", 300), _sequence("rome", 300, seed=1),
+         _sequence("rome", 300, options=[]), _sequence("rome", 100, options=["preset=without-c"])),
+    ),
+    Part(
+        "sequence-memit", "MEMIT as published, one edit after the other", ATLAS, 30,
+        "sequences:sequence", (_sequence("memit", 300), _sequence("memit", 300, seed=1)),
+    ),
+    Part(
+        "sequence-others", "the other methods, one edit after the other", ATLAS, 35,
+        "sequences:sequence",
+        (
+            _sequence("mend", 100, options=[]),
+            _sequence("ft-c", 100, options=["relative_constraint=0.05", "norm_constraint=0"]),
+            _sequence("grace", 100, options=[]), _sequence("kn", 10, options=[]),
+            _sequence("pmet", 100, options=[]),
+        ),
+    ),
+    Part(
+        "sequence-d4s", "D4S as published: the sums of all edits so far, solved as one", ATLAS, 12,
+        "sequences:of_sums", _each(method=("d4s",), options=(PUBLISHED,), edits=(100, 300)),
+    ),
+    Part(
+        "fusion", "MEMIT as published, updates coming together by eight rules", ATLAS, 60,
+        "sequences:sequence",
+        tuple(_sequence("memit", 200, batch=10, rule=rule) for rule in RULES),
+    ),
+    Part(
+        "fusion-drop", "drop and rescale on ROME and PMET", ATLAS, 45, "sequences:sequence",
+        tuple(
+            _sequence(method, 100, options=options, rule=rule)
+            for method, options in (("rome", PUBLISHED), ("pmet", []))
+            for rule in ("drop:0.8", "prune")
+        ),
+    ),
+    Part(
+        "drop-rates", "the rate at which entries of an update are dropped", ATLAS, 40,
+        "sequences:sequence",
+        tuple(_sequence("memit", 200, batch=10, rule=f"drop:{rate}")
+              for rate in (0.1, 0.3, 0.5, 0.7, 0.9)),
+    ),
+    Part(
+        "batches", "equal totals of edits in batches of several sizes", ATLAS, 25,
+        "sequences:sequence",
+        tuple(_sequence("memit", 200, batch=batch) for batch in (1, 10, 100, 200)),
+    ),
+    Part(
+        "ablation", "AdaPLE without one of its parts, batches of ten", ATLAS, 40,
+        "sequences:sequence",
+        (
+            _sequence("adaple", 100, options=[], batch=10, rule="drop:0.8"),
+            _sequence("adaple", 100, options=[], batch=10),
+            _sequence("pmet", 100, options=[], batch=10, rule="drop:0.8"),
+            _sequence("memit", 100, batch=10, rule="drop:0.8"),
+        ),
+    ),
+)  # fmt: skip
+
+PARTS: Mapping[str, Part] = {part.name: part for part in _PARTS}
