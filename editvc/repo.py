@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.publish import Published
     from editvc.porcelain.reset import Reset
     from editvc.porcelain.revert import RevertPreview, RevertResult
+    from editvc.porcelain.sequence_result import SequenceResult
     from editvc.porcelain.sequencer import Combination
     from editvc.porcelain.shares import PromptBlame
     from editvc.porcelain.shortlog import AuthorCommits
@@ -733,6 +734,36 @@ class Repo:
         from editvc.porcelain.measure import measure
 
         return measure(self.session, suite, at, tasks=tasks, items=items, again=again)
+
+    def run_sequence(
+        self,
+        facts: Facts,
+        *,
+        recipe: Recipe | None = None,
+        batch: int = 1,
+        fusion: str = "sum",
+        checkpoints: int | Sequence[int] = 10,
+        at: str = "base",
+        tasks: Sequence[Path] = (),
+        items: int = 200,
+        compared: int = 20,
+        again: bool = False,
+    ) -> SequenceResult:
+        """Edit facts blindly, each batch on the weights as they are by then; nothing is committed.
+
+        ``fusion`` says how updates come together: a rule of :mod:`editvc.core.fusion_rule` with its
+        numbers, such as ``drop:0.8``. At ``checkpoints`` (numbers of edits, or every so many) all
+        earlier facts are asked again, norms are taken, and ``items`` of each task file are asked.
+        ``compared`` is the number of first updates whose cosines are taken. The result is kept; a
+        run that was stopped goes on from its last checkpoint.
+        """
+        from editvc.porcelain.sequence import run_sequence
+
+        return run_sequence(
+            self.session, facts, recipe=recipe or self.choose().recipe, batch=batch, fusion=fusion,
+            checkpoints=checkpoints, at=at, tasks=tasks, items=items, compared=compared,
+            again=again,
+        )  # fmt: skip
 
     def scores(self, revision: str = "HEAD") -> list[KeptScores]:
         """The results that are kept of a revision, by suite; nothing is computed."""

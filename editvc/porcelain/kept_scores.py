@@ -13,6 +13,7 @@ from editvc.vcs import codec
 from editvc.vcs.results import Result
 
 EDITS = ("generated", "es", "ps", "ns", "s", "eff", "par", "spe", "avg")
+NO_SCORES = ("edits-base", "sequence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,11 @@ def side_by_side(before: Sequence[KeptScores], after: Sequence[KeptScores]) -> l
 
 
 def kept_scores(session: Session, tree: ObjectId) -> list[KeptScores]:
-    """What was measured of a tree. The base's side of a comparison is no result of its own."""
+    """What was measured of a tree itself: not the base's side of a comparison, nor sequences."""
     return [
         KeptScores(one.question.suite, one.question.settings, one.question.data, _figures(one))
         for one in session.repository.results.of_tree(tree)
-        if one.question.suite != "edits-base"
+        if one.question.suite not in NO_SCORES
     ]
 
 

@@ -170,13 +170,13 @@ def _asked(
         return {}, []
     model_of = nullcontext(session.base_model()) if tree is None else session.edited(tree)
     with model_of as lm:
-        prompts = {one.fact: _tokenized(lm, one) for one in fresh}
+        prompts = {one.fact: tokenized(lm, one) for one in fresh}
         facts = [one.fact for one in fresh if one.fact.slot not in superseded]
         answers = predicts(lm, [prompts[fact] for fact in facts])
     return prompts, [fact for fact, known in zip(facts, answers, strict=True) if known]
 
 
-def _tokenized(lm: LanguageModel, sourced: SourcedFact) -> TokenizedPrompt:
+def tokenized(lm: LanguageModel, sourced: SourcedFact) -> TokenizedPrompt:
     """The tokens of a fact; what tokenising raises names the record's place."""
     try:
         ((prompt,),) = tokenize(lm.tokenizer, [sourced.fact.request])

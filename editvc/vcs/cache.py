@@ -42,6 +42,11 @@ class Cache:
         with suppress(WriteError):
             self.files.write(self.folder / kind / name, _digest(data) + data)
 
+    def drop(self, kind: str, name: str) -> None:
+        """Let go of what is kept under a name, if anything is."""
+        with suppress(OSError):
+            (self.folder / kind / name).unlink(missing_ok=True)
+
     def put_alone(self, kind: str, name: str, data: bytes) -> None:
         """:meth:`put`, and let go of all else of this kind."""
         self.put(kind, name, data)

@@ -48,6 +48,7 @@ FUNCTION_IMPORTS = {
     "interchange/delta_file.py": "as above: reading one needs torch, writing one does not",
     "porcelain/evaluate.py": "what was measured before is told without torch",
     "porcelain/measure.py": "as above",
+    "porcelain/sequence.py": "as above",
     "session/choose_recipe.py": "`methods` and `config` start without torch",
     "session/presets.py": "as above: contexts are sampled where a preset has some",
 }
