@@ -37,7 +37,10 @@ def main() -> None:
     """Parse, measure what is missing, write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", action="append", choices=PARTS, help="this one alone; repeatable")
-    parser.add_argument("--list", action="store_true", help="tell what there is, and measure nothing")
+    parser.add_argument(
+        "--list", action="store_true", help="tell what there is, and measure nothing"
+    )
+    parser.add_argument("--most", type=int, help="leave out settings of more edits, or items")
     parser.add_argument("--scratch", type=Path, help="keep repositories here, for the next run")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "data" / "papers")
     parser.add_argument(
@@ -53,7 +56,7 @@ def main() -> None:
     failed: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         for part in (PARTS[name] for name in given.part or PARTS):
-            failed += run(part, rows, given.scratch or Path(scratch))
+            failed += run(part, rows, given.most, given.scratch or Path(scratch))
     if not given.no_report:
         write_page(rows, ROOT / "docs")
     if failed:
@@ -69,9 +72,14 @@ def listed(part: Part, rows: Rows) -> str:
     )
 
 
-def run(part: Part, rows: Rows, scratch: Path) -> list[str]:
+def run(part: Part, rows: Rows, most: int | None, scratch: Path) -> list[str]:
     """Measure the settings of a part that are missing; what failed, in words."""
-    missing = [setting for setting in part.settings if not rows.has(part.name, setting)]
+    missing = [
+        setting
+        for setting in part.settings
+        if not rows.has(part.name, setting)
+        and (most is None or setting.get("edits", setting.get("items", 0)) <= most)
+    ]
     if not missing:
         return []
     from experiments.bench import opened

@@ -7,11 +7,10 @@ import random
 import shutil
 import tempfile
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from atlas import DATA, MODEL
-from experiments.parts import ATLAS
 from real import SMOLLM2, make_model
 from real_data import REAL, Collection, atlas_collection, real_collection, training_facts
 from ways import MEMIT_WEIGHT
@@ -21,6 +20,9 @@ from editvc.core.facts import Fact
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.models.language_model import LanguageModel
+from editvc.models.loading import load
+from editvc.models.source import open_model
+from experiments.parts import ATLAS
 
 NAMES = 100
 """Names that statistics are taken of. Published forms weigh none, so few are enough."""
@@ -37,10 +39,24 @@ class Bench:
     def __init__(self, model: str, kept: Path) -> None:
         self.model = model
         self.collection: Collection = (
-            atlas_collection(0, RECORDS[ATLAS]) if model == ATLAS else real_collection(REAL, 0, MOST)
+            atlas_collection(0, RECORDS[ATLAS])
+            if model == ATLAS
+            else real_collection(REAL, 0, MOST)
         )
-        self.repo = editvc.Repo(self._made(kept / f"empty-{model}"))
-        self.lm: LanguageModel = self.repo.session.base_model()
+        self.base = MODEL if model == ATLAS else SMOLLM2
+        if model != ATLAS:
+            make_model(self.base)
+        self._folder = kept / f"empty-{model}"
+
+    @cached_property
+    def repo(self) -> editvc.Repo:
+        """The repository, which takes minutes to make: kept where ``--scratch`` says."""
+        return editvc.Repo(self._made(self._folder))
+
+    @cached_property
+    def lm(self) -> LanguageModel:
+        """The model, unedited."""
+        return load(open_model(str(self.base)))
 
     def facts(self, count: int, seed: int = 0) -> list[Fact]:
         """The first facts of the records, each subject once; with a seed, of another order."""
@@ -66,12 +82,8 @@ class Bench:
             self.repo.train_mend(training_facts(self.collection)[:300], published=True)
 
     def _made(self, folder: Path) -> Path:
-        """The repository, which takes minutes to make: kept where ``--scratch`` says."""
         if folder.exists():
             return folder
-        base = MODEL if self.model == ATLAS else SMOLLM2
-        if self.model != ATLAS:
-            make_model(base)
         with tempfile.TemporaryDirectory() as scratch:
             names = Path(scratch) / "names.jsonl"
             some = [*self.collection.entities][:NAMES] or [
@@ -80,7 +92,7 @@ class Bench:
             names.write_text("".join(json.dumps(one) + "\n" for one in some), encoding="utf-8")
             whole = Path(scratch) / "empty"
             editvc.Repo.init(
-                whole, str(base.resolve()), texts=self.collection.statistics, entities=names,
+                whole, str(self.base.resolve()), texts=self.collection.statistics, entities=names,
                 method="memit",
             )  # fmt: skip
             folder.parent.mkdir(parents=True, exist_ok=True)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from experiments.bench import Bench
-from experiments.rows import Row, Setting
-
 from editvc.algebra.codebook import Codebook
 from editvc.algebra.codebook_entry import CodebookEntry
 from editvc.core.methods.grace import GraceRecipe
@@ -12,6 +9,8 @@ from editvc.evaluation.probes import perplexity
 from editvc.evaluation.scores import locality_answers, score
 from editvc.materialise.make_elements import make_in_sequence
 from editvc.models.codebook_hooks import answering
+from experiments.bench import Bench
+from experiments.rows import Row, Setting
 
 BLOCKS = 40
 """Of 128 tokens each."""
@@ -19,7 +18,7 @@ BLOCKS = 40
 
 def codebook(bench: Bench, setting: Setting) -> Row:
     """Scores and perplexity with the entries of some edits, one after the other, in one layer."""
-    options = [f"layer={setting['layer']}", f"eps={setting['eps']}"]
+    options = [f"layers=[{setting['layer']}]", f"eps={setting['eps']}"]
     recipe = bench.recipe("grace", options)
     assert isinstance(recipe, GraceRecipe)
     facts, lm = bench.facts(setting["edits"]), bench.lm

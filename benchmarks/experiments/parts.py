@@ -58,104 +58,102 @@ def _sequence(method: str, edits: int, **more: Any) -> Setting:
 
 _PARTS = (
     Part(
-        "single-edits", "each of some facts edited alone: how far the weights go, what is said",
-        ATLAS, 10, "single:single_edits",
-        (
-            {"method": "rome", "options": PUBLISHED, "edits": 100},
-            {"method": "rome", "options": [], "edits": 100},
-            {"method": "memit", "options": PUBLISHED, "edits": 100},
-        ),
-    ),
-    Part(
-        "objectives", "facts as questions of three kinds: perplexity and length of the target",
-        SMOLLM2, 4, "single:objective_kinds", ({"facts": 300},),
-    ),
-    Part(
-        "objectives-atlas", "the same on the model that is edited", ATLAS, 1,
-        "single:objective_kinds", ({"facts": 300},),
-    ),
-    Part(
-        "kinds", "questions of three kinds, each edited alone: damage against the objective",
-        ATLAS, 8, "single:kinds", _each(kind=("dg", "mq", "tf"), edits=(40,)),
-    ),
-    Part(
-        "wording", "edits made as questions, asked for as sentences to complete", SMOLLM2, 15,
-        "single:wording", ({"method": "rome", "options": PUBLISHED, "edits": 30},),
-    ),
-    Part(
         "updates", "cosines between updates, each as it is, cut, or dropped and rescaled", ATLAS, 3,
-        "updates:similarity",
-        _each(updates=(10, 20), change=("none", "top:20", "drop:0.8")),
+        "updates:similarity", _each(edits=(10, 20)),
     ),
     Part(
-        "retained", "an update cut to its largest entries", ATLAS, 12, "updates:retained",
-        _each(edits=(100, 200)),
+        "sums", "D4S's sums of edits: their size, and the norm of what they give", ATLAS, 4,
+        "updates:sums", _each(edits=(40, 200)),
+    ),
+    Part(
+        "codebooks", "GRACE by radius and layer", ATLAS, 8, "codebooks:codebook",
+        _each(edits=(30, 100), layer=(1, 3, 5), eps=(1.0, 5.0, 10.0, 20.0)),
     ),
     Part(
         "forms", "AdaPLE as equation 4 prints it, as Algorithm 1 does, repaired, and PMET", ATLAS,
         5, "updates:forms",
-        _each(method=("pmet", "adaple"), options=([],), edits=(20,))
-        + _each(method=("adaple",), options=(PUBLISHED, ["preset=algorithm1"]), edits=(20,)),
+        tuple(
+            {"edits": 20, "method": method, "options": options}
+            for method, options in (
+                ("pmet", []), ("adaple", []), ("adaple", PUBLISHED),
+                ("adaple", ["preset=algorithm1"]),
+            )
+        ),
     ),
     Part(
-        "sums", "D4S's sums of edits: their size, and the norm of what they give", ATLAS, 4,
-        "updates:sums", ({"edits": 200},),
+        "objectives", "facts as questions of three kinds: perplexity and length of the target",
+        SMOLLM2, 4, "single:objective_kinds", _each(edits=(100, 300)),
     ),
     Part(
-        "codebooks", "GRACE by radius and layer", ATLAS, 6, "codebooks:codebook",
-        _each(layer=(1, 3, 5), eps=(1.0, 5.0, 10.0, 20.0), edits=(100,)),
-    ),
-    Part(
-        "abilities", "tasks asked of the unedited model, beside chance", SMOLLM2, 25,
-        "damage:abilities_of_base",
-        _each(task=("sst2", "mrpc", "cola", "rte", "mmlu", "dialogue", "natural_questions",
-                    "gsm8k", "samsum"), items=(100,)),
+        "objectives-atlas", "the same on the model that is edited", ATLAS, 1,
+        "single:objective_kinds", _each(edits=(100, 300)),
     ),
     Part(
         "saliency", "which attention a few-shot answer hangs on, layer by layer", SMOLLM2, 4,
-        "damage:saliency_of_base", ({"items": 20},),
+        "damage:saliency_of_base", _each(items=(5, 20)),
     ),
     Part(
-        "by-layer", "ROME in one layer after the other: text, answers, attention, temperature",
-        SMOLLM2, 70, "damage:by_layer",
-        _each(layer=(2, 10, 20, 28), method=("rome",), options=(PUBLISHED,),
-              checkpoints=([1, 10, 20],)),
+        "single-edits", "each of some facts edited alone: how far the weights go, what is said",
+        ATLAS, 12, "single:single_edits",
+        tuple(
+            {"edits": edits, "method": method, "options": options}
+            for edits in (20, 100)
+            for method, options in (("rome", PUBLISHED), ("rome", []), ("memit", PUBLISHED))
+        ),
     ),
     Part(
-        "values", "values of the first edits, when made, at the end, and restrained", ATLAS, 20,
-        "damage:values", ({"method": "rome", "options": PUBLISHED, "edits": 200, "first": 100},),
+        "retained", "an update cut to its largest entries", ATLAS, 12, "updates:retained",
+        _each(edits=(20, 100)),
     ),
     Part(
-        "sequence-rome", "ROME as published, one edit after the other, in two orders", ATLAS, 40,
+        "kinds", "questions of three kinds, each edited alone: damage against the objective",
+        ATLAS, 15, "single:kinds", _each(edits=(8, 40), kind=("dg", "mq", "tf")),
+    ),
+    Part(
+        "sequence-memit", "MEMIT as published, one edit after the other", ATLAS, 35,
         "sequences:sequence",
-        (_sequence("rome", 300), _sequence("rome", 300, seed=1),
+        (_sequence("memit", 60), _sequence("memit", 300), _sequence("memit", 300, seed=1)),
+    ),
+    Part(
+        "sequence-rome", "ROME as published, one edit after the other, in two orders", ATLAS, 45,
+        "sequences:sequence",
+        (_sequence("rome", 40), _sequence("rome", 300), _sequence("rome", 300, seed=1),
          _sequence("rome", 300, options=[]), _sequence("rome", 100, options=["preset=without-c"])),
     ),
     Part(
-        "sequence-memit", "MEMIT as published, one edit after the other", ATLAS, 30,
-        "sequences:sequence", (_sequence("memit", 300), _sequence("memit", 300, seed=1)),
-    ),
-    Part(
-        "sequence-others", "the other methods, one edit after the other", ATLAS, 35,
+        "sequence-others", "the other methods, one edit after the other", ATLAS, 15,
         "sequences:sequence",
         (
-            _sequence("mend", 100, options=[]),
+            _sequence("kn", 10, options=[]), _sequence("grace", 100, options=[]),
+            _sequence("ft-c", 100, options=[]),
             _sequence("ft-c", 100, options=["relative_constraint=0.05", "norm_constraint=0"]),
-            _sequence("grace", 100, options=[]), _sequence("kn", 10, options=[]),
-            _sequence("pmet", 100, options=[]),
+            _sequence("mend", 100, options=[]), _sequence("pmet", 100, options=[]),
         ),
     ),
     Part(
         "sequence-d4s", "D4S as published: the sums of all edits so far, solved as one", ATLAS, 12,
-        "sequences:of_sums", _each(method=("d4s",), options=(PUBLISHED,), edits=(100, 300)),
+        "sequences:of_sums",
+        tuple({"edits": edits, "method": "d4s", "options": PUBLISHED} for edits in (60, 100, 300)),
     ),
     Part(
-        "fusion", "MEMIT as published, updates coming together by eight rules", ATLAS, 60,
+        "batches", "equal totals of edits in batches of several sizes", ATLAS, 20,
+        "sequences:sequence",
+        tuple(_sequence("memit", 200, batch=batch) for batch in (200, 100, 10, 1)),
+    ),
+    Part(
+        "fusion", "MEMIT as published, updates coming together by eight rules", ATLAS, 40,
         "sequences:sequence",
         tuple(_sequence("memit", 200, batch=10, rule=rule) for rule in RULES),
     ),
     Part(
-        "fusion-drop", "drop and rescale on ROME and PMET", ATLAS, 45, "sequences:sequence",
+        "drop-rates", "the rate at which entries of an update are dropped", ATLAS, 25,
+        "sequences:sequence",
+        tuple(_sequence("memit", 200, batch=10, rule=f"drop:{rate}")
+              for rate in (0.1, 0.3, 0.5, 0.7, 0.9)),
+    ),
+    Part(
+        "fusion-others", "drop and rescale, and PRUNE, on ROME and PMET", ATLAS, 30,
+        "sequences:sequence",
         tuple(
             _sequence(method, 100, options=options, rule=rule)
             for method, options in (("rome", PUBLISHED), ("pmet", []))
@@ -163,24 +161,36 @@ _PARTS = (
         ),
     ),
     Part(
-        "drop-rates", "the rate at which entries of an update are dropped", ATLAS, 40,
-        "sequences:sequence",
-        tuple(_sequence("memit", 200, batch=10, rule=f"drop:{rate}")
-              for rate in (0.1, 0.3, 0.5, 0.7, 0.9)),
-    ),
-    Part(
-        "batches", "equal totals of edits in batches of several sizes", ATLAS, 25,
-        "sequences:sequence",
-        tuple(_sequence("memit", 200, batch=batch) for batch in (1, 10, 100, 200)),
-    ),
-    Part(
-        "ablation", "AdaPLE without one of its parts, batches of ten", ATLAS, 40,
+        "ablation", "AdaPLE without one of its parts, batches of ten", ATLAS, 20,
         "sequences:sequence",
         (
             _sequence("adaple", 100, options=[], batch=10, rule="drop:0.8"),
             _sequence("adaple", 100, options=[], batch=10),
             _sequence("pmet", 100, options=[], batch=10, rule="drop:0.8"),
             _sequence("memit", 100, batch=10, rule="drop:0.8"),
+        ),
+    ),
+    Part(
+        "values", "values of the first edits, when made, at the end, and restrained", ATLAS, 15,
+        "damage:values",
+        ({"edits": 200, "first": 100, "method": "rome", "options": PUBLISHED},),
+    ),
+    Part(
+        "abilities", "tasks asked of the unedited model, beside chance", SMOLLM2, 25,
+        "damage:abilities_of_base",
+        _each(items=(100,), task=("sst2", "mrpc", "cola", "rte", "mmlu", "dialogue",
+                                  "natural_questions", "gsm8k", "samsum")),
+    ),
+    Part(
+        "wording", "edits made as questions, asked for as sentences to complete", SMOLLM2, 15,
+        "single:wording", ({"edits": 30, "method": "rome", "options": PUBLISHED},),
+    ),
+    Part(
+        "by-layer", "ROME in one layer after the other: text, answers, attention, temperature",
+        SMOLLM2, 60, "damage:by_layer",
+        tuple(
+            {"edits": 20, "method": "rome", "options": [*PUBLISHED, f"layers=[{layer}]"]}
+            for layer in (2, 10, 20, 28)
         ),
     ),
 )  # fmt: skip

@@ -70,12 +70,9 @@ class Rows:
             if wanted.items() <= row["setting"].items():
                 yield row
 
-    def one(self, part: str, **wanted: Any) -> Row:
-        """The numbers of the first of them. Raises :class:`Missing`."""
-        for row in self.where(part, **wanted):
-            numbers: Row = row["numbers"]
-            return numbers
-        raise Missing(part, wanted)
+    def largest(self, part: str, **wanted: Any) -> Row:
+        """Of them the row with the most edits. Raises :class:`Missing`."""
+        return max(self.some(part, **wanted), key=lambda row: row["setting"].get("edits", 0))
 
     def some(self, part: str, **wanted: Any) -> list[Row]:
         """All of them, one at least. Raises :class:`Missing`."""

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.bench import TEXT, Bench
-from experiments.rows import Row, Setting
-from experiments.single import BLOCKS
-
+from editvc.algebra.delta import Delta
+from editvc.algebra.patch import Patch
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.evaluation.probes import perplexity
 from editvc.evaluation.scores import locality_answers, score
 from editvc.materialise.make_elements import make_in_sequence
-from editvc.algebra.delta import Delta
-from editvc.algebra.patch import Patch
 from editvc.models.weights import edited
+from experiments.bench import TEXT, Bench
+from experiments.rows import Row, Setting
+from experiments.single import BLOCKS
 
 CHECKS = 15
 """Checkpoints of a run, at most."""

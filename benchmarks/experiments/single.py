@@ -9,9 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
-from experiments.bench import Bench
-from experiments.rows import Row, Setting
-
 from editvc.algebra.delta import Delta
 from editvc.algebra.diagnostics import leverage
 from editvc.algebra.located_edit import Located
@@ -30,6 +27,8 @@ from editvc.materialise.solutions import stack
 from editvc.models.generation import generate_all
 from editvc.models.tokenization import tokenize
 from editvc.models.weights import edited
+from experiments.bench import Bench
+from experiments.rows import Row, Setting
 
 BLOCKS = 10
 """Of 128 tokens each, for the perplexity beside every single edit."""
@@ -54,7 +53,6 @@ def updates(bench: Bench, facts: Sequence[Fact], recipe: LocatedRecipe) -> list[
         }
         found.append(Patch(Delta(layers), _figures(alone, recipe, preconditioners)))
     return found
-
 
 
 def _figures(
@@ -110,7 +108,7 @@ def single_edits(bench: Bench, setting: Setting) -> Row:
 
 def objective_kinds(bench: Bench, setting: Setting) -> Row:
     """By kind of question: perplexity of the target on the unedited model, and token counts."""
-    facts = with_relations(bench, setting["facts"])
+    facts = with_relations(bench, setting["edits"])
     lm, found = bench.lm, {}
     for kind in FORMS:
         asked = multi_question(facts, kind)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from experiments.bench import Bench
-from experiments.rows import Row, Setting
-from experiments.single import updates
 from torch import Tensor
 
 from editvc.algebra.accumulator import Accumulator
@@ -25,9 +22,13 @@ from editvc.evaluation.scores import locality_answers, score
 from editvc.materialise.make_elements import make, make_in_sequence
 from editvc.materialise.solutions import stack
 from editvc.models.weights import edited
+from experiments.bench import Bench
+from experiments.rows import Row, Setting
+from experiments.single import updates
 
 KEPT = (0.1, 1.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 """Per cent of the entries of an update that are kept, the largest ones."""
+CHANGES = ("none", "top:20", "drop:0.8")
 BLOCKS = 20
 SPACED = 10
 """Sizes at which the sums of edits are compared: every so many."""
@@ -51,19 +52,25 @@ def changed(matrix: Tensor, change: str, layer: int, step: int) -> Tensor:
 
 
 def similarity(bench: Bench, setting: Setting) -> Row:
-    """Cosines between updates of MEMIT, each made on the base, in the last edited layer."""
+    """Cosines between updates of MEMIT, each made on the base, in the last edited layer.
+
+    By what is done to each of them: nothing, all but the largest fifth cut, dropped and rescaled.
+    """
     recipe = bench.recipe("memit", ["preset=paper"])
     assert isinstance(recipe, LocatedRecipe)
     layer = recipe.layers[-1]
-    patches = updates(bench, bench.facts(setting["updates"]), recipe)
-    flat = torch.stack(
-        [
-            changed(patch.delta.layers[layer].dense(), setting["change"], layer, step).flatten()
-            for step, patch in enumerate(patches)
-        ]
-    )
-    unit = torch.nn.functional.normalize(flat, dim=1)
-    return {"layer": layer, "cosines": (unit @ unit.T).tolist()}
+    patches = updates(bench, bench.facts(setting["edits"]), recipe)
+    found = {}
+    for change in CHANGES:
+        flat = torch.stack(
+            [
+                changed(patch.delta.layers[layer].dense(), change, layer, step).flatten()
+                for step, patch in enumerate(patches)
+            ]
+        )
+        unit = torch.nn.functional.normalize(flat, dim=1)
+        found[change] = (unit @ unit.T).tolist()
+    return {"layer": layer, "cosines": found}
 
 
 def retained(bench: Bench, setting: Setting) -> Row:
