@@ -5,8 +5,8 @@
     python benchmarks/papers.py --part updates --part forms
     python benchmarks/papers.py --part updates --no-report
 
-A part's settings are measured one by one, each appended to ``docs/data/papers/PART.jsonl``; one that
-is there, of the same code, is not measured again, so a run that was stopped goes on where it was.
+A part's settings are measured one by one, each appended to ``docs/data/papers/PART.jsonl``; one
+that is there, of the same code, is not measured again, so a stopped run goes on where it was.
 docs/papers.md and its figures are made of these files and of the claims in ``experiments``.
 """
 
@@ -37,9 +37,7 @@ def main() -> None:
     """Parse, measure what is missing, write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", action="append", choices=PARTS, help="this one alone; repeatable")
-    parser.add_argument(
-        "--list", action="store_true", help="tell what there is, and measure nothing"
-    )
+    parser.add_argument("--list", action="store_true", help="tell the parts, and measure none")
     parser.add_argument("--most", type=int, help="leave out settings of more edits, or items")
     parser.add_argument("--scratch", type=Path, help="keep repositories here, for the next run")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "data" / "papers")

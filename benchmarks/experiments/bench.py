@@ -26,11 +26,10 @@ from experiments.parts import ATLAS
 
 NAMES = 100
 """Names that statistics are taken of. Published forms weigh none, so few are enough."""
-RECORDS = {ATLAS: 1000}
 TASKS = REAL / "tasks"
 TEXT = DATA / "wiki-test.txt"
-MOST = 400
-"""Records of the chat model."""
+RECORDS, CHAT_RECORDS = 1000, 400
+"""Records of the reference model, and of the chat model."""
 
 
 class Bench:
@@ -38,11 +37,7 @@ class Bench:
 
     def __init__(self, model: str, kept: Path) -> None:
         self.model = model
-        self.collection: Collection = (
-            atlas_collection(0, RECORDS[ATLAS])
-            if model == ATLAS
-            else real_collection(REAL, 0, MOST)
-        )
+        self.collection = collection(model)
         self.base = MODEL if model == ATLAS else SMOLLM2
         if model != ATLAS:
             make_model(self.base)
@@ -98,6 +93,13 @@ class Bench:
             folder.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(whole, folder)
         return folder
+
+
+def collection(model: str) -> Collection:
+    """A model's records and what goes with them."""
+    if model == ATLAS:
+        return atlas_collection(0, RECORDS)
+    return real_collection(REAL, 0, CHAT_RECORDS)
 
 
 @cache

@@ -1,18 +1,19 @@
-"""Measured rows: one a setting of a part, appended to a file of the part, found again by its key.
+"""Measured rows, one a setting of a part, in a file of the part; they are found again.
 
-A row holds ``part``, ``setting``, ``code``, ``seconds`` and ``numbers``, all JSON. It is found again
-by part, setting and code; what is drawn is the row of each setting that was measured last.
+A row holds ``part``, ``setting``, ``code``, ``seconds`` and ``numbers``, all JSON. It is found by
+part, setting and code; what is drawn is the row of each setting that was measured last.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 Row = Mapping[str, Any]
 Setting = Mapping[str, Any]
+Answer = TypeVar("Answer")
 
 
 class Missing(Exception):
@@ -34,6 +35,7 @@ class Rows:
             for file in files
             for line in file.read_text(encoding="utf-8").splitlines()
         ]
+        self._read: list[tuple[str, int]] = []
 
     def has(self, part: str, setting: Setting) -> bool:
         """Whether a row is there, of this code unless rows of any count.
@@ -72,14 +74,31 @@ class Rows:
 
     def largest(self, part: str, **wanted: Any) -> Row:
         """Of them the row with the most edits. Raises :class:`Missing`."""
-        return max(self.some(part, **wanted), key=lambda row: row["setting"].get("edits", 0))
+        found = [*self.where(part, **wanted)]
+        if not found:
+            raise Missing(part, wanted)
+        most = max(found, key=size_of)
+        self._read.append((part, size_of(most)))
+        return most
 
     def some(self, part: str, **wanted: Any) -> list[Row]:
         """All of them, one at least. Raises :class:`Missing`."""
         found = [*self.where(part, **wanted)]
         if not found:
             raise Missing(part, wanted)
+        self._read += [(part, size_of(row)) for row in found]
         return found
+
+    def noting(self, ask: Callable[[Rows], Answer]) -> tuple[Answer, list[tuple[str, int]]]:
+        """What is answered by rows, and the parts and edits of those that were read for it."""
+        self._read = []
+        return ask(self), self._read
+
+
+def size_of(row: Row) -> int:
+    """Edits of a row; 0 where it is of none."""
+    edits: int = row["setting"].get("edits", 0)
+    return edits
 
 
 def rounded(value: Any) -> Any:
