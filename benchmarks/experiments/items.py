@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean, stdev
 from typing import Any
 
 from experiments.rows import Missing, Rows
@@ -119,6 +121,28 @@ def pearson(x: Sequence[float], y: Sequence[float]) -> float:
     spread_y = sum((each - mean_y) ** 2 for each in y)
     together = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
     return float(together / (spread_x * spread_y) ** 0.5) if spread_x and spread_y else 0.0
+
+
+def paired_t_test(differences: Sequence[float]) -> tuple[float, float]:
+    """The mean of differences, and the p-value of Student's two-sided test that it is 0."""
+    count = len(differences)
+    centre = mean(differences)
+    error = stdev(differences) / math.sqrt(count)
+    if not error:
+        return centre, float(centre == 0)
+    return centre, 2 * _tail_of_t(abs(centre) / error, count - 1)
+
+
+def _tail_of_t(t: float, freedom: int) -> float:
+    """P(T > t), by Simpson's rule over the angle ``atan(t / sqrt(freedom))`` up to a right one."""
+    low, steps = math.atan(t / math.sqrt(freedom)), 2000
+    width = (math.pi / 2 - low) / steps
+    heights = [math.cos(low + place * width) ** (freedom - 1) for place in range(steps + 1)]
+    area = width / 3 * (
+        heights[0] + heights[-1] + 4 * sum(heights[1:-1:2]) + 2 * sum(heights[2:-1:2])
+    )  # fmt: skip
+    scale = math.gamma((freedom + 1) / 2) / (math.sqrt(math.pi) * math.gamma(freedom / 2))
+    return scale * area
 
 
 def _ranks(values: Sequence[float]) -> list[float]:

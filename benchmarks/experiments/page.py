@@ -43,7 +43,7 @@ estimated.
 
 def write_page(rows: Rows, docs: Path) -> None:
     """Write the page, and the figures that have their rows."""
-    figures = docs / "figures" / "papers"
+    figures = docs / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     (docs / "papers.md").write_text(page(rows, figures), encoding="utf-8")
 
@@ -110,8 +110,9 @@ def shown(rows: Rows, item: Item, figures: Path) -> str:
 
 
 def _drawn(plot: Plot, figures: Path) -> str:
-    draw(plot, figures / f"{plot.name}.svg")
-    return f"![{plot.title}](figures/papers/{plot.name}.svg)"
+    file = figures / f"papers-{plot.name}.svg"
+    draw(plot, file)
+    return f"![{plot.title}](figures/{file.name})"
 
 
 def part_table(rows: Rows) -> str:

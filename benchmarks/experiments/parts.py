@@ -70,13 +70,13 @@ _PARTS = (
         _each(edits=(30, 100), layer=(1, 3, 5), eps=(1.0, 5.0, 10.0, 20.0)),
     ),
     Part(
-        "forms", "AdaPLE as equation 4 prints it, as Algorithm 1 does, repaired, and PMET", ATLAS,
+        "forms", "one batch by PMET, MEMIT, and AdaPLE repaired and as printed in two ways", ATLAS,
         5, "updates:forms",
         tuple(
             {"edits": 20, "method": method, "options": options}
             for method, options in (
                 ("pmet", []), ("adaple", []), ("adaple", PUBLISHED),
-                ("adaple", ["preset=algorithm1"]),
+                ("adaple", ["preset=algorithm1"]), ("memit", PUBLISHED),
             )
         ),
     ),
@@ -156,8 +156,16 @@ _PARTS = (
         "sequences:sequence",
         tuple(
             _sequence(method, 100, options=options, rule=rule)
-            for method, options in (("rome", PUBLISHED), ("pmet", []))
+            for method, options in (("rome", PUBLISHED), ("pmet", []), ("mend", []))
             for rule in ("drop:0.8", "prune")
+        ),
+    ),
+    Part(
+        "orders", "MEMIT with and without PRUNE, five orders of the facts", ATLAS, 25,
+        "sequences:sequence",
+        tuple(
+            _sequence("memit", 100, batch=10, rule=rule, seed=seed)
+            for seed in range(5) for rule in ("sum", "prune")
         ),
     ),
     Part(

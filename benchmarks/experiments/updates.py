@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import mean
 
 import torch
 from torch import Tensor
@@ -17,8 +18,11 @@ from editvc.algebra.solvers import solver_of
 from editvc.core.facts import Fact
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
+from editvc.evaluation.bootstrap import harmonic, intervals
+from editvc.evaluation.essays import essays, of_each, references
 from editvc.evaluation.probes import perplexity
-from editvc.evaluation.scores import locality_answers, score
+from editvc.evaluation.score_columns import MEASURED, Scores
+from editvc.evaluation.scores import locality_answers, outcomes, score
 from editvc.materialise.make_elements import make, make_in_sequence
 from editvc.materialise.solutions import stack
 from editvc.models.weights import edited
@@ -29,6 +33,7 @@ from experiments.single import updates
 KEPT = (0.1, 1.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 """Per cent of the entries of an update that are kept, the largest ones."""
 CHANGES = ("none", "top:20", "drop:0.8")
+WRITTEN = ("fluency", "consistency")
 BLOCKS = 20
 SPACED = 10
 """Sizes at which the sums of edits are compared: every so many."""
@@ -91,16 +96,26 @@ def retained(bench: Bench, setting: Setting) -> Row:
 
 
 def forms(bench: Bench, setting: Setting) -> Row:
-    """Scores and perplexity of a batch of edits by one form of a method."""
+    """Scores with 95% intervals, text and perplexity of a batch of edits by one form of a method.
+
+    Fluency and consistency are means over what is written of each fact, and those of the base.
+    """
     recipe = bench.recipe(setting["method"], setting["options"])
-    facts = bench.facts(setting["edits"])
-    text = bench.collection.text
-    first = locality_answers(bench.lm, facts)
-    before = perplexity(bench.lm, text, blocks=BLOCKS)
-    with edited(bench.lm, _batch(bench, facts, recipe)):
-        scores = score(bench.lm, facts, first).to_json()
-        after = perplexity(bench.lm, text, blocks=BLOCKS)
-    return {**scores, "perplexity": after, "base_perplexity": before}
+    facts, lm, text = bench.facts(setting["edits"]), bench.lm, bench.collection.text
+    first, about = locality_answers(lm, facts), references(lm, facts)
+    before, plain = perplexity(lm, text, blocks=BLOCKS), essays(lm, facts)
+    with edited(lm, _batch(bench, facts, recipe)):
+        rows = outcomes(lm, facts, first)
+        after, written = perplexity(lm, text, blocks=BLOCKS), essays(lm, facts)
+    bounds = intervals(rows, MEASURED, {"s": harmonic("es", "ps", "ns")})
+    return {
+        **Scores.of(rows).to_json(),
+        "intervals": bounds,
+        **{name: mean(of_each(lm, facts, written, about)[name]) for name in WRITTEN},
+        **{f"base_{name}": mean(of_each(lm, facts, plain, about)[name]) for name in WRITTEN},
+        "perplexity": after,
+        "base_perplexity": before,
+    }
 
 
 def sums(bench: Bench, setting: Setting) -> Row:

@@ -23,7 +23,9 @@ from experiments.items import (
     Item,
     Plot,
     Verdict,
+    _tail_of_t,
     decided,
+    paired_t_test,
     spearman,
 )
 from experiments.page import counts, page, write_page
@@ -220,7 +222,7 @@ def codebook(eps: float, layer: int = 3, **numbers: float) -> tuple[str, dict, A
 def form(
     method: str, options: list[str], eff: float, perplexity: float = 9
 ) -> tuple[str, dict, Any]:
-    numbers = {"eff": eff, "perplexity": perplexity}
+    numbers = {"eff": eff, "s": eff, "perplexity": perplexity, "intervals": {"s": [1, 99]}}
     return "forms", {"edits": 20, "method": method, "options": options}, numbers
 
 
@@ -281,6 +283,16 @@ JUDGED = {
                         [run_of("memit", course([9.0], norms={"s_max": [3.0], "s_min": [0.2]}))]),
     "PRUNE keeps edits": (prune.keeps_edits, [fused("sum", 20.0), fused("prune", 60.0)],
                           [fused("sum", 60.0), fused("prune", 20.0)]),
+    "significant": (prune.significant,
+                    [run_of("memit", course([eff], [30 - eff]), "orders", rule=rule, seed=seed)
+                     for seed in range(4) for rule, eff in (("sum", 5 + seed % 2), ("prune", 20))],
+                    [run_of("memit", course([eff], [30 - eff]), "orders", rule=rule, seed=seed)
+                     for seed in range(4) for rule, eff in (("sum", 29 * seed), ("prune", 40))]),
+    "best of a batch": (adaple.best_of_batch,
+                        [form("adaple", [], 9.0), form("pmet", [], 8.0),
+                         form("memit", PUBLISHED, 7.0)],
+                        [form("adaple", [], 9.0), form("pmet", [], 8.0),
+                         form("memit", PUBLISHED, 9.5)]),
     "Pearson": (dual_facets.pearson_falls,
                 [run_of("rome", course([9.0, 9.0], norms={"correlation": [0.99, 0.9]}))],
                 [run_of("rome", course([9.0, 9.0], norms={"correlation": [0.99, 0.995]}))]),
@@ -355,6 +367,14 @@ def test_rank_correlation_takes_ties_by_their_mean() -> None:
     assert spearman([1, 2], [7, 7]) == 0
 
 
+def test_a_paired_t_test_has_the_p_values_of_tables() -> None:
+    for t, freedom, p in ((2.776, 4, 0.05), (12.706, 1, 0.05), (3.169, 10, 0.01), (0.0, 3, 1.0)):
+        assert 2 * _tail_of_t(t, freedom) == pytest.approx(p, rel=2e-3)
+    assert paired_t_test([1.0, 2.0, 3.0])[0] == 2.0
+    assert paired_t_test([1.0, 2.0, 3.0])[1] == pytest.approx(0.0742, rel=1e-3)
+    assert paired_t_test([1.0, 1.0]) == (1.0, 0.0)
+
+
 # -- what is done to an update -------------------------------------------------------------------
 
 
@@ -386,16 +406,16 @@ def test_the_page_is_the_same_bytes_again_and_follows_the_rows(tmp_path: Path) -
     rows, docs = filled(tmp_path / "rows", 0.1), tmp_path / "docs"
     write_page(rows, docs)
     first = (docs / "papers.md").read_bytes()
-    drawn = {file.name: file.read_bytes() for file in (docs / "figures" / "papers").iterdir()}
+    drawn = {file.name: file.read_bytes() for file in (docs / "figures").iterdir()}
     write_page(Rows(tmp_path / "rows", "other"), docs)
     assert (docs / "papers.md").read_bytes() == first
-    assert {f.name: f.read_bytes() for f in (docs / "figures" / "papers").iterdir()} == drawn
+    assert {f.name: f.read_bytes() for f in (docs / "figures").iterdir()} == drawn
     text = first.decode()
     for name in drawn:
-        assert f"(figures/papers/{name})" in text
-    assert "adaple-cosines-drop.svg" in drawn and "updates on atlas, 2 edits" in text
+        assert f"(figures/{name})" in text
+    assert "papers-adaple-cosines-drop.svg" in drawn and "updates on atlas, 2 edits" in text
     assert "mean cosine, in size: 0.3, dropped 0.1 " in text
-    other = page(filled(tmp_path / "others", 0.2), docs / "figures" / "papers")
+    other = page(filled(tmp_path / "others", 0.2), docs / "figures")
     assert "mean cosine, in size: 0.3, dropped 0.2 " in other
 
 
