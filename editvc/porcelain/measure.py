@@ -90,28 +90,28 @@ def measure(
     elif suite == "generation":
         data = digest_of_facts([*live_facts(session, revision).values()])
     else:
-        data = _digest_of_files(tasks)
+        data = digest_of_files(tasks)
 
     def measured() -> Mapping[str, Any]:
         session.require_base()  # another model is refused before torch is imported
         from editvc.porcelain import suites
 
         if suite == "abilities":
-            return suites.measure_abilities(session, tree, _files(tasks), items)
+            return suites.measure_abilities(session, tree, task_files(tasks), items)
         if suite == "generation":
             facts = list(live_facts(session, revision).values())[:items]
             return suites.measure_generation(session, tree, facts)
         if suite == "forgetting":
             return suites.measure_forgetting(session, revision, items)
         if suite == "saliency":
-            return suites.measure_saliency(session, tree, _files(tasks), items)
+            return suites.measure_saliency(session, tree, task_files(tasks), items)
         return suites.measure_harness(session, tree, suite.removeprefix(HARNESS), tasks, items)
 
     question = question_of(session, tree, suite, PROTOCOL, settings, data)
     return Measurement(suite, question.tree, remembered(session, question, measured, again=again))
 
 
-def _files(tasks: Sequence[Path]) -> list[Path]:
+def task_files(tasks: Sequence[Path]) -> list[Path]:
     """Files as they are, and those of folders in the order of names. Raises :class:`NoTasks`."""
     files = [
         path
@@ -124,7 +124,7 @@ def _files(tasks: Sequence[Path]) -> list[Path]:
     return files
 
 
-def _digest_of_files(tasks: Sequence[Path]) -> str:
+def digest_of_files(tasks: Sequence[Path]) -> str:
     """By what is in them, and their names; of no files, that of nothing."""
-    files = _files(tasks) if tasks else []
+    files = task_files(tasks) if tasks else []
     return digest_of([[path.name, sha256(path.read_bytes()).hexdigest()] for path in files])

@@ -17,6 +17,7 @@ from editvc.core.methods.recipe import Recipe
 from editvc.errors import EditvcError
 from editvc.evaluation.sequence_measures import Trajectory
 from editvc.porcelain.edits_result import NothingToEvaluate
+from editvc.porcelain.measure import task_files
 from editvc.porcelain.sequence_result import SUITE, Course, SequenceResult
 from editvc.session.fact_input import Facts, sourced
 from editvc.session.remembered import digest_of_facts, question_of, remembered
@@ -76,8 +77,8 @@ def run_sequence(
     ends = [*range(batch, len(taken), batch), len(taken)]
     course = Course(
         sources=taken, recipe=recipe, rule=FusionRule.of(fusion), ends=tuple(ends),
-        checkpoints=_checkpoints(checkpoints, ends), tasks=tuple(tasks), items=items,
-        compared=compared,
+        checkpoints=_checkpoints(checkpoints, ends),
+        tasks=tuple(task_files(tasks)) if tasks else (), items=items, compared=compared,
     )  # fmt: skip
     question = question_of(
         session, tree, SUITE, PROTOCOL, course.settings, digest_of_facts(course.facts)

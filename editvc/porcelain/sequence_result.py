@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from editvc.core.facts import Fact
 from editvc.core.fusion_rule import FusionRule
 from editvc.core.methods.recipe import Recipe
 from editvc.evaluation.sequence_measures import COLUMNS, Trajectory
+from editvc.porcelain.measure import digest_of_files
 
 SUITE = "sequence"
 
@@ -48,7 +48,7 @@ class Course:
             "fusion": self.rule.to_json(),
             "ends": [*self.ends],
             "checkpoints": [*self.checkpoints],
-            "tasks": [sha256(path.read_bytes()).hexdigest() for path in self.tasks],
+            "tasks": digest_of_files(self.tasks),
             "items": self.items if self.tasks else None,
             "compared": self.compared,
         }

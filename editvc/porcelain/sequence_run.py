@@ -2,7 +2,8 @@
 
 The record, which is JSON:
 
-- ``facts``, their ids in order; ``method``, ``fusion``; ``ends``, the edits after each batch;
+- ``facts``, their ids in order; ``method``, ``fusion`` in words; ``ends``, the edits after each
+  batch;
 - ``prompts``, by column how many prompts each edit has
   (:class:`editvc.evaluation.sequence_measures.Trajectory`);
 - ``base``, before any edit: ``held`` of all facts, ``norms`` of the weights that change, ``tasks``;
@@ -24,7 +25,7 @@ from typing import Any
 from editvc.algebra.fusion import fusion_of
 from editvc.core.facts import PLACEHOLDER
 from editvc.core.history import Tree
-from editvc.evaluation.abilities import abilities
+from editvc.evaluation.abilities import TaskFileError, abilities, known
 from editvc.evaluation.probes import forced
 from editvc.evaluation.score_columns import MEASURED
 from editvc.evaluation.scores import base_outcomes, outcomes
@@ -46,8 +47,11 @@ def run(session: Session, tree: Tree, course: Course, name: str) -> Record:
     """The record of a sequence on top of ``tree``.
 
     What was begun under ``name`` goes on from where it was kept last. Raises what making edits
-    raises, ``UntraceableFact``, and ``TooManyTokens`` for a fact that is too long.
+    raises, ``TaskFileError``, ``UntraceableFact``, and ``TooManyTokens`` for a fact too long.
     """
+    for path in course.tasks:
+        if not known(path):
+            raise TaskFileError(path, "is the file of no task")
     require_ready(session, course.recipe)
     require_room(session, course.sources, getattr(course.recipe, "contexts", (PLACEHOLDER,)))
     with session.edited(tree) as lm:
@@ -99,7 +103,7 @@ class _Run:
             "suite": SUITE,
             "facts": [fact.id for fact in course.facts],
             "method": course.recipe.method,
-            "fusion": course.rule.to_json(),
+            "fusion": course.rule.words,
             "ends": [],
             "prompts": prompts | {LOG_PROBABILITY: [1] * len(rows)},
             "base": {"held": self._marks(self.lm, 0, len(course.facts)), "tasks": self._tasks()},

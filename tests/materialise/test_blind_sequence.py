@@ -25,7 +25,7 @@ def sequence(repo: Repo, method: str, rule: str = "sum", compared: int = 3) -> B
     return BlindSequence(session.materialiser, session.base_model(), recipe, fusion, compared)
 
 
-OPTIONS = {"ft": ["num_steps=2"], "grace": ["layers=[2]", "n_iter=2"]}
+OPTIONS = {"ft": ["num_steps=2"], "ft-full": ["num_steps=1"], "grace": ["layers=[2]", "n_iter=2"]}
 
 
 def weights(lm) -> list[torch.Tensor]:
@@ -60,6 +60,18 @@ def test_each_batch_is_made_on_the_weights_as_they_are(repo: Repo) -> None:
     assert running.norms_before()["1"]["change"] == 0
 
 
+def test_rules_say_what_the_next_is_found_under_and_what_is_asked(repo: Repo) -> None:
+    """By itself a batch is what it is at the beginning; WiSE-FT goes on without its share."""
+    plain, alone, wise = (sequence(repo, "memit", rule) for rule in ("sum", "alone", "wise-ft:0.5"))
+    for batch in BATCHES[:2]:
+        for running in (plain, alone, wise):
+            running.advance(batch)
+    fresh = sequence(repo, "memit")
+    fresh.advance(BATCHES[1])
+    assert alone.norms() == fresh.norms() != plain.norms()
+    assert wise.norms()["1"]["change"] == pytest.approx(plain.norms()["1"]["change"] / 2)
+
+
 def test_cosines_are_those_of_the_first_updates_after_fusion(repo: Repo) -> None:
     plain, dropped = sequence(repo, "memit", compared=2), sequence(repo, "memit", "drop:0.9")
     for batch in BATCHES:
@@ -71,7 +83,8 @@ def test_cosines_are_those_of_the_first_updates_after_fusion(repo: Repo) -> None
 
 
 @pytest.mark.parametrize(
-    ("method", "rule"), [("memit", "drop:0.5"), ("ft", "lookahead:0.5:2"), ("grace", "sum")]
+    ("method", "rule"),
+    [("memit", "drop:0.5"), ("ft", "lookahead:0.5:2"), ("ft-full", "top:10"), ("grace", "sum")],
 )
 def test_what_was_kept_goes_on_to_equal_bits(repo: Repo, method: str, rule: str) -> None:
     whole = sequence(repo, method, rule)

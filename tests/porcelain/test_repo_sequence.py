@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,21 @@ def test_edits_that_hold_are_not_forgotten(repo: Repo) -> None:
     document = found.to_json()
     assert document["overall"]["eff"] == {2: 100, 3: 100}
     assert {"edits": 3, "weight": "", "figure": "overall eff", "value": 100} in [*found.rows()]
+
+
+def test_every_fact_is_asked_with_its_own_prompts(repo: Repo) -> None:
+    """Edits that change next to nothing: A is the base's, whatever the batches."""
+    facts = [
+        replace(fact, target_true="Paris", locality=("London lies in", f"{fact.subject} is")[:n])
+        for n, fact in zip((2, 0, 1, 2), FACTS[:4], strict=True)
+    ]
+    still = repo.choose("ft", options=["num_steps=1", "lr=1e-12"]).recipe
+    found = repo.run_sequence(facts, recipe=still, batch=3, checkpoints=[3, 4])
+    before = found.record["base"]["held"]
+    assert before["spe"] == found.record["prompts"]["spe"] == [2, 0, 1, 2]
+    for column, expected in before.items():
+        assert found.record["at_once"][column] == pytest.approx(expected, abs=1e-4), column
+        assert found.checkpoints[1]["held"][column] == pytest.approx(expected, abs=1e-4), column
 
 
 def test_a_sequence_is_run_once(repo: Repo) -> None:
