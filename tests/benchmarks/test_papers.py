@@ -28,7 +28,7 @@ from experiments.items import (
     paired_t_test,
     spearman,
 )
-from experiments.page import counts, page, write_page
+from experiments.page import counts, overview, page, write_page
 from experiments.parts import PARTS, PUBLISHED
 from experiments.rows import Missing, Rows, rounded
 from experiments.updates import changed, largest
@@ -391,12 +391,10 @@ def test_an_update_is_cut_or_dropped() -> None:
 # -- the page ------------------------------------------------------------------------------------
 
 
-def filled(folder: Path, drop: float) -> Rows:
+def filled(folder: Path, drop: float, *more: tuple[str, dict, Any]) -> Rows:
     rows = Rows(folder, "abc1234")
-    for part, setting, numbers in (
-        updates(0.3, 0.2, drop), sums(1.0, 0), codebook(1.0), run_of("memit", FALLING),
-        run_of("rome", HOLDING), kind("dg", [9], [3]), kind("mq", [1], [1]), kind("tf", [5], [2]),
-    ):  # fmt: skip
+    some = (updates(0.3, 0.2, drop), sums(1.0, 0), codebook(1.0), kept(89.0, 90.0))
+    for part, setting, numbers in (*some, *more):
         rows.add(part, setting, numbers, 1.0)
     return rows
 
@@ -415,13 +413,16 @@ def test_the_page_is_the_same_bytes_again_and_follows_the_rows(tmp_path: Path) -
         assert f"(figures/{name})" in text
     assert "papers-adaple-cosines-drop.svg" in drawn and "updates on atlas, 2 edits" in text
     assert "mean cosine, in size: 0.3, dropped 0.1 " in text
-    other = page(filled(tmp_path / "others", 0.2), docs / "figures")
-    assert "mean cosine, in size: 0.3, dropped 0.2 " in other
+    again = filled(tmp_path / "others", 0.2)
+    assert "mean cosine, in size: 0.3, dropped 0.2 " in overview(again, ITEMS)
 
 
-def test_every_item_is_counted_once_and_has_a_line(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    rows = filled(tmp_path / "rows", 0.1)
+def test_every_item_is_counted_once_and_has_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("experiments.page.draw", lambda _plot, _file: None)
+    kinds = (kind("dg", [9], [3]), kind("mq", [1], [1]), kind("tf", [5], [2]))
+    rows = filled(tmp_path, 0.1, run_of("memit", FALLING), run_of("rome", HOLDING), *kinds)
     text = page(rows, tmp_path)
     total = [int(cell) for cell in counts(rows).splitlines()[-1].strip("| ").split(" | ")[1:]]
     assert sum(total[:-1]) == total[-1] == len(ITEMS)

@@ -15,6 +15,7 @@ from tiny_models import TEXT
 from tiny_repos import FACTS, FRESH, Prepared, opened
 
 from editvc.core.facts import Fact
+from editvc.evaluation import essays
 from editvc.materialise.make_elements import make_in_sequence
 
 RELATIONS = ("capital", "capital", "birth", "language", "country", "country", "language", "work")
@@ -40,6 +41,11 @@ class TinyBench:
     def recipe(self, method: str, options: Sequence[str]) -> Any:
         options = [*options, *(["mom2_update_weight=50"] if method in ("memit", "d4s") else [])]
         return self.repo.choose(method, options=options).recipe
+
+
+@pytest.fixture(autouse=True)
+def short_essays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(essays, "NEW_TOKENS", 6)
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ from experiments.items import (
     spearman,
     untestable,
 )
-from experiments.rows import Row, Rows
+from experiments.rows import Missing, Row, Rows
 
 PAPER = "d4s"
 KINDS = ("dg", "mq", "tf")
@@ -117,6 +117,8 @@ def objectives_table(rows: Rows) -> list[Shown]:
                  number(found[kind]["input_tokens"]), number(found[kind]["target_tokens"])]
                 for kind in KINDS
             ]  # fmt: skip
+    if not cells:
+        raise Missing("objectives", {})
     titles = [
         "model",
         "kind",
@@ -212,8 +214,8 @@ def constant_storage(rows: Rows) -> Verdict:
     overtaken = [one["edits"] for one in points if one["bytes_of_edits"] > one["bytes"]]
     return decided(
         len(sizes) == 1,
-        f"the sums of a layer take {number(max(sizes))} bytes after {points[0]['edits']} and after "
-        f"{points[-1]['edits']} edits; edits kept one by one "
+        f"the sums of a layer take {number(points[0]['bytes'])} bytes after {points[0]['edits']} "
+        f"edits, {number(points[-1]['bytes'])} after {points[-1]['edits']}; edits kept one by one "
         + (f"take more from {overtaken[0]} on" if overtaken else "still take less"),
     )
 
