@@ -236,7 +236,10 @@ def fused(rule: str, *eff: float) -> tuple[str, dict, Any]:
 
 
 def kept(fifth: float, whole: float) -> tuple[str, dict, Any]:
-    points = [{"percent": 20.0, "s": fifth}, {"percent": 100.0, "s": whole}]
+    points = [
+        {"percent": percent, **dict.fromkeys(("s", "es", "ps", "ns", "eff"), score)}
+        for percent, score in ((20.0, fifth), (100.0, whole))
+    ]
     return "retained", {"edits": 20}, {"kept": points}
 
 
