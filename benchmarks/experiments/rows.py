@@ -1,7 +1,7 @@
 """Measured rows, one a setting of a part, in a file of the part; they are found again.
 
-A row holds ``part``, ``setting``, ``code``, ``seconds`` and ``numbers``, all JSON. It is found by
-part, setting and code; what is drawn is the row of each setting that was measured last.
+A row holds ``part``, ``setting``, ``code``, ``seconds`` of the processor and ``numbers``, all JSON.
+It is found by part, setting and code; of each setting the row measured last is drawn.
 """
 
 from __future__ import annotations
