@@ -21,6 +21,7 @@ from editvc.models.fingerprint import describe, identify
 from editvc.models.loading import load
 from editvc.models.source import open_model
 from editvc.models.tensor_digests import ShortMemory
+from editvc.session.new_folder import template_folder
 from editvc.session.take_inputs import INPUTS, inputs_from
 from editvc.statistics.bundle import (
     shipped_settings,
@@ -135,7 +136,7 @@ def _create(
 ) -> None:
     """Write the repository; ``memory`` is what was digested on the way."""
     path.mkdir(parents=True, exist_ok=True)
-    with resources.as_file(_template()) as template:
+    with resources.as_file(template_folder()) as template:
         repository = Repository.create(
             path,
             base=base,
@@ -146,14 +147,6 @@ def _create(
         )
     memory.pour(repository.cache)
     repository.close()
-
-
-def _template() -> resources.abc.Traversable:
-    """The template beside the package in a wheel, or at the root of a checkout."""
-    packaged = resources.files("editvc") / "template"
-    if packaged.is_dir():
-        return packaged
-    return resources.files("editvc").joinpath("..", ".editvc-template")
 
 
 def _filled_in(template: str, settings: Mapping[str, Any]) -> str:

@@ -51,7 +51,7 @@ def on_branch(session: Session, work: Callable[[Tip], Done]) -> Done:
     ``BranchMoved`` where the branch is gone, and where others are faster time and again.
     """
     tip = tip_of_head(session)
-    for wait in _waits():
+    for wait in waits():
         try:
             return work(tip)
         except BranchMoved as moved:
@@ -80,6 +80,7 @@ def _again(session: Session, tip: Tip, moved: BranchMoved) -> Tip:
     return Tip(tip.ref, commit, session.repository.tree_of(commit))
 
 
-def _waits() -> Iterator[float]:
+def waits() -> Iterator[float]:
+    """How long to wait after each attempt, in seconds."""
     for attempt in range(ATTEMPTS):
         yield min(LONGEST_WAIT, FIRST_WAIT * 2**attempt) * (1 + random.random() / 2)

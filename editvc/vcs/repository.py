@@ -28,6 +28,7 @@ from editvc.vcs.index_rows import CommitRow, FactRow
 from editvc.vcs.operation_log import OperationLog
 from editvc.vcs.pending import PendingFile
 from editvc.vcs.refs import ReflogEntry, Refs
+from editvc.vcs.remote_sections import RemoteSection
 from editvc.vcs.results import Results
 from editvc.vcs.revisions import Revisions
 from editvc.vcs.store import DiskStore, ScratchStore
@@ -199,6 +200,12 @@ class Repository:
         """Set several dotted keys to values of their types, and take others out: all or none."""
         with self.index.transaction():
             self.config_file.set_values(values, without)
+        self.__dict__.pop("config", None)
+
+    def set_remotes(self, sections: Mapping[str, RemoteSection | None]) -> None:
+        """Write the sections of remotes, and with ``None`` take them out: all or none."""
+        with self.index.transaction():
+            self.config_file.set_remotes(sections)
         self.__dict__.pop("config", None)
 
     def accept_config(self) -> None:
