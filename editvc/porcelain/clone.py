@@ -125,11 +125,12 @@ def _create(
 ) -> tuple[ObjectId, ...]:
     """Make ``draft/.editvc`` with all objects and no refs; returns what came."""
     intake = Intake.of(remote, DiskStore(draft / "objects", files), files)
+    intake.require_needs(document, nothing_is_here)
     intake.take(document.packs)
     arrived = Arrived(intake.store, intake.packs)
     text, config = _settings(remote, document, arrived)
     roots = [("settings", document.settings), *settings_links(config)]
-    came = intake.check(document, roots, lambda commit: False)
+    came = intake.check(document, roots, nothing_is_here)
     base = codec.decode_base(
         arrived.get(config.base.id), source=config.base.model, revision=config.base.revision
     )
@@ -148,6 +149,11 @@ def _create(
         files.move(pack.path, place / pack.name)
         pack.close()
     return came
+
+
+def nothing_is_here(commit: ObjectId) -> bool:
+    """What a new repository has of a commit."""
+    return False
 
 
 def _settings(remote: Remote, document: Document, arrived: Arrived) -> tuple[str, Config]:

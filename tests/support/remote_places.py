@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import pytest
 
 from editvc.vcs.remotes.folder import Folder
@@ -32,6 +33,26 @@ def running_s3() -> Iterator[str]:
         yield url
     finally:
         server.stop()
+
+
+def use_hub(monkeypatch: pytest.MonkeyPatch, url: str, token: str = "hf_alice") -> None:
+    """Let the Hub's client speak to a server on loopback, as HF_ENDPOINT does at its start."""
+    constants = huggingface_hub.constants
+    path = constants.HUGGINGFACE_CO_URL_TEMPLATE.removeprefix(constants.ENDPOINT)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + path)
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setenv("HF_TOKEN", token)
+
+
+def use_s3(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Let S3's client speak to a server on loopback."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "k",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
 
 
 class Failing:

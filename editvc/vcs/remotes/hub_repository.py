@@ -60,11 +60,8 @@ class HubRepository:
         with self._told():
             api, parent = self._api(), seen.version
             if not parent:
-                api.create_repo(self.repo_id, private=True, exist_ok=True)
-                now = self.document()
-                if now.data is not None:
-                    raise RemoteMoved(self.url)
-                parent = now.version
+                api.create_repo(self.repo_id, private=True)  # which others may be faster at
+                parent = str(api.model_info(self.repo_id, timeout=SECONDS).sha)
             sent = [CommitOperationAdd(name, file) for name, file in waiting.items()]
             api.create_commit(
                 self.repo_id,

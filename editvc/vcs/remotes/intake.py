@@ -92,11 +92,8 @@ class Intake:
             if pack.digest != one.id:
                 raise RemoteDamaged(self.remote.url, f"has another pack than {short(one.id)}")
 
-    def check(self, document: Document, roots: Iterable[Link], has: Has) -> tuple[ObjectId, ...]:
-        """See that all is there that refs and ``roots`` need; returns the objects that are new.
-
-        Raises ``RemoteDamaged``, and :class:`BundleNeeds`.
-        """
+    def require_needs(self, document: Document, has: Has) -> None:
+        """Raise :class:`BundleNeeds` where what a bundle stands on is not here."""
         for needed in document.needs:
             if not has(needed):
                 raise BundleNeeds(
@@ -104,6 +101,13 @@ class Intake:
                     f"needs commit {short(needed)}, which is not here",
                     hint="Fetch what was bundled, or sent, before it.",
                 )
+
+    def check(self, document: Document, roots: Iterable[Link], has: Has) -> tuple[ObjectId, ...]:
+        """See that all is there that refs and ``roots`` need; returns the objects that are new.
+
+        Raises ``RemoteDamaged``, and :class:`BundleNeeds`.
+        """
+        self.require_needs(document, has)
         arrived = Arrived(self.store, self.packs)
         try:
             for pack in self.packs:

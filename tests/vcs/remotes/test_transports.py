@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from hub_server import Hub, hub
-from remote_places import running_s3
+from remote_places import running_s3, use_hub, use_s3
 
 from editvc.vcs.remotes.connect import connect, lasting
 from editvc.vcs.remotes.folder import Folder
@@ -37,15 +37,10 @@ def s3() -> Iterator[str]:
 @pytest.fixture(params=["folder", "s3", "hub"])
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "s3":
-        monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3"))
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        use_s3(monkeypatch, request.getfixturevalue("s3"))
         return f"s3://bucket/{tmp_path.name}"
     if request.param == "hub":
-        server: Hub = request.getfixturevalue("hub")
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.url)
-        monkeypatch.setenv("HF_TOKEN", "hf_alice")
+        use_hub(monkeypatch, request.getfixturevalue("hub").url)
         return "hf://alice/history"
     return str(tmp_path / "remote")
 
@@ -132,10 +127,8 @@ def test_a_path_means_the_same_from_everywhere(
     assert lasting("file:///b") == "/b" and lasting("s3://c/d") == "s3://c/d"
 
 
-def test_a_hub_that_is_not_there_is_said_to_be(
-    monkeypatch: pytest.MonkeyPatch, hub: Hub
-) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+def test_a_hub_that_is_not_there_is_said_to_be(monkeypatch: pytest.MonkeyPatch, hub: Hub) -> None:
+    use_hub(monkeypatch, "http://127.0.0.1:9")
     place: Transport = connect("hf://alice/history")
     with pytest.raises(RemoteUnreached):
         place.document()
