@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from editvc.session.recording import CommitResult
     from editvc.vcs.files import Fault
     from editvc.vcs.fsck import Report
+    from editvc.vcs.gc import Collected
     from editvc.vcs.index_rows import CommitRow
     from editvc.vcs.pending import Side
     from editvc.vcs.read_only import Rows
@@ -646,6 +647,22 @@ class Repo:
         from editvc.vcs.fsck import fsck
 
         return fsck(self.session.repository)
+
+    def gc(self, before: float | None = None) -> Collected:
+        """Put small objects into packs, and drop what nothing leads to.
+
+        Dropped is what is older than ``before`` (seconds since the epoch; two weeks ago by
+        default), and only while no other process writes. Raises ``CollectorBusy``.
+        """
+        from editvc.vcs.gc import gc
+
+        return gc(self.session.repository, before)
+
+    def preview_gc(self, before: float | None = None) -> Collected:
+        """What :meth:`gc` would do."""
+        from editvc.vcs.gc import preview_gc
+
+        return preview_gc(self.session.repository, before)
 
     @staticmethod
     def reindex(path: str | Path, trust: Trust | None = None) -> list[str]:

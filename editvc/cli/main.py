@@ -30,6 +30,7 @@ from editvc.cli import (
     export,
     fetch,
     fsck,
+    gc,
     grep,
     health,
     import_patch,
@@ -119,7 +120,7 @@ for command in (
     squash.squash, compact.compact, health.health, trace.trace, tune.tune, export.export,
     publish.publish, branch.branch, switch.switch, tag.tag, merge.merge, resolve.resolve,
     cherry_pick.cherry_pick, rebase.rebase, reset.reset, remote.remote, clone.clone, fetch.fetch,
-    push.push, pull.pull, bundles.bundle, stats.stats, fsck.fsck, reindex.reindex,
+    push.push, pull.pull, bundles.bundle, stats.stats, fsck.fsck, gc.gc, reindex.reindex,
     config.config, base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)

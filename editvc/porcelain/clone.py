@@ -20,13 +20,14 @@ from editvc.session.session import Session
 from editvc.vcs import codec
 from editvc.vcs.config_file import Config, parse
 from editvc.vcs.files import Fault, Files, unique
+from editvc.vcs.reachable import config_links
 from editvc.vcs.refs import BRANCHES, HEAD, SYMBOLIC, TAGS, BranchUnknown, ReflogEntry
 from editvc.vcs.remote_sections import TIMEOUT, RemoteSection, check_remote_name, with_remotes
 from editvc.vcs.remotes.connect import connect, lasting
 from editvc.vcs.remotes.connection import Remote
 from editvc.vcs.remotes.document import Document
 from editvc.vcs.remotes.intake import Arrived, Intake
-from editvc.vcs.remotes.shared_settings import settings_in, settings_links
+from editvc.vcs.remotes.shared_settings import settings_in
 from editvc.vcs.remotes.transport import RemoteDamaged
 from editvc.vcs.repository import FIRST_BRANCH, FOLDER, Repository, RepositoryExists
 from editvc.vcs.store import PACKS, DiskStore
@@ -129,7 +130,7 @@ def _create(
     intake.take(document.packs)
     arrived = Arrived(intake.store, intake.packs)
     text, config = _settings(remote, document, arrived)
-    roots = [("settings", document.settings), *settings_links(config)]
+    roots = [("settings", document.settings), *config_links(config, arrived)]
     came = intake.check(document, roots, nothing_is_here)
     base = codec.decode_base(
         arrived.get(config.base.id), source=config.base.model, revision=config.base.revision

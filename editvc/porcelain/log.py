@@ -38,7 +38,7 @@ def log(session: Session, revision: str = "HEAD", limit: int | None = None) -> l
         rows = [plumbing.graph.row(one) for one in plumbing.revisions.resolve_range(revision)]
         return rows[::-1][:limit]
     start = commit_at(session, revision)
-    return [] if start is None else list(islice(plumbing.graph.log([start]), limit))
+    return [] if start is None else list(islice(plumbing.graph.newest([start]), limit))
 
 
 def imported_patches(session: Session, row: CommitRow) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import Any
 
 from editvc.core.facts import Fact
@@ -26,9 +28,13 @@ from editvc.vcs.fsck_operations import (
 from editvc.vcs.index_rows import ChangeRow, CommitRow, FactRow
 from editvc.vcs.object_links import ELEMENT, Link, checked_links, fits, links
 from editvc.vcs.pending import NAME
+from editvc.vcs.reachable import config_links, pending_links
 from editvc.vcs.refs import HEAD, readable
 from editvc.vcs.repository import Repository
-from editvc.vcs.store import ObjectDamaged
+from editvc.vcs.store import DiskStore, ObjectDamaged
+
+READERS, BATCH = 8, 64
+"""Threads that read objects, and how many one takes at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,23 +139,44 @@ def fsck(repository: Repository, progress: Progress | None = None) -> Report:
 
 
 def _read_objects(check: _Check, progress: Progress | None) -> None:
-    """Read every object; one that cannot be read is an error whether anything needs it or not."""
+    """Read every object; one that cannot be read is an error whether anything needs it or not.
+
+    Threads, since reading waits for the disk, and a digest is computed beside other Python.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # brings logging, which `log` can spare
+
     store = check.repository.store
     ids = list(store.ids())
-    for done, identifier in enumerate(ids, 1):
-        try:
-            data = store.strictly(identifier)
-            record = codec.record_of(data)
-            decode = DECODERS.get(str(record["kind"]))
-            if decode is not None:
-                decode(data)
-            checked_links(record)
-            check.records[identifier] = {"kind": "edits"} if record["kind"] == "edits" else record
-        except (ObjectDamaged, ValueError) as error:
-            check.unsound.add(identifier)
-            check.wrong(identifier, str(error))
-        if progress is not None:
-            progress("objects", done, len(ids))
+    store.packs.all()  # so that each is opened once
+    batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
+    with ThreadPoolExecutor(READERS) as readers:
+        read = chain.from_iterable(readers.map(partial(_read_batch, store), batches))
+        for done, (identifier, record) in enumerate(zip(ids, read, strict=True), 1):
+            if isinstance(record, Exception):
+                check.unsound.add(identifier)
+                check.wrong(identifier, str(record))
+            else:
+                check.records[identifier] = record
+            if progress is not None:
+                progress("objects", done, len(ids))
+
+
+def _read_batch(store: DiskStore, identifiers: list[ObjectId]) -> list[dict[str, Any] | Exception]:
+    return [_read_object(store, identifier) for identifier in identifiers]
+
+
+def _read_object(store: DiskStore, identifier: ObjectId) -> dict[str, Any] | Exception:
+    """What a sound object says about itself, or what is wrong with it."""
+    try:
+        data = store.strictly(identifier)
+        record = codec.record_of(data)
+        decode = DECODERS.get(str(record["kind"]))
+        if decode is not None:
+            decode(data)
+        checked_links(record)
+    except (ObjectDamaged, ValueError) as error:
+        return error
+    return {"kind": "edits"} if record["kind"] == "edits" else record
 
 
 def _check_packs(check: _Check) -> None:
@@ -210,31 +237,14 @@ def _roots(check: _Check) -> Iterator[tuple[str, Link]]:
     except EditvcError as error:
         check.wrong("config.toml", str(error))
         return
-    yield "config.toml", ("base", config.base.id)
-    if config.base.identity is not None:
-        yield "config.toml", ("identity", config.base.identity)
-    yield from (("config.toml", link) for link in links(config.recipe.to_json()))
-    for values in config.methods.values():
-        yield from (("config.toml", link) for link in links({"kind": "recipe", **values}))
-    yield from _waiting(check)
-    if check.repository.store.contains(config.recipe.id):  # else no edit was located with it yet
-        yield "config.toml", ("recipe", config.recipe.id)
-
-
-def _waiting(check: _Check) -> Iterator[tuple[str, Link]]:
-    """What a merge that waits was made of. Commits that it has made are in no index yet."""
+    yield from (("config.toml", link) for link in config_links(config, check.repository.store))
     try:
         pending = check.repository.pending.load()
     except DamageError as error:
         check.wrong(NAME, str(error))
         return
-    if pending is None:
-        return
-    yield NAME, ("tree", pending.tree)
-    for sides in pending.conflicts.values():
-        for entry in (sides.base, sides.ours, sides.theirs):
-            if entry is not None:
-                yield from ((NAME, ("fact", entry.fact)), (NAME, (ELEMENT, entry.element)))
+    if pending is not None:
+        yield from ((NAME, link) for link in pending_links(pending))
 
 
 def _follow(check: _Check, where: str, link: Link) -> None:

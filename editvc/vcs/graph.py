@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from editvc.core.ids import ObjectId, SlotId, short
 from editvc.errors import DamageError
@@ -90,19 +90,48 @@ class Graph:
         No commit stands before one of its children, whatever the clocks said.
         """
         hidden = self.reachable(exclude)
-        shown = {key: row for key, row in self.reachable(starts).items() if key not in hidden}
-        children = Counter(parent for row in shown.values() for parent in row.parents)
-        ready = [_newest_first(row) for key, row in shown.items() if not children[key]]
-        heapq.heapify(ready)
-        ordered = []
-        while ready:
-            row = shown[heapq.heappop(ready)[2]]
-            ordered.append(row)
+        return _ordered(
+            {key: row for key, row in self.reachable(starts).items() if key not in hidden}
+        )
+
+    def newest(self, starts: Iterable[ObjectId]) -> Iterator[CommitRow]:
+        """:meth:`log` bit by bit: of a long history, only what is asked for is read.
+
+        Where one commit stands between all that was read and the rest, what was read comes first
+        in any order. Unless it holds a beginning, which another line may go back behind.
+        """
+        met = {start: self.row(start) for start in starts}
+        waiting = [_newest_first(row) for row in met.values()]
+        heapq.heapify(waiting)
+        block, begins = dict[ObjectId, CommitRow](), False
+        while waiting:
+            if len(waiting) == 1 and not begins:
+                yield from _ordered(block)
+                block = {}
+            identifier = heapq.heappop(waiting)[2]
+            row = block[identifier] = met[identifier]
+            begins = begins or not row.parents
             for parent in row.parents:
-                children[parent] -= 1
-                if parent in shown and not children[parent]:
-                    heapq.heappush(ready, _newest_first(shown[parent]))
-        return ordered
+                if parent not in met:
+                    met[parent] = self.row(parent)
+                    heapq.heappush(waiting, _newest_first(met[parent]))
+        yield from _ordered(block)
+
+
+def _ordered(rows: Mapping[ObjectId, CommitRow]) -> list[CommitRow]:
+    """Commits newest first, each behind its children."""
+    children = Counter(parent for row in rows.values() for parent in row.parents)
+    ready = [_newest_first(row) for key, row in rows.items() if not children[key]]
+    heapq.heapify(ready)
+    ordered = []
+    while ready:
+        row = rows[heapq.heappop(ready)[2]]
+        ordered.append(row)
+        for parent in row.parents:
+            children[parent] -= 1
+            if parent in rows and not children[parent]:
+                heapq.heappush(ready, _newest_first(rows[parent]))
+    return ordered
 
 
 def _newest_first(row: CommitRow) -> tuple[int, int, ObjectId]:

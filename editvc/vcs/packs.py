@@ -24,7 +24,6 @@ import stat
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from hashlib import sha256
 from heapq import merge
 from itertools import accumulate
@@ -88,7 +87,7 @@ class Pack:
         """
         self.path = path
         self._bytes = _mapped(path)
-        size = len(self._bytes)
+        self.size = size = len(self._bytes)
         if size < LEAST:
             raise PackDamaged(path, "is cut short")
         if self._bytes[: len(MAGIC)] != MAGIC:
@@ -129,6 +128,13 @@ class Pack:
         if object_id(data) != identifier:
             raise PackDamaged(self.path, f"has other bytes than those of {short(identifier)}")
         return data
+
+    def holds(self, identifier: ObjectId) -> bool:
+        """Whether the pack has this object, and has it sound."""
+        try:
+            return self.get(identifier) is not None
+        except PackDamaged:
+            return False
 
     def place(self, row: int) -> Place:
         """Where the object of the ``row``-th id lies."""
@@ -285,11 +291,7 @@ class PackFolder:
 
     def freshened(self, identifier: ObjectId) -> bool:
         """Whether a known pack has this object sound, and counts as written to just now."""
-        for pack in self._known():
-            with suppress(PackDamaged):
-                if pack.get(identifier) is not None and freshened(pack.path):
-                    return True
-        return False
+        return any(pack.holds(identifier) and freshened(pack.path) for pack in self._known())
 
     def ids(self, prefix: str = "") -> Iterator[ObjectId]:
         """All ids that begin with ``prefix``, in rising order; once for each pack that has it."""

@@ -1,147 +1,121 @@
-"""The walk from commits to all that they stand on, short of what the other side has.
-
-It is the same for what is sent and for what has come: objects are decoded, links are of the kinds
-that they should be, and nothing may be missing.
-"""
+"""What is still wanted of the objects: all that anything in the repository leads to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import Any
 
-from editvc.core.ids import ObjectId, short
-from editvc.errors import DamageError
-from editvc.vcs import codec, edit_set
-from editvc.vcs.fsck import DECODERS
-from editvc.vcs.object_links import Link, checked_links, fits
-from editvc.vcs.store import ObjectStore
+from editvc.core.ids import ObjectId
+from editvc.vcs import codec
+from editvc.vcs.config_file import Config
+from editvc.vcs.object_links import ELEMENT, Link, links
+from editvc.vcs.pending import Pending
+from editvc.vcs.repository import Repository
+from editvc.vcs.store import DIGITS, ObjectDamaged, ObjectStore
 
-PRIVATE = ("operation",)
-"""Kinds of objects that belong to one repository alone."""
-
-
-class NotSound(DamageError):
-    """An object that is not what it should be, where history leads to it."""
+STANDING = ("operation", "settings")
+"""Kinds that are kept whatever leads to them: what other lines of operations acknowledged, as
+careless copies leave them, and the settings that were in force."""
 
 
-@dataclass(frozen=True, slots=True)
-class News:
-    """What one side has and the other has not: ``commits``, each behind its parents, and the
-    commits of both sides on which they stand.
+def config_links(config: Config, store: ObjectStore) -> Iterator[Link]:
+    """What config.toml names."""
+    yield "base", config.base.id
+    if config.base.identity is not None:
+        yield "identity", config.base.identity
+    yield from links(config.recipe.to_json())
+    for values in config.methods.values():
+        yield from links({"kind": "recipe", **values})
+    if store.contains(config.recipe.id):  # else no edit was located with it yet
+        yield "recipe", config.recipe.id
+
+
+def pending_links(pending: Pending) -> Iterator[Link]:
+    """What a merge that waits was made of. Commits that it has made are in no index yet."""
+    yield "tree", pending.tree
+    for sides in pending.conflicts.values():
+        for entry in (sides.base, sides.ours, sides.theirs):
+            if entry is not None:
+                yield from (("fact", entry.fact), (ELEMENT, entry.element))
+
+
+def roots(repository: Repository) -> set[ObjectId]:
+    """The objects that everything wanted can be reached from, beside :data:`STANDING` ones.
+
+    Those of refs, the reflog, operations, settings, a merge that waits, results, and elements that
+    the index knows as answers to requests: these were dear to make. Raises what reading settings
+    and the merge raises.
     """
+    refs, index = repository.refs, repository.index
+    found = {*refs.all().values(), *refs.reflog_ids()}
+    if (current := repository.operations.current()) is not None:
+        found.add(current)
+    store = repository.store
+    found.update(one for _, one in config_links(repository.config_file.load(), store))
+    pending = repository.pending.load()
+    if pending is not None:
+        found.update(one for _, one in pending_links(pending))
+        found.update((pending.began, pending.parent, *pending.others))
+        found.update((*pending.done, *pending.todo))
+    found.update(one for _, one in index.all_located())
+    with suppress(FileNotFoundError):
+        measured = map(ObjectId, filter(DIGITS.fullmatch, os.listdir(repository.results.folder)))
+        found.update(one for one in measured if store.contains(one))
+    return found
 
-    commits: tuple[ObjectId, ...]
-    boundary: frozenset[ObjectId]
 
-
-def news(store: ObjectStore, wanted: Iterable[ObjectId], has: Callable[[ObjectId], bool]) -> News:
-    """The commits that lead to ``wanted`` from those that the other side ``has``.
-
-    Raises ``ObjectDamaged`` for what is missing or no commit.
-    """
-    boundary, order, done = set[ObjectId](), list[ObjectId](), set[ObjectId]()
-    waiting = [(one, False) for one in wanted]
+def closure(
+    starts: Iterable[ObjectId],
+    follow: Callable[[ObjectId], Iterable[ObjectId]],
+    reached: dict[ObjectId, None],
+) -> None:
+    """Add to ``reached`` what can be reached from ``starts``, in the order in which it is met."""
+    waiting = list(starts)
     while waiting:
-        identifier, parents_are_done = waiting.pop()
-        if parents_are_done:
-            order.append(identifier)
-        elif has(identifier):
-            boundary.add(identifier)
-        elif identifier not in done:
-            done.add(identifier)
-            waiting.append((identifier, True))
-            parents = codec.decode_commit(store.get(identifier)).parents
-            waiting += ((parent, False) for parent in parents)
-    return News(tuple(order), frozenset(boundary))
+        identifier = waiting.pop()
+        if identifier not in reached:
+            reached[identifier] = None
+            waiting.extend(one for one in follow(identifier) if one not in reached)
 
 
-def known_behind(store: ObjectStore, commits: Iterable[ObjectId]) -> dict[ObjectId, str]:
-    """The kinds of the objects that some commits and their trees name, of which nothing is read
-    that does not name others: whoever has a commit has these, and all that they need.
-    """
-    known: dict[ObjectId, str] = {}
-    for identifier in commits:
-        commit = codec.decode_commit(store.get(identifier))
-        tree = codec.decode_tree(store.get(commit.tree))
-        known |= {identifier: "commit", commit.tree: "tree", tree.base: "base"}
-        known |= dict.fromkeys(tree.patches, "patch")
-        waiting = [tree.edits] if tree.edits else []
-        while waiting:
-            node = waiting.pop()
-            if node in known:
-                continue
-            known[node] = "edits"
-            for kind, other in checked_links(codec.record_of(store.get(node))):
-                if kind == "edits":
-                    waiting.append(other)
-                else:
-                    known[other] = kind
-    return known
+class Names:
+    """What objects of a store name: by a link, or in any other way, as far as that is there."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.store = store
+        self.there = set(store.ids())
+
+    def of(self, identifier: ObjectId) -> set[ObjectId]:
+        """All that a wanted object needs. Raises ``ObjectDamaged`` where it cannot be read."""
+        record = codec.record_of(self.store.get(identifier))
+        return {one for _, one in links(record)} | (self.there & set(_ids(record)))
+
+    def of_what_is_there(self, identifier: ObjectId) -> set[ObjectId]:
+        """As :meth:`of`, without what is missing or cannot be read."""
+        try:
+            return self.there & set(_ids(codec.record_of(self.store.get(identifier))))
+        except ObjectDamaged:
+            return set()
+
+    def kind(self, identifier: ObjectId) -> str | None:
+        """The kind of an object; ``None`` where it cannot be read, which is for ``fsck`` to say."""
+        try:
+            return codec.kind_of(self.store.get(identifier))
+        except ObjectDamaged:
+            return None
 
 
-class Reached(NamedTuple):
-    """An object that the walk has come to."""
-
-    id: ObjectId
-    kind: str
-    data: bytes
-
-
-def objects_behind(
-    store: ObjectStore, wanted: Iterable[Link], known: Mapping[ObjectId, str]
-) -> Iterator[Reached]:
-    """The objects that links lead to, short of those ``known`` by their kinds: each once.
-
-    Raises ``ObjectDamaged`` for what is missing or cannot be read, and :class:`NotSound`.
-    """
-    kinds: dict[ObjectId, str] = {}
-    waiting = list(wanted)
-    while waiting:
-        expected, identifier = waiting.pop()
-        if known.get(identifier) == expected:
-            continue
-        if identifier not in kinds:
-            data = store.get(identifier)
-            record = sound(identifier, data)
-            kinds[identifier] = str(record["kind"])
-            waiting += checked_links(record)
-            yield Reached(identifier, kinds[identifier], data)
-        if not fits(expected, kinds[identifier]):
-            problem = f"is a {kinds[identifier]} where a {expected} is needed"
-            raise NotSound(f"object {short(identifier)} {problem}")
-
-
-def sound(identifier: ObjectId, data: bytes) -> dict[str, Any]:
-    """What an object says about itself, if it is one that may go from repository to repository.
-
-    Raises ``ObjectDamaged`` and :class:`NotSound`.
-    """
-    record = codec.record_of(data)
-    kind = str(record["kind"])
-    if kind in PRIVATE:
-        raise NotSound(f"object {short(identifier)} is of the kind {kind}, which no one sends")
-    if kind in DECODERS:
-        DECODERS[kind](data)
-    try:
-        checked_links(record)
-    except ValueError as cause:
-        raise NotSound(f"object {short(identifier)} {cause}") from cause
-    return record
-
-
-def require_history(store: ObjectStore, commits: Iterable[ObjectId]) -> None:
-    """Each commit counts right, and its set of edits has the one shape that it can have.
-
-    Raises :class:`NotSound` and ``NotCanonical``.
-    """
-    extents: dict[tuple[ObjectId, int], edit_set.Extent] = {}
-    for identifier in commits:
-        commit = codec.decode_commit(store.get(identifier))
-        before = 0
-        if commit.parents:
-            before = codec.decode_commit(store.get(commit.parents[0])).number
-        root = codec.decode_tree(store.get(commit.tree)).edits
-        live = edit_set.verify(store, root, extents).count if root else 0
-        if (commit.number, commit.live) != (before + 1, live):
-            raise NotSound(f"commit {short(identifier)} does not count right")
+def _ids(value: Any) -> Iterator[ObjectId]:
+    """Whatever looks like an id in a record, however deep: kinds to come are kept as well."""
+    if isinstance(value, str):
+        if DIGITS.fullmatch(value):
+            yield ObjectId(value)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _ids(key)
+            yield from _ids(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _ids(inner)

@@ -173,8 +173,9 @@ class Repository:
         return index
 
     def close(self) -> None:
-        """Give the index back. What was read stays valid."""
+        """Give the index back, and let ``gc`` drop things. What was read stays valid."""
         self.index.close()
+        self.store.close()
 
     def scratch(self) -> Repository:
         """The same repository for trying trees out: objects written to it are kept in memory."""

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from heapq import merge
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ from editvc.core.cut import cut
 from editvc.core.ids import ObjectId, object_id, short
 from editvc.errors import DamageError
 from editvc.vcs.files import Files
+from editvc.vcs.folder_lock import FolderLock
 from editvc.vcs.packs import PACK_NAME, PackDamaged, PackFolder, freshened
 
 FSCK_HINT = "Run `editvc fsck` to see what is damaged; writing the object again heals it."
@@ -128,6 +130,7 @@ class DiskStore:
         self.folder = folder
         self.files = files
         self.packs = PackFolder(folder / PACKS)
+        self._lock = FolderLock(folder)
 
     def prepare(self) -> None:
         """Make the folder and all 256 below it, so that most writes need not make one."""
@@ -142,6 +145,7 @@ class DiskStore:
 
     def put(self, data: bytes) -> ObjectId:
         """See :meth:`ObjectStore.put`. When this returns, the object survives power loss."""
+        self._lock.share()
         identifier = object_id(data)
         path = self.path(identifier)
         if self._holds(path, data) and freshened(path):
@@ -159,8 +163,24 @@ class DiskStore:
         """
         from concurrent.futures import ThreadPoolExecutor  # brings logging, which `log` can spare
 
+        self._lock.share()  # one for all threads
         with ThreadPoolExecutor(WRITERS) as writers:
             return list(writers.map(self.put, objects))
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether no other store has written to this folder and is still open; none does inside.
+
+        Who wants to write meanwhile waits.
+        """
+        try:
+            yield self._lock.take()
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Say that nothing more is going to be written. What was read stays valid."""
+        self._lock.release()
 
     @staticmethod
     def _holds(path: Path, data: bytes) -> bool:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,13 +15,24 @@ class Rows:
 
     def __init__(self, rows: dict[ObjectId, CommitRow]) -> None:
         self.rows = rows
+        self.read = 0
 
     def commit(self, identifier: ObjectId) -> CommitRow | None:
+        self.read += 1
         return self.rows.get(identifier)
 
 
 def key(number: int) -> ObjectId:
     return ObjectId(f"{number:064x}")
+
+
+def commit_row(
+    identifier: ObjectId, number: int, parents: tuple[ObjectId, ...], time: int | None = None
+) -> CommitRow:
+    return CommitRow(
+        id=identifier, number=number, tree=key(0), parents=parents, message="", author="",
+        time=number if time is None else time, edits=0, live=0, delta=None, health=(),
+    )  # fmt: skip
 
 
 @st.composite
@@ -32,10 +43,7 @@ def graphs(draw: st.DrawFn) -> dict[ObjectId, CommitRow]:
         earlier = st.integers(0, number - 1).map(key) if number else st.nothing()
         parents = draw(st.lists(earlier, max_size=3 if number else 0, unique=True))
         time = draw(st.integers(0, 5))
-        rows[key(number)] = CommitRow(
-            id=key(number), number=number, tree=key(0), parents=tuple(parents), message="",
-            author="", time=time, edits=0, live=0, delta=None, health=(),
-        )  # fmt: skip
+        rows[key(number)] = commit_row(key(number), number, tuple(parents), time)
     return rows
 
 
@@ -45,6 +53,33 @@ def ancestors(rows: dict[ObjectId, CommitRow], start: ObjectId) -> set[ObjectId]
     for parent in rows[start].parents:
         found |= ancestors(rows, parent)
     return found
+
+
+@given(graphs(), st.data())
+@settings(max_examples=150)
+def test_the_newest_come_as_log_has_them(
+    rows: dict[ObjectId, CommitRow], data: st.DataObject
+) -> None:
+    graph = Graph(Rows(rows))  # type: ignore[arg-type]
+    starts = data.draw(st.lists(st.sampled_from(sorted(rows)), max_size=3, unique=True))
+    assert list(graph.newest(starts)) == graph.log(starts)
+
+
+def test_of_a_long_history_the_newest_alone_are_read() -> None:
+    """A chain of 5,000 commits, every tenth of which merges a side line of one."""
+    rows = {}
+    for number in range(5000):
+        parents = [key(number - 1)] if number else []
+        if number and number % 10 == 0:
+            side = key(10_000 + number)
+            rows[side] = commit_row(side, number - 1, (key(number - 2),))
+            parents.append(side)
+        rows[key(number)] = commit_row(key(number), number, tuple(parents))
+    index = Rows(rows)
+    newest = list(islice(Graph(index).newest([key(4999)]), 40))  # type: ignore[arg-type]
+    read = index.read
+    assert newest == Graph(index).log([key(4999)])[:40]  # type: ignore[arg-type]
+    assert read < 60
 
 
 @given(graphs(), st.data())

@@ -17,16 +17,16 @@ from editvc.vcs.files import Files, is_temporary
 from editvc.vcs.object_links import Link
 from editvc.vcs.pack_intake import Limits, PackRefused, admitted, dropped, received
 from editvc.vcs.packs import Pack, PackDamaged
-from editvc.vcs.reachable import (
+from editvc.vcs.remotes.connection import Remote
+from editvc.vcs.remotes.document import Document, Listed
+from editvc.vcs.remotes.transport import RemoteDamaged, RemoteError
+from editvc.vcs.remotes.walk import (
     known_behind,
     news,
     objects_behind,
     require_history,
     sound,
 )
-from editvc.vcs.remotes.connection import Remote
-from editvc.vcs.remotes.document import Document, Listed
-from editvc.vcs.remotes.transport import RemoteDamaged, RemoteError
 from editvc.vcs.store import PACKS, DiskStore, ScratchStore
 
 Has = Callable[[ObjectId], bool]
@@ -51,6 +51,10 @@ class Arrived(ScratchStore):
                 if (data := pack.get(identifier)) is not None:
                     return data
         return super().get(identifier)
+
+    def contains(self, identifier: ObjectId) -> bool:
+        """See :meth:`ObjectStore.contains`."""
+        return any(identifier in pack for pack in self.arrived) or super().contains(identifier)
 
 
 @dataclass(slots=True)

@@ -13,9 +13,10 @@ from editvc.core.ids import ObjectId
 from editvc.vcs.config_file import settings_object
 from editvc.vcs.object_links import ELEMENTS, Link
 from editvc.vcs.packs import write_pack
-from editvc.vcs.reachable import known_behind, news, objects_behind
+from editvc.vcs.reachable import config_links
 from editvc.vcs.remotes.document import Document, Listed
-from editvc.vcs.remotes.shared_settings import settings_links, shared_text
+from editvc.vcs.remotes.shared_settings import shared_text
+from editvc.vcs.remotes.walk import known_behind, news, objects_behind
 from editvc.vcs.repository import Repository
 from editvc.vcs.store import PACKS
 
@@ -45,7 +46,7 @@ def first_document(repository: Repository) -> tuple[Document, list[Link]]:
     text = shared_text(file.text(), in_folder=beside.is_dir())
     settings = repository.store.put(settings_object(text.encode()))
     head = repository.refs.head().branch or "main"
-    links = [("settings", settings), *settings_links(config)]
+    links = [("settings", settings), *config_links(config, repository.store)]
     return Document(config.base.id, settings, head), links
 
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from editvc.core.ids import ObjectId
 from editvc.vcs import codec
-from editvc.vcs.config_file import Config, parse
-from editvc.vcs.object_links import Link, links
+from editvc.vcs.config_file import parse
 from editvc.vcs.store import ObjectStore
 
 OWN = ("user", "compute", "remote")
@@ -44,17 +43,6 @@ def public_name(source: str, *, in_folder: bool = False) -> str:
     """
     named = HUB_ID.fullmatch(source) is not None and not in_folder
     return source if named else f"./{Path(source).name or 'model'}"
-
-
-def settings_links(config: Config) -> list[Link]:
-    """The objects that a configuration names: the base, its identity, and what recipes stand on."""
-    found: list[Link] = [("base", config.base.id)]
-    if config.base.identity is not None:
-        found.append(("identity", config.base.identity))
-    found += links(config.recipe.to_json())
-    for values in config.methods.values():
-        found += links({"kind": "recipe", **values})
-    return found
 
 
 def settings_in(store: ObjectStore, identifier: ObjectId) -> str:
