@@ -75,7 +75,8 @@ def test_help_and_version_in_a_bare_environment(work: Path) -> None:
         "log", "show", "status", "diff", "grep", "query", "reflog", "shortlog", "notes", "blame",
         "bisect", "revert", "undo", "redo", "restore", "expire", "squash", "compact", "health",
         "trace", "tune", "export", "publish", "branch", "switch", "tag", "merge", "resolve",
-        "cherry-pick", "rebase", "reset", "remote", "clone", "fetch", "push", "pull", "bundle", "stats", "fsck", "gc", "reindex", "config", "base",
+        "cherry-pick", "rebase", "reset", "remote", "clone", "fetch", "push", "pull", "bundle",
+        "stats", "fsck", "gc", "reindex", "config", "base",
     ]  # fmt: skip
     listed = [line.split()[0] for line in shown.out.split("Commands:\n")[1].splitlines()]
     assert listed == commands
