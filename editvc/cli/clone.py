@@ -45,6 +45,7 @@ def clone(
     if as_json:
         emit_json(done.to_json())
         return
-    say(f"Cloned into {done.folder.parent}: {done.commits} commits, {size_of(done.size)}")
+    count = f"{done.commits} commit{'' if done.commits == 1 else 's'}"
+    say(f"Cloned into {done.folder.parent}: {count}, {size_of(done.size)}")
     place = f"{done.branch}, at {short(done.commit)}" if done.commit else "no commits yet"
     say(f"On branch {place}; base {done.base}")

@@ -34,15 +34,18 @@ def fetch(
         repo = open_repo(ctx, report)
         work = repo.preview_fetch if dry_run else repo.fetch
         done = work(remote, prune=prune)
-    emit_json(done.to_json()) if as_json else show_fetched(done)
+    if as_json:
+        emit_json(done.to_json())
+        return
+    show_fetched(done)
+    if not done.moved:
+        say("Already up to date")
 
 
 def show_fetched(done: Fetched) -> None:
     """What came, and which refs moved."""
     say(f"From {done.url}")
     say_moves(done.moved)
-    if not done.moved:
-        say("Already up to date")
     for tag in done.left:
         warn(f"tag {tag} is elsewhere there, and stays where it is here")
 

@@ -111,7 +111,7 @@ def _planned(
         raise NothingToBundle("there is no branch and no tag with a commit yet")
     needs = tuple(plumbing.revisions.commit(one) for one in without)
     document, links = first_document(plumbing)
-    missing = Missing.of(plumbing, there.values(), needs, {}, links if not needs else ())
+    missing = Missing.of(plumbing, there.values(), needs, links=links if not needs else ())
     return replace(document, refs=there, needs=needs), missing
 
 

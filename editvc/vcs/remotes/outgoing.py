@@ -16,7 +16,7 @@ from editvc.vcs.packs import write_pack
 from editvc.vcs.reachable import config_links
 from editvc.vcs.remotes.document import Document, Listed
 from editvc.vcs.remotes.shared_settings import shared_text
-from editvc.vcs.remotes.walk import known_behind, news, objects_behind
+from editvc.vcs.remotes.walk import common_behind, known_behind, news, objects_behind
 from editvc.vcs.repository import Repository
 from editvc.vcs.store import PACKS
 
@@ -71,14 +71,19 @@ class Missing:
         repository: Repository,
         tips: Iterable[ObjectId],
         there: Iterable[ObjectId],
-        common: Mapping[ObjectId, str],
+        common: Mapping[ObjectId, str] | None = None,
         links: Iterable[Link] = (),
     ) -> Missing:
-        """Walk the commits; trees are walked when the objects are asked for."""
+        """Walk the commits; trees are walked when the objects are asked for.
+
+        Without ``common`` it is what the elements of the commits that both have stand on.
+        """
         ordered, reached = tuple(sorted(set(tips))), repository.graph.reachable(there)
         new = news(repository.store, ordered, lambda commit: commit in reached)
         wanted: list[Link] = [*links, *(("commit", commit) for commit in new.commits)]
         known = known_behind(repository.store, new.boundary) if wanted else {}
+        if common is None:
+            common = common_behind(repository.store, known)
         return cls(repository, ordered, wanted, {**known, **common}, len(new.commits))
 
     def objects(self, common: dict[ObjectId, str]) -> Iterator[tuple[ObjectId, bytes]]:

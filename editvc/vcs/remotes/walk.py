@@ -14,7 +14,7 @@ from editvc.core.ids import ObjectId, short
 from editvc.errors import DamageError
 from editvc.vcs import codec, edit_set
 from editvc.vcs.fsck import DECODERS
-from editvc.vcs.object_links import Link, checked_links, fits
+from editvc.vcs.object_links import ELEMENT, Link, checked_links, fits
 from editvc.vcs.store import ObjectStore
 
 PRIVATE = ("operation",)
@@ -78,6 +78,16 @@ def known_behind(store: ObjectStore, commits: Iterable[ObjectId]) -> dict[Object
                 else:
                     known[other] = kind
     return known
+
+
+def common_behind(store: ObjectStore, known: Mapping[ObjectId, str]) -> dict[ObjectId, str]:
+    """The kinds of what the elements among ``known`` stand on, recipes and statistics; reads each.
+
+    Raises as :func:`objects_behind`.
+    """
+    elements = (one for one, kind in known.items() if kind in (ELEMENT, "patch"))
+    named = {link for one in elements for link in checked_links(codec.record_of(store.get(one)))}
+    return {one.id: one.kind for one in objects_behind(store, named, {})}
 
 
 class Reached(NamedTuple):
