@@ -62,12 +62,19 @@ class EditDiff(NamedTuple):
 class EditSet:
     """An immutable mapping slot -> :class:`Entry`, kept in ``store`` under ``root``.
 
-    The empty set has ``root`` ``None``.
+    The empty set has ``root`` ``None``. ``nodes`` are those that were read, by id; sets that are
+    looked at together, as versions are that share nodes, have them together.
     """
 
-    def __init__(self, store: ObjectStore, root: ObjectId | None = None) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        root: ObjectId | None = None,
+        nodes: dict[ObjectId, Node] | None = None,
+    ) -> None:
         self.store = store
         self.root = root
+        self.nodes = {} if nodes is None else nodes
 
     def _node(self, identifier: ObjectId, path: str = "") -> Node:
         """The node under the digits ``path``, where all below it has slots that begin so.
@@ -75,7 +82,9 @@ class EditSet:
         Raises :class:`NotCanonical` for any other: a few nodes that name each other many times
         would be a set without end.
         """
-        node = decode_node(self.store.get(identifier))
+        node = self.nodes.get(identifier)
+        if node is None:
+            node = self.nodes[identifier] = decode_node(self.store.get(identifier))
         if isinstance(node, Branch):
             sound = len(node.children) > 0 and len(path) < SLOT_DIGITS
         else:
@@ -129,11 +138,11 @@ class EditSet:
             return self
         draft = self._changed(self.root, 0, sorted(changes.items(), key=lambda change: change[0]))
         if draft is None:
-            return EditSet(self.store)
+            return EditSet(self.store, None, self.nodes)
         written: list[bytes] = []
         root = self._encoded(draft, written)
         self.store.put_all(written)
-        return EditSet(self.store, root)
+        return EditSet(self.store, root, self.nodes)
 
     def _changed(self, old: ObjectId | None, depth: int, changes: list[Change]) -> Draft | None:
         path = changes[0][0][:depth]

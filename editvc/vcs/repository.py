@@ -36,6 +36,9 @@ from editvc.vcs.store import DiskStore, ScratchStore
 FOLDER = ".editvc"
 FIRST_BRANCH = "main"
 
+MOST_NODES = 2000
+"""Nodes of edit sets that are kept in memory: each has 32 entries at most, in 20 KB."""
+
 
 class NotARepository(EditvcError):
     """Neither the folder nor one above it holds a repository."""
@@ -96,6 +99,7 @@ class Repository:
         self.index.recording = self.operations.recording
         self.graph = Graph(self.index)
         self.revisions = Revisions(self.refs, self.graph)
+        self._nodes: dict[ObjectId, codec.Node] = {}
         self._facts: list[FactRow] = []  # written since the last transaction, not indexed yet
         self.cache = Cache(folder / "cache", self.files)
         self.results = Results(folder / "results", self.files)
@@ -181,6 +185,7 @@ class Repository:
         """The same repository for trying trees out: objects written to it are kept in memory."""
         view = copy.copy(self)
         view.store = ScratchStore(self.store)
+        view._nodes = {}  # of what it writes, nothing is stored
         return view
 
     @cached_property
@@ -256,7 +261,9 @@ class Repository:
 
     def edits_of(self, tree: Tree) -> EditSet:
         """The set of edits of a tree."""
-        return EditSet(self.store, tree.edits)
+        if len(self._nodes) > MOST_NODES:
+            self._nodes.clear()
+        return EditSet(self.store, tree.edits, self._nodes)
 
     def write(self, value: codec.Value) -> ObjectId:
         """Store a value's object. Facts are better given to :meth:`write_facts`."""

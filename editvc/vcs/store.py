@@ -129,6 +129,7 @@ class DiskStore:
     def __init__(self, folder: Path, files: Files) -> None:
         self.folder = folder
         self.files = files
+        self._prefix = f"{folder}/"
         self.packs = PackFolder(folder / PACKS)
         self._lock = FolderLock(folder)
 
@@ -211,21 +212,23 @@ class DiskStore:
 
     def _loose(self, identifier: ObjectId) -> bytes:
         """The bytes of the file of an object."""
-        path = self.path(identifier)
+        if DIGITS.fullmatch(identifier) is None:
+            raise NoObjectId(identifier)
+        path = f"{self._prefix}{identifier[:2]}/{identifier[2:]}"  # a Path takes 20 microseconds
         try:
             # Links lead elsewhere, and a pipe or a device would be waited for.
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             with open(descriptor, "rb") as file:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise ObjectDamaged(identifier, "is no regular file", path)
+                    raise ObjectDamaged(identifier, "is no regular file", Path(path))
                 data = file.read()
         except FileNotFoundError:
-            raise ObjectMissing(identifier, path) from None
+            raise ObjectMissing(identifier, Path(path)) from None
         except OSError as cause:
             problem = f"cannot be read: {cause.strerror or cause}"
-            raise ObjectDamaged(identifier, problem, path) from cause
+            raise ObjectDamaged(identifier, problem, Path(path)) from cause
         if object_id(data) != identifier:
-            raise ObjectCorrupt(identifier, path)
+            raise ObjectCorrupt(identifier, Path(path))
         return data
 
     def contains(self, identifier: ObjectId) -> bool:
