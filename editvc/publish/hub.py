@@ -146,7 +146,7 @@ def publish(
         if parent != head and not create_pr:
             raise _moved(repo_id, f"its head is {head}, not {parent}", None)
         stale = _stale(ask(lambda: api.list_repo_files(repo_id, revision=parent)), local)
-        operations = [
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [
             *(CommitOperationAdd(name, path) for name, path in local.items()),
             *(CommitOperationDelete(name) for name in stale),
         ]
