@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from editvc.porcelain.base_model import BaseReport
     from editvc.porcelain.bisect import BadCommit, BadSet
     from editvc.porcelain.branch import Branch
+    from editvc.porcelain.bundles import Bundle
     from editvc.porcelain.candidates import Judge
+    from editvc.porcelain.clone import Cloned
     from editvc.porcelain.combine import CombinePreview
     from editvc.porcelain.commit import Preview
     from editvc.porcelain.compact import CompactPreview
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.edits_result import Evaluation
     from editvc.porcelain.expire import ExpirePreview
     from editvc.porcelain.export_result import Export
+    from editvc.porcelain.fetch import Fetched
     from editvc.porcelain.grep import Matches
     from editvc.porcelain.health import HealthReport
     from editvc.porcelain.health_history import Moment
@@ -50,6 +53,9 @@ if TYPE_CHECKING:
     from editvc.porcelain.notes import Note
     from editvc.porcelain.onto_base import BasePreview, OntoBase
     from editvc.porcelain.publish import Published
+    from editvc.porcelain.pull import Pulled
+    from editvc.porcelain.push import Pushed
+    from editvc.porcelain.remote import NamedRemote
     from editvc.porcelain.report import WrittenReport
     from editvc.porcelain.reset import Reset
     from editvc.porcelain.revert import RevertPreview, RevertResult
@@ -425,6 +431,143 @@ class Repo:
         from editvc.porcelain.sequencer import abort
 
         return abort(self.session, verb)
+
+    # -- other repositories -----------------------------------------------------------------
+
+    @classmethod
+    def clone(
+        cls,
+        url: str,
+        path: str | Path,
+        *,
+        name: str = "origin",
+        branch: str | None = None,
+        base: str | None = None,
+        timeout: float = 60.0,
+        clock: Callable[[], int] = lambda: int(time.time()),
+        progress: Progress | None = None,
+        remark: Callable[[str], None] = lambda text: None,
+    ) -> Cloned:
+        """Make a repository in ``path`` of all that a remote, or a bundle, holds.
+
+        ``base`` is where the base model is on this machine; what the remote says otherwise, which
+        of a model in a folder is the folder's name alone. ``timeout`` is for each request.
+        """
+        from editvc.porcelain.clone import clone
+
+        return clone(
+            url, Path(path), name=name, branch=branch, base=base, timeout=timeout, clock=clock,
+            progress=progress, remark=remark,
+        )  # fmt: skip
+
+    def remotes(self) -> list[NamedRemote]:
+        """The repositories elsewhere that have names here."""
+        from editvc.porcelain.remote import remotes
+
+        return remotes(self.session)
+
+    def add_remote(self, name: str, url: str, timeout: float = 60.0) -> None:
+        """Give a repository elsewhere a name: a path, ``s3://``, ``hf://``, ``ssh://``."""
+        from editvc.porcelain.remote import add_remote
+
+        return add_remote(self.session, name, url, timeout)
+
+    def set_remote_url(self, name: str, url: str, timeout: float | None = None) -> None:
+        """Change where a remote is."""
+        from editvc.porcelain.remote import set_url
+
+        return set_url(self.session, name, url, timeout)
+
+    def rename_remote(self, old: str, new: str) -> None:
+        """Give a remote another name."""
+        from editvc.porcelain.remote import rename_remote
+
+        return rename_remote(self.session, old, new)
+
+    def remove_remote(self, name: str) -> None:
+        """Forget a remote, and where its branches were."""
+        from editvc.porcelain.remote import remove_remote
+
+        return remove_remote(self.session, name)
+
+    def fetch(self, remote: str | None = None, *, prune: bool = False) -> Fetched:
+        """Take what is new in a remote; no branch of this repository moves."""
+        from editvc.porcelain.fetch import fetch
+
+        return fetch(self.session, remote, prune=prune)
+
+    def preview_fetch(self, remote: str | None = None, *, prune: bool = False) -> Fetched:
+        """What :meth:`fetch` would do."""
+        from editvc.porcelain.fetch import preview_fetch
+
+        return preview_fetch(self.session, remote, prune=prune)
+
+    def push(
+        self,
+        remote: str | None = None,
+        names: Sequence[str] = (),
+        *,
+        tags: bool = False,
+        force: bool = False,
+        delete: bool = False,
+    ) -> Pushed:
+        """Move branches and tags of a remote to where they are here; HEAD's branch by default."""
+        from editvc.porcelain.push import push
+
+        return push(self.session, remote, names, tags=tags, force=force, delete=delete)
+
+    def preview_push(
+        self,
+        remote: str | None = None,
+        names: Sequence[str] = (),
+        *,
+        tags: bool = False,
+        force: bool = False,
+        delete: bool = False,
+    ) -> Pushed:
+        """What :meth:`push` would do."""
+        from editvc.porcelain.push import preview_push
+
+        return preview_push(self.session, remote, names, tags=tags, force=force, delete=delete)
+
+    def pull(
+        self,
+        remote: str | None = None,
+        branch: str | None = None,
+        *,
+        author: str | None = None,
+        favour: Favour | None = None,
+        by_rebase: bool = False,
+    ) -> Pulled:
+        """:meth:`fetch`, then merge the remote's branch into HEAD's, or rebase onto it."""
+        from editvc.porcelain.pull import pull
+
+        return pull(
+            self.session, remote, branch, author=self.session.author(author), favour=favour,
+            by_rebase=by_rebase,
+        )  # fmt: skip
+
+    def create_bundle(
+        self, path: str | Path, names: Sequence[str] = (), *, without: Sequence[str] = ()
+    ) -> Bundle:
+        """Write branches and tags to one file, to be cloned or fetched from."""
+        from editvc.porcelain.bundles import create_bundle
+
+        return create_bundle(self.session, Path(path), names, without=without)
+
+    def preview_bundle(
+        self, path: str | Path, names: Sequence[str] = (), *, without: Sequence[str] = ()
+    ) -> Bundle:
+        """What :meth:`create_bundle` would write."""
+        from editvc.porcelain.bundles import preview_bundle
+
+        return preview_bundle(self.session, Path(path), names, without=without)
+
+    def verify_bundle(self, path: str | Path) -> Bundle:
+        """Whether a bundle is whole, and could be fetched here."""
+        from editvc.porcelain.bundles import verify_bundle
+
+        return verify_bundle(self.session, Path(path))
 
     def reset(self, revision: str) -> Reset:
         """Move HEAD's branch to a revision; tells which commits no branch reaches then."""

@@ -19,6 +19,7 @@ from editvc.errors import EditvcError
 from editvc.interchange.gguf_unpack import is_gguf, unpack
 from editvc.models.tensor_digests import ShortMemory
 from editvc.session.new_base import NewBase
+from editvc.session.new_folder import template_folder
 from editvc.session.take_inputs import INPUTS, inputs_from
 from editvc.statistics.bundle import sources_of, take
 from editvc.vcs.repository import FOLDER, Repository, RepositoryExists
@@ -113,7 +114,7 @@ def _create(
     missing = [one for one in (path, *path.parents) if not one.exists()]
     path.mkdir(parents=True, exist_ok=True)
     try:
-        with resources.as_file(_template()) as template:
+        with resources.as_file(template_folder()) as template:
             repository = Repository.create(
                 path,
                 base=base,
@@ -129,14 +130,6 @@ def _create(
         raise
     memory.pour(repository.cache)
     repository.close()
-
-
-def _template() -> resources.abc.Traversable:
-    """The template beside the package in a wheel, or at the root of a checkout."""
-    packaged = resources.files("editvc") / "template"
-    if packaged.is_dir():
-        return packaged
-    return resources.files("editvc").joinpath("..", ".editvc-template")
 
 
 def _filled_in(template: str, settings: Mapping[str, Any]) -> str:

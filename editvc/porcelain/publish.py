@@ -124,6 +124,7 @@ def publish(
             message=message or title(session.repository.read_commit(commit).message),
             token=token,
             endpoint=endpoint,
+            progress=session.progress,
         )
     overridden = health.reasons if health.verdict == "refuse" else ()
     return Published(

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
+from editvc.core.deadline import within
+from editvc.core.progress import Progress
 from editvc.errors import EditvcError
 from editvc.interchange.manifest import is_export
 from editvc.version import __version__
+
+T = TypeVar("T")
 
 STALE = (
     "*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "*.h5", "*.msgpack",
@@ -35,6 +39,11 @@ NETWORK_ERRORS: tuple[type[Exception], ...] = (
 """Failures below HTTP. The client raises those of its HTTP library, and that library differs from
 version to version: HfHubHTTPError tells which one it is."""
 
+
+ANSWER = 60.0
+"""Seconds that the Hub may take to answer, and besides them those that an upload takes."""
+SLOWEST = 64 << 10
+"""Bytes a second of an upload, at least."""
 
 XET_HINT = "Publish again. A server without Xet storage needs HF_HUB_DISABLE_XET=1 set."
 
@@ -101,6 +110,7 @@ def publish(
     token: str | bool | None = None,
     endpoint: str | None = None,
     parent_commit: str | None = None,
+    progress: Progress | None = None,
 ) -> Published:
     """Push an export of editvc to the model repository ``repo_id`` as one commit.
 
@@ -109,7 +119,8 @@ def publish(
     refuse. Weight files of an earlier version that would mix with the new ones are deleted in the
     same commit. Without ``token`` and ``endpoint`` the Hub's client takes its own settings; with
     ``token=False`` it sends none. At the end the files of the new commit are listed and compared
-    with the folder.
+    with the folder. A Hub that does not answer in ``ANSWER`` seconds, or takes a file more slowly
+    than ``SLOWEST``, is given up; ``progress`` hears of the waiting.
 
     Raises :class:`HubAccessError`, :class:`RemoteMovedError` and, for everything else between
     here and the Hub, :class:`HubError`.
@@ -124,23 +135,32 @@ def publish(
         )
     api = HfApi(endpoint=endpoint, token=token, library_name="editvc", library_version=__version__)
     local = _local_files(folder)
+    size = sum(path.stat().st_size for path in local.values())
+
+    def ask(call: Callable[[], T], seconds: float = ANSWER) -> T:
+        return within(seconds, call, progress, "waiting for the Hub")
+
     with _told_plainly(repo_id):
-        head, created = _head(api, repo_id, private=private, create_pr=create_pr)
+        head, created = ask(lambda: _head(api, repo_id, private=private, create_pr=create_pr))
         parent = parent_commit or head
         if parent != head and not create_pr:
             raise _moved(repo_id, f"its head is {head}, not {parent}", None)
-        stale = _stale(api.list_repo_files(repo_id, revision=parent), local)
-        commit = api.create_commit(
-            repo_id,
-            operations=[
-                *(CommitOperationAdd(name, path) for name, path in local.items()),
-                *(CommitOperationDelete(name) for name in stale),
-            ],
-            commit_message=message,
-            parent_commit=parent,
-            create_pr=create_pr,
+        stale = _stale(ask(lambda: api.list_repo_files(repo_id, revision=parent)), local)
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [
+            *(CommitOperationAdd(name, path) for name, path in local.items()),
+            *(CommitOperationDelete(name) for name in stale),
+        ]
+        commit = ask(
+            lambda: api.create_commit(
+                repo_id,
+                operations=operations,
+                commit_message=message,
+                parent_commit=parent,
+                create_pr=create_pr,
+            ),
+            ANSWER + size / SLOWEST,
         )
-        _compare(api, repo_id, commit.oid, local, stale)
+        ask(lambda: _compare(api, repo_id, commit.oid, local, stale))
     return Published(
         repo_id=repo_id,
         url=str(commit.pr_url or commit.commit_url),
@@ -156,8 +176,9 @@ def remote_head(
     repo_id: str, *, token: str | bool | None = None, endpoint: str | None = None
 ) -> str:
     """The commit that a repository's main branch points to, to be given as ``parent_commit``."""
+    api = HfApi(endpoint=endpoint, token=token)
     with _told_plainly(repo_id):
-        return str(HfApi(endpoint=endpoint, token=token).model_info(repo_id).sha)
+        return str(within(ANSWER, lambda: api.model_info(repo_id)).sha)
 
 
 def _local_files(folder: Path) -> dict[str, Path]:

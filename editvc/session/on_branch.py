@@ -66,7 +66,7 @@ def on_branch(session: Session, work: Callable[[Tip], Done]) -> Done:
     except BranchMoved as moved:
         last = moved
     with turn(place, LONGEST_TURN):
-        for wait in _waits():
+        for wait in waits():
             time.sleep(wait)
             tip = _again(session, tip, last)
             try:
@@ -95,6 +95,7 @@ def _again(session: Session, tip: Tip, moved: BranchMoved) -> Tip:
     return Tip(tip.ref, commit, session.repository.tree_of(commit))
 
 
-def _waits() -> Iterator[float]:
+def waits() -> Iterator[float]:
+    """How long to wait after each attempt, in seconds."""
     for attempt in range(ATTEMPTS):
         yield min(LONGEST_WAIT, FIRST_WAIT * 2**attempt) * (1 + random.random() / 2)

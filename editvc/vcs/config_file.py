@@ -37,6 +37,7 @@ from editvc.core.thresholds import ThresholdError, Thresholds
 from editvc.errors import EditvcError
 from editvc.vcs.files import OF_THE_MACHINE, Files
 from editvc.vcs.method_sections import NAMES, filled, require_recipe, settings_of_method
+from editvc.vcs.remote_sections import RemoteSection, remotes_in, with_remotes
 from editvc.vcs.store import ObjectStore
 
 
@@ -119,7 +120,8 @@ class ExportSection:
 class Config:
     """A whole, checked ``config.toml``.
 
-    ``methods`` is what is set in the sections of :mod:`editvc.vcs.method_sections`, by method.
+    ``methods`` is what is set in the sections of :mod:`editvc.vcs.method_sections`, by method;
+    ``remotes`` are the sections ``[remote.NAME]``.
     """
 
     base: BaseSection
@@ -132,6 +134,7 @@ class Config:
     export: ExportSection = field(default_factory=ExportSection)
     gpg: GpgSection = field(default_factory=GpgSection)
     methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    remotes: Mapping[str, RemoteSection] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
@@ -211,6 +214,7 @@ def checked(key: str, value: Any) -> Any:
 def parse(text: str) -> Config:
     """Read and check a whole configuration. Raises :class:`ConfigError` or :class:`UnknownKey`."""
     document = _document(text)
+    remotes = remotes_in(document.pop("remote", {}))
     for name, section in document.items():
         if name not in SETTINGS:
             raise UnknownKey(name, list(SETTINGS))
@@ -220,7 +224,7 @@ def parse(text: str) -> Config:
             _require_known(f"{name}.{key}")
     sections = {name: _section(name, cls, document.get(name, {})) for name, cls in SECTIONS.items()}
     own = {name: _method_section(name, document[name]) for name in NAMES if name in document}
-    return Config(**sections, methods=own)
+    return Config(**sections, methods=own, remotes=remotes)
 
 
 def _document(text: str) -> dict[str, Any]:
@@ -364,9 +368,15 @@ class ConfigFile:
         for key in without:
             section, name = key.split(".")
             document.get(section, {}).pop(name, None)
-        written = tomlkit.dumps(document)
-        config = parse(written)
-        self._keep(written)
+        return self._replace(tomlkit.dumps(document))
+
+    def set_remotes(self, sections: Mapping[str, RemoteSection | None]) -> Config:
+        """Write the sections of remotes, and with ``None`` take them out."""
+        return self._replace(with_remotes(self.text(), sections))
+
+    def _replace(self, text: str) -> Config:
+        config = parse(text)
+        self._keep(text)
         return config
 
     def _keep(self, text: str) -> None:

@@ -21,7 +21,9 @@ HEAD = "HEAD"
 BRANCHES = "refs/heads/"
 TAGS = "refs/tags/"
 NOTES = "refs/notes/"
+REMOTES = "refs/remotes/"
 SYMBOLIC = "ref: "
+KINDS = {BRANCHES: "branch", TAGS: "tag", REMOTES: "remote-tracking branch"}
 RESERVED = ("HEAD", "@", "base")
 
 
@@ -152,7 +154,7 @@ class ReflogEntry:
 
 def readable(ref: str) -> str:
     """``branch 'main'`` for ``refs/heads/main``, ``tag 'v1'`` for ``refs/tags/v1``."""
-    for prefix, kind in ((BRANCHES, "branch"), (TAGS, "tag")):
+    for prefix, kind in KINDS.items():
         if ref.startswith(prefix):
             return f"{kind} '{ref.removeprefix(prefix)}'"
     return ref
@@ -222,6 +224,10 @@ class Refs:
     def tags(self) -> dict[str, ObjectId]:
         """All tags with their commits, by name."""
         return self._below(TAGS)
+
+    def remote_branches(self, remote: str = "") -> dict[str, ObjectId]:
+        """The branches of a remote as they were seen last, by name; of all by ``REMOTE/NAME``."""
+        return self._below(REMOTES + (f"{remote}/" if remote else ""))
 
     def _below(self, prefix: str) -> dict[str, ObjectId]:
         return {

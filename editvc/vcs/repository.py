@@ -31,6 +31,7 @@ from editvc.vcs.known_bases import KnownBases, OverAnotherBase
 from editvc.vcs.operation_log import recorded
 from editvc.vcs.pending import PendingFile
 from editvc.vcs.refs import ReflogEntry, Refs
+from editvc.vcs.remote_sections import RemoteSection
 from editvc.vcs.results import Results
 from editvc.vcs.revisions import Revisions
 from editvc.vcs.store import DiskStore, ScratchStore
@@ -223,6 +224,12 @@ class Repository:
         with self.index.transaction():
             self.config_file.set_values(values, without)
         self.forget_config()
+
+    def set_remotes(self, sections: Mapping[str, RemoteSection | None]) -> None:
+        """Write the sections of remotes, and with ``None`` take them out: all or none."""
+        with self.index.transaction():
+            self.config_file.set_remotes(sections)
+        self.__dict__.pop("config", None)
 
     def accept_config(self) -> None:
         """Take config.toml as it is for what it should be."""

@@ -4,6 +4,7 @@
 ``3f2a9c``     a commit's id, or its beginning (4 digits or more, if only one fits)
 ``main``       the newest commit of a branch; ``refs/heads/main`` is the same
 ``v1``         the commit of a tag; ``refs/tags/v1`` is the same
+``origin/main`` where a branch of a remote was when it was fetched or pushed to last
 ``HEAD, @``    where you are
 ``12``         commit number 12 on the line of first parents of HEAD
 ``X~3, X^``    third first parent, first parent; ``X^2`` is the second parent of a merge
@@ -25,7 +26,7 @@ from editvc.core.ids import ObjectId, short
 from editvc.errors import EditvcError
 from editvc.vcs.graph import Graph
 from editvc.vcs.index_rows import CommitRow
-from editvc.vcs.refs import BRANCHES, HEAD, TAGS, Refs, readable
+from editvc.vcs.refs import BRANCHES, HEAD, REMOTES, TAGS, Refs, readable
 
 BASE = "base"
 LEAST_DIGITS = 4
@@ -212,10 +213,12 @@ class Revisions:
     def _ref(self, name: str) -> str:
         if name.startswith("refs/"):
             return name
-        return TAGS + name if self.refs.get(TAGS + name) is not None else BRANCHES + name
+        places = (TAGS + name, BRANCHES + name, REMOTES + name)
+        return next((ref for ref in places if self.refs.get(ref) is not None), BRANCHES + name)
 
     def _similar(self, name: str) -> list[str]:
-        names = [*self.refs.branches(), *self.refs.tags(), HEAD, BASE]
+        refs = self.refs
+        names = [*refs.branches(), *refs.tags(), *refs.remote_branches(), HEAD, BASE]
         folded = {text.casefold(): text for text in names}
         close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)
         return [folded[text] for text in close]

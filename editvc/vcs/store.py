@@ -247,7 +247,7 @@ class DiskStore:
             raise ObjectMissing(identifier, Path(path)) from None
         except OSError as cause:
             if cause.errno in OF_THE_MACHINE:
-                raise ObjectRefused(identifier, path, cause) from cause
+                raise ObjectRefused(identifier, Path(path), cause) from cause
             problem = f"cannot be read: {cause.strerror or cause}"
             raise ObjectDamaged(identifier, problem, Path(path)) from cause
         if object_id(data) != identifier:

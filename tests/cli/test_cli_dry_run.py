@@ -23,6 +23,9 @@ RUNS: dict[str, list[str]] = {
     "compact": ["compact", "--rect", "50"],
     "expire": ["expire"],
     "import": ["import", "tuned"],
+    "fetch": ["fetch", "again"],
+    "push": ["push", "origin", "side"],
+    "bundle create": ["bundle", "create", "all.bundle"],
     "merge": ["merge", "side"],
     "cherry-pick": ["cherry-pick", "side"],
     "rebase": ["rebase", "side"],
@@ -37,6 +40,7 @@ RUNS: dict[str, list[str]] = {
 """Every verb that has --dry-run, in a run that does something."""
 NEED_NO_WEIGHTS = {
     "merge", "cherry-pick", "rebase", "reset", "restore", "revert", "expire", "undo", "redo",
+    "fetch", "push", "bundle create",
 }  # fmt: skip
 """Their changes are made of what is stored."""
 NOTHING: dict[str, list[str]] = {
@@ -84,6 +88,9 @@ def place(prepared: Prepared, work: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     repo.commit(FACTS[2:3])
     repo.switch("main")
     repo.commit([replace(FACTS[1], valid_until="2020-12-31")])
+    for name in ("origin", "again"):
+        repo.add_remote(name, str(work / "remote"))
+    repo.push("origin")
     repo.create_branch("other")
     repo.undo()
     close(repo)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -196,6 +197,22 @@ def test_no_answer_is_told_with_a_way_out(hub: Hub, export: Path) -> None:
         publish(export, REPO, message="x", token="t", endpoint=f"http://127.0.0.1:{port}")
     assert caught.value.status is None
     assert "network" in caught.value.hint
+
+
+@pytest.mark.parametrize("at", ["create_repo", "commit"])
+def test_a_hub_that_drips_is_given_up(
+    hub: Hub, export: Path, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that answers a byte now and then kept `publish` silent for 40 s."""
+    monkeypatch.setattr("editvc.publish.hub.ANSWER", 0.5)
+    monkeypatch.setattr("editvc.publish.hub.SLOWEST", 1 << 40)
+    monkeypatch.setattr("editvc.core.deadline.LOOKS", 0.1)
+    never, heard = threading.Event(), list[str]()
+    hub.before[at] = lambda: never.wait(20) and None
+    with pytest.raises(HubError, match=r"no end of it after 0\.5") as caught:
+        push(hub, export, progress=lambda label, done, total: heard.append(label))
+    never.set()
+    assert "publish again" in caught.value.hint and "waiting for the Hub" in heard
 
 
 def test_a_broken_upload_is_told_and_leaves_the_repository_alone(hub: Hub, export: Path) -> None:
