@@ -26,6 +26,14 @@ def test_gives_back_what_was_put_until_it_vanishes(cache: Cache) -> None:
     assert cache.get("kind", "name") is None
 
 
+def test_lets_go_of_one_and_of_nothing(cache: Cache) -> None:
+    for name in ("one", "other"):
+        cache.put("kind", name, name.encode())
+    cache.drop("kind", "one")
+    cache.drop("kind", "one")
+    assert cache.get("kind", "one") is None and cache.get("kind", "other") == b"other"
+
+
 @pytest.mark.parametrize("place", [0, 31, 32, 36])
 def test_a_flipped_bit_is_as_good_as_nothing(cache: Cache, place: int) -> None:
     cache.put("kind", "name", b"sound")
