@@ -21,7 +21,9 @@ from blocks import (
     warm,
 )
 
-PAGES = ("README.md", "docs/tutorial.md", "docs/branches.md", "docs/python.md")
+PAGES = (
+    "README.md", "docs/tutorial.md", "docs/branches.md", "docs/story.md", "docs/python.md",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
