@@ -203,8 +203,7 @@ def _begun(session: Session, old: Session, start: NewBase, goal: Goal) -> Sessio
     chosen = start.chosen_layers(layers)
     bundle = start.bundle(chosen) if not goal.texts and goal.entities is None else None
     recipe = start.recipe(lm, chosen, bundle, _numbers(old.recipe(), was, start.base))
-    objects = [encode(start.base), encode(recipe), *start.objects(bundle)]
-    plumbing.store.put_all(objects)
+    plumbing.store.put_all([encode(start.base), *start.objects(bundle)])
     start.memory.pour(plumbing.cache)
     return session.drafted(unreferring(old.repository.config) | start.settings(recipe), lm)
 

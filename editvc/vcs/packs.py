@@ -33,6 +33,7 @@ from typing import BinaryIO, NamedTuple
 from editvc.core.ids import ObjectId, object_id, short
 from editvc.core.tensor_header import is_tensor_file
 from editvc.errors import DamageError
+from editvc.vcs.files import OF_THE_MACHINE
 
 MAGIC = b"editvcp\x01"
 FAN_OUT = struct.Struct(">256I")
@@ -320,6 +321,8 @@ class PackFolder:
             except PackDamaged as error:
                 listed[name] = error
             except OSError as cause:
+                if cause.errno in OF_THE_MACHINE:
+                    raise  # nothing is known to be damaged
                 problem = f"cannot be read: {cause.strerror or cause}"
                 listed[name] = PackDamaged(self.folder / name, problem)
         self._open = {name: pack for name, pack in listed.items() if isinstance(pack, Pack)}

@@ -22,7 +22,8 @@ from blocks import (
 )
 
 PAGES = (
-    "README.md", "docs/tutorial.md", "docs/branches.md", "docs/remotes.md", "docs/python.md",
+    "README.md", "docs/tutorial.md", "docs/branches.md", "docs/remotes.md", "docs/story.md",
+    "docs/python.md",
 )  # fmt: skip
 
 
