@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from vcs_values import located, safetensors
 
 from editvc.core.ids import ObjectId, object_id
+from editvc.vcs import packs
 from editvc.vcs.files import Files
 from editvc.vcs.packs import LEAST, Pack, PackDamaged, write_pack
 from editvc.vcs.store import DiskStore, ObjectCorrupt, ObjectMissing
@@ -192,3 +194,18 @@ class TestStoreWithPacks:
         assert store.get(object_id(b"sound")) == b"sound"
         with pytest.raises(ObjectCorrupt):
             store.strictly(object_id(b"sound"))
+
+
+def test_too_few_descriptors_are_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = DiskStore(tmp_path / "objects", Files())
+    pack = packed(tmp_path / "objects" / "packs", [b"one"])
+    pack.close()
+
+    def refused(path: Path) -> object:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    monkeypatch.setattr(packs, "_mapped", refused)
+    with pytest.raises(OSError, match="Too many open files"):
+        store.get(object_id(b"one"))
+    monkeypatch.undo()
+    assert store.get(object_id(b"one")) == b"one"
