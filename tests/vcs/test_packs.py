@@ -198,7 +198,7 @@ class TestStoreWithPacks:
 
 def test_too_few_descriptors_are_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = DiskStore(tmp_path / "objects", Files())
-    pack = packed(tmp_path / "objects" / "packs", [b"one"])
+    pack = packed(store.packs.folder, [b"one"])
     pack.close()
 
     def refused(path: Path) -> object:
