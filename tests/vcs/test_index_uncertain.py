@@ -120,6 +120,19 @@ def test_an_index_deleted_at_any_statement(repo: Repository, tmp_path: Path) -> 
     assert commit is not None and number > 5 * STEP
 
 
+def test_what_only_a_deleted_index_would_know_is_not_acknowledged(repo: Repository) -> None:
+    """Another process has built a new one meanwhile, and works on that."""
+    head = commit_facts(repo, fact(1))
+    (repo.folder / "index.db").unlink()
+    with closing(Repository(repo.folder)) as other:
+        newer = commit_facts(other, fact(2))
+    with pytest.raises(IndexUncertain, match="deleted or replaced"):
+        repo.refs.create_branch("new", head, **WHO)
+    with closing(Repository(repo.folder)) as after:
+        assert after.refs.head().commit == newer and [*after.refs.branches()] == ["main"]
+        assert fsck(after).errors == ()
+
+
 def test_an_index_in_memory_has_no_name_to_lose(repo: Repository) -> None:
     from editvc.vcs.index_file import in_memory
     from editvc.vcs.index_schema import create_in

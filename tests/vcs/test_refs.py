@@ -108,3 +108,17 @@ def test_names_that_no_branch_can_have(name: str) -> None:
     with pytest.raises(BranchNameError) as caught:
         check_branch_name(name)
     assert caught.value.name == name and caught.value.hint
+
+
+def test_a_branch_is_started_with_head_on_it_or_not_at_all(repo: Repository) -> None:
+    first = commit_facts(repo, fact(1))
+    repo.refs.start_branch("side", first, **WHO)
+    assert repo.refs.head() == Head("side", first)
+    assert [line.message for line in repo.operations.moves()[-2:]] == [
+        f"branch: created at {first[:10]}",
+        "switch: to side",
+    ]
+    repo.refs.switch("main", **WHO)
+    with pytest.raises(BranchExists):
+        repo.refs.start_branch("side", first, **WHO)
+    assert repo.refs.head() == Head("main", first)
