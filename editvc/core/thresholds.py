@@ -67,7 +67,7 @@ class Thresholds:
     name_firing_refuse: float = 0.3
     leverage_warn: float = 10.0
     residual_warn: float = 3.0
-    disabling_warn: float = 0.5
+    disabling_warn: float = 0.17
     forecast_warn: float = 50.0
 
     def __post_init__(self) -> None:

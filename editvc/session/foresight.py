@@ -19,8 +19,10 @@ from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.editing.largest_edits import largest_edits
 from editvc.errors import EditvcError
+from editvc.evaluation.objectives import objectives
 from editvc.materialise.elements import Element
 from editvc.materialise.lone_edits import lone_edits
+from editvc.models.tokenization import tokenize
 from editvc.session.session import Session
 
 
@@ -91,13 +93,28 @@ def foreseen_edits(
             session.materialiser.preconditioners.of(recipe),
         )  # fmt: skip
         elements |= dict(zip(rest, edits, strict=False))
+    aims = _aims(session, [fact for fact in rest if fact in elements])
     known = [fact for fact, _ in facts if fact in elements]
     alone = lone_edits(session.materialiser, recipe, [elements[fact] for fact in known])
-    return tuple(
-        Foreseen(fact, shipped_score().chance(one.to_json()), one.to_json(), fact in made)
+    figures = {
+        fact: one.to_json() | aims.get(fact, {})
         for fact, one in zip(known, alone, strict=True)
         if one is not None
+    }
+    return tuple(
+        Foreseen(fact, shipped_score().chance(found), found, fact in made)
+        for fact, found in figures.items()
     )
+
+
+def _aims(session: Session, facts: Sequence[Fact]) -> dict[Fact, dict[str, float]]:
+    """The perplexity of the targets of facts on the base: what a search would have told."""
+    if not facts:
+        return {}
+    lm = session.base_model()
+    rows = [row for (row,) in tokenize(lm.tokenizer, [fact.request for fact in facts])]
+    found = objectives(lm, rows)
+    return {fact: {"objective": one.perplexity} for fact, one in zip(facts, found, strict=True)}
 
 
 def made_edits(

@@ -28,7 +28,7 @@ def test_a_commit_warns_of_what_may_disable(wary: Repo) -> None:
 
 
 def test_nothing_is_told_within_the_limit(repo: Repo) -> None:
-    repo.session.repository.set_config(LIMIT, "1.0")
+    assert repo.session.repository.config.health.disabling_warn == 1
     assert not any("chance" in line for line in repo.commit(FACTS[:2]).warnings)
     assert repo.preview(FACTS[2:4]).dangerous == ()
 
@@ -49,6 +49,7 @@ def test_strict_refuses_before_the_branch_moves(
 def test_a_dry_run_foresees_what_is_not_made_at_its_largest(wary: Repo) -> None:
     (early,) = wary.preview(FRESH[:1]).foreseen
     assert not early.made and "may become" in early.line
+    assert early.figures["objective"] > 1
     assert early.figures["residual"] == pytest.approx(wary.recipe().clamp_norm_factor, rel=1e-5)
     wary.commit(FRESH[:1])
     wary.revert("HEAD")
