@@ -796,6 +796,12 @@ class Repo:
 
     # -- branches ---------------------------------------------------------------------------
 
+    def remote_branches(self) -> list[Branch]:
+        """Branches of remotes by name, as ``origin/main``, where they were seen last."""
+        from editvc.porcelain.branch import remote_branches
+
+        return remote_branches(self.session)
+
     def branches(self) -> list[Branch]:
         """Every branch, the current one marked."""
         from editvc.porcelain.branch import branches

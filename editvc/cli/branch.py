@@ -13,16 +13,22 @@ from editvc.core.ids import short
 @click.argument("name", required=False)
 @click.argument("at", default="HEAD")
 @click.option("-d", "--delete", is_flag=True, help="Delete branch NAME; its commits stay.")
+@click.option("-r", "--remotes", is_flag=True, help="List those of remotes, as seen last.")
 @json_option
 @click.pass_context
-def branch(ctx: click.Context, name: str | None, at: str, delete: bool, as_json: bool) -> None:
+def branch(
+    ctx: click.Context, name: str | None, at: str, delete: bool, remotes: bool, as_json: bool
+) -> None:
     """List branches, make branch NAME at revision AT, or delete one."""
+    if remotes and (name is not None or delete):
+        raise click.UsageError("--remotes lists, and goes without a NAME")
     repo = open_repo(ctx)
     if name is None:
+        found = repo.remote_branches() if remotes else repo.branches()
         if as_json:
-            emit_json([one.to_json() for one in repo.branches()])
+            emit_json([one.to_json() for one in found])
             return
-        for one in repo.branches():
+        for one in found:
             place = short(one.commit) if one.commit else "no commits yet"
             say(f"{'*' if one.current else ' '} {one.name} {place}")
     elif delete:

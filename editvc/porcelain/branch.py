@@ -32,6 +32,12 @@ def branches(session: Session) -> list[Branch]:
     return [Branch(name, known[name], name == head.branch) for name in sorted(known)]
 
 
+def remote_branches(session: Session) -> list[Branch]:
+    """The branches of remotes, as ``origin/main``, where they were seen last."""
+    found = session.repository.refs.remote_branches()
+    return [Branch(name, commit, False) for name, commit in found.items()]
+
+
 def by_commit(branches: Iterable[Branch]) -> dict[ObjectId, list[Branch]]:
     """The branches at each commit, the current one first and the others as they come."""
     at: dict[ObjectId, list[Branch]] = {}

@@ -31,6 +31,8 @@ def two(here: Path, prepared: Prepared) -> Path:
 
 def test_a_story_of_two(two: Path, here: Path) -> None:
     assert inside("remote", "--json").json[0]["branches"] == 1
+    assert "  origin/main " in inside("branch", "-r").out
+    assert inside("branch", "-r", "name").code == 2
     inside("commit", written(here / "b.jsonl", FACTS[:2]), "-m", "Rome", "--author", ADA)
     planned = inside("push", "--dry-run", "--json").json
     assert planned["commits"] == 1

@@ -272,6 +272,12 @@ def _cut(n: int, done: bool, remote: Path, command: Callable[[], object], verb: 
     return False
 
 
+def test_a_pack_that_was_sent_is_not_sent_again(ada: Repo, place: Path) -> None:
+    commit(ada, 4)
+    assert _cut(4, False, place / "remote", ada.push, "push"), "the swap, after the pack"
+    assert ada.push().size == 0
+
+
 def test_packs_that_came_whole_are_not_asked_for_again(ada: Repo, bo: Repo, place: Path) -> None:
     for number in (4, 5, 6):
         commit(ada, number)

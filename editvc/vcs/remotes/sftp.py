@@ -89,7 +89,7 @@ class SftpFolder:
 
     def _lock(self, lock: str, data: bytes) -> None:
         try:
-            file = self._files.ftp.open(lock, "xb")
+            file = self._files.ftp.open(lock, "wxb")
         except OSError as cause:
             raise RemoteUnreached(
                 self.url,

@@ -127,6 +127,20 @@ def test_another_pack_under_the_name_of_one_is_refused(remote: Path) -> None:
     refused(remote.parent)
 
 
+def test_the_same_objects_in_another_pack_are_refused(remote: Path) -> None:
+    """A name stands for all bytes: else two clones could differ in what they have of a remote."""
+    document = json.loads((remote / DOCUMENT).read_bytes())
+    last = remote / "packs" / f"{document['packs'][-1]['id']}.pack"
+    old = Pack(last)
+    objects = [(one, old.get(one) or b"") for one in old.ids()]
+    with open(last.with_name("new"), "wb") as stream:
+        assert write_pack(stream, objects) != last.stem, "in rising order of ids, here"
+    last.with_name("new").replace(last)
+    document["packs"][-1]["size"] = last.stat().st_size
+    (remote / DOCUMENT).write_bytes(canonical_json(document))
+    refused(remote.parent)
+
+
 def test_what_is_sound_is_taken(remote: Path) -> None:
     rewrite(remote, lambda objects, document: None)
     Repo.clone(str(remote), remote.parent / "cy")
