@@ -13,6 +13,7 @@ from tiny_repos import FACTS, Prepared
 
 from editvc import Repo
 from editvc.errors import EditvcError
+from editvc.interchange import gguf_tokenizer
 from editvc.interchange.gguf_file import open_gguf, write_gguf
 from editvc.interchange.gguf_layout import GgufRefused
 from editvc.interchange.reload_check import verify_reload
@@ -23,9 +24,13 @@ TOKENS = 6
 
 
 def test_llama_cpp_says_what_a_gated_export_says(
-    repo: Repo, prepared: Prepared, tmp_path: Path
+    repo: Repo, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Located and gated edits at once, in a file with wider MLPs."""
+    with pytest.raises(GgufRefused, match="its tokenizer splits"):
+        repo.export(tmp_path / "gguf", format="gguf", revision="base")
+    # It drops one character, which llama.cpp would not, and which no fact here has.
+    monkeypatch.setattr(gguf_tokenizer, "splitter_of", lambda _record: "gpt-2")
     repo.commit(FACTS[:2])
     with_inputs(repo, prepared).commit(FACTS[2:3], recipe=recipe_of(repo))
     repo.export(tmp_path / "hf")
