@@ -155,7 +155,9 @@ def reading(path: Path) -> sqlite3.Connection:
         if _holds_anything(log):
             connection = _copied(path, log)
         else:
-            connection = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
+            connection = sqlite3.connect(
+                f"{uri}?mode=ro&immutable=1", uri=True, isolation_level=None
+            )
     connection.execute("PRAGMA query_only=ON")
     return connection
 
