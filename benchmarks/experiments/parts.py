@@ -94,7 +94,7 @@ _PARTS = (
     ),
     Part(
         "single-edits", "each of some facts edited alone: how far the weights go, what is said",
-        ATLAS, 12, "single:single_edits",
+        ATLAS, 18, "single:single_edits",
         tuple(
             {"edits": edits, "method": method, "options": options}
             for edits in (20, 100)
@@ -107,7 +107,7 @@ _PARTS = (
     ),
     Part(
         "kinds", "questions of three kinds, each edited alone: damage against the objective",
-        ATLAS, 15, "single:kinds", _each(edits=(8, 40), kind=("dg", "mq", "tf")),
+        ATLAS, 20, "single:kinds", _each(edits=(8, 40), kind=("dg", "mq", "tf")),
     ),
     Part(
         "sequence-memit", "MEMIT as published, one edit after the other", ATLAS, 35,
@@ -115,7 +115,7 @@ _PARTS = (
         (_sequence("memit", 60), _sequence("memit", 300), _sequence("memit", 300, seed=1)),
     ),
     Part(
-        "sequence-rome", "ROME as published, one edit after the other, in two orders", ATLAS, 45,
+        "sequence-rome", "ROME as published, one edit after the other, in two orders", ATLAS, 90,
         "sequences:sequence",
         (_sequence("rome", 40), _sequence("rome", 300), _sequence("rome", 300, seed=1),
          _sequence("rome", 300, options=[]), _sequence("rome", 100, options=["preset=without-c"])),

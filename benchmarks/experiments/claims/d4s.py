@@ -302,7 +302,7 @@ ITEMS = tuple(
         ("4.2", "Edit accuracy goes with the L1 norm.", "sequence-memit", norm_links,
          "rank correlation below -0.5"),
         ("4.3.2", "D4S stores a history of any length in constant space.", "sums",
-         constant_storage),
+         constant_storage, "of the two sums; the accumulator lists the ids of its facts besides"),
         ("4.3.3", "D4S's update is smaller than MEMIT's (equations 12 and 13).", "sums",
          smaller_norm, "in the Frobenius norm, at every size", sums_table),
         ("Table 2", "D4S keeps editing where MEMIT's sequence fails.", "sequence-d4s", outlasts,
