@@ -141,6 +141,19 @@ class _Live:
     commit: ObjectId
     origin: dict[str, Any]
 
+    @property
+    def row(self) -> LedgerRow:
+        """Its line of the ledger."""
+        return LedgerRow(
+            subject=self.fact.subject,
+            prompt=self.fact.prompt,
+            target_new=self.fact.target_new,
+            target_true=self.fact.target_true,
+            commit=self.commit,
+            fact=self.entry.fact,
+            recipe=self.origin["recipe"],
+        )
+
 
 def _documents(
     session: Session,
@@ -167,18 +180,7 @@ def _documents(
     imported = plumbing.read_tree(row.tree).patches
     patches = [live_patch(session, one).to_json() for one in imported]
     recipes = [plumbing.read_recipe(one) for one in sorted({one.origin["recipe"] for one in live})]
-    ledger = [
-        LedgerRow(
-            subject=one.fact.subject,
-            prompt=one.fact.prompt,
-            target_new=one.fact.target_new,
-            target_true=one.fact.target_true,
-            commit=one.commit,
-            fact=one.entry.fact,
-            recipe=one.origin["recipe"],
-        )
-        for one in live
-    ]
+    ledger = [one.row for one in live]
     card = CardInput(
         format=format,
         title=repo_id.split("/")[-1],

@@ -125,14 +125,7 @@ def publish(
     Raises :class:`HubAccessError`, :class:`RemoteMovedError` and, for everything else between
     here and the Hub, :class:`HubError`.
     """
-    if not is_export(folder):
-        raise EditvcError(
-            f"{folder}: is not an export of editvc", hint="Make one: editvc export --to DIR"
-        )
-    if "/" not in repo_id:
-        raise HubError(
-            repo_id, "needs its owner's name", hint=f"Write YOUR-NAME/{repo_id}: hf auth whoami"
-        )
+    _require(folder, repo_id)
     api = HfApi(endpoint=endpoint, token=token, library_name="editvc", library_version=__version__)
     local = _local_files(folder)
     size = sum(path.stat().st_size for path in local.values())
@@ -170,6 +163,18 @@ def publish(
         deleted=stale,
         created=created,
     )
+
+
+def _require(folder: Path, repo_id: str) -> None:
+    """Raise for what can be told to be wrong without asking the Hub."""
+    if not is_export(folder):
+        raise EditvcError(
+            f"{folder}: is not an export of editvc", hint="Make one: editvc export --to DIR"
+        )
+    if "/" not in repo_id:
+        raise HubError(
+            repo_id, "needs its owner's name", hint=f"Write YOUR-NAME/{repo_id}: hf auth whoami"
+        )
 
 
 def remote_head(
