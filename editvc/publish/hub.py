@@ -146,14 +146,10 @@ def publish(
         if parent != head and not create_pr:
             raise _moved(repo_id, f"its head is {head}, not {parent}", None)
         stale = _stale(ask(lambda: api.list_repo_files(repo_id, revision=parent)), local)
-        operations: list[CommitOperationAdd | CommitOperationDelete] = [
-            *(CommitOperationAdd(name, path) for name, path in local.items()),
-            *(CommitOperationDelete(name) for name in stale),
-        ]
         commit = ask(
             lambda: api.create_commit(
                 repo_id,
-                operations=operations,
+                operations=_operations(local, stale),
                 commit_message=message,
                 parent_commit=parent,
                 create_pr=create_pr,
@@ -229,6 +225,15 @@ def _stale(remote: list[str], local: dict[str, Path]) -> tuple[str, ...]:
         and "/" not in name
         and any(fnmatch(name, pattern) for pattern in STALE)
     )
+
+
+def _operations(
+    local: dict[str, Path], stale: tuple[str, ...]
+) -> list[CommitOperationAdd | CommitOperationDelete]:
+    return [
+        *(CommitOperationAdd(name, path) for name, path in local.items()),
+        *(CommitOperationDelete(name) for name in stale),
+    ]
 
 
 def _compare(
