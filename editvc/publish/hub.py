@@ -135,7 +135,6 @@ def publish(
         )
     api = HfApi(endpoint=endpoint, token=token, library_name="editvc", library_version=__version__)
     local = _local_files(folder)
-    size = sum(path.stat().st_size for path in local.values())
 
     def ask(call: Callable[[], T], seconds: float = ANSWER) -> T:
         return within(seconds, call, progress, "waiting for the Hub")
@@ -154,7 +153,7 @@ def publish(
                 parent_commit=parent,
                 create_pr=create_pr,
             ),
-            ANSWER + size / SLOWEST,
+            ANSWER + sum(path.stat().st_size for path in local.values()) / SLOWEST,
         )
         ask(lambda: _compare(api, repo_id, commit.oid, local, stale))
     return Published(
