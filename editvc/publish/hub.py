@@ -128,7 +128,6 @@ def publish(
     _require(folder, repo_id)
     api = HfApi(endpoint=endpoint, token=token, library_name="editvc", library_version=__version__)
     local = _local_files(folder)
-    size = sum(path.stat().st_size for path in local.values())
 
     def ask(call: Callable[[], T], seconds: float = ANSWER) -> T:
         return within(seconds, call, progress, "waiting for the Hub")
@@ -139,19 +138,15 @@ def publish(
         if parent != head and not create_pr:
             raise _moved(repo_id, f"its head is {head}, not {parent}", None)
         stale = _stale(ask(lambda: api.list_repo_files(repo_id, revision=parent)), local)
-        operations: list[CommitOperationAdd | CommitOperationDelete] = [
-            *(CommitOperationAdd(name, path) for name, path in local.items()),
-            *(CommitOperationDelete(name) for name in stale),
-        ]
         commit = ask(
             lambda: api.create_commit(
                 repo_id,
-                operations=operations,
+                operations=_operations(local, stale),
                 commit_message=message,
                 parent_commit=parent,
                 create_pr=create_pr,
             ),
-            ANSWER + size / SLOWEST,
+            ANSWER + sum(path.stat().st_size for path in local.values()) / SLOWEST,
         )
         ask(lambda: _compare(api, repo_id, commit.oid, local, stale))
     return Published(
@@ -234,6 +229,15 @@ def _stale(remote: list[str], local: dict[str, Path]) -> tuple[str, ...]:
         and "/" not in name
         and any(fnmatch(name, pattern) for pattern in STALE)
     )
+
+
+def _operations(
+    local: dict[str, Path], stale: tuple[str, ...]
+) -> list[CommitOperationAdd | CommitOperationDelete]:
+    return [
+        *(CommitOperationAdd(name, path) for name, path in local.items()),
+        *(CommitOperationDelete(name) for name in stale),
+    ]
 
 
 def _compare(
