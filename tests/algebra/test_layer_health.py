@@ -84,6 +84,8 @@ def test_figures_are_the_plain_formulas(
         "distance": np.linalg.norm(d) / np.linalg.norm(w),
         "spectral_norm": np.linalg.norm(d, 2),
         "spectral": np.linalg.norm(d, 2) / np.linalg.norm(w, 2),
+        "largest": np.linalg.svd(w + d, compute_uv=False)[0],
+        "smallest": np.linalg.svd(w + d, compute_uv=False)[-1],
         "condition_number": np.linalg.cond(w + d),
         "condition": np.linalg.cond(w + d) / np.linalg.cond(w),
         "correlation": np.corrcoef((w + d).ravel(), w.ravel())[0, 1],
