@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +20,7 @@ from tiny_repos import FACTS, FRESH, Prepared, opened
 
 from editvc.core.facts import Fact
 from editvc.evaluation import essays
+from editvc.evaluation.ability_tasks import CHOICES
 from editvc.materialise.make_elements import make_in_sequence
 
 RELATIONS = ("capital", "capital", "birth", "language", "country", "country", "language", "work")
@@ -121,7 +126,7 @@ def test_codebook_entries_say_their_facts(bench: TinyBench) -> None:
 
 
 def test_a_sequence_is_told_by_edits_and_checkpoints(
-    bench: TinyBench, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    bench: TinyBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = tmp_path / "wiki.txt"
     text.write_text(bench.collection.text, encoding="utf-8")
@@ -151,3 +156,59 @@ def test_answers_are_judged_by_the_model_that_is_given(
     judged = SimpleNamespace(**damage._judged(bench.lm, answers))
     assert judged.adjusted_perplexity >= judged.answer_perplexity > 1
     assert 0 <= judged.repetition <= 1
+
+
+@pytest.fixture
+def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    items = [{"sentence": f"{word} film", "label": n % 2} for n, word in enumerate("abcdefghijkl")]
+    asked = [{"question": "Where is Rome?", "answers": ["Italy"]}]
+    for name, rows in (("sst2", items), ("natural_questions", asked)):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    short = replace(
+        CHOICES["sst2"], shots=2, choices=(" Rome", " Paris"), text=lambda item: item["sentence"]
+    )
+    monkeypatch.setitem(CHOICES, "sst2", short)  # the tiny model has few positions
+    monkeypatch.setattr(damage, "TASKS", tmp_path)
+    monkeypatch.setattr(damage, "BLOCKS", 2)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("tasks")
+def test_a_layer_is_asked_for_all_before_any_edit_and_at_checkpoints(bench: TinyBench) -> None:
+    setting = {"method": "rome", "options": ["form=published"], "edits": 1}
+    found = damage.by_layer(bench, setting)
+    before, after = found["checkpoints"]
+    assert (before["edits"], after["edits"]) == (0, 1) and before["eff"] is None
+    assert len(before["saliency"]) == found["depth"] == len(after["saliency"])
+    assert before["temperature"][0] == before["sst2"], "at temperature 0 the likelier label"
+    assert before["perplexity"] != after["perplexity"]
+    again = {"edits": 0, **damage._damage(bench, bench.lm, [])}
+    assert again.items() <= before.items(), "the model is unedited again"
+
+
+@pytest.mark.usefixtures("tasks")
+def test_the_base_is_asked_beside_chance(bench: TinyBench) -> None:
+    found = damage.abilities_of_base(bench, {"task": "sst2", "items": 4})
+    assert found["chance"] == 50 and found["asked"] == 4
+    layers = damage.saliency_of_base(bench, {"items": 2})["layers"]
+    assert all(sum(one.values()) == pytest.approx(1) for one in layers)
+
+
+def test_questions_of_a_kind_are_edited_and_measured(
+    bench: TinyBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "recipe", lambda *_: bench.repo.choose("rome").recipe)
+    found = single.kinds(bench, {"kind": "tf", "edits": 8})
+    assert {len(values) for values in found.values()} == {8}
+    assert all(math.isfinite(one) for one in found["damage"])
+
+
+def test_edits_of_questions_are_asked_for_as_sentences(
+    bench: TinyBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "questions.toml"
+    file.write_text('capital = "What is the capital of {}?"', encoding="utf-8")
+    monkeypatch.setattr(single, "QUESTIONS", file)
+    found = single.wording(bench, {"method": "rome", "options": [], "edits": 9})
+    assert [len(found[name]) for name in found] == [2, 2, 2], "two facts have such a question"

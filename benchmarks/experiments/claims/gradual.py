@@ -230,7 +230,7 @@ def glue(rows: Rows) -> Verdict:
     found = {
         row["setting"]["task"]: row["numbers"]
         for row in rows.some("abilities")
-        if row["setting"]["task"] in ("sst2", "mrpc", "cola", "rte")
+        if row["setting"]["task"] in ("sst2", "mrpc", "cola", "rte") and row["numbers"]["asked"]
     }
     above = [
         name
