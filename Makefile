@@ -48,7 +48,7 @@ cli-docs: $(STAMP)
 
 # Run the blocks of these pages and write what they print into them; read the diff before committing.
 docs-output: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python tests/docs/blocks.py README.md docs/tutorial.md docs/python.md docs/branches.md
+	OMP_NUM_THREADS=1 $(BIN)/python tests/docs/blocks.py README.md docs/tutorial.md docs/python.md docs/branches.md docs/remotes.md docs/story.md
 
 # The table and the figures of a real model; rows that are there are not measured again. Takes a day.
 benchmark-real: $(STAMP)
