@@ -121,7 +121,7 @@ def test_of_several_rows_the_last_of_a_setting_and_the_longest_run_count(rows: R
         rows.add("sums", {"edits": edits}, {"x": value}, 0)
     assert [row["numbers"]["x"] for row in rows.latest("sums")] == [2, 3]
     found, read = rows.noting(lambda rows: rows.largest("sums")["numbers"]["x"])
-    assert (found, read) == (3, [("sums", 40)])
+    assert (found, read) == (3, [("sums", "40 edits")])
     with pytest.raises(Missing):
         rows.largest("sums", edits=11)
 
