@@ -345,6 +345,13 @@ def test_what_only_a_longer_run_could_show_is_not_measured_yet() -> None:
     assert verdict.outcome == UNMEASURED and "40 edits" in verdict.words
 
 
+def test_one_radius_says_nothing_of_radii(rows: Rows) -> None:
+    part, setting, numbers = codebook(1.0)
+    rows.add(part, setting, numbers, 1.0)
+    (item,) = (one for one in ITEMS if one.judge is dual_facets.radius)
+    assert item.verdict(rows).outcome == UNMEASURED
+
+
 def test_a_task_that_is_answered_by_chance_cannot_test_a_claim() -> None:
     def task(low: float) -> tuple[str, dict, Any]:
         return "abilities", {"task": "mmlu", "items": 9}, {
