@@ -90,12 +90,12 @@ def overview(rows: Rows, items: Sequence[Item]) -> str:
     return markdown(Table(["where", "claim, and *our rule*", "here", "numbers", "measured"], lines))
 
 
-def of_rows(used: Iterable[tuple[str, int]]) -> str:
+def of_rows(used: Iterable[tuple[str, str]]) -> str:
     """Which parts, models and sizes numbers are of."""
     found = []
     for part, size in used:
         model = PARTS[part].model
-        what = f"{part} on {model}" + (f", {size} edits" if size else "")
+        what = f"{part} on {model}" + (f", {size}" if size else "")
         if what not in found:
             found.append(what)
     return "; ".join(found)

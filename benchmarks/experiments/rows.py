@@ -35,7 +35,7 @@ class Rows:
             for file in files
             for line in file.read_text(encoding="utf-8").splitlines()
         ]
-        self._read: list[tuple[str, int]] = []
+        self._read: list[tuple[str, str]] = []
 
     def has(self, part: str, setting: Setting) -> bool:
         """Whether a row is there, of this code unless rows of any count.
@@ -78,7 +78,7 @@ class Rows:
         if not found:
             raise Missing(part, wanted)
         most = max(found, key=size_of)
-        self._read.append((part, size_of(most)))
+        self._read.append((part, told_size(most)))
         return most
 
     def some(self, part: str, **wanted: Any) -> list[Row]:
@@ -86,11 +86,11 @@ class Rows:
         found = [*self.where(part, **wanted)]
         if not found:
             raise Missing(part, wanted)
-        self._read += [(part, size_of(row)) for row in found]
+        self._read += [(part, told_size(row)) for row in found]
         return found
 
-    def noting(self, ask: Callable[[Rows], Answer]) -> tuple[Answer, list[tuple[str, int]]]:
-        """What is answered by rows, and the parts and edits of those that were read for it."""
+    def noting(self, ask: Callable[[Rows], Answer]) -> tuple[Answer, list[tuple[str, str]]]:
+        """What is answered by rows, and the parts and sizes of those that were read for it."""
         self._read = []
         return ask(self), self._read
 
@@ -99,6 +99,12 @@ def size_of(row: Row) -> int:
     """Edits of a row; 0 where it is of none."""
     edits: int = row["setting"].get("edits", 0)
     return edits
+
+
+def told_size(row: Row) -> str:
+    """How many edits, or items of a task, a row is of."""
+    setting = row["setting"]
+    return next((f"{setting[name]} {name}" for name in ("edits", "items") if name in setting), "")
 
 
 def rounded(value: Any) -> Any:

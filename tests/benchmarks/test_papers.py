@@ -121,7 +121,7 @@ def test_of_several_rows_the_last_of_a_setting_and_the_longest_run_count(rows: R
         rows.add("sums", {"edits": edits}, {"x": value}, 0)
     assert [row["numbers"]["x"] for row in rows.latest("sums")] == [2, 3]
     found, read = rows.noting(lambda rows: rows.largest("sums")["numbers"]["x"])
-    assert (found, read) == (3, [("sums", 40)])
+    assert (found, read) == (3, [("sums", "40 edits")])
     with pytest.raises(Missing):
         rows.largest("sums", edits=11)
 
@@ -343,6 +343,13 @@ def test_a_judge_says_so_where_a_claim_holds_and_where_it_does_not(claim: str) -
 def test_what_only_a_longer_run_could_show_is_not_measured_yet() -> None:
     verdict = judged(gradual.two_phases("memit"), run_of("memit", HOLDING))
     assert verdict.outcome == UNMEASURED and "40 edits" in verdict.words
+
+
+def test_one_radius_says_nothing_of_radii(rows: Rows) -> None:
+    part, setting, numbers = codebook(1.0)
+    rows.add(part, setting, numbers, 1.0)
+    (item,) = (one for one in ITEMS if one.judge is dual_facets.radius)
+    assert item.verdict(rows).outcome == UNMEASURED
 
 
 def test_a_task_that_is_answered_by_chance_cannot_test_a_claim() -> None:

@@ -215,10 +215,12 @@ def _by(rows: Rows, name: str, **wanted: object) -> dict[float, Row]:
 def radius(rows: Rows) -> Verdict:
     layer = max(row["setting"]["layer"] for row in rows.some("codebooks"))
     found = _by(rows, "eps", layer=layer)
+    if len(found) < 2:
+        raise Missing("codebooks", {})
     general = [found[eps]["par"] for eps in sorted(found)]
     damage = [found[eps]["perplexity"] for eps in sorted(found)]
     return decided(
-        len(found) > 1 and general[-1] > general[0] and damage[-1] > damage[0],
+        general[-1] > general[0] and damage[-1] > damage[0],
         f"layer {layer}, eps {sorted(found)}: generalisation {[round(one, 1) for one in general]}, "
         f"perplexity {[round(one, 1) for one in damage]}",
     )
