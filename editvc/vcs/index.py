@@ -215,6 +215,11 @@ class Index:
         rows = self.rows("SELECT * FROM commits ORDER BY id")
         return [self._typed(_commit_row, row) for row in rows]
 
+    def commits_of_number(self, number: int) -> list[ObjectId]:
+        """The commits that have a number: one on each line of first parents."""
+        rows = self.rows("SELECT id FROM commits WHERE number = ?", [number])
+        return [ObjectId(row[0]) for row in rows]
+
     def commit_ids(self, prefix: str) -> list[ObjectId]:
         """The ids of commits that begin with ``prefix`` (hex digits), in rising order."""
         query = "SELECT id FROM commits WHERE id >= ? AND id < ? ORDER BY id"

@@ -196,9 +196,9 @@ class Revisions:
         if commit is not None:
             return commit
         if is_number(name):
-            for row in self._line(revision):
-                if row.number == int(name):
-                    return row.id
+            commit = self._by_number(revision, int(name))
+            if commit is not None:
+                return commit
         if len(name) >= LEAST_DIGITS and re.fullmatch(r"[0-9a-fA-F]{1,64}", name):
             fitting = self.index.commit_ids(name.lower())
             if len(fitting) == 1:
@@ -209,6 +209,15 @@ class Revisions:
         if self._ref(name) == self.refs.head().ref:
             raise self._unborn(revision, self._ref(name))
         raise UnknownRevision(revision, name, self._similar(name))
+
+    def _by_number(self, revision: str, number: int) -> ObjectId | None:
+        """The commit of a number on the line of HEAD's first parents, along which numbers fall."""
+        if not 0 < number <= next(self._line(revision)).number:
+            return None
+        there = self.index.commits_of_number(number)
+        if len(there) == 1:  # the line has one, and there is no other
+            return there[0]
+        return next((row.id for row in self._line(revision) if row.number == number), None)
 
     def _ref(self, name: str) -> str:
         if name.startswith("refs/"):

@@ -27,7 +27,7 @@ OLD = 1000.0
 @pytest.fixture
 def repo(tmp_path: Path) -> Iterator[Repository]:
     with closing(create(tmp_path)) as repo:
-        commit_facts(repo, *(fact(number) for number in range(40)))
+        commit_facts(repo, *(fact(number) for number in range(34)))
         commit_facts(repo, fact(50))
         repo.store.close()  # as the end of a command does
         yield repo

@@ -66,7 +66,7 @@ def without_writing(folder: Path) -> Iterator[None]:
 
 
 LOOK = f"""
-import encodings.utf_8_sig, os, shutil, sys, tempfile
+import concurrent.futures.thread, encodings.utf_8_sig, os, shutil, sys, tempfile
 from pathlib import Path
 import tomlkit
 from editvc.core.trust import Trust

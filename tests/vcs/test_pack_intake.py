@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import zlib
 from hashlib import sha256
 from pathlib import Path
@@ -135,3 +136,14 @@ def test_changed_bytes_are_refused_though_the_digest_fits(
         assert list(folder.iterdir()) == []
     else:  # changed back
         assert {one: pack.get(ObjectId(one)) for one in pack.ids()} == sound
+
+
+def test_a_bomb_is_not_inflated_beyond_what_it_says(tmp_path: Path) -> None:
+    content = bomb(5000 + len(BOMB))
+    tracemalloc.start()
+    try:
+        with pytest.raises(PackRefused):
+            taken(content, tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()

@@ -76,7 +76,7 @@ def test_stopped_anywhere_all_that_is_wanted_is_there() -> None:
             gc(repo)
         count = len(whole.taken)
         # One file that goes is as good as another.
-        for steps in sorted({*range(8), *range(8, count, 5), *range(count - 10, count)}):
+        for steps in sorted({*range(6), *range(8, count, 12), *range(count - 6, count)}):
             folder = work / str(steps) / ".editvc"
             shutil.copytree(before, folder)
             with (
