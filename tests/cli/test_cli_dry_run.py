@@ -24,6 +24,7 @@ RUNS: dict[str, list[str]] = {
     "expire": ["expire"],
     "import": ["import", "tuned"],
     "fetch": ["fetch", "again"],
+    "gc": ["gc"],
     "push": ["push", "origin", "side"],
     "bundle create": ["bundle", "create", "all.bundle"],
     "merge": ["merge", "side"],
@@ -40,7 +41,7 @@ RUNS: dict[str, list[str]] = {
 """Every verb that has --dry-run, in a run that does something."""
 NEED_NO_WEIGHTS = {
     "merge", "cherry-pick", "rebase", "reset", "restore", "revert", "expire", "undo", "redo",
-    "fetch", "push", "bundle create",
+    "fetch", "push", "bundle create", "gc",
 }  # fmt: skip
 """Their changes are made of what is stored."""
 NOTHING: dict[str, list[str]] = {

@@ -47,7 +47,9 @@ class Bucket:
     def _files(self) -> Any:
         from s3fs import S3FileSystem
 
-        return S3FileSystem(config_kwargs=SECONDS, use_listings_cache=False)
+        return S3FileSystem(
+            config_kwargs=SECONDS, use_listings_cache=False, skip_instance_cache=True
+        )
 
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{name}" if self.prefix else name
