@@ -200,6 +200,13 @@ class DiskStore:
         finally:
             self._lock.release()
 
+    def open(self) -> None:
+        """Say that objects are going to be written: from here on ``gc`` drops none. So does the
+        first :meth:`put`; who brings objects in another way, or relies on what nothing leads to,
+        says it.
+        """
+        self._lock.share()
+
     def close(self) -> None:
         """Say that nothing more is going to be written. What was read stays valid."""
         self._lock.release()
