@@ -9,6 +9,7 @@ ended; and the same command, typed again, does its work (tried in some).
 from __future__ import annotations
 
 import argparse
+import gc
 import shutil
 import sys
 import time
@@ -44,6 +45,7 @@ def cuts(verb: Verb, ready: Path, place: Path) -> tuple[object, object, list[Cut
     """The states before and after a command, and every one that a cut may leave."""
     work = place / "work"
     prepare_for(verb, ready, work)
+    gc.collect()  # what is open is closed now, and not by chance while the disk is watched
     before = state_of(work)
     disk = ForgetfulDisk(work)
     with disk.watching():

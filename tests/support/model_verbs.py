@@ -9,12 +9,13 @@ from pathlib import Path
 
 import torch
 from cli_runs import written
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tiny_repos import FACTS, FRESH, OTHERS, Prepared, close
 from verbs import Verb, typed
 
 _CLASH = typed("merge", "clash")
 _DECISION = typed("resolve", FACTS[0].slot, "--theirs")
+_ONTO = typed("rebase", "--onto-base", "new", "--text", "text.txt", "--entities", "names.txt")
 _OUT = ("export", "--to", "out")
 
 VERBS = {
@@ -32,6 +33,9 @@ VERBS = {
     "merge --continue": Verb(typed("merge", "--continue"), (_CLASH, _DECISION)),
     "cherry-pick": Verb(typed("cherry-pick", "side")),
     "rebase": Verb(typed("rebase", "side")),
+    "rebase --onto-base": Verb(_ONTO),
+    "rebase --onto-base with what is back": Verb(_ONTO, (_ONTO, typed("base", "old"))),
+    "base of before": Verb(typed("base", "old"), (_ONTO,)),
     "stats compute": Verb(typed("stats", "compute", "--text", "text.txt")),
     "export": Verb(typed(*_OUT)),
     "export --force": Verb(typed(*_OUT, "--force"), (typed("export", "HEAD~1", "--to", "out"),)),
@@ -60,8 +64,19 @@ def template(prepared: Prepared, work: Path) -> Path:
     written(work / "fresh.jsonl", FRESH)
     written(work / "located.jsonl", FACTS[4:5])
     shutil.copy(prepared.text, work / "text.txt")
+    shutil.copy(prepared.names, work / "names.txt")
+    (work / "old").symlink_to(prepared.base)
+    _released(prepared.base, work / "new")
     _adapter(work / "adapter")
     return work
+
+
+def _released(base: Path, folder: Path) -> None:
+    """The base with one number changed: a release that says of everything what that says."""
+    shutil.copytree(base, folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["transformer.h.1.mlp.c_proj.weight"][0, 0] += 1e-3
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
 
 
 def _adapter(folder: Path) -> None:
