@@ -210,3 +210,22 @@ def test_nothing_is_written_where_nothing_can_be_carried(
     with pytest.raises(NothingToDo, match="says every fact by itself"):
         carried(grown, released(prepared, work / "new"), prepared)
     assert grown.log()[0].id == at and grown.status().in_force
+
+
+@pytest.mark.usefixtures("trusting")
+def test_a_clone_reads_commits_over_a_former_base(
+    grown: Repo, prepared: Prepared, work: Path
+) -> None:
+    old = grown.log()[0].id
+    grown.create_branch("before")
+    carried(grown, released(prepared, work / "new"), prepared)
+    grown.add_remote("origin", str(work / "remote"))
+    grown.push(names=["main", "before"])
+    Repo.clone(str(work / "remote"), work / "bo", base=str(work / "new"))
+    bo = Repo(work / "bo")
+    assert [row.id for row in bo.log("origin/before")] == [row.id for row in grown.log(old)]
+    assert live(bo, old) == ids(OTHERS[0], FACTS[2]) and bo.show(old).changes.removed
+    assert bo.status().in_force
+    with pytest.raises(OverAnotherBase):
+        bo.ask("The capital of France is", at=old)
+    assert cleared(bo) and bo.log("origin/before")[0].id == old
