@@ -33,12 +33,15 @@ Act = Callable[[Path], Ran]
 class Verb:
     """A command, and those before it that make it one with something to do.
 
-    ``code`` is the exit code where all is well: 1 for a merge that asks for a decision.
+    ``code`` is the exit code where all is well: 1 for a merge that asks for a decision. What is in
+    :func:`state` under a name in ``apart`` may be new while all else is old: it is in a file that
+    is written before the index is, and the command, typed again, goes on from there.
     """
 
     act: Act
     before: tuple[Act, ...] = ()
     code: int = 0
+    apart: tuple[str, ...] = ()
 
 
 def typed(*words: str) -> Act:
