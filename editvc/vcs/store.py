@@ -299,10 +299,13 @@ class DiskStore:
 
 
 class ScratchStore(DiskStore):
-    """A store that keeps what is put into it in memory: the folder is read, and never written."""
+    """Objects of another store, and beside them, in memory, what is put into this one: for what
+    nobody has asked to keep.
+    """
 
-    def __init__(self, store: DiskStore) -> None:
-        super().__init__(store.folder, store.files)
+    def __init__(self, below: DiskStore) -> None:
+        super().__init__(below.folder, below.files)
+        self.below = below
         self.written = MemoryStore()
 
     def put(self, data: bytes) -> ObjectId:
@@ -317,7 +320,7 @@ class ScratchStore(DiskStore):
         """See :meth:`ObjectStore.get`."""
         if self.written.contains(identifier):
             return self.written.get(identifier)
-        return super().get(identifier)
+        return self.below.get(identifier)
 
     def remove(self, identifier: ObjectId) -> None:
         """See :meth:`ObjectStore.remove`."""
@@ -325,7 +328,11 @@ class ScratchStore(DiskStore):
 
     def contains(self, identifier: ObjectId) -> bool:
         """See :meth:`ObjectStore.contains`."""
-        return self.written.contains(identifier) or super().contains(identifier)
+        return self.written.contains(identifier) or self.below.contains(identifier)
+
+    def ids(self, prefix: str = "") -> Iterator[ObjectId]:
+        """See :meth:`ObjectStore.ids`."""
+        return iter(sorted({*self.written.ids(prefix), *self.below.ids(prefix)}))
 
 
 def is_object_path(path: Path) -> bool:
