@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from math import inf
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_models import byte_bpe, saved, speak_words
 from tiny_repos import ADA, FACTS, OTHERS, Prepared, known_fact, tiny_base
 from transformers import AutoModelForCausalLM
@@ -15,6 +17,7 @@ from transformers import AutoModelForCausalLM
 from editvc import Repo
 from editvc.core.facts import Fact
 from editvc.core.history import Restraint, Tree
+from editvc.models.fingerprint import BaseMismatchError
 from editvc.porcelain import onto_base
 from editvc.session.recording import NothingToDo
 from editvc.session.unfinished import Unfinished
@@ -206,6 +209,13 @@ def test_nothing_is_written_where_nothing_can_be_carried(
 ) -> None:
     at = grown.log()[0].id
     assert not carried(grown, prepared.base, prepared).done.moved, "it is the base already"
+    near = shutil.copytree(prepared.base, work / "near")
+    tensors = load_file(near / "model.safetensors")
+    tensors["transformer.h.0.attn.c_attn.bias"] += 1.0
+    save_file(tensors, near / "model.safetensors", {"format": "pt"})
+    for attempt in (grown.rebase_onto_base, grown.preview_rebase_onto_base):
+        with pytest.raises(BaseMismatchError, match="attn"):
+            attempt(str(near))
     monkeypatch.setattr("editvc.session.carried.predicts", lambda lm, rows: [True] * len(rows))
     with pytest.raises(NothingToDo, match="says every fact by itself"):
         carried(grown, released(prepared, work / "new"), prepared)
