@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -205,7 +206,7 @@ def table(
 def progress() -> Iterator[Progress]:
     """A bar with an estimate of the time left on a terminal's stderr; else a line now and then."""
     if not sys.stderr.isatty():
-        yield PlainProgress()
+        yield PlainProgress(every=_progress_delay())
         return
     from rich.console import Console
     from rich.progress import (
@@ -231,16 +232,27 @@ def progress() -> Iterator[Progress]:
         yield report
 
 
+def _progress_delay() -> float:
+    """Seconds between lines of progress: EDITVC_PROGRESS_DELAY, as git's GIT_PROGRESS_DELAY;
+    ``inf`` for none at all.
+    """
+    said = os.environ.get("EDITVC_PROGRESS_DELAY") or str(PlainProgress.EVERY)
+    try:
+        return float(said)
+    except ValueError:
+        raise click.UsageError(f"EDITVC_PROGRESS_DELAY={said!r} is no number of seconds") from None
+
+
 class PlainProgress:
-    """Lines on stderr for logs: the first after ``EVERY`` seconds, then at most one in as many.
+    """Lines on stderr for logs: the first after ``every`` seconds, then at most one in as many.
 
     Work may take turns, the steps of a batch and then the batches: each label has its own estimate.
     """
 
     EVERY = 15.0
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] = time.monotonic, every: float = EVERY) -> None:
+        self._clock, self._every = clock, every
         self._told = clock()
         self._began: dict[str, tuple[float, int, int]] = {}  # when, from where, and how far since
 
@@ -251,7 +263,7 @@ class PlainProgress:
         if done < last:  # the same work again, for others
             began, first = now, done
         self._began[label] = began, first, done
-        if now - self._told < self.EVERY:
+        if now - self._told < self._every:
             return
         self._told = now
         speed = (done - first) / (now - began) if now > began else 0.0

@@ -60,7 +60,9 @@ def fetch(session: Session, name: str | None = None, *, prune: bool = False) -> 
     remote = opened(session, section)
     document = remote.require()
     require_same_base(session, remote, document)
-    plumbing, needed = session.repository, _needed(session.repository, document)
+    plumbing = session.repository
+    plumbing.store.open()  # what is here now, and what comes, stays until refs lead to it
+    needed = _needed(plumbing, document)
     intake = Intake.of(remote, plumbing.store, plumbing.files)
     came = take_in(intake, document, needed, plumbing)
     targets, left = _targets(plumbing, name, document, prune)

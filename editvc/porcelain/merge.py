@@ -24,7 +24,8 @@ from editvc.session.recording import with_changes
 from editvc.session.session import Session
 from editvc.vcs.pending import Pending
 from editvc.vcs.refs import BRANCHES, HEAD
-from editvc.vcs.three_way import Merged, Overlay, applied
+from editvc.vcs.store import ScratchStore
+from editvc.vcs.three_way import Merged, applied
 
 Favour = Literal["ours", "theirs"]
 """Whose version conflicts get, where nobody is asked."""
@@ -66,7 +67,7 @@ def merge(
             words = f"merge: fast-forward to {heads[news[0]]}"
             move(session, tip.ref, tip.commit, news[0], words)
             return Combination(news[0], verb="merge")
-        names, store = [heads[one] for one in news], Overlay(session.repository.store)
+        names, store = [heads[one] for one in news], ScratchStore(session.repository.store)
         tree, found = _merged(session, store, tip, news, names, favour)
         pending = replace(
             _pending(session, tip, found, news, names),
@@ -89,7 +90,7 @@ def preview_merge(
     plumbing, tip = session.repository, tip_of_head(session)
     heads = {plumbing.revisions.commit(one): one for one in revisions}
     news = _news(session, tip, list(heads))
-    store = Overlay(plumbing.store)
+    store = ScratchStore(plumbing.store)
     if not news or _is_fast_forward(session, tip, news):
         goal = news[0] if news else tip.commit
         changes = changes_between(session, store, tip.tree, plumbing.tree_of(goal))
@@ -124,7 +125,7 @@ def _is_fast_forward(session: Session, tip: Tip, news: Sequence[ObjectId]) -> bo
 
 def _merged(
     session: Session,
-    store: Overlay,
+    store: ScratchStore,
     tip: Tip,
     news: Sequence[ObjectId],
     names: Sequence[str],
@@ -166,7 +167,7 @@ def _pending(
     )
 
 
-def _kept(session: Session, store: Overlay, before: Tree, after: Tree) -> ObjectId:
+def _kept(session: Session, store: ScratchStore, before: Tree, after: Tree) -> ObjectId:
     """Store a tree whose nodes are in ``store`` alone; returns its id."""
     changed = with_changes(session, before, slots_of(store, before, after))
     tree = replace(changed, patches=after.patches, restraint=after.restraint)

@@ -21,7 +21,7 @@ from editvc.core.methods.table import REFERENCES
 from editvc.evaluation.probes import predicts_target
 from editvc.evaluation.score_columns import Scores
 from editvc.evaluation.scores import locality_answers, score
-from editvc.models.fingerprint import BaseMismatchError
+from editvc.models.fingerprint import BaseMismatchError, require_identical
 from editvc.models.source import ModelNotFoundError
 from editvc.porcelain.sequencer import Combination, finish, wait
 from editvc.session.carried import Sorted, made_again, numbers_on, sort_for
@@ -120,7 +120,7 @@ def preview_onto_base(session: Session, goal: Goal) -> BasePreview:
     """What would be carried, as the new base is asked; nothing is written."""
     start = NewBase.open(goal.model, goal.revision, progress=session.progress)
     tip, scratch = tip_of_head(session), session.scratch()
-    if tip.tree.base == start.base.id:
+    if _stands_on(session, tip, start):
         return BasePreview(0, 0, (), (), 0)
     new = _begun(scratch, scratch.over(tip.tree.base), start, goal)
     line = _line(session, tip)
@@ -130,7 +130,7 @@ def preview_onto_base(session: Session, goal: Goal) -> BasePreview:
 
 def _attempt(session: Session, tip: Tip, start: NewBase, goal: Goal) -> OntoBase:
     line = _line(session, tip)
-    if tip.tree.base == start.base.id:
+    if _stands_on(session, tip, start):
         same = Combination(tip.commit, moved=False, verb="rebase")
         return OntoBase(same, BasePreview(0, 0, (), (), 0), (), None, None)
     old, live = session.over(tip.tree.base), _live(session, tip.tree)
@@ -206,6 +206,20 @@ def _begun(session: Session, old: Session, start: NewBase, goal: Goal) -> Sessio
     plumbing.store.put_all([encode(start.base), *start.objects(bundle)])
     start.memory.pour(plumbing.cache)
     return session.drafted(unreferring(old.repository.config) | start.settings(recipe), lm)
+
+
+def _stands_on(session: Session, tip: Tip, start: NewBase) -> bool:
+    """Whether the branch is over this base already.
+
+    Raises ``BaseMismatchError`` for a model that differs from that in tensors that are never
+    edited alone: trees name a base by those that are, and could not tell the two apart.
+    """
+    if tip.tree.base != start.base.id:
+        return False
+    known = session.over(tip.tree.base).repository.read_identity()
+    if known is not None:
+        require_identical(known, start.identity, start.files.source)
+    return True
 
 
 def _known(session: Session, start: NewBase) -> dict[str, Any] | None:

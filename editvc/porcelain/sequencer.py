@@ -29,7 +29,8 @@ from editvc.session.session import Session
 from editvc.session.unfinished import NothingWaits, require_finished, required
 from editvc.vcs.pending import RESTRAINT, Pending
 from editvc.vcs.refs import BranchMoved
-from editvc.vcs.three_way import Overlay, Sides, applied
+from editvc.vcs.store import ScratchStore
+from editvc.vcs.three_way import Sides, applied
 
 
 class Undecided(EditvcError):
@@ -215,7 +216,7 @@ def abort(session: Session, verb: str) -> ObjectId | None:
 def preview_replay(session: Session, pending: Pending) -> CombinePreview:
     """What :func:`carry_on` would do with commits to replay; nothing is written."""
     plumbing = session.repository
-    store, before = Overlay(plumbing.store), plumbing.tree_of(pending.parent)
+    store, before = ScratchStore(plumbing.store), plumbing.tree_of(pending.parent)
     ours, count = before, 0
     for commit in pending.todo:
         merge = combined(

@@ -27,6 +27,9 @@ from editvc.vcs.repository import Repository
 GRACE = 14 * 24 * 3600
 """Seconds for which what nothing leads to is kept at least, by default: two weeks."""
 
+AT_WORK = 3600
+"""Seconds in which who is writing a temporary file has added to it: it is no left-over before."""
+
 LARGE = 1 << 20
 """Bytes from which on an object keeps its own file: a pack would spare nothing."""
 
@@ -206,13 +209,15 @@ class _Collector:
 
     def _touched(self, path: Path) -> bool:
         """Whether a file was written, or wanted again, within the grace."""
-        try:
-            return path.stat().st_mtime >= self.before
-        except FileNotFoundError:
-            return False
+        return _written_since(path, self.before)
 
     def _left_over(self, path: Path) -> bool:
-        return path.is_file() and is_temporary(path.name) and not self._touched(path)
+        """Whether an interrupted write left a file: one that is old, whatever the grace, for a
+        writer of settings or caches holds no lock that says so.
+        """
+        if not is_temporary(path.name) or not path.is_file():
+            return False
+        return not _written_since(path, min(self.before, time.time() - AT_WORK))
 
 
 def _counted(found: Found, waits: bool = False) -> Collected:
@@ -225,6 +230,13 @@ def _counted(found: Found, waits: bool = False) -> Collected:
         temporary=len(found.temporary),
         waits=waits,
     )
+
+
+def _written_since(path: Path, moment: float) -> bool:
+    try:
+        return path.stat().st_mtime >= moment
+    except FileNotFoundError:
+        return False
 
 
 def _size(path: Path) -> int:

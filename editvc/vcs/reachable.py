@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from editvc.core.ids import ObjectId
+from editvc.core.methods.table import REFERENCES
 from editvc.vcs import codec
 from editvc.vcs.config_file import Config
 from editvc.vcs.object_links import ELEMENT, Link, links
@@ -35,11 +36,11 @@ def config_links(config: Config, store: ObjectStore) -> Iterator[Link]:
 def pending_links(pending: Pending) -> Iterator[Link]:
     """What a merge that waits was made of. Commits that it has made are in no index yet."""
     yield "tree", pending.tree
-    for kind, key in (("base", "base.id"), ("identity", "base.identity")):
-        if key in pending.base:
-            yield kind, pending.base[key]
-    named = ((*name.partition("recipe."), value) for name, value in pending.base.items())
-    yield from links({"kind": "recipe", **{key: value for _, part, key, value in named if part}})
+    kinds = {"base.id": "base", "base.identity": "identity"}
+    for name, value in pending.base.items():
+        kind = kinds.get(name) or REFERENCES.get(name.partition(".")[2])
+        if kind is not None and value is not None:
+            yield kind, value
     for sides in pending.conflicts.values():
         for entry in (sides.base, sides.ours, sides.theirs):
             if entry is not None:
@@ -63,7 +64,8 @@ def roots(repository: Repository) -> set[ObjectId]:
     pending = repository.pending.load()
     if pending is not None:
         found.update(one for _, one in pending_links(pending))
-        found.update((pending.began, pending.parent, *pending.others))
+        commits = (pending.began, pending.parent, pending.replayed, *pending.others)
+        found.update(one for one in commits if one is not None)
         found.update((*pending.done, *pending.todo))
     found.update(one for _, one in index.all_located())
     with suppress(FileNotFoundError):

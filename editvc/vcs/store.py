@@ -200,6 +200,13 @@ class DiskStore:
         finally:
             self._lock.release()
 
+    def open(self) -> None:
+        """Say that objects are going to be written: from here on ``gc`` drops none. So does the
+        first :meth:`put`; who brings objects in another way, or relies on what nothing leads to,
+        says it.
+        """
+        self._lock.share()
+
     def close(self) -> None:
         """Say that nothing more is going to be written. What was read stays valid."""
         self._lock.release()
@@ -292,10 +299,13 @@ class DiskStore:
 
 
 class ScratchStore(DiskStore):
-    """A store that keeps what is put into it in memory: the folder is read, and never written."""
+    """Objects of another store, and beside them, in memory, what is put into this one: for what
+    nobody has asked to keep.
+    """
 
-    def __init__(self, store: DiskStore) -> None:
-        super().__init__(store.folder, store.files)
+    def __init__(self, below: DiskStore) -> None:
+        super().__init__(below.folder, below.files)
+        self.below = below
         self.written = MemoryStore()
 
     def put(self, data: bytes) -> ObjectId:
@@ -310,7 +320,7 @@ class ScratchStore(DiskStore):
         """See :meth:`ObjectStore.get`."""
         if self.written.contains(identifier):
             return self.written.get(identifier)
-        return super().get(identifier)
+        return self.below.get(identifier)
 
     def remove(self, identifier: ObjectId) -> None:
         """See :meth:`ObjectStore.remove`."""
@@ -318,7 +328,11 @@ class ScratchStore(DiskStore):
 
     def contains(self, identifier: ObjectId) -> bool:
         """See :meth:`ObjectStore.contains`."""
-        return self.written.contains(identifier) or super().contains(identifier)
+        return self.written.contains(identifier) or self.below.contains(identifier)
+
+    def ids(self, prefix: str = "") -> Iterator[ObjectId]:
+        """See :meth:`ObjectStore.ids`."""
+        return iter(sorted({*self.written.ids(prefix), *self.below.ids(prefix)}))
 
 
 def is_object_path(path: Path) -> bool:

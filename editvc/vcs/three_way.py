@@ -15,7 +15,7 @@ from editvc.core.history import Entry, Restraint, Tree
 from editvc.core.ids import ObjectId, SlotId
 from editvc.vcs.edit_set import EditSet
 from editvc.vcs.graph import Graph
-from editvc.vcs.store import MemoryStore, ObjectStore
+from editvc.vcs.store import ObjectStore
 
 T = TypeVar("T", covariant=True)
 
@@ -70,18 +70,6 @@ class Base:
     undecided_restraint: bool = False
 
 
-class Overlay(MemoryStore):
-    """Objects of another store, and beside them those of a merge that nobody has asked to keep."""
-
-    def __init__(self, below: ObjectStore) -> None:
-        super().__init__()
-        self.below = below
-
-    def get(self, identifier: ObjectId) -> bytes:
-        """See :meth:`ObjectStore.get`."""
-        return super().get(identifier) if identifier in self.objects else self.below.get(identifier)
-
-
 def merged(store: ObjectStore, base: Base, ours: Tree, theirs: Tree) -> Merged:
     """What both sides made of the base; opens only the nodes in which they differ from it."""
     common = EditSet(store, base.tree.edits)
@@ -124,7 +112,7 @@ def base_of(
 
     Several best common ancestors are merged themselves, as git's recursive strategy does; without
     any it is the tree without edits. ``store`` takes the nodes of that: give it an
-    :class:`Overlay`.
+    ``ScratchStore``.
     """
     bases = sorted(graph.merge_bases(ours, [theirs]))
     if not bases:

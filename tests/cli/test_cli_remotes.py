@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -134,3 +135,28 @@ def test_what_moves_history_loads_no_tensors(two: Path, here: Path, words: str) 
     )
     heavy = {"torch", "transformers", "numpy", "huggingface_hub", "s3fs", "paramiko"}
     assert not loaded_after(code, here) & heavy
+
+
+@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="there is no ssh-keygen")
+def test_a_clone_verifies_signatures_and_has_tags(here: Path, prepared: Prepared) -> None:
+    words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ada", "-f", here / "key"]
+    subprocess.run(words, check=True)
+    signers = here.parent / "signers"
+    signers.write_text(f"ada@example.org {(here / 'key.pub').read_text()}", encoding="utf-8")
+    inside("config", "user.signingkey", "key")
+    for number, more in enumerate((["-S"], [])):
+        file = written(here / "f.jsonl", FACTS[number : number + 1])
+        assert inside("commit", file, "--author", ADA, *more).code == 0
+    inside("tag", "v1", "HEAD~1")
+    inside("remote", "add", "origin", "../remote")
+    assert inside("push", "origin", "main", "v1").code == 0
+    assert inside("gc", "--prune", "now").code == 0
+    bo = here.parent / "bo"
+    ran = inside("clone", here.parent / "remote", bo, "--base", prepared.base)
+    assert ran.code == 0, ran.err
+    assert at(bo, "config", "user.signingkey").out.strip() == "", "whose key it is stays there"
+    at(bo, "config", "gpg.allowed_signers", signers)
+    told = at(bo, "verify-commit", "--json", "v1", "main")
+    assert [one["state"] for one in json.loads(told.out)] == ["good", "none"]
+    assert at(bo, "verify-commit", "v1").code == 0 and at(bo, "verify-commit", "main").code == 1
+    assert at(bo, "gc", "--prune", "now").code == 0 and at(bo, "fsck").code == 0

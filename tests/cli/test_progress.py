@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import click
 import pytest
 
 from editvc.cli.output import PlainProgress, duration, progress
@@ -76,3 +77,17 @@ def test_off_a_terminal_a_command_has_the_plain_one(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("sys.stderr.isatty", lambda: False)
     with progress() as report:
         assert isinstance(report, PlainProgress)
+
+
+def test_the_environment_says_how_often_or_never(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    for said, heard in (("0", ["names: 1 of 2"]), ("inf", []), ("", [])):
+        monkeypatch.setenv("EDITVC_PROGRESS_DELAY", said)
+        with progress() as report:
+            report("names", 1, 2)
+        assert lines(capsys) == heard
+    monkeypatch.setenv("EDITVC_PROGRESS_DELAY", "soon")
+    with pytest.raises(click.UsageError, match="'soon' is no number"), progress():
+        pass

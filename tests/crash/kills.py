@@ -30,12 +30,13 @@ if __name__ == "__main__":
 from cli_runs import Ran
 from power_cut import chosen
 from vcs_values import commit_facts, fact, quick_folder
-from verbs import Act, index_lost, typed
+from verbs import SHARED, Act, index_lost, pushed_by_another, typed
 
 import editvc.porcelain.rebase
 import editvc.porcelain.reindex  # noqa: F401  (what takes long to import, before forks)
 from editvc.interchange.staging import recover
 from editvc.vcs.fsck import fsck
+from editvc.vcs.remotes.transport import DOCUMENT
 from editvc.vcs.repository import Repository
 
 LONGEST = 0.4
@@ -103,8 +104,14 @@ COMMANDS: Commands = {
     "reindex": lambda rng: typed("reindex"),
     "fsck --repair": lambda rng: typed("fsck", "--repair"),
     "status without an index": lambda rng: _both(index_lost, typed("status")),
+    "gc": lambda rng: typed("gc", "--prune", "now"),
+    "remote": lambda rng: typed("remote", "add", "origin", SHARED),
+    "push": _of_branch("push", "--force", "origin"),
+    "push of another": lambda rng: pushed_by_another,
+    "fetch": lambda rng: typed("fetch", "--prune"),
+    "pull": lambda rng: typed("pull"),
 }
-"""What is typed, by a name for each. What other parts of the house bring is added here."""
+"""What is typed, by a name for each."""
 
 
 def _both(first: Act, second: Act) -> Act:
@@ -147,7 +154,10 @@ def kill_many(ready: Path, commands: Commands, kills: int, seed: str) -> Tally:
         tally.kills += 1
         tally.acknowledged.update(place.verb for place in told)
         last = told[-1] if told else last
-        tally.wrong += [f"kill {tally.kills}: {one}" for one in problems(work, last)]
+        wrong = problems(work, last)
+        if not tally.kills % LIVES or tally.kills == kills:
+            wrong += _of_the_remote(work)
+        tally.wrong += [f"kill {tally.kills}: {one}" for one in wrong]
     return tally
 
 
@@ -200,6 +210,18 @@ def problems(work: Path, last: Place) -> list[str]:
     if last.exported and not (work / "out").is_dir():
         wrong.append("lost the export")
     return wrong
+
+
+def _of_the_remote(work: Path) -> list[str]:
+    """What is wrong with a clone of what was pushed."""
+    if not (work / SHARED / DOCUMENT).exists():
+        return []
+    clone = work / "clone"
+    ran = typed("clone", SHARED, "clone")(work)
+    if ran.code:
+        return [f"the remote cannot be cloned: {ran.err}"]
+    with closing(Repository(clone / ".editvc")) as repo:
+        return [f"fsck of a clone: {one.where} {one.what}" for one in fsck(repo).errors]
 
 
 def _with_model() -> Commands:

@@ -9,6 +9,7 @@ ended; and the same command, typed again, does its work (tried in some).
 from __future__ import annotations
 
 import argparse
+import gc
 import shutil
 import sys
 import time
@@ -32,6 +33,10 @@ AGAIN = 40
 """Of so many states one is worked on."""
 
 
+Found = Mapping[str, object]
+"""What :func:`verbs.state` says."""
+
+
 @dataclass(frozen=True)
 class Cut:
     """A state that a cut may leave, while the command was at work or, ``done``, after it."""
@@ -40,10 +45,11 @@ class Cut:
     state: State
 
 
-def cuts(verb: Verb, ready: Path, place: Path) -> tuple[object, object, list[Cut]]:
+def cuts(verb: Verb, ready: Path, place: Path) -> tuple[Found, Found, list[Cut]]:
     """The states before and after a command, and every one that a cut may leave."""
     work = place / "work"
     prepare_for(verb, ready, work)
+    gc.collect()  # what is open is closed now, and not by chance while the disk is watched
     before = state_of(work)
     disk = ForgetfulDisk(work)
     with disk.watching():
@@ -76,16 +82,17 @@ def faults(verb: Verb, ready: Path, *, every: int = 1) -> Iterator[str]:
 
 
 def _wrong(
-    verb: Verb, work: Path, one: Cut, before: object, after: object, *, again: bool
+    verb: Verb, work: Path, one: Cut, before: Found, after: Found, *, again: bool
 ) -> Iterator[str]:
     recover(work / "out")
     with closing(Repository(work / ".editvc")) as repo:
         for problem in fsck(repo).errors:
             yield f"fsck: {problem.where} {problem.what}"
         seen = state(repo, work / "out")
-    if seen != after and (one.done or seen != before):
+    begun = {**seen, **{name: before[name] for name in verb.apart if seen[name] == after[name]}}
+    if seen != after and (one.done or begun != before):
         yield f"{'lost' if one.done else 'neither old nor new'}: {difference(seen, before, after)}"
-    elif seen != after and again:
+    elif seen != after and (again or begun != seen):
         ran = verb.act(work)
         if ran.code != verb.code:
             yield f"the command does not work any more: {ran.err}"

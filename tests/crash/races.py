@@ -1,4 +1,4 @@
-"""Many processes commit at once, while others revert and look at the repository.
+"""Many processes commit at once, while others revert, collect garbage and look at the repository.
 
 ``python tests/crash/races.py [--processes N] [--commits N]``, by hand; without options 8 processes
 make 200 commits each. All commits must be there in one line, no look may find anything wrong, and
@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import closing
+from math import inf
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -27,6 +28,7 @@ from editvc.core.ids import ObjectId, SlotId
 from editvc.session.on_branch import Tip, on_branch
 from editvc.session.session import Session
 from editvc.vcs.fsck import fsck
+from editvc.vcs.gc import gc
 from editvc.vcs.repository import Repository
 
 Change = dict[SlotId, Entry | None]
@@ -80,6 +82,15 @@ def looker(folder: Path, looks: int) -> list[str]:
     return wrong
 
 
+def collector(folder: Path, collections: int) -> list[str]:
+    """Drop what nobody wants, however young, time and again; nobody may notice."""
+    for _ in range(collections):
+        with closing(Repository(folder)) as repo:
+            gc(repo, inf)
+        time.sleep(0.05)
+    return []
+
+
 def apart(work: Callable[[], list[str]]) -> int:
     """Do work in a process of its own; what it returns, or its error, is read from the pipe."""
     reading, writing = os.pipe()
@@ -102,15 +113,15 @@ def race(folder: Path, processes: int, commits: int, looks: int) -> tuple[list[s
         apart(lambda first=1 + number * commits: committer(folder, first, commits))
         for number in range(processes)
     ]
-    looking = apart(lambda: looker(folder, looks))
+    beside = [apart(lambda: looker(folder, looks)), apart(lambda: collector(folder, looks))]
     told = []
-    for pipe in (*pipes, looking):
+    for pipe in (*pipes, *beside):
         with open(pipe, encoding="utf-8") as said:
             told.append(json.load(said))
         os.wait()
     wrong = [str(one["error"]) for one in told if isinstance(one, dict)]
-    made = {one for lines in told[:-1] if isinstance(lines, list) for one in lines}
-    wrong += told[-1] if isinstance(told[-1], list) else []
+    made = {one for lines in told[:-2] if isinstance(lines, list) for one in lines}
+    wrong += told[-2] if isinstance(told[-2], list) else []
     with closing(Repository(folder)) as repo:
         wrong += [f"{one.where}: {one.what}" for one in fsck(repo).errors]
         line = list(repo.graph.first_parents(repo.refs.head().commit))

@@ -167,6 +167,7 @@ class Session:
             "LANG": "C.UTF-8",
             "COLUMNS": "100",
             "PAGER": "cat",
+            "EDITVC_PROGRESS_DELAY": "inf",
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
             "HF_HUB_OFFLINE": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",

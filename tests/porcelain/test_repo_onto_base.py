@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_models import byte_bpe, saved, speak_words
 from tiny_repos import ADA, FACTS, OTHERS, Prepared, known_fact, tiny_base
 from transformers import AutoModelForCausalLM
@@ -14,6 +17,7 @@ from transformers import AutoModelForCausalLM
 from editvc import Repo
 from editvc.core.facts import Fact
 from editvc.core.history import Restraint, Tree
+from editvc.models.fingerprint import BaseMismatchError
 from editvc.porcelain import onto_base
 from editvc.session.recording import NothingToDo
 from editvc.session.unfinished import Unfinished
@@ -48,6 +52,12 @@ def carried(repo: Repo, model: Path, prepared: Prepared, **options: object):
     return repo.rebase_onto_base(
         str(model), texts=[prepared.text], entities=prepared.names, **options
     )
+
+
+def cleared(repo: Repo) -> bool:
+    """Whether all is sound once what nobody wants is dropped, however young."""
+    repo.session.repository.store.close()  # as the end of a command does
+    return not repo.gc(inf).waits and repo.fsck().clean
 
 
 def ids(*facts: Fact) -> set[str]:
@@ -96,7 +106,7 @@ def test_every_commit_is_made_again_over_the_new_release(
     assert done.before is not None and done.carried.facts == 4 and not done.carried.known
     line = grown.session.repository.refs.reflog("refs/heads/main")[0]
     assert line.old == old[0].id and line.message == f"rebase: onto the base {new}", "one move"
-    assert grown.fsck().clean
+    assert cleared(grown)
 
     # as if the facts had been committed over the new base from the first
     fresh = Repo.init(work / "fresh", str(new), layers=[1, 2], texts=[prepared.text],
@@ -117,6 +127,7 @@ def test_the_old_history_is_read_and_its_base_put_in_force_again(
     old, recipe = grown.log()[0].id, grown.recipe()
     answer = grown.ask("The capital of France is")
     carried(grown, released(prepared, work / "new"), prepared)
+    assert cleared(grown), "gc keeps what either base needs"
     assert grown.show(old).changes.removed and live(grown, old) == ids(OTHERS[0], FACTS[2])
     with pytest.raises(OverAnotherBase) as caught:
         grown.ask("The capital of France is", at=old)
@@ -130,7 +141,7 @@ def test_the_old_history_is_read_and_its_base_put_in_force_again(
     assert grown.status().in_force and grown.recipe() == recipe
     assert grown.ask("The capital of France is") == answer
     grown.commit(FACTS[3:4])
-    assert grown.fsck().clean
+    assert cleared(grown)
 
     statistics = grown.session.repository.bases
     (known,) = [config for base, config in statistics.all() if config.base.model.endswith("new")]
@@ -186,6 +197,7 @@ def test_facts_that_no_longer_take_are_told_and_wait_for_a_word(
             grown.commit(FACTS[3:4])
         if end == "abort":
             assert grown.abort("rebase") == old[0].id
+        assert cleared(grown), "what waits needs its statistics"
     ended = grown.go_on("rebase")
     assert ended.moved and len(grown.log()) == 3 and grown.status().in_force
     assert grown.session.repository.read_base().source == str(new) and grown.fsck().clean
@@ -197,7 +209,33 @@ def test_nothing_is_written_where_nothing_can_be_carried(
 ) -> None:
     at = grown.log()[0].id
     assert not carried(grown, prepared.base, prepared).done.moved, "it is the base already"
+    near = shutil.copytree(prepared.base, work / "near")
+    tensors = load_file(near / "model.safetensors")
+    tensors["transformer.h.0.attn.c_attn.bias"] += 1.0
+    save_file(tensors, near / "model.safetensors", {"format": "pt"})
+    for attempt in (grown.rebase_onto_base, grown.preview_rebase_onto_base):
+        with pytest.raises(BaseMismatchError, match="attn"):
+            attempt(str(near))
     monkeypatch.setattr("editvc.session.carried.predicts", lambda lm, rows: [True] * len(rows))
     with pytest.raises(NothingToDo, match="says every fact by itself"):
         carried(grown, released(prepared, work / "new"), prepared)
     assert grown.log()[0].id == at and grown.status().in_force
+
+
+@pytest.mark.usefixtures("trusting")
+def test_a_clone_reads_commits_over_a_former_base(
+    grown: Repo, prepared: Prepared, work: Path
+) -> None:
+    old = grown.log()[0].id
+    grown.create_branch("before")
+    carried(grown, released(prepared, work / "new"), prepared)
+    grown.add_remote("origin", str(work / "remote"))
+    grown.push(names=["main", "before"])
+    Repo.clone(str(work / "remote"), work / "bo", base=str(work / "new"))
+    bo = Repo(work / "bo")
+    assert [row.id for row in bo.log("origin/before")] == [row.id for row in grown.log(old)]
+    assert live(bo, old) == ids(OTHERS[0], FACTS[2]) and bo.show(old).changes.removed
+    assert bo.status().in_force
+    with pytest.raises(OverAnotherBase):
+        bo.ask("The capital of France is", at=old)
+    assert cleared(bo) and bo.log("origin/before")[0].id == old

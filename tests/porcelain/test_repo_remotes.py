@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from math import inf
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -13,13 +16,16 @@ from vcs_values import CONFIG, commit_facts, create, fact, quick_folder
 
 from editvc import Repo
 from editvc.core.ids import ObjectId
+from editvc.porcelain.fetch import take_in
 from editvc.porcelain.push import NotFastForward, TagThere
 from editvc.session.remotes import OtherBaseThere, RemoteUnknown
+from editvc.vcs.gc import gc
 from editvc.vcs.refs import BranchUnknown
 from editvc.vcs.remote_sections import RemoteSectionError
 from editvc.vcs.remotes import connection
-from editvc.vcs.remotes.intake import BundleNeeds
+from editvc.vcs.remotes.intake import BundleNeeds, Intake
 from editvc.vcs.remotes.transport import RemoteError, RemoteMoved, RemoteUnreached
+from editvc.vcs.repository import Repository
 
 
 @pytest.fixture
@@ -363,3 +369,24 @@ def test_what_cannot_be_pushed_or_cloned(alone: Repo, place: Path) -> None:
     with pytest.raises(RemoteError, match="which it lists"):
         Repo.clone(str(place / "remote"), place / "bo")
     assert not (place / "bo").exists()
+
+
+def test_what_a_fetch_brings_is_not_dropped_before_refs_lead_to_it(
+    ada: Repo, bo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit_facts(ada.session.repository, fact(4))
+    ada.push()
+    bo.session.repository.store.close()
+    waits = []
+
+    def beside(intake: Intake, *given: Any) -> tuple[ObjectId, ...]:
+        came = take_in(intake, *given)
+        with closing(Repository(bo.session.repository.folder)) as other:
+            waits.append(gc(other, inf).waits)
+        return came
+
+    monkeypatch.setattr("editvc.porcelain.fetch.take_in", beside)
+    assert bo.fetch().commits == 1 and waits == [True]
+    bo.session.repository.store.close()
+    assert not bo.gc(inf).waits and bo.fsck().clean
+    assert bo.log("origin/main")[0].number == 3

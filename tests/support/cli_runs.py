@@ -54,7 +54,9 @@ def inside(*arguments: object, stdin: bytes = b"") -> Ran:
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """Nothing of whoever runs the tests: an empty home, no settings, one thread."""
+    """Nothing of whoever runs the tests: an empty home, no settings, one thread; and no lines of
+    progress, which come where a machine is slow.
+    """
     return {
         "HOME": str(home),
         "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -62,6 +64,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         "GIT_CONFIG_NOSYSTEM": "1",
         "LOGNAME": "carol",
         "OMP_NUM_THREADS": "1",
+        "EDITVC_PROGRESS_DELAY": "inf",
     } | more
 
 

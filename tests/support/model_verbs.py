@@ -8,13 +8,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from cli_runs import written
-from safetensors.torch import save_file
+from cli_runs import Ran, written
+from safetensors.torch import load_file, save_file
 from tiny_repos import FACTS, FRESH, OTHERS, Prepared, close
 from verbs import Verb, typed
 
 _CLASH = typed("merge", "clash")
 _DECISION = typed("resolve", FACTS[0].slot, "--theirs")
+
+
+def _onto(work: Path) -> Ran:
+    """Onto the release, by a path that stays the same in every copy of the folder."""
+    model = (work / RELEASE).read_text(encoding="utf-8")
+    return typed("rebase", "--onto-base", model, "--text", "text.txt", "--entities", "names.txt")(
+        work
+    )
+
+
+RELEASE = "release.txt"
+"""The file that says where the other base is."""
+
+_BACK = typed("base", "old")
 _OUT = ("export", "--to", "out")
 
 VERBS = {
@@ -32,6 +46,9 @@ VERBS = {
     "merge --continue": Verb(typed("merge", "--continue"), (_CLASH, _DECISION)),
     "cherry-pick": Verb(typed("cherry-pick", "side")),
     "rebase": Verb(typed("rebase", "side")),
+    "rebase --onto-base": Verb(_onto, apart=("settings",)),
+    "rebase --onto-base again": Verb(_onto, (_onto, typed("undo"), _BACK), apart=("settings",)),
+    "base of before": Verb(_BACK, (_onto,)),
     "stats compute": Verb(typed("stats", "compute", "--text", "text.txt")),
     "export": Verb(typed(*_OUT)),
     "export --force": Verb(typed(*_OUT, "--force"), (typed("export", "HEAD~1", "--to", "out"),)),
@@ -60,8 +77,21 @@ def template(prepared: Prepared, work: Path) -> Path:
     written(work / "fresh.jsonl", FRESH)
     written(work / "located.jsonl", FACTS[4:5])
     shutil.copy(prepared.text, work / "text.txt")
+    shutil.copy(prepared.names, work / "names.txt")
+    shutil.copytree(prepared.base, work / "old")
+    release = _released(prepared.base, prepared.base.with_name("release"))
+    (work / RELEASE).write_text(str(release), encoding="utf-8")
     _adapter(work / "adapter")
     return work
+
+
+def _released(base: Path, folder: Path) -> Path:
+    """The base with one number changed: a release that says of everything what that says."""
+    shutil.copytree(base, folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["transformer.h.1.mlp.c_proj.weight"][0, 0] += 1e-3
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    return folder
 
 
 def _adapter(folder: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from cli_runs import Ran, inside
 from vcs_values import commit_facts, create, fact
 
 from editvc.cli.boundary import failure_of
+from editvc.vcs.remote_sections import TIMEOUT, RemoteSection
 from editvc.vcs.repository import Repository
 
 ADA = "Ada <ada@example.org>"
@@ -31,12 +33,15 @@ Act = Callable[[Path], Ran]
 class Verb:
     """A command, and those before it that make it one with something to do.
 
-    ``code`` is the exit code where all is well: 1 for a merge that asks for a decision.
+    ``code`` is the exit code where all is well: 1 for a merge that asks for a decision. What is in
+    :func:`state` under a name in ``apart`` may be new while all else is old: it is in a file that
+    is written before the index is, and the command, typed again, goes on from there.
     """
 
     act: Act
     before: tuple[Act, ...] = ()
     code: int = 0
+    apart: tuple[str, ...] = ()
 
 
 def typed(*words: str) -> Act:
@@ -72,12 +77,44 @@ def committed(work: Path) -> Ran:
         return Ran(failure.code, "", f"{failure.message}\n{failure.hint}")
 
 
+def left_behind(work: Path) -> Ran:
+    """Objects that nothing leads to, beside those of a pack."""
+    ran = typed("gc")(work)
+    with closing(Repository(work / ".editvc")) as repo:
+        repo.write_facts([fact(number, "black") for number in range(3)])
+    return ran
+
+
 def index_lost(work: Path) -> Ran:
     """Nobody typed that, and yet it is gone."""
     (work / ".editvc" / "index.db").unlink()
     return Ran(0, "", "")
 
 
+def pushed_by_another(work: Path) -> Ran:
+    """Somebody else commits to what is in the remote as well, and pushes it."""
+    with tempfile.TemporaryDirectory(dir=work.parent) as place:
+        other = Path(place)
+        ran = inside("clone", work / SHARED, other / "clone")
+        if ran.code:
+            return ran
+        with closing(Repository(other / "clone" / ".editvc")) as repo:
+            commit_facts(repo, fact(int.from_bytes(os.urandom(3), "big"), "white"))
+        return typed("push")(other / "clone")
+
+
+SHARED = "shared"
+"""The folder of the remote, in that of the repository."""
+
+
+def with_origin(work: Path) -> Ran:
+    """A remote by a name that stays the same in every copy of the folder."""
+    with closing(Repository(work / ".editvc")) as repo:
+        repo.set_remotes({"origin": RemoteSection(SHARED, TIMEOUT)})
+    return Ran(0, "", "")
+
+
+_SHARED = (with_origin, typed("push"), pushed_by_another)
 _CLASH = typed("merge", "clash")
 _NOTE = typed("notes", "add", "HEAD", "-m", "Seen.")
 _DECISION = typed("resolve", fact(0).slot, "--theirs")
@@ -105,8 +142,14 @@ VERBS = {
     "reindex": Verb(typed("reindex")),
     "fsck --repair": Verb(typed("fsck", "--repair")),
     "status without an index": Verb(typed("status"), (index_lost,)),
+    "gc": Verb(typed("gc", "--prune", "now"), (left_behind,)),
+    "remote add": Verb(typed("remote", "add", "origin", SHARED)),
+    "push": Verb(typed("push"), (with_origin,)),
+    "push again": Verb(typed("push"), (with_origin, typed("push"), committed)),
+    "fetch": Verb(typed("fetch"), _SHARED),
+    "pull of what was fetched": Verb(typed("pull"), (*_SHARED, typed("fetch"))),
 }
-"""By a name for each. What other parts of the house bring (packs, remotes) is added here."""
+"""By a name for each."""
 
 
 def template(work: Path) -> Path:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vcs_values import commit_facts, create, fact, located, move, safetensors
+from vcs_values import BASE, commit_facts, create, fact, located, move, safetensors
 
+from editvc.core.history import Restraint, Tree
 from editvc.core.ids import ObjectId
+from editvc.vcs.codec import encode
 from editvc.vcs.folder_lock import FolderLock
 from editvc.vcs.fsck import fsck
 from editvc.vcs.gc import LARGE, CollectorBusy, gc, preview_gc
+from editvc.vcs.pending import Pending
 from editvc.vcs.repository import Repository
+from editvc.vcs.results import Question, Result
 from editvc.vcs.store import ObjectCorrupt, ObjectMissing
 
 OLD = 1000.0
@@ -236,7 +241,72 @@ def test_left_over_files_go_when_they_are_old(repo: Repository) -> None:
         if time is not None:
             os.utime(path, (time, time))
     assert gc(repo).temporary == 1
+    assert gc(repo, inf).temporary == 0, "it may be another process's, which is writing it now"
     assert [path.name for path in repo.strays()] == [".tmp-young"]
+
+
+def waiting(repo: Repository, **more: object) -> Pending:
+    """A command that waits, on HEAD's tree."""
+    head = repo.refs.head().commit
+    assert head is not None
+    tree = repo.read_commit(head).tree
+    pending = Pending(
+        verb="rebase", ref="refs/heads/main", began=head, parent=head, tree=tree, message="",
+        author="", time=None, about="onto", **more,
+    )  # fmt: skip
+    repo.pending.save(pending)
+    repo.store.close()
+    return pending
+
+
+def test_what_a_command_that_waits_names_is_kept_and_followed(repo: Repository) -> None:
+    head = repo.refs.head().commit
+    assert head is not None
+    kinds = ("statistics", "inputs", "statistics")
+    names = [
+        put(repo, safetensors({"kind": kind}, b"number %d" % n)) for n, kind in enumerate(kinds)
+    ]
+    base = {"recipe.statistics": names[0], "gated.inputs": names[1], "base.identity": None}
+    old = repo.read_commit(head)
+    replayed = put(repo, encode(replace(old, message="Nothing else leads here")))
+    waiting(repo, base=base, replayed=replayed)
+    assert gc(repo, inf).dropped == 1, "the third is nobody's"
+    assert {*names[:2], replayed} <= contents(repo).keys() and names[2] not in contents(repo)
+    assert fsck(repo).errors == ()
+    repo.pending.remove()
+    assert gc(repo, inf).dropped == 3
+    waiting(repo, base=base)
+    missing = {one.what for one in fsck(repo).errors if one.where == "pending.json"}
+    assert missing == {f"needs {kinds[n]} {names[n]}, which is missing" for n in range(2)}
+
+
+def test_what_a_former_base_was_in_force_with_is_kept_and_followed(repo: Repository) -> None:
+    first = repo.config.base.id, str(repo.config.recipe.statistics)
+    former = put(repo, encode(replace(BASE, layers=9)))
+    own = put(repo, safetensors({"kind": "statistics"}, b"its own."))
+    for base, statistics in ((former, own), first):
+        repo.replace_base({"base.id": base, "recipe.statistics": statistics})
+    repo.store.close()
+    kept = repo.bases.settings_of(former)
+    assert kept is not None and kept["recipe.statistics"] == own and repo.config.base.id == first[0]
+    assert gc(repo, inf).dropped == 0 and {former, own} <= contents(repo).keys()
+    assert fsck(repo).errors == ()
+
+
+def test_remote_branches_notes_and_measured_trees_keep_what_they_lead_to(repo: Repository) -> None:
+    head = repo.refs.head().commit
+    assert head is not None
+    old = repo.read_commit(head)
+    ends = [put(repo, encode(replace(old, message=f"Of ref {n}"))) for n in range(2)]
+    with repo.index.unrecorded():  # as a copy without its operations has them
+        for ref, one in zip(("refs/remotes/origin/main", "refs/tags/v1"), ends, strict=True):
+            repo.index.write("INSERT INTO refs (name, target) VALUES (?, ?)", [(ref, one)])
+    tree = put(repo, encode(Tree(base=BASE.id, edits=None, restraint=Restraint(rank=3))))
+    unmeasured = put(repo, encode(Tree(base=BASE.id, edits=None, restraint=Restraint(rank=4))))
+    question = Question(tree, BASE.id, "facts", 1, {}, "0" * 64)
+    repo.results.put(Result(question, {"efficacy": 1.0}))
+    assert gc(repo, inf).dropped == 1
+    assert {*ends, tree} <= contents(repo).keys() and unmeasured not in contents(repo)
 
 
 @given(steps=st.lists(st.sampled_from(["commit", "gc", "now", "back"]), max_size=6))

@@ -6,7 +6,14 @@ import pytest
 
 from editvc.core.ids import ObjectId, object_id
 from editvc.vcs.files import Files, WriteError, is_temporary
-from editvc.vcs.store import DiskStore, MemoryStore, ObjectCorrupt, ObjectMissing, ObjectStore
+from editvc.vcs.store import (
+    DiskStore,
+    MemoryStore,
+    ObjectCorrupt,
+    ObjectMissing,
+    ObjectStore,
+    ScratchStore,
+)
 
 ABSENT = ObjectId("ab" * 32)
 
@@ -122,6 +129,29 @@ class TestDiskStore(StoreContract):
             store.get(ABSENT)
         assert caught.value.path == store.path(ABSENT)
         assert str(store.path(ABSENT)) in str(caught.value)
+
+
+class TestScratchStore(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> ScratchStore:
+        below = DiskStore(tmp_path / "objects", Files())
+        below.prepare()
+        return ScratchStore(below)
+
+    def damage(self, store: ObjectStore, identifier: ObjectId, data: bytes) -> None:
+        assert isinstance(store, ScratchStore)
+        store.written.objects[identifier] = data
+
+    def test_what_is_below_is_there_and_stays_as_it_is(self, store: ScratchStore) -> None:
+        stored, kept = store.below.put(b"stored"), store.put(b"kept in memory")
+        above = ScratchStore(store)
+        tried = above.put(b"tried out")
+        assert [above.get(one) for one in (stored, kept, tried)] == [
+            b"stored", b"kept in memory", b"tried out",
+        ]  # fmt: skip
+        assert list(above.ids()) == sorted((stored, kept, tried)) and above.contains(kept)
+        above.remove(stored)
+        assert list(store.below.ids()) == [stored] and not store.contains(tried)
 
 
 class Stop(Exception):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,9 @@ from editvc.vcs.fsck import fsck
 from editvc.vcs.index_rows import CommitRow
 from editvc.vcs.refs import BranchMoved
 from editvc.vcs.repository import NotARepository, Repository, RepositoryExists
+
+FEW = 10
+"""Statements that a command needs however long the history is."""
 
 
 def test_create_makes_all_of_it(tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ def test_facts_of_a_failed_commit_are_indexed_by_the_next(repo: Repository) -> N
     assert {row.id for row in repo.index.facts()} == {fact(n).id for n in (1, 2, 3)}
 
 
-def test_a_thousand_commits_are_listed_fast_and_without_opening_objects(
+def test_a_thousand_commits_are_listed_by_a_row_for_each_and_without_opening_objects(
     repo: Repository,
 ) -> None:
     head = commit_facts(repo, fact(0))
@@ -149,13 +151,13 @@ def test_a_thousand_commits_are_listed_fast_and_without_opening_objects(
     for path in repo.store.folder.rglob("*"):
         if path.is_file():
             path.unlink()  # so nothing but the index can answer
-    started = time.perf_counter()
-    again = Repository.find(repo.folder)
+    again, asked = Repository.find(repo.folder), []
+    again.index.connection.set_trace_callback(asked.append)
     tip = again.revisions.commit("HEAD")
     listed = again.graph.log([tip])
     assert [row.number for row in listed] == list(range(1000, 0, -1))
     assert again.revisions.resolve_range("1..500") == [row.id for row in rows[:500]]
-    assert time.perf_counter() - started < 0.5  # about 0.03 s on a quiet core
+    assert len(asked) <= 2 * (len(rows) + FEW), "one for each commit in either list, and HEAD's"
 
 
 def test_importing_the_plumbing_is_light() -> None:
