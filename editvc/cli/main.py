@@ -13,6 +13,7 @@ import click
 from editvc.cli import (
     arch,
     ask,
+    audit,
     base_model,
     bisect,
     blame,
@@ -126,8 +127,8 @@ for command in (
     sequence.sequence, export.export, serve.serve, publish.publish, branch.branch, switch.switch,
     tag.tag, merge.merge, resolve.resolve, cherry_pick.cherry_pick, rebase.rebase, reset.reset,
     remote.remote, clone.clone, fetch.fetch, push.push, pull.pull, bundles.bundle, stats.stats,
-    fsck.fsck, gc.gc, reindex.reindex, verify.verify, verify_commit.verify_commit, config.config,
-    base_model.base,
+    fsck.fsck, gc.gc, reindex.reindex, verify.verify, verify_commit.verify_commit,
+    audit.audit, config.config, base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 

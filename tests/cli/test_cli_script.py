@@ -77,7 +77,7 @@ def test_help_and_version_in_a_bare_environment(work: Path) -> None:
         "report", "trace", "tune", "sequence", "export", "serve", "publish", "branch", "switch",
         "tag", "merge", "resolve", "cherry-pick", "rebase", "reset", "remote", "clone", "fetch",
         "push", "pull", "bundle", "stats", "fsck", "gc", "reindex", "verify", "verify-commit",
-        "config", "base",
+        "audit", "config", "base",
     ]  # fmt: skip
     listed = [line.split()[0] for line in shown.out.split("Commands:\n")[1].splitlines()]
     assert listed == commands
