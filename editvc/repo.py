@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.tune import Tuning
     from editvc.porcelain.tune_layers import LayerTable
     from editvc.porcelain.undo import Undoing
+    from editvc.porcelain.verify import Verification
     from editvc.session.changes import FactChanges
     from editvc.session.choose_recipe import Chosen
     from editvc.session.fact_input import Facts
@@ -398,6 +399,15 @@ class Repo:
         from editvc.porcelain.onto_base import Goal, preview_onto_base
 
         return preview_onto_base(self.session, Goal(model, revision, keep_known=keep_known))
+
+    def verify(self, source: str, *, revision: str | None = None) -> Verification:
+        """Compare an export, a folder or a Hub id, with what the repository gives, by tensors.
+
+        ``revision`` is what to compare with; else the tree of its lock file, else HEAD.
+        """
+        from editvc.porcelain.verify import verify
+
+        return verify(self.session, source, revision=revision)
 
     def verify_commit(self, *revisions: str) -> tuple[Signature, ...]:
         """What is to be said of the signatures of commits."""

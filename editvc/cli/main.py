@@ -13,6 +13,7 @@ import click
 from editvc.cli import (
     arch,
     ask,
+    audit,
     base_model,
     bisect,
     blame,
@@ -66,6 +67,7 @@ from editvc.cli import (
     train,
     tune,
     undo,
+    verify,
     verify_commit,
 )
 from editvc.cli.boundary import ReaderGone, close_output, open_streams, tell, texts
@@ -125,7 +127,8 @@ for command in (
     sequence.sequence, export.export, serve.serve, publish.publish, branch.branch, switch.switch,
     tag.tag, merge.merge, resolve.resolve, cherry_pick.cherry_pick, rebase.rebase, reset.reset,
     remote.remote, clone.clone, fetch.fetch, push.push, pull.pull, bundles.bundle, stats.stats,
-    fsck.fsck, gc.gc, reindex.reindex, verify_commit.verify_commit, config.config, base_model.base,
+    fsck.fsck, gc.gc, reindex.reindex, verify.verify, verify_commit.verify_commit,
+    audit.audit, config.config, base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 

@@ -138,10 +138,10 @@ def export_hf(
     """
     report = progress or (lambda label, done, total: None)
     source = Checkpoint(base)
-    by_tensor = _resolved(source, changes)
+    by_tensor = by_stored_name(source, changes)
     if target.resolve() == source.folder.resolve():
         raise TargetError(target, "is the base model itself", hint="Name another folder.")
-    files, notes = _files_to_copy(source)
+    files, notes = files_to_copy(source)
     with staged(target, replace=replace) as folder:
         for relative in files:
             (folder / relative).parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +167,7 @@ def export_hf(
     return result
 
 
-def _resolved(source: Checkpoint, changes: Mapping[str, Change]) -> dict[str, Change]:
+def by_stored_name(source: Checkpoint, changes: Mapping[str, Change]) -> dict[str, Change]:
     """Changes by stored name; two names for one tensor would silently lose a change."""
     by_tensor: dict[str, Change] = {}
     for name, change in changes.items():
@@ -185,7 +185,7 @@ def _resolved(source: Checkpoint, changes: Mapping[str, Change]) -> dict[str, Ch
     return by_tensor
 
 
-def _files_to_copy(source: Checkpoint) -> tuple[list[Path], tuple[str, ...]]:
+def files_to_copy(source: Checkpoint) -> tuple[list[Path], tuple[str, ...]]:
     """Everything but the shards: what goes along (relative paths), and notes on what does not."""
     shards = {path.name for path in source.shards}
     copied: list[Path] = []
@@ -260,7 +260,7 @@ def _write_shards(
                 if name in by_tensor or name in wider:
                     weight = source.read(name)
                     if name in by_tensor:
-                        weight = _changed(name, weight, by_tensor[name])
+                        weight = changed(name, weight, by_tensor[name])
                     _write_tensor(out, name, wider[name](weight) if name in wider else weight)
                 else:
                     _copy_tensor(out, shard, name)
@@ -273,23 +273,23 @@ def _copy_tensor(out: BinaryIO, shard: Shard, name: str) -> None:
         out.write(chunk)
 
 
-def _changed(name: str, weight: Tensor, change: Change) -> Tensor:
+def changed(name: str, weight: Tensor, change: Change) -> Tensor:
     """The changed weight, in the dtype of the file."""
     try:
-        changed = change(weight)
+        result = change(weight)
     except RuntimeError as error:
         raise ExportError(
             name,
             f"of shape {tuple(weight.shape)} does not take this change ({error})",
             hint="The delta was made for another model.",
         ) from error
-    if changed.shape != weight.shape:
+    if result.shape != weight.shape:
         raise ExportError(
             name,
-            f"has shape {tuple(weight.shape)}, the change makes it {tuple(changed.shape)}",
+            f"has shape {tuple(weight.shape)}, the change makes it {tuple(result.shape)}",
             hint="The delta was made for another model.",
         )
-    return changed.to(weight.dtype)
+    return result.to(weight.dtype)
 
 
 def _write_tensor(out: BinaryIO, name: str, stored: Tensor) -> None:

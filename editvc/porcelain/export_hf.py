@@ -78,7 +78,7 @@ def export_model(
         maker.folder,
         target,
         changes_of(maker.architecture, maker.delta(tree)),
-        mlps=_with_room(session, neurons, keep_width) if neurons else None,
+        mlps=with_room(session, neurons, keep_width) if neurons else None,
         replace=replace,
         documents=with_documents if documents else None,
         check=check,
@@ -102,7 +102,7 @@ def write_model(session: Session, target: Path, tree: Tree) -> None:
         maker.folder,
         target,
         changes_of(maker.architecture, maker.delta(tree)),
-        mlps=_with_room(session, neurons, keep_width=False) if neurons else None,
+        mlps=with_room(session, neurons, keep_width=False) if neurons else None,
     )
 
 
@@ -118,7 +118,7 @@ def _require_same(facts: Sequence[Fact], replies: Sequence[str], expected: Seque
             )
 
 
-def _with_room(
+def with_room(
     session: Session, neurons: Mapping[int, Neurons], keep_width: bool
 ) -> Widening | Replacing:
     """Neurons in the base's files: in the place of others, or beside them, as config.toml says."""

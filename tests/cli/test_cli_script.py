@@ -76,8 +76,8 @@ def test_help_and_version_in_a_bare_environment(work: Path) -> None:
         "bisect", "revert", "undo", "redo", "restore", "expire", "squash", "compact", "health",
         "report", "trace", "tune", "sequence", "export", "serve", "publish", "branch", "switch",
         "tag", "merge", "resolve", "cherry-pick", "rebase", "reset", "remote", "clone", "fetch",
-        "push", "pull", "bundle", "stats", "fsck", "gc", "reindex", "verify-commit", "config",
-        "base",
+        "push", "pull", "bundle", "stats", "fsck", "gc", "reindex", "verify", "verify-commit",
+        "audit", "config", "base",
     ]  # fmt: skip
     listed = [line.split()[0] for line in shown.out.split("Commands:\n")[1].splitlines()]
     assert listed == commands
