@@ -227,6 +227,8 @@ def test_weights_cannot_hold_a_codebook(
     assert caught.value.facts == 2
     assert "load_model" in caught.value.hint and "revert" in caught.value.hint
     assert not (tmp_path / "out").exists()
+    if format.startswith("gguf"):
+        return  # which has no name for the tokenizer of this model
     repo.export(tmp_path / "out", format=format, revision="HEAD~1")
     repo.revert("HEAD")
     repo.export(tmp_path / "again", format=format)
