@@ -13,6 +13,7 @@ import pytest
 from file_calls import heard, sqlite_is_heard
 from vcs_values import commit_facts, fact
 
+from editvc.core.ids import ObjectId
 from editvc.errors import EditvcError
 from editvc.vcs.fsck import fsck
 from editvc.vcs.index import Index
@@ -141,4 +142,5 @@ def test_an_index_in_memory_has_no_name_to_lose(repo: Repository) -> None:
     create_in(memory)
     index = Index(repo.folder / "elsewhere.db", connection=memory)
     with index.transaction():
-        index.add_located([])
+        index.add_located([("a" * 64, ObjectId("b" * 64))])
+    assert [*index.all_located()] == [("a" * 64, "b" * 64)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
 import time
@@ -19,6 +21,18 @@ with turn(Path(sys.argv[1]), 1):
 """
 
 
+def is_free(folder: Path) -> bool:
+    """Whether a process that looks now would have the turn at once."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
 def test_others_wait_and_not_for_ever_and_a_death_ends_it(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
@@ -26,18 +40,20 @@ def test_others_wait_and_not_for_ever_and_a_death_ends_it(tmp_path: Path) -> Non
         began = time.monotonic()
         let_pass(tmp_path, 0.2)
         assert time.monotonic() - began >= 0.2
+        assert not is_free(tmp_path)
         holder.kill()
-    began = time.monotonic()
     let_pass(tmp_path, 30)
-    assert time.monotonic() - began < 10
+    assert is_free(tmp_path)
 
 
 def test_a_turn_is_let_go_of(tmp_path: Path) -> None:
-    for _ in range(2):
-        with turn(tmp_path, 60):
-            pass
+    with turn(tmp_path, 60):
+        assert not is_free(tmp_path)
+    assert is_free(tmp_path)
 
 
 def test_where_there_is_no_folder_all_go_on(tmp_path: Path) -> None:
+    gone_on = []
     with turn(tmp_path / "gone", 60):
-        pass
+        gone_on.append(True)
+    assert gone_on and not (tmp_path / "gone").exists()
