@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.publish import Published
     from editvc.porcelain.pull import Pulled
     from editvc.porcelain.push import Pushed
+    from editvc.porcelain.rebuild import Rebuilt
     from editvc.porcelain.remote import NamedRemote
     from editvc.porcelain.report import WrittenReport
     from editvc.porcelain.reset import Reset
@@ -409,6 +410,31 @@ class Repo:
 
         return verify(self.session, source, revision=revision)
 
+    @classmethod
+    def rebuild(
+        cls,
+        source: str,
+        target: str | Path | None = None,
+        *,
+        base: str | None = None,
+        replace: bool = False,
+        timeout: float = 60.0,
+        clock: Callable[[], int] = lambda: int(time.time()),
+        progress: Progress | None = None,
+        remark: Callable[[str], None] = lambda text: None,
+    ) -> Rebuilt:
+        """Make the weights of a published model again, without a repository, and compare them.
+
+        ``source`` is its folder, its lock file, or its name on the Hub; ``base`` where its base is
+        on this machine. Only with ``target`` is what was made kept.
+        """
+        from editvc.porcelain.rebuild import rebuild
+
+        return rebuild(
+            source, Path(target) if target else None, base=base, replace=replace, timeout=timeout,
+            clock=clock, progress=progress, remark=remark,
+        )  # fmt: skip
+
     def verify_commit(self, *revisions: str) -> tuple[Signature, ...]:
         """What is to be said of the signatures of commits."""
         from editvc.porcelain.verify_commit import verify_commit
@@ -458,7 +484,7 @@ class Repo:
         progress: Progress | None = None,
         remark: Callable[[str], None] = lambda text: None,
     ) -> Cloned:
-        """Make a repository in ``path`` of all that a remote, or a bundle, holds.
+        """Make a repository in ``path`` of all that a remote, a bundle, or a published model holds.
 
         ``base`` is where the base model is on this machine; what the remote says otherwise, which
         of a model in a folder is the folder's name alone. ``timeout`` is for each request.

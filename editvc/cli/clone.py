@@ -32,6 +32,9 @@ def clone(
 ) -> None:
     """Make a repository in DIR of all that the remote, or bundle, at URL holds.
 
+    URL may be a published model as well, its folder or USER/NAME of the Hub: then the repository
+    has its set of edits, in one commit.
+
     With --base, the model there must be the very one that the history is about. Without, it is
     loaded from where the remote says, or from where `editvc base` tells later.
     """

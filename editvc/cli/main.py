@@ -46,6 +46,7 @@ from editvc.cli import (
     push,
     query,
     rebase,
+    rebuild,
     reflog,
     reindex,
     remote,
@@ -128,7 +129,7 @@ for command in (
     tag.tag, merge.merge, resolve.resolve, cherry_pick.cherry_pick, rebase.rebase, reset.reset,
     remote.remote, clone.clone, fetch.fetch, push.push, pull.pull, bundles.bundle, stats.stats,
     fsck.fsck, gc.gc, reindex.reindex, verify.verify, verify_commit.verify_commit,
-    audit.audit, config.config, base_model.base,
+    rebuild.rebuild, audit.audit, config.config, base_model.base,
 ):  # fmt: skip
     editvc.add_command(command)
 

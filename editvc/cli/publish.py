@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from editvc.cli.fetch import size_of
 from editvc.cli.options import compute_options, json_option, no_verify_option, open_with_base
 from editvc.cli.output import emit_json, progress, say, warn
 from editvc.core.ids import short
@@ -20,6 +21,11 @@ from editvc.core.ids import short
     "--format", "kind", type=click.Choice(["hf", "lora", "delta"]), default="hf", show_default=True,
     help="As for export.",
 )  # fmt: skip
+@click.option(
+    "--no-bundle",
+    is_flag=True,
+    help="Leave the edits themselves here: nobody can rebuild or clone the model then.",
+)
 @click.option("--force", is_flag=True, help="Publish although the health gate refuses.")
 @click.option("-m", "--message", metavar="MSG", help="The Hub commit's message.")
 @compute_options
@@ -33,19 +39,21 @@ def publish(
     private: bool,
     create_pr: bool,
     kind: str,
+    no_bundle: bool,
     force: bool,
     message: str | None,
     as_json: bool,
 ) -> None:
     """Push REVISION to the Hub as REPO (user/name), past the health gate.
 
-    Goes with a model card, the ledger of its facts, and a lock file to rebuild it from.
+    Goes with a model card, the ledger of its facts, and what `editvc rebuild` and `editvc clone`
+    make it from again: a lock file, and the set of edits without the history before it.
     """
     with progress() as report:
         repo = open_with_base(ctx, report)
         done = repo.publish(
             repo_id, revision=revision, format=kind, private=private, create_pr=create_pr,
-            force=force, message=message,
+            force=force, bundle=not no_bundle, message=message,
         )  # fmt: skip
     if as_json:
         emit_json(done.to_json())
@@ -55,3 +63,5 @@ def publish(
     for remark in done.warnings:
         warn(remark)
     say(f"Published {short(done.digest)} to {done.url}")
+    if done.bundle is not None:
+        say(f"with its edits ({size_of(done.bundle)}): `editvc rebuild {repo_id}` makes it again")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from editvc.core.tensor_header import read_record
 from editvc.interchange.manifest import write_manifest
-from editvc.interchange.staging import add_documents, staged
+from editvc.interchange.staging import Content, add_documents, staged
 from editvc.models.checkpoint import Shard
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def export_delta(
     data: bytes,
     *,
     replace: bool = False,
-    documents: Callable[[dict[str, int]], Mapping[str, str | bytes]] | None = None,
+    documents: Callable[[dict[str, int]], Mapping[str, Content]] | None = None,
 ) -> dict[str, int]:
     """Write the change alone: ``delta.safetensors`` and its manifest. Returns the rank by weight.
 

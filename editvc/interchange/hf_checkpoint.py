@@ -18,9 +18,9 @@ from editvc.algebra.factored import Factored
 from editvc.core.output_path import TargetError
 from editvc.core.progress import Progress
 from editvc.errors import EditvcError
-from editvc.interchange.manifest import MANIFEST, write_manifest
+from editvc.interchange.manifest import BUNDLE, LEDGER, LOCK, MANIFEST, write_manifest
 from editvc.interchange.replacing import Replacing
-from editvc.interchange.staging import add_documents, staged
+from editvc.interchange.staging import Content, add_documents, staged
 from editvc.interchange.widening import Part, Widening
 from editvc.models.architectures import Architecture
 from editvc.models.checkpoint import (
@@ -31,23 +31,21 @@ from editvc.models.checkpoint import (
     TensorNotFound,
     weights_digest,
 )
+from editvc.models.devices import computed_by
 from editvc.models.source import SHIPPED_BASE, SHIPPED_STATISTICS
 from editvc.models.weights import plus
-
-LEDGER = "editvc.ledger.jsonl"
-LOCK = "editvc.lock.json"
 
 OTHER_WEIGHTS = (*FOREIGN_WEIGHTS, "*.safetensors", "*.safetensors.index.json")
 """Beside the shards themselves: weights that the edit does not reach."""
 ADAPTERS = ("adapter_config.json",)
-ABOUT_THE_BASE = ("readme*", "model_card*", "modelcard*", MANIFEST, LEDGER, LOCK)
+ABOUT_THE_BASE = ("readme*", "model_card*", "modelcard*", MANIFEST, LEDGER, LOCK, BUNDLE)
 """Documents that would say wrong things about the edited model."""
 
 Change = Callable[[Tensor], Tensor]
 """From a weight as it lies in the file to the new weight: same shape, any floating dtype."""
 
 CONFIG = "config.json"
-Documents = Callable[["Exported"], Mapping[str, str | bytes]]
+Documents = Callable[["Exported"], Mapping[str, Content]]
 
 
 class ExportError(EditvcError):
@@ -160,6 +158,7 @@ def export_hf(
         )
         result = Exported(target, weights_digest(before), weights_digest(after), touched, notes)
         record = {key: value for key, value in result.to_json().items() if key != "path"}
+        record |= {"tensors": {name: after[name] for name in touched}, "computed": computed_by()}
         write_manifest(folder, "hf", record)
         add_documents(folder, documents(result) if documents else {})
         if check is not None:

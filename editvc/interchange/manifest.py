@@ -17,6 +17,11 @@ from editvc.version import __version__
 MANIFEST = "editvc.json"
 """The name of the file."""
 
+LEDGER, LOCK, BUNDLE = "editvc.ledger.jsonl", "editvc.lock.json", "editvc.bundle"
+"""What lies beside the weights of a published model: its facts, what it was made from, and that
+itself.
+"""
+
 SEAL = "seal"
 """Under this key the manifest has the digest of all else in it."""
 

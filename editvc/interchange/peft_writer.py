@@ -17,7 +17,7 @@ from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
 from editvc.errors import EditvcError
 from editvc.interchange.manifest import write_manifest
-from editvc.interchange.staging import add_documents, staged
+from editvc.interchange.staging import Content, add_documents, staged
 from editvc.models.architectures import Architecture
 from editvc.models.checkpoint import Shard, weights_digest
 
@@ -71,7 +71,7 @@ def export_lora(
     rank: int | None = None,
     dtype: torch.dtype = torch.float32,
     replace: bool = False,
-    documents: Callable[[Adapter], Mapping[str, str | bytes]] | None = None,
+    documents: Callable[[Adapter], Mapping[str, Content]] | None = None,
     check: Callable[[Path], None] | None = None,
 ) -> Adapter:
     """Write ``delta`` as a PEFT adapter of the model ``base`` (a Hub id or a folder).

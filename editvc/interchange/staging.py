@@ -18,6 +18,9 @@ from editvc.interchange.manifest import is_export, remove_export, seal, stranger
 PARTIAL, PREVIOUS = "partial", "previous"
 """Ends of names beside a target: a folder that is being written, and one that is set aside."""
 
+Content = str | bytes | Path
+"""What a further file of an export holds: text, bytes, or what another file does."""
+
 SHOWN = 3
 """Files that a message names."""
 
@@ -67,10 +70,13 @@ def recover(target: Path) -> tuple[str, ...]:
     return tuple(filter(None, told))
 
 
-def add_documents(folder: Path, documents: Mapping[str, str | bytes]) -> None:
-    """Write further files by name, text as UTF-8."""
+def add_documents(folder: Path, documents: Mapping[str, Content]) -> None:
+    """Write further files by name, text as UTF-8; of those that are elsewhere, copies."""
     for name, content in documents.items():
-        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        if isinstance(content, Path):
+            shutil.copyfile(content, folder / name)
+        else:
+            (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def _swap(partial: Path, target: Path, previous: Path) -> None:

@@ -6,7 +6,7 @@ Importing this module does not import torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from editvc.core.compute import AUTO, Compute
 from editvc.errors import EditvcError
@@ -71,6 +71,17 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 _BFLOAT16 = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
 """What torch.cpu calls its questions; older builds lack one, and are taken to lack the thing."""
+
+
+def computed_by() -> dict[str, Any]:
+    """What the last bits of a solution hang on: torch, the instructions it uses, its threads."""
+    import torch
+
+    return {
+        "torch": str(torch.__version__),
+        "instructions": str(torch.backends.cpu.get_cpu_capability()),
+        "threads": torch.get_num_threads(),
+    }
 
 
 def free_memory(device: torch.device) -> int:

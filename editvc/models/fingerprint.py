@@ -32,6 +32,7 @@ class BaseMismatchError(EditvcError):
             "needs a repository of its own: `editvc init`.",
         )
         self.part = part
+        self.what = f"{part} {how}"
 
 
 class WeightShapeError(EditvcError):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,13 @@ from editvc.core.ids import ObjectId
 from editvc.core.progress import Progress
 from editvc.errors import EditvcError
 from editvc.porcelain.base_model import move_base
+from editvc.porcelain.published_model import (
+    PublishedModel,
+    is_published,
+    opened_model,
+    require_base,
+    require_locked,
+)
 from editvc.session.new_folder import template_folder
 from editvc.session.remotes import FIRST, follow, index_objects, tracking
 from editvc.session.session import Session
@@ -71,7 +79,8 @@ def clone(
     remark: Callable[[str], None] = lambda text: None,
     fault: Fault | None = None,
 ) -> Cloned:
-    """Make ``path/.editvc`` of all that a remote holds, whole or not at all.
+    """Make ``path/.editvc`` of all that a remote holds, whole or not at all; or of a published
+    model (:func:`clone_model`), of which the folder, or the name on the Hub, is the ``url``.
 
     The remote is called ``name`` there, and HEAD is on ``branch``, or where the remote says. With
     ``base`` the base model is loaded from there, if it is the very one. Raises
@@ -81,21 +90,78 @@ def clone(
     check_remote_name(name)
     if (path / FOLDER).exists():
         raise RepositoryExists(path / FOLDER)
+    opened = partial(Session, clock=clock, progress=progress, remark=remark)
+    if is_published(url):
+        with opened_model(url, timeout=timeout, progress=progress) as model:
+            return clone_model(model, path, opened, base=base, branch=branch, fault=fault)
     section = RemoteSection(lasting(url), timeout)
     remote = Remote(connect(section.url), timeout=timeout, progress=progress)
-    document = remote.require()
-    head = _head(document, branch)
+    origin = _Origin(remote, remote.url, branch, {name: section})
+
+    def finish(session: Session) -> None:
+        if base is not None:
+            move_base(session, base)
+
+    return _made(origin, path, opened, finish, fault)
+
+
+def clone_model(
+    model: PublishedModel,
+    path: Path,
+    opened: Callable[[Repository], Session],
+    *,
+    base: str | None = None,
+    branch: str | None = None,
+    fault: Fault | None = None,
+) -> Cloned:
+    """Make ``path/.editvc``, which is not there, of a published model: its set, in one commit.
+
+    It has no remote. ``opened`` makes sessions of repositories. Raises what :func:`clone` raises,
+    ``OtherBase``, and ``OtherSet`` where the lock file is of another set.
+    """
+
+    def finish(session: Session) -> None:
+        require_locked(session, model)
+        if base is not None:
+            require_base(session, model, base)
+
+    return _made(_Origin(model.remote, model.source, branch), path, opened, finish, fault)
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where a clone comes from: what to read there, and what to call it in messages.
+
+    ``branch`` is the one to be on, if not the origin's own; ``sections`` are the remotes that the
+    clone has, of which the first is the origin.
+    """
+
+    remote: Remote
+    url: str
+    branch: str | None = None
+    sections: Mapping[str, RemoteSection] = field(default_factory=dict)
+
+
+def _made(
+    origin: _Origin,
+    path: Path,
+    opened: Callable[[Repository], Session],
+    finish: Callable[[Session], None],
+    fault: Fault | None,
+) -> Cloned:
+    """Make the repository, whole or not at all; ``finish`` may refuse what has come."""
+    document = origin.remote.require()
+    head = _head(document, origin.branch)
     new, files = not path.exists(), Files(fault)
     path.mkdir(parents=True, exist_ok=True)
     draft = path / f"{FOLDER}.tmp-{unique()}"
     try:
-        came = _create(draft, remote, document, {name: section}, files)
+        came = _create(draft, origin.remote, document, origin.sections, files)
         with closing(Repository(draft / FOLDER, fault)) as plumbing:
-            session = Session(plumbing, clock=clock, progress=progress, remark=remark)
-            _put_refs(session, name, document, head, came)
-            if base is not None:
-                move_base(session, base)
-            cloned = _told(session, path / FOLDER, remote.url, document, came)
+            session = opened(plumbing)
+            _put_refs(session, origin, document, head, came)
+            finish(session)
+            cloned = _told(session, path / FOLDER, origin.url, document, came)
         files.rename_folder(draft / FOLDER, path / FOLDER)
         return cloned
     except BaseException:
@@ -121,7 +187,7 @@ def _create(
     draft: Path,
     remote: Remote,
     document: Document,
-    sections: dict[str, RemoteSection],
+    sections: Mapping[str, RemoteSection],
     files: Files,
 ) -> tuple[ObjectId, ...]:
     """Make ``draft/.editvc`` with all objects and no refs; returns what came."""
@@ -170,17 +236,21 @@ def _settings(remote: Remote, document: Document, arrived: Arrived) -> tuple[str
 
 
 def _put_refs(
-    session: Session, name: str, document: Document, head: str | None, came: tuple[ObjectId, ...]
+    session: Session,
+    origin: _Origin,
+    document: Document,
+    head: str | None,
+    came: tuple[ObjectId, ...],
 ) -> None:
-    """Refs of the remote as they are there, and HEAD's branch with its commit."""
-    plumbing, words = (
-        session.repository,
-        f"clone: from {session.repository.config.remotes[name].url}",
-    )
+    """Refs of the origin as they are there, and HEAD's branch with its commit."""
+    plumbing, words = session.repository, f"clone: from {origin.url}"
+    remembered: dict[str, ObjectId] = {}
+    for name in origin.sections:
+        remembered |= tracking(name, document.refs)
     tags = {ref: commit for ref, commit in document.refs.items() if ref.startswith(TAGS)}
     with plumbing.index.transaction():
         index_objects(plumbing, came)
-        follow(session, {**tracking(name, document.refs), **tags}, words)
+        follow(session, {**remembered, **tags}, words)
         if head is not None:
             follow(session, {BRANCHES + head: document.refs[BRANCHES + head]}, words)
         if head not in (None, FIRST_BRANCH):

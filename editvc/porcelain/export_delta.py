@@ -8,6 +8,7 @@ from pathlib import Path
 from editvc.core.history import Tree
 from editvc.core.ids import object_id
 from editvc.interchange.delta_file import export_delta as write_delta
+from editvc.interchange.staging import Content
 from editvc.models.architectures import architecture_of
 from editvc.porcelain.export_result import Documents, Export, rank_notes
 from editvc.session.delta_cache import delta_file
@@ -28,7 +29,7 @@ def export_delta(
             architecture.weight_name(int(one)) if one.isdecimal() else one for one in ranks
         )
 
-    def with_documents(ranks: dict[str, int]) -> Mapping[str, str | bytes]:
+    def with_documents(ranks: dict[str, int]) -> Mapping[str, Content]:
         assert documents is not None, "it is passed on only where there are some"
         return dict(documents(session.materialiser.weights_digest, digest, touched(ranks)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from editvc.evaluation.scores import answers_correctly, room
 from editvc.interchange.hf_checkpoint import Exported, changes_of, export_hf
 from editvc.interchange.reload_check import reloaded, verify_reload
 from editvc.interchange.replacing import Replacing
+from editvc.interchange.staging import Content
 from editvc.interchange.widening import Widening, widen
 from editvc.materialise.edited_model import load_edited
 from editvc.models.checkpoint import Checkpoint
@@ -70,7 +71,7 @@ def export_model(
             return
         _require_same(facts, replies, expected)
 
-    def with_documents(exported: Exported) -> Mapping[str, str | bytes]:
+    def with_documents(exported: Exported) -> Mapping[str, Content]:
         assert documents is not None, "it is passed on only where there are some"
         return dict(documents(exported.base_digest, exported.digest, exported.touched))
 
@@ -94,15 +95,25 @@ def export_model(
     )
 
 
-def write_model(session: Session, target: Path, tree: Tree) -> None:
-    """A whole model that nobody has asked yet: for one that is looked at once and thrown away."""
+def write_model(
+    session: Session,
+    target: Path,
+    tree: Tree,
+    documents: Callable[[Exported], Mapping[str, Content]] | None = None,
+    *,
+    replace: bool = False,
+) -> Exported:
+    """A whole model that nobody asks: for one that is looked at once, or known by its digest."""
     maker = session.materialiser
     neurons = maker.neurons(tree)
-    export_hf(
+    return export_hf(
         maker.folder,
         target,
         changes_of(maker.architecture, maker.delta(tree)),
         mlps=with_room(session, neurons, keep_width=False) if neurons else None,
+        replace=replace,
+        documents=documents,
+        progress=session.progress,
     )
 
 

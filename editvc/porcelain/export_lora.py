@@ -12,6 +12,7 @@ from editvc.algebra.delta import Delta
 from editvc.core.history import Tree
 from editvc.interchange.peft_writer import STEPS, Adapter, AdapterError, export_lora
 from editvc.interchange.reload_check import verify_adapter
+from editvc.interchange.staging import Content
 from editvc.models.loading import load
 from editvc.models.source import POCKET
 from editvc.models.weights import edited
@@ -45,7 +46,7 @@ def export_adapter(
     def touched(adapter: Adapter) -> tuple[str, ...]:
         return tuple(f"{module}.weight" for module in adapter.ranks)
 
-    def with_documents(adapter: Adapter) -> Mapping[str, str | bytes]:
+    def with_documents(adapter: Adapter) -> Mapping[str, Content]:
         if documents is None:
             return {"README.md": render_usage("lora", maker.base.source) + "\n"}
         return dict(documents(base_digest, adapter.digest, touched(adapter)))

@@ -12,9 +12,10 @@ from editvc.core.facts import Fact
 from editvc.core.history import Tree
 from editvc.core.ids import object_id, short
 from editvc.errors import EditvcError
+from editvc.interchange.staging import Content
 from editvc.vcs.codec import encode
 
-Documents = Callable[[str, str, tuple[str, ...]], Mapping[str, "str | bytes"]]
+Documents = Callable[[str, str, tuple[str, ...]], Mapping[str, Content]]
 """Further files of an export, made of the base's digest, the result's, and the touched tensors."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,12 +15,15 @@ from editvc.core.history import Entry
 from editvc.core.ids import ObjectId, short
 from editvc.core.methods.recipe import Recipe
 from editvc.errors import GateError
-from editvc.interchange.hf_checkpoint import LEDGER, LOCK
+from editvc.interchange.manifest import BUNDLE, LEDGER, LOCK
+from editvc.interchange.staging import Content
+from editvc.models.source import POCKET
 from editvc.porcelain.blame import blame
 from editvc.porcelain.export import export, require_in_weights
 from editvc.porcelain.export_result import Export
 from editvc.porcelain.health import HealthReport, check_health
 from editvc.porcelain.kept_scores import kept_scores
+from editvc.porcelain.published_set import write_set
 from editvc.publish.card import (
     CardInput,
     LedgerRow,
@@ -55,6 +59,7 @@ class Published:
     """Where a revision went.
 
     ``overridden`` are the gate's reasons that --force ignored, ``warnings`` those of the export.
+    ``bundle`` is the size of what it can be rebuilt from, in bytes; ``None`` where that stayed.
     """
 
     url: str
@@ -62,6 +67,7 @@ class Published:
     digest: str
     overridden: tuple[str, ...]
     warnings: tuple[str, ...]
+    bundle: int | None
 
     def to_json(self) -> dict[str, Any]:
         """For ``publish --json``."""
@@ -71,6 +77,7 @@ class Published:
             "digest": self.digest,
             "overridden": list(self.overridden),
             "warnings": list(self.warnings),
+            "bundle": self.bundle,
         }
 
 
@@ -83,11 +90,12 @@ def publish(
     private: bool = False,
     create_pr: bool = False,
     force: bool = False,
+    bundle: bool = True,
     message: str | None = None,
     token: str | None = None,
     endpoint: str | None = None,
 ) -> Published:
-    """Push a revision to ``repo_id``.
+    """Push a revision to ``repo_id``; with its set in a ``bundle``, for ``rebuild`` and ``clone``.
 
     Raises :class:`HealthRefused` unless healthy or forced, ``HookRefused``, and
     :class:`editvc.porcelain.export.NotInWeights`.
@@ -107,12 +115,15 @@ def publish(
     }
     run_hook(session, PRE_PUBLISH, lambda: about)
 
-    def documents(base_digest: str, digest: str, touched: Sequence[str]) -> dict[str, str | bytes]:
-        return _documents(
-            session, repo_id, commit, format, health, base_digest, digest, tuple(touched)
-        )
-
     with tempfile.TemporaryDirectory(prefix="editvc-publish-") as scratch:
+        packed = write_set(session, commit, Path(scratch) / BUNDLE) if bundle else None
+
+        def documents(base_digest: str, digest: str, touched: Sequence[str]) -> dict[str, Content]:
+            return _documents(
+                session, repo_id, commit, format, health, packed, base_digest, digest,
+                tuple(touched),
+            )  # fmt: skip
+
         exported: Export = export(
             session, Path(scratch) / "export", format=format, revision=commit, documents=documents
         )
@@ -126,9 +137,10 @@ def publish(
             endpoint=endpoint,
             progress=session.progress,
         )
+        size = packed.stat().st_size if packed else None
     overridden = health.reasons if health.verdict == "refuse" else ()
     return Published(
-        pushed.url, pushed.commit, exported.digest, tuple(overridden), exported.warnings
+        pushed.url, pushed.commit, exported.digest, tuple(overridden), exported.warnings, size
     )
 
 
@@ -161,11 +173,14 @@ def _documents(
     commit: ObjectId,
     format: Any,
     health: HealthReport,
+    packed: Path | None,
     base_digest: str,
     digest: str,
     touched: tuple[str, ...],
-) -> dict[str, str | bytes]:
-    """README.md, the whole ledger, and the lock file, as the card and lock modules write them."""
+) -> dict[str, Content]:
+    """README.md, the whole ledger, and the lock file, as the card and lock modules write them;
+    and the set, where it is ``packed``.
+    """
     plumbing, base = session.repository, session.materialiser.base
     row = plumbing.graph.row(commit)
     live = [
@@ -201,16 +216,27 @@ def _documents(
         evaluations=eval_results(
             [Measured(one.suite, one.data, one.figures) for one in kept_scores(session, row.tree)]
         ),
-        rebuild=(f"editvc export {short(commit)} --to DIR --format {format}",),
+        rebuild=_commands(repo_id, base.source)
+        if packed
+        else (f"editvc export {short(commit)} --to DIR --format {format}",),
+        bundled=packed is not None,
     )
     export = {"format": format, "digest": digest, "base_digest": base_digest}
     described = session.materialiser.folder / "README.md"
     base_card = described.read_text("utf-8", "replace") if described.is_file() else None
-    return {
+    papers: dict[str, Content] = {
         "README.md": render_card(card, base_card=base_card),
         LEDGER: ledger_jsonl(ledger),
         LOCK: _lock(session, row.tree, recipes, live, patches, export).to_bytes(),
     }
+    return papers | ({BUNDLE: packed} if packed else {})
+
+
+def _commands(repo_id: str, source: str) -> tuple[str, ...]:
+    """What makes a published model again, and a repository of it."""
+    at_hand = source == POCKET or hub_id(source) is not None
+    base = "" if at_hand else f" --base {shlex.quote(public_source(source))}"
+    return (f"editvc rebuild {repo_id} -o DIR{base}", f"editvc clone {repo_id} DIR{base}")
 
 
 def _lock(

@@ -14,10 +14,10 @@ from typing import Any
 from editvc.core.cut import quoted
 from editvc.core.ids import short
 from editvc.core.plain_json import read_json
+from editvc.core.regular_file import read_regular
 from editvc.interchange.expected_weights import Finding
-from editvc.interchange.hf_checkpoint import LEDGER, LOCK
-from editvc.interchange.manifest import MANIFEST, files_written, read_manifest
-from editvc.publish.lock import Lock, LockError
+from editvc.interchange.manifest import LEDGER, LOCK, MANIFEST, files_written, read_manifest
+from editvc.publish.lock import LARGEST, Lock, LockError, read_lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ def read_stated(folder: Path) -> Stated:
     if manifest is not None and files is None:
         findings.append(Finding("ledger", MANIFEST, "is not as editvc wrote it"))
     lock = None
-    if (folder / LOCK).is_file():
+    if (folder / LOCK).exists():
         try:
-            lock = Lock.from_bytes((folder / LOCK).read_bytes())
+            lock = read_lock(folder / LOCK)
         except LockError as error:
             findings.append(Finding("ledger", LOCK, str(error)))
     if lock is not None:
@@ -86,7 +86,7 @@ def _ledger(path: Path, lock: Lock) -> Iterator[Finding]:
     """Facts that are in one of ledger and lock, and not in the other."""
     locked = {edit.fact.id: edit.fact.question for edit in lock.edits}
     try:
-        rows = [read_json(line) for line in path.read_bytes().splitlines()]
+        rows = [read_json(line) for line in read_regular(path, LARGEST).splitlines()]
         listed = {row["fact"]: f"{row['prompt'].replace('{}', row['subject'])}" for row in rows}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         yield Finding("ledger", LEDGER, f"cannot be read: {error!r}")

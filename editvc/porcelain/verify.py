@@ -7,26 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from editvc.core.cut import quoted
 from editvc.core.history import Tree
-from editvc.core.ids import ObjectId, object_id, short
+from editvc.core.ids import ObjectId, object_id
 from editvc.core.progress import Progress
 from editvc.core.trust import Trust
 from editvc.interchange.expected_weights import ExpectedWeights, Finding
-from editvc.interchange.hf_checkpoint import (
-    CONFIG,
-    LEDGER,
-    LOCK,
-    changes_of,
-    files_to_copy,
-)
-from editvc.interchange.manifest import MANIFEST
+from editvc.interchange.hf_checkpoint import CONFIG, changes_of, files_to_copy
+from editvc.interchange.manifest import BUNDLE, LEDGER, LOCK, MANIFEST
 from editvc.interchange.replacing import Replacing
 from editvc.interchange.widening import Widening
 from editvc.models.checkpoint import Checkpoint, weights_digest
 from editvc.models.source import resolve
 from editvc.models.tensor_digests import tensor_digests
 from editvc.porcelain.export_hf import with_room
+from editvc.porcelain.locked_set import locked_otherwise
 from editvc.porcelain.stated import Stated, read_stated
 from editvc.publish.lock import Lock
 from editvc.session.session import Session
@@ -42,7 +36,7 @@ SELF_STATED = (
     f"that the digests themselves are genuine: {MANIFEST} and {LOCK} lie beside the weights, and "
     "whoever changes these can change those"
 )
-DOCUMENTS = frozenset({MANIFEST, LEDGER, LOCK, "README.md"})
+DOCUMENTS = frozenset({MANIFEST, LEDGER, LOCK, BUNDLE, "README.md"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +149,7 @@ def _rebuilt(session: Session, source: str, stated: Stated, tree: Tree) -> Verif
         *stated.findings,
         *stated.other_digests("digest", digest),
         *stated.other_digests("base_digest", of_base),
-        *(_locked(session, stated.lock, tree_id, tree) if stated.lock else ()),
+        *(_locked(session, stated.lock, tree) if stated.lock else ()),
     ]
     coded = len(maker.elements.in_codebooks(tree))
     return Verification(
@@ -214,27 +208,8 @@ def _files(
             yield Finding("file", path.name, "was added: neither the base nor the export has it")
 
 
-def _locked(session: Session, lock: Lock, tree_id: ObjectId, tree: Tree) -> Iterator[Finding]:
-    """What the lock file says of the tree, and the tree does not."""
-    if lock.tree != tree_id:
-        yield Finding("ledger", LOCK, f"names tree {short(lock.tree)}, not {short(tree_id)}")
-    if lock.base.id != tree.base:
-        yield Finding("ledger", LOCK, f"names base {short(lock.base.id)}, not {short(tree.base)}")
-    plumbing = session.repository
-    locked = {(one.slot, one.fact.id, one.located): one.fact for one in lock.edits}
-    live = {
-        (entry.slot, entry.fact, entry.element): entry
-        for entry in plumbing.edits_of(tree).entries()
-    }
-    for hidden in sorted(live.keys() - locked.keys()):
-        question = plumbing.read_fact(live[hidden].fact).question
-        yield Finding("ledger", LOCK, f"does not list the edit of {quoted(question)}")
-    for strange in sorted(locked.keys() - live.keys()):
-        question = locked[strange].question
-        yield Finding("ledger", LOCK, f"lists {quoted(question)}, which is no edit of the tree")
-    patches = {one["patch"] for one in lock.patches}
-    for patch in sorted({*tree.patches} ^ patches):
-        yield Finding("ledger", LOCK, f"differs from the tree in patch {short(patch)}")
+def _locked(session: Session, lock: Lock, tree: Tree) -> Iterator[Finding]:
+    return (Finding("ledger", LOCK, problem) for problem in locked_otherwise(session, lock, tree))
 
 
 def _folder_of(source: str) -> Path:

@@ -18,7 +18,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from editvc.core.cut import cut
 from editvc.core.ids import short
 from editvc.core.plain_yaml import read_yaml
-from editvc.interchange.hf_checkpoint import LEDGER, LOCK
+from editvc.interchange.manifest import BUNDLE, LEDGER, LOCK
 from editvc.models.source import POCKET
 from editvc.version import __version__
 
@@ -66,7 +66,8 @@ class CardInput:
     ``base_source`` is shown as it is (:func:`public_source`), ``base_repo`` is the base's Hub id
     (:func:`hub_id`) or ``None``. ``health`` are figures by name, ``recipes`` are
     :meth:`Recipe.to_json` of all that edits were located with. ``rebuild`` are the commands that
-    make this folder again from a clone of the repository. ``patches`` are those that stand for no
+    make this folder again: from what is ``bundled`` with it, else from a clone of the repository.
+    ``patches`` are those that stand for no
     fact: kind, source and digest of each. ``evaluations`` are what was measured of this version.
     """
 
@@ -88,6 +89,7 @@ class CardInput:
     rebuild: Sequence[str] = ()
     patches: Sequence[Mapping[str, str]] = ()
     evaluations: Sequence[EvalResult] = ()
+    bundled: bool = False
 
 
 def hub_id(source: str) -> str | None:
@@ -301,6 +303,11 @@ def _rebuild(values: CardInput) -> str:
         touched = f"\n\nChanged tensors, all others being the base's, bit for bit: {names}."
     text = f"## How to rebuild it\n\n{figures}{touched}\n\n"
     text += f"[{LOCK}]({LOCK}) names the base, the recipes and every edit by digest."
+    if values.bundled:
+        text += (
+            f" [{BUNDLE}]({BUNDLE}) holds the edits themselves, and all that they stand on but the "
+            "base: these commands make the weights again and compare them, and make a repository."
+        )
     if values.rebuild:
         text += "\n\n```sh\n" + "\n".join(values.rebuild) + "\n```"
     return text

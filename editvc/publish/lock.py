@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from editvc.core.base import BaseModel
@@ -15,10 +16,13 @@ from editvc.core.methods.recipe import Recipe
 from editvc.core.methods.table import REFERENCES, recipe_from_json
 from editvc.core.plain_json import read_json
 from editvc.core.record_types import is_object_id, misfit
+from editvc.core.regular_file import read_regular
 from editvc.errors import EditvcError
 from editvc.version import __version__
 
 LOCK_VERSION = 1
+LARGEST = 1 << 28
+"""Bytes: neither a lock file nor a ledger is longer."""
 CHANGED = "The file was changed after editvc wrote it; fetch it again."
 
 
@@ -122,6 +126,18 @@ class Lock:
             raise LockError(f"the lock file is incomplete: {error!r}") from error
 
 
+def read_lock(path: Path) -> Lock:
+    """The lock in a file from anywhere.
+
+    Raises :class:`LockError`, also for one that is too long, or that cannot be read: a pipe, say.
+    """
+    try:
+        data = read_regular(path, LARGEST)
+    except OSError as error:
+        raise LockError(f"{path} cannot be read: {error.strerror or error}") from error
+    return Lock.from_bytes(data)
+
+
 def _read(record: dict[str, Any]) -> Lock:
     stated = record["base"]
     base = BaseModel.from_json(
@@ -148,6 +164,8 @@ def _read(record: dict[str, Any]) -> Lock:
         if wrong := misfit(value):
             raise LockError(f"the lock file is unsound: {wrong} is of no such type", hint=CHANGED)
     ids = (record["tree"], *(edit.located for edit in edits))
+    patches = tuple(record.get("patches", ()))
+    ids += tuple(one.get("patch") for one in patches)
     known = isinstance(record["export"], dict) and isinstance(statistics, dict)
     if not known or not all(map(is_object_id, ids)):
         raise LockError("the lock file is unsound: its values are of other types", hint=CHANGED)
@@ -160,7 +178,7 @@ def _read(record: dict[str, Any]) -> Lock:
         export=record["export"],
         statistics=statistics,
         version=record["editvc"],
-        patches=tuple(record.get("patches", ())),
+        patches=patches,
     )
 
 

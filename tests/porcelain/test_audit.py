@@ -13,8 +13,7 @@ from tiny_models import saved
 from tiny_repos import Prepared
 
 from editvc import Repo
-from editvc.interchange.hf_checkpoint import LEDGER, LOCK
-from editvc.interchange.manifest import MANIFEST
+from editvc.interchange.manifest import LEDGER, LOCK, MANIFEST
 from editvc.interchange.weight_changes import effective_rank
 from editvc.porcelain.audit import NotComparable, audit
 from editvc.statistics.bundle import sources_of

@@ -13,8 +13,7 @@ from test_repo_gated import recipe_of, with_inputs
 from tiny_repos import FACTS, Prepared, contents, tree
 
 from editvc import Repo
-from editvc.interchange.hf_checkpoint import LEDGER, LOCK
-from editvc.interchange.manifest import MANIFEST, SEAL, seal
+from editvc.interchange.manifest import LEDGER, LOCK, MANIFEST, SEAL, seal
 from editvc.porcelain import publish
 from editvc.porcelain.verify import NOT_REBUILT, SELF_STATED, in_repository, verify_by_digests
 
@@ -140,7 +139,7 @@ def published(repo: Repo, out: Path) -> Path:
     assert revision is not None
     record = json.loads((out / MANIFEST).read_text())
     papers = publish._documents(
-        repo.session, "a/b", revision, "hf", health,
+        repo.session, "a/b", revision, "hf", health, None,
         record["base_digest"], record["digest"], tuple(record["touched"]),
     )  # fmt: skip
     for name, text in papers.items():

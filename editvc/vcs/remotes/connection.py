@@ -61,7 +61,8 @@ class Remote:
             raise RemoteError(
                 self.url,
                 "there is no remote of editvc here, or nothing was pushed to it yet",
-                hint="Look at the address; `editvc push` makes a remote.",
+                hint="Look at the address; `editvc push` makes a remote. A published model is "
+                "cloned by its name alone: USER/NAME.",
             )
         return document
 
@@ -82,10 +83,10 @@ class Remote:
         """The bytes of a pack, as many as it is listed with at most."""
         return cast(BinaryIO, _Stream(self, pack))
 
-    def chunk(self, pack: Listed, start: int, end: int) -> bytes:
-        """Some bytes of a pack."""
+    def part(self, name: str, start: int, end: int) -> bytes:
+        """Some bytes of a file."""
         read = self.transport.read
-        return self._within("receiving", end - start, lambda: read(pack.name, start, end))
+        return self._within("receiving", end - start, lambda: read(name, start, end))
 
     def _within(self, label: str, size: int, call: Callable[[], T]) -> T:
         try:
@@ -114,7 +115,7 @@ class _Stream(io.RawIOBase):
         wanted = min(CHUNK, self.pack.size - self.place, CHUNK if size < 0 else size)
         if wanted <= 0:
             return b""
-        data = self.remote.chunk(self.pack, self.place, self.place + wanted)
+        data = self.remote.part(self.pack.name, self.place, self.place + wanted)
         self.place += len(data)
         if self.remote.progress is not None:
             self.remote.progress("receiving objects", self.place, self.pack.size)

@@ -17,6 +17,7 @@ from typing import Any
 
 from editvc.vcs.remotes.transport import (
     DOCUMENT,
+    FileMissing,
     RemoteError,
     RemoteMoved,
     RemoteUnreached,
@@ -26,6 +27,8 @@ from editvc.version import __version__
 
 SECONDS = 30
 """That the Hub may be silent for; :class:`editvc.vcs.remotes.connection.Remote` bounds the rest."""
+BEHIND_ITS_END = 416
+"""The Hub's answer where a file has nothing at the place that is asked for."""
 
 
 class HubRepository:
@@ -76,8 +79,17 @@ class HubRepository:
 
     def read(self, name: str, start: int, end: int) -> bytes:
         """See :meth:`Transport.read`."""
+        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
         with self._told():
-            return self._get(name, "main", f"bytes={start}-{end - 1}")
+            try:
+                return self._get(name, "main", f"bytes={start}-{end - 1}")
+            except EntryNotFoundError as cause:
+                raise FileMissing(self.url, name) from cause
+            except HfHubHTTPError as cause:
+                if cause.response.status_code == BEHIND_ITS_END:
+                    return b""
+                raise
 
     def write(self, name: str, file: Path) -> None:
         """See :meth:`Transport.write`: it goes up with the document."""

@@ -102,14 +102,17 @@ class Missing:
         return counting.size
 
     @contextmanager
-    def packed(self) -> Iterator[Outgoing | None]:
-        """The pack, in a file that is taken away at the end; ``None`` where nothing is missing."""
+    def packed(self, folder: Path | None = None) -> Iterator[Outgoing | None]:
+        """The pack, in a file that is taken away at the end; ``None`` where nothing is missing.
+
+        It is in ``folder``, or among the repository's own.
+        """
         if not self.links:
             yield None
             return
         store, common = self.repository.store, dict[ObjectId, str]()
         digest, draft = self.repository.files.draft(
-            store.folder / PACKS, lambda stream: write_pack(stream, self.objects(common))
+            folder or store.folder / PACKS, lambda stream: write_pack(stream, self.objects(common))
         )
         try:
             yield Outgoing(Listed(digest, draft.stat().st_size, self.tips), draft, common)

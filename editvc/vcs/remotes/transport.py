@@ -51,6 +51,14 @@ class RemoteDamaged(RemoteError):
         )
 
 
+class FileMissing(RemoteError):
+    """A place has no file of a ``name``."""
+
+    def __init__(self, url: str, name: str) -> None:
+        super().__init__(url, f"has no {name}", hint="Look at the address.")
+        self.name = name
+
+
 class RemoteMoved(RemoteError):
     """Somebody else changed the remote first; nothing of ours is there."""
 
@@ -103,7 +111,10 @@ class Transport(Protocol):
         ...
 
     def read(self, name: str, start: int, end: int) -> bytes:
-        """The bytes of a file from ``start`` up to ``end``; fewer where it ends before."""
+        """The bytes of a file from ``start`` up to ``end``; fewer where it ends before.
+
+        Raises :class:`FileMissing`, where the place can tell.
+        """
         ...
 
     def write(self, name: str, file: Path) -> None:
