@@ -68,10 +68,13 @@ def _show(done: Rebuilt) -> None:
         return
     say(painted(f"digest {short(done.digest)}, published {short(done.published)}", fg="red"))
     say(f"computed here by {_words(done.computed)}; there by {_words(done.computed_there)}")
-    say("other versions, instructions and threads round sums otherwise, in the last bits alone")
+    say(
+        "Other versions, instructions or threads round sums otherwise. How far apart weights are is "
+        "said where they lie beside the lock file."
+    )
 
 
 def _words(computed: object) -> str:
-    """``torch 2.13.0, AVX512, 1 thread``."""
+    """``instructions AVX512, threads 1, torch 2.13.0``."""
     assert isinstance(computed, dict)
     return ", ".join(f"{name} {value}" for name, value in computed.items()) or "what is not told"

@@ -16,7 +16,6 @@ from editvc.errors import EditvcError
 from editvc.interchange.expected_weights import Finding
 from editvc.interchange.manifest import BUNDLE, LEDGER, LOCK, MANIFEST, read_manifest
 from editvc.interchange.staging import Content, recover
-from editvc.models.checkpoint import INDEX, SINGLE
 from editvc.porcelain.clone import clone_model
 from editvc.porcelain.export import export
 from editvc.porcelain.export_hf import write_model
@@ -132,7 +131,7 @@ def _made(
     base_digest, digest = _written(session, model, stated, out, replace)
     manifest = read_manifest(out) or {}
     findings = [*stated.findings, *_other_base(model, base_digest)]
-    if any((model.folder / name).is_file() for name in (SINGLE, INDEX)):
+    if any(model.folder.glob("*.safetensors")):
         found = verify(session, str(model.folder)).findings
         findings += [one for one in found if one not in findings]
     elif digest != published:
@@ -166,7 +165,7 @@ def _written(
         ledger = {} if stated.findings else {LEDGER: model.folder / LEDGER}
         return {LOCK: model.lock_file, BUNDLE: model.bundle} | ledger
 
-    tree = session.repository.read_tree(ObjectId(model.lock.tree))
+    tree = session.repository.tree_of(session.repository.refs.head().commit)
     if model.lock.export["format"] == "hf":
         whole = write_model(session, out, tree, lambda done: papers(done.digest), replace=replace)
         return whole.base_digest, whole.digest

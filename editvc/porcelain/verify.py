@@ -30,7 +30,7 @@ from editvc.vcs.repository import NotARepository, folder_at
 
 NOT_REBUILT = (
     "that the base and the listed edits give these weights: this takes the repository "
-    "(run it there, or name it with --repo)"
+    "(run it there, or name it with --repo), or the edits beside the weights (`editvc rebuild`)"
 )
 SELF_STATED = (
     f"that the digests themselves are genuine: {MANIFEST} and {LOCK} lie beside the weights, and "
