@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from editvc.porcelain.branch import Branch
     from editvc.porcelain.bundles import Bundle
     from editvc.porcelain.candidates import Judge
-    from editvc.porcelain.clone import Cloned
     from editvc.porcelain.combine import CombinePreview
     from editvc.porcelain.commit import Preview
     from editvc.porcelain.compact import CompactPreview
@@ -79,6 +78,7 @@ if TYPE_CHECKING:
     from editvc.session.changes import FactChanges
     from editvc.session.choose_recipe import Chosen
     from editvc.session.fact_input import Facts
+    from editvc.session.new_clone import Cloned
     from editvc.session.recording import CommitResult
     from editvc.session.signing import Signature
     from editvc.vcs.files import Fault

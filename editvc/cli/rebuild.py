@@ -69,8 +69,8 @@ def _show(done: Rebuilt) -> None:
     say(painted(f"digest {short(done.digest)}, published {short(done.published)}", fg="red"))
     say(f"computed here by {_words(done.computed)}; there by {_words(done.computed_there)}")
     say(
-        "Other versions, instructions or threads round sums otherwise. How far apart weights are is "
-        "said where they lie beside the lock file."
+        "Other versions, instructions or threads round sums otherwise. How far apart weights are "
+        "is said where they lie beside the lock file."
     )
 
 

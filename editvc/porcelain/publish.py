@@ -23,7 +23,6 @@ from editvc.porcelain.export import export, require_in_weights
 from editvc.porcelain.export_result import Export
 from editvc.porcelain.health import HealthReport, check_health
 from editvc.porcelain.kept_scores import kept_scores
-from editvc.porcelain.published_set import write_set
 from editvc.publish.card import (
     CardInput,
     LedgerRow,
@@ -36,6 +35,7 @@ from editvc.publish.evaluations import Measured, eval_results
 from editvc.publish.hub import publish as push
 from editvc.publish.lock import Lock, LockedEdit
 from editvc.session.changes import live_patch
+from editvc.session.published_set import write_set
 from editvc.session.session import Session
 from editvc.session.user_hooks import PRE_PUBLISH, run_hook
 from editvc.vcs.codec import metadata

@@ -21,11 +21,11 @@ from editvc.publish.lock import LARGEST, Lock, read_lock
 from editvc.session.session import Session
 from editvc.vcs.remotes.bundle_file import BundleFile
 from editvc.vcs.remotes.connect import scheme_of
-from editvc.vcs.remotes.connection import CHUNK, Remote
+from editvc.vcs.remotes.connection import Remote
 from editvc.vcs.remotes.document import LARGEST_PACK
 from editvc.vcs.remotes.hub_repository import HubRepository
 from editvc.vcs.remotes.shared_settings import HUB_ID
-from editvc.vcs.remotes.transport import DOCUMENT, FileMissing, RemoteDamaged
+from editvc.vcs.remotes.transport import DOCUMENT, FileMissing
 
 PAPERS = {LOCK: LARGEST, BUNDLE: LARGEST_PACK, LEDGER: LARGEST, MANIFEST: LIMIT}
 """What is fetched from the Hub, without the weights, and how many bytes it has at most."""
@@ -127,7 +127,7 @@ def opened_model(
         folder = Path(fetched)
         for name, most in PAPERS.items():
             with suppress(FileMissing):
-                _fetch(remote, name, folder / name, most)
+                remote.fetch(name, folder / name, most)
         yield _read(source, folder, folder / LOCK)
 
 
@@ -185,17 +185,3 @@ def _read(source: str, folder: Path, lock: Path) -> PublishedModel:
 
 def _on_hub(source: str) -> bool:
     return HUB_ID.fullmatch(source) is not None and "/" in source
-
-
-def _fetch(remote: Remote, name: str, path: Path, most: int) -> None:
-    """Copy a file of a remote, in parts that each have their deadline."""
-    place = 0
-    with path.open("wb") as file:
-        while part := remote.part(name, place, place + CHUNK):
-            place += file.write(part)
-            if place > most:
-                raise RemoteDamaged(remote.url, f"has a {name} of more than {most} bytes")
-            if remote.progress is not None:
-                remote.progress(f"receiving {name}", place, place)
-            if len(part) < CHUNK:
-                break

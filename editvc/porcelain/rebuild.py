@@ -20,8 +20,8 @@ from editvc.porcelain.clone import clone_model
 from editvc.porcelain.export import export
 from editvc.porcelain.export_hf import write_model
 from editvc.porcelain.published_model import PublishedModel, opened_model, require_base
-from editvc.porcelain.stated import Stated, read_stated
 from editvc.porcelain.verify import verify
+from editvc.publish.stated import Stated, read_stated
 from editvc.session.session import Session
 from editvc.vcs.remote_sections import TIMEOUT
 from editvc.vcs.repository import FOLDER, Repository

@@ -21,8 +21,8 @@ from editvc.models.source import resolve
 from editvc.models.tensor_digests import tensor_digests
 from editvc.porcelain.export_hf import with_room
 from editvc.porcelain.locked_set import locked_otherwise
-from editvc.porcelain.stated import Stated, read_stated
 from editvc.publish.lock import Lock
+from editvc.publish.stated import Stated, read_stated
 from editvc.session.session import Session
 from editvc.session.trees import tree_at
 from editvc.vcs.codec import encode

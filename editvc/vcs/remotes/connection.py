@@ -88,6 +88,22 @@ class Remote:
         read = self.transport.read
         return self._within("receiving", end - start, lambda: read(name, start, end))
 
+    def fetch(self, name: str, path: Path, most: int) -> None:
+        """Copy a file, in parts that each have their deadline.
+
+        Raises ``FileMissing``, and ``RemoteDamaged`` for one of more than ``most`` bytes.
+        """
+        place = 0
+        with path.open("wb") as file:
+            while part := self.part(name, place, place + CHUNK):
+                place += file.write(part)
+                if place > most:
+                    raise RemoteDamaged(self.url, f"has a {name} of more than {most} bytes")
+                if self.progress is not None:
+                    self.progress(f"receiving {name}", place, place)
+                if len(part) < CHUNK:
+                    break
+
     def _within(self, label: str, size: int, call: Callable[[], T]) -> T:
         try:
             return within(self.timeout + size / SLOWEST, call, self.progress, label)
