@@ -134,6 +134,26 @@ def test_a_clone_has_the_set_and_nothing_that_was_before_it(
     close(clone)
 
 
+def test_a_folder_that_is_a_remote_too_is_cloned_as_one(
+    ours: tuple[Repo, Path, Hub], published: Path, work: Path
+) -> None:
+    ours[0].add_remote("both", str(published))
+    ours[0].push("both")
+    ours[0].remove_remote("both")
+    assert Repo.clone(str(published), work / "clone").commits == 4, "with its history"
+
+
+def test_papers_of_a_base_are_not_those_of_what_is_made_of_it(
+    repo: Repo, prepared: Prepared, work: Path
+) -> None:
+    base = shutil.copytree(prepared.base, work / "base")
+    (base / BUNDLE).write_bytes(b"another set")
+    repo.commit(FACTS[:1])
+    repo.move_base(str(base))
+    repo.export(work / "out")
+    assert not (work / "out" / BUNDLE).exists()
+
+
 def test_a_reverted_fact_is_not_in_the_bundle(published: Path) -> None:
     Repo.clone(str(published / BUNDLE), published.parent / "clone")
     clone = Repo(published.parent / "clone")
