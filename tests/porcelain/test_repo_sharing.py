@@ -346,7 +346,7 @@ def test_a_mixed_tree_can_be_made_again_too(
 
 
 def test_the_card_says_how_to_make_it_again(repo: Repo, hub: Hub, work: Path) -> None:
-    """Its command, run where the repository is, gives the digest that it names."""
+    """Its commands: for anybody, and without a bundle for whoever has the repository."""
     base = work / "base"
     shutil.copytree(repo.session.materialiser.base.source, base)
     (base / "README.md").write_text("---\nlicense: mit\nlanguage: fr\n---\n# Its base\n")
@@ -355,7 +355,12 @@ def test_the_card_says_how_to_make_it_again(repo: Repo, hub: Hub, work: Path) ->
     repo.commit(FACTS[:2])
     head = repo.status().commit
     lenient(repo)
-    done = push(repo, hub)
+    push(repo, hub)
+    card = hub.repositories["alice/tiny"].head["README.md"].decode()
+    lines = card.split("```sh\n")[1].split("\n```")[0].splitlines()
+    assert lines == [f"editvc {verb} DIR --base base" for verb in
+                     ("rebuild alice/tiny -o", "clone alice/tiny")]  # fmt: skip
+    done = push(repo, hub, bundle=False)
     card = hub.repositories["alice/tiny"].head["README.md"].decode()
     assert card.startswith("---\n") and "license: mit\n" in card and "language: fr\n" in card
     (line,) = card.split("```sh\n")[1].split("\n```")[0].splitlines()
