@@ -150,7 +150,7 @@ class BlindSequence:
         return [Codebook.of(layers[layer], eps) for layer in sorted(layers)]
 
     def _have(self, kept: Mapping[Key, Kept]) -> None:
-        self._kept = self._kept | kept
+        self._kept = {**self._kept, **kept}
         self._shown = self._shown | {
             key: self.fusion.shown(each["total"], self._weight(key)) for key, each in kept.items()
         }
