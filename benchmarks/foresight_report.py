@@ -196,8 +196,9 @@ def of_runs(runs: dict[str, list[Row]]) -> str:
         "published on the 17M model, ten facts a batch on the weights as they are by then; *set* "
         "is editvc's own, forty facts a commit, with targets and statistics as light as those of "
         "the single edits; *default* is editvc's own with all of its defaults. A run "
-        f"counts as collapsed where perplexity is past {COLLAPSE} times the base's (catastrophic, after the gradual loss of other facts, which "
-        f"the last column has); the alarm is to come {LEAD} edits before.",
+        f"counts as collapsed where perplexity is past {COLLAPSE} times the base's (catastrophic, "
+        "after the gradual loss of other facts, which the last column has); the alarm is to come "
+        f"{LEAD} edits before.",
         "",
         "| run | edits | warned from | refused from | first forecast at | forecasts | collapsed at "
         "| edits between | lost at end |",
