@@ -4,6 +4,7 @@
     python benchmarks/foresight.py --part smollm2 --numbers 3:143
     python benchmarks/foresight.py --part blind
     python benchmarks/foresight.py --part set
+    python benchmarks/foresight.py --part default
     python benchmarks/foresight.py                # the score, the figures, docs/foresight.md
 
 Rows are appended to docs/data/foresight.jsonl as they are measured; one that is there is not
@@ -22,7 +23,7 @@ from typing import Any
 from foresight_edits import SUBJECTS, Trials
 from foresight_report import write_report
 from foresight_score import fitted, halves
-from foresight_sequences import RUNS, rows
+from foresight_sequences import FIRST, RUNS, rows
 from real_data import atlas_collection
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,7 +57,7 @@ def measured(
 ) -> Iterator[dict[str, Any]]:
     """The rows of a part that are not known yet."""
     if part in RUNS:
-        yield from rows(part, scratch, atlas_collection(0, 1000))
+        yield from rows(part, scratch, atlas_collection(FIRST.get(part, 0), 1100))
         return
     have = {row["number"] for row in known if row.get("model") == part}
     start, stop = map(int, numbers.split(":"))

@@ -28,7 +28,7 @@ from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.recipe import Recipe
 from editvc.editing.largest_edits import largest_edits
 from editvc.evaluation.objectives import objectives
-from editvc.evaluation.probes import forced, perplexity
+from editvc.evaluation.probes import NoProbabilities, forced, perplexity
 from editvc.materialise.lone_edits import lone_edits
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import tokenize
@@ -42,6 +42,8 @@ LIGHT = ('contexts=["{}"]', "v_num_grad_steps=15")
 """Targets are searched on the bare prompt: what is wanted is harm and what tells of it."""
 RECALLED = 40
 """Other facts that the base says, asked after each edit."""
+LARGEST = 1e9
+"""Times the base's perplexity, at most: a model that gives no probabilities has it, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +142,14 @@ class Trials:
         that is lost, and whether ``fact`` is said.
         """
         with session.edited(tree) as lm:
-            ratio = self._perplexity(lm) / self.base_perplexity
+            try:
+                ratio = self._perplexity(lm) / self.base_perplexity
+                said = forced(lm, [(fact.question, fact.target_new)])[0].all_argmax
+            except NoProbabilities:
+                return {"ppl": LARGEST, "lost": 1.0, "said": 0.0}
             kept = len(self._said(lm, self.known))
-            said = forced(lm, [(fact.question, fact.target_new)])[0].all_argmax
-        return {"ppl": min(ratio, 1e9), "lost": 1 - kept / len(self.known), "said": float(said)}
+        lost = 1 - kept / len(self.known)
+        return {"ppl": min(ratio, LARGEST), "lost": lost, "said": float(said)}
 
     def _one(self, recipe: Recipe, fact: Fact) -> dict[str, Any]:
         session = self.repo.session
@@ -171,11 +177,7 @@ class Trials:
         }
 
     def _perplexity(self, lm: LanguageModel) -> float:
-        try:
-            found = perplexity(lm, self.text, blocks=self.subject.blocks)
-        except OverflowError:
-            return math.inf
-        return math.inf if math.isnan(found) else found
+        return perplexity(lm, self.text, blocks=self.subject.blocks)
 
     def _said(self, lm: LanguageModel, known: Sequence[Known]) -> list[Known]:
         each = forced(lm, [(one.prompt, one.object) for one in known])

@@ -24,12 +24,14 @@ from foresight_score import (
 from report import COLOURS
 
 from editvc.core.disabling import Score
-from editvc.core.forecast import HORIZON, LEAST, MOST, forecast
+from editvc.core.forecast import AWAY, HORIZON, LEAST, MOST, forecast
 from editvc.core.thresholds import Thresholds
 
 COLLAPSE = 1.5
 """A run has collapsed where perplexity is this many times the base's: Gupta et al.'s catastrophic
 forgetting, which follows on the gradual one. The number is ours."""
+TOLD_AT = (0.2, 0.33, 0.5)
+"""Shares of other facts at which figures are told."""
 LEAD = 20
 """How many edits before that an alarm is to come."""
 
@@ -161,6 +163,25 @@ def alarms(run: Sequence[Row]) -> tuple[list[int], int | None]:
     return raised, collapsed
 
 
+def verdicts(run: Sequence[Row]) -> dict[str, str]:
+    """From how many live edits on the verdict is ``warn``, and ``refuse``, and by which figures."""
+    limits, found = Thresholds(), {}
+    for row in run:
+        for level in ("warn", "refuse"):
+            past = [
+                name
+                for name in sorted(row["figures"].keys() & AWAY)
+                if _past(name, row["figures"][name], getattr(limits, f"{name}_{level}"))
+            ]
+            if past:
+                found.setdefault(level, f"{row['live']} ({', '.join(past)})")
+    return found
+
+
+def _past(name: str, value: float, limit: float) -> bool:
+    return value < limit if name == "correlation" else value > limit
+
+
 def of_runs(runs: dict[str, list[Row]]) -> str:
     """The section on long runs."""
     lines = [
@@ -173,22 +194,43 @@ def of_runs(runs: dict[str, list[Row]]) -> str:
         f"is refused, and fewer than are live; it looks {HORIZON:.0f} times the live edits ahead. "
         "*blind* is MEMIT as "
         "published on the 17M model, ten facts a batch on the weights as they are by then; *set* "
-        "is editvc's own, forty facts a commit. A run counts as collapsed where perplexity is past "
-        f"{COLLAPSE} times the base's (catastrophic, after the gradual loss of other facts, which "
-        f"the last column has); the alarm is to come {LEAD} edits before.",
+        "is editvc's own, forty facts a commit, with targets and statistics as light as those of "
+        "the single edits; *default* is editvc's own with all of its defaults. A run "
+        f"counts as collapsed where perplexity is past {COLLAPSE} times the base's (catastrophic, "
+        "after the gradual loss of other facts, which the last column has); the alarm is to come "
+        f"{LEAD} edits before.",
         "",
-        "| run | edits | first alarm at | alarms | collapsed at | edits between | lost at end |",
-        "|---|---|---|---|---|---|---|",
+        "| run | edits | warned from | refused from | first forecast at | forecasts | collapsed at "
+        "| edits between | lost at end |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, run in sorted(runs.items()):
         raised, collapsed = alarms(run)
         first = raised[0] if raised else None
         lead = "-" if None in (first, collapsed) else f"{(collapsed or 0) - (first or 0)}"
+        levels = verdicts(run)
         lines.append(
-            f"| {name} | {run[-1]['live']} | {'-' if first is None else first} | {len(raised)} of "
+            f"| {name} | {run[-1]['live']} | {levels.get('warn', '-')} | "
+            f"{levels.get('refuse', '-')} | {'-' if first is None else first} | {len(raised)} of "
             f"{len(run)} commits | {'-' if collapsed is None else collapsed} | {lead} | "
             f"{run[-1]['lost']:.0%} |"
         )
+    lines += [
+        "",
+        "What `name_drift` tells of other facts: each run where it first has lost so many.",
+        "",
+        "| run | edits | `name_drift` | `leak` | lost | perplexity |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, run in sorted(runs.items()):
+        for share in TOLD_AT:
+            row = next((row for row in run if row["lost"] >= share), None)
+            if row is not None:
+                figures = row["figures"]
+                lines.append(
+                    f"| {name} | {row['live']} | {figures['name_drift']:.2f} | "
+                    f"{figures['leak']:.2f} | {row['lost']:.0%} | {row['ppl']:.2f} |"
+                )
     return "\n".join([*lines, "", "![What becomes of long runs](figures/foresight-runs.svg)", ""])
 
 
@@ -234,7 +276,7 @@ def draw_runs(runs: dict[str, list[Row]], file: Path) -> None:
     with rc_context({"svg.hashsalt": "editvc", "svg.fonttype": "none", "font.size": 9}):
         drawn, panels = figure(11, 3.6, 3)
         shown = (("ppl", "perplexity over the base's"), ("lost", "share of other facts lost"),
-                 ("spectral", "s_max(D) / s_max(W), the worst layer"))  # fmt: skip
+                 ("name_drift", "tr(D E D^T) / tr(W C W^T), the worst layer"))  # fmt: skip
         for panel, (name, title) in zip(panels, shown, strict=True):
             for place, (run, rows) in enumerate(sorted(runs.items())):
                 values = [row.get(name, row["figures"].get(name)) for row in rows]

@@ -79,7 +79,8 @@ class LayerHealth:
     s_max(W) (PRUNE); ``largest`` and ``smallest`` singular value of W' (PRUNE),
     ``condition_number`` of W' and ``condition`` its ratio to that of W (PRUNE);
     ``correlation`` Pearson's, of the entries of W' and W (Lin et al. 2024); ``drift`` =
-    tr(D C D^T) / tr(W C W^T); ``leak`` = sqrt(tr(D E D^T)) over the mean of |D k| at the keys of
+    tr(D C D^T) / tr(W C W^T), and ``name_drift`` = tr(D E D^T) / tr(W C W^T) (0 without statistics
+    of names); ``leak`` = sqrt(tr(D E D^T)) over the mean of |D k| at the keys of
     the edits: how much of what an edit gets reaches any other named thing (0 where no edit is
     located, or no statistics of names are there); ``directions`` = tr G(I + G)^-1 and ``capacity``
     its share of v; ``kept`` the mean share that an edit keeps of what it would get alone, ``worst``
@@ -101,6 +102,7 @@ class LayerHealth:
     condition: float
     correlation: float
     drift: float
+    name_drift: float
     leak: float
     directions: float
     capacity: float
@@ -152,7 +154,8 @@ def layer_health(
         condition_number=condition,
         condition=condition / base.condition_number,
         correlation=pearson(edited, weight),
-        drift=delta.quadratic(moment.to(torch.float64)) / base.output,
+        drift=_moved(delta, moment, base),
+        name_drift=0.0 if names is None else _moved(delta, names, base),
         leak=0.0 if names is None else _leak(delta, names, systems),
         directions=float(directions),
         capacity=float(directions) / delta.shape[1],
@@ -166,6 +169,11 @@ def pearson(one: Tensor, other: Tensor) -> float:
     a, b = one - one.mean(), other - other.mean()
     lengths = float(torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b))
     return float((a * b).sum()) / lengths if lengths > 0 else 0.0
+
+
+def _moved(delta: Factored, moment: Tensor, base: BaseFigures) -> float:
+    """tr(D M D^T) / tr(W C W^T): how far outputs move on keys of second moment M (v, v)."""
+    return delta.quadratic(moment.to(torch.float64)) / base.output
 
 
 def _leak(delta: Factored, names: Tensor, systems: Sequence[System]) -> float:
@@ -186,6 +194,7 @@ FIGURES: Mapping[str, str] = {
     "spectral": "the largest singular value of the change is {value:.3g} times the base weight's",
     "condition": "the condition number is {value:.3g} times the base's",
     "drift": "the output on ordinary text moves by {value:.3g} of its mean square",
+    "name_drift": "the output on names moves by {value:.3g} of its mean square on text",
     "leak": "{value:.0%} of what an edit gets reaches any other named thing",
     "capacity": "the edits use {value:.1%} of the layer's directions",
     "correlation": "the edited weight correlates with the base's by {value:.3g}",

@@ -59,7 +59,7 @@ def health(ctx: click.Context, revision: str, history: bool, gate: bool, as_json
 
 def _show_health(report: HealthReport) -> None:
     names = ("edits", "rank", "norm_growth", "distance", "spectral", "condition", "correlation",
-             "drift", "leak", "capacity", "kept")  # fmt: skip
+             "drift", "name_drift", "leak", "capacity", "kept")  # fmt: skip
     rows = [
         [str(one.layer), *(f"{getattr(one, name):.4g}" for name in names)] for one in report.layers
     ]

@@ -120,7 +120,7 @@ def sequence(
             tasks=tasks, items=items, again=again,
         )  # fmt: skip
     if found.broken is not None:
-        warn(f"edit {found.broken} gave an update that is no number: the sequence ends before it")
+        warn(f"with edit {found.broken} the model gives no numbers: the sequence ends before it")
     if as_json:
         emit_json(found.to_json())
     elif as_csv:

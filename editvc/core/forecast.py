@@ -21,6 +21,7 @@ AWAY: Mapping[str, Callable[[float], float]] = {
     "spectral": lambda value: value,
     "condition": lambda value: value - 1,
     "drift": lambda value: value,
+    "name_drift": lambda value: value,
     "leak": lambda value: value,
     "capacity": lambda value: value,
     "correlation": lambda value: 1 - value,

@@ -35,9 +35,10 @@ class Thresholds:
     ============ ========================================= ========= =========== =========
 
     ``leak`` warns where the same model has lost a fifth of the facts that nobody edited: 0.31 at
-    100 edits (82% recalled), 0.52 at 300 (71%); docs/adr/0016. ``capacity`` is the share of the
-    layer's v directions that edits use: near 1, a new edit can only be written over older ones.
-    ``text_firing`` and ``name_firing`` are those of
+    100 edits (82% recalled), 0.52 at 300 (71%); docs/adr/0016. ``name_drift`` is for what no edit
+    explains, too: 0.3 where a set has lost a third, and a blind sequence half (docs/foresight.md).
+    ``capacity`` is the share of the layer's v directions that edits use: near 1, a new edit can
+    only be written over older ones. ``text_firing`` and ``name_firing`` are those of
     :class:`editvc.algebra.gate_health.GateHealth`. ``leverage_warn`` and ``residual_warn`` say how
     many times the typical leverage or residual norm a new edit may have before it is reported as a
     possible disabling edit; among 100 real edits the largest were 6.7 and 1.4 times the median.
@@ -55,6 +56,8 @@ class Thresholds:
     condition_refuse: float = 10.0
     drift_warn: float = 1.0
     drift_refuse: float = 4.0
+    name_drift_warn: float = 0.3
+    name_drift_refuse: float = 4.0
     leak_warn: float = 0.4
     leak_refuse: float = 2.0
     capacity_warn: float = 0.5
@@ -78,7 +81,7 @@ class Thresholds:
                     hint="Use a large number to switch a limit off (a small one for correlation).",
                 )
         for figure in (
-            "norm_growth", "spectral", "condition", "drift", "leak", "capacity",
+            "norm_growth", "spectral", "condition", "drift", "name_drift", "leak", "capacity",
             "text_firing", "name_firing",
         ):  # fmt: skip
             self._ordered(figure, self._pair(figure))

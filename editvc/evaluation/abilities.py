@@ -57,8 +57,11 @@ def abilities(
         if progress is not None:
             progress("tasks", number, len(paths))
         if path.suffix == ".txt":
-            text = path.read_text(encoding="utf-8")
-            found[f"perplexity {path.stem}"] = {"value": perplexity(lm, text, blocks=items)}
+            try:
+                value = perplexity(lm, path.read_text(encoding="utf-8"), blocks=items)
+            except ValueError as cause:
+                raise TaskFileError(path, f"is no text to ask: {cause}") from cause
+            found[f"perplexity {path.stem}"] = {"value": value}
         else:
             name = FILES[path.name]
             try:

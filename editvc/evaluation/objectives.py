@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from editvc.evaluation.probes import Forced
+from editvc.evaluation.probes import LARGEST_LOSS, Forced
 from editvc.models.forward import batches, final_states, target_losses
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt
@@ -29,7 +29,7 @@ class Objective:
     @classmethod
     def of(cls, target: Forced) -> Objective:
         """Of a target that was teacher-forced on the unedited model."""
-        return cls(math.exp(-target.log_probability), target.tokens)
+        return cls(math.exp(min(-target.log_probability, LARGEST_LOSS)), target.tokens)
 
     def to_json(self) -> dict[str, float | int]:
         """By name."""
@@ -50,7 +50,6 @@ def objectives(lm: LanguageModel, rows: Sequence[TokenizedPrompt]) -> list[Objec
             each = target_losses(lm, hidden, chosen).double()  # (rows,)
             losses.update(zip(batch, each.tolist(), strict=True))
     return [
-        Objective(float(torch.tensor(losses[index], dtype=torch.float64).exp()),
-                  len(row.ids) - row.target)
+        Objective(math.exp(min(losses[index], LARGEST_LOSS)), len(row.ids) - row.target)
         for index, row in enumerate(rows)
-    ]  # fmt: skip
+    ]

@@ -1,7 +1,8 @@
 """Ask a model many things at once: teacher-forced targets, first tokens, perplexity.
 
 Every function takes a language model, runs without gradient, and leaves it as it was. Prompts are
-padded on the right, in batches of similar length.
+padded on the right, in batches of similar length. A collapsed model whose outputs are no numbers is
+told of by :class:`NoProbabilities`, for a comparison with what is no number is a score, too.
 """
 
 from __future__ import annotations
@@ -13,10 +14,25 @@ from dataclasses import dataclass
 import torch
 
 from editvc.core.facts import Request
+from editvc.errors import EditvcError
 from editvc.models.chat_template import turn_in
 from editvc.models.forward import batches, padded_right
 from editvc.models.language_model import LanguageModel
 from editvc.models.tokenization import TokenizedPrompt, tokenize
+
+LARGEST_LOSS = 700.0
+"""In nats a token; a perplexity is told up to its exponential, past which float64 has no number."""
+
+
+class NoProbabilities(EditvcError):
+    """A model whose outputs are no numbers any more: nothing can be asked of it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the model's outputs are not finite numbers: it gives no probabilities any more",
+            hint="`editvc health` tells which layer's change is too large; `editvc revert` the "
+            "edits that made it.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +122,12 @@ def forced_and_first(
 def perplexity(lm: LanguageModel, text: str, *, block: int = 128, blocks: int = 0) -> float:
     """Perplexity over consecutive blocks of ``block`` tokens (all of them where ``blocks`` is 0).
 
-    The first token of a block has no context and is not scored.
+    The first token of a block has no context and is not scored. What is left after the last whole
+    block is not asked, but a text that is shorter than one is. Raises ``ValueError`` for a text of
+    fewer than two tokens.
     """
     tokens = lm.tokenizer(text, verbose=False)["input_ids"]
-    pieces = [tokens[i : i + block] for i in range(0, len(tokens) - block + 1, block)]
+    pieces = [tokens[i : i + block] for i in range(0, max(1, len(tokens) - block + 1), block)]
     pieces = pieces[:blocks] if blocks else pieces
     return perplexity_of(lm, pieces)
 
@@ -120,15 +138,18 @@ def perplexity_of(
     """Perplexity over rows of tokens, of all their tokens but the first of each.
 
     ``last`` counts the tokens at the end of each row that are scored, the others being context.
+    Raises ``ValueError`` where there is nothing to score.
     """
     rows = [row for row in rows if len(row) > 1]
+    if not rows:
+        raise ValueError("a text of fewer than two tokens has no perplexity")
     starts = [max(0, len(row) - 1 - last) if last else 0 for row in rows]
     total, count = 0.0, 0
     for index, logits in _logits_behind(lm, [tuple(row[:-1]) for row in rows], starts):
         target = torch.tensor(rows[index][starts[index] + 1 :], device=logits.device)
         losses = torch.nn.functional.cross_entropy(logits, target, reduction="sum")
         total, count = total + float(losses), count + target.numel()
-    return math.exp(total / count)
+    return math.exp(min(total / count, LARGEST_LOSS))
 
 
 @torch.no_grad()
@@ -139,7 +160,7 @@ def _logits_behind(
 
     ``starts`` None is the first token of every row. Rows come in any order, once each. A row that
     begins another one is read off that one's pass: what follows does not show in a causal model.
-    The head runs where it is asked for and nowhere else.
+    The head runs where it is asked for and nowhere else. Raises :class:`NoProbabilities`.
     """
     runs, run_of = _shared(rows)
     readers: dict[int, list[int]] = {}
@@ -154,6 +175,8 @@ def _logits_behind(
             for place, run in enumerate(batch)
             for index in readers[run]
         }
+        if not all(bool(torch.isfinite(each).all()) for each in states.values()):
+            raise NoProbabilities
         yield from _heads(lm, states)
 
 

@@ -38,6 +38,12 @@ Key = int | str
 """A layer, for its down projection (u, v), or the name of another parameter, a vector as (n, 1)."""
 
 
+_State = tuple[
+    dict[Key, Tensor], dict[Key, Kept], dict[SlotId, CodebookEntry], list[dict[int, Factored]], int
+]
+"""What a batch changes, each value replaced and never written into."""
+
+
 class Broken(Exception):
     """An update that holds what is no number: the model is beyond editing."""
 
@@ -63,6 +69,7 @@ class BlindSequence:
         self._kept: dict[Key, Kept] = {}
         self._entries: dict[SlotId, CodebookEntry] = {}
         self._first: list[dict[int, Factored]] = []  # the first updates, before fusion
+        self._before = self._state()
 
     # -- going on -----------------------------------------------------------------------------
 
@@ -83,16 +90,25 @@ class BlindSequence:
         }
         assert len(patches) + len(entries) == len(made), "neurons of their own are no sequence"
         total = Delta.sum([patch.delta for patch in patches])
+        before = self._state()
         kept: dict[Key, Kept] = {}
         for layer, part in total.layers.items():
             kept[layer] = self._joined(layer, part)
         for name, part in total.weights.items():
             kept[name] = self._joined(name, part)
         self._have(kept)
-        self._entries |= entries
+        self._entries = self._entries | entries
         self.steps += 1
         if self.steps <= self.compared:
-            self._first.append(dict(total.layers))
+            self._first = [*self._first, dict(total.layers)]
+        self._before = before
+
+    def withdraw(self) -> None:
+        """Take the last batch out again, as if it had not been edited in."""
+        self._shown, self._kept, self._entries, self._first, self.steps = self._before
+
+    def _state(self) -> _State:
+        return self._shown, self._kept, self._entries, self._first, self.steps
 
     def _joined(self, key: Key, part: Factored) -> Kept:
         dense = part.dense()
@@ -134,8 +150,8 @@ class BlindSequence:
         return [Codebook.of(layers[layer], eps) for layer in sorted(layers)]
 
     def _have(self, kept: Mapping[Key, Kept]) -> None:
-        self._kept |= kept
-        self._shown |= {
+        self._kept = {**self._kept, **kept}
+        self._shown = self._shown | {
             key: self.fusion.shown(each["total"], self._weight(key)) for key, each in kept.items()
         }
 

@@ -34,6 +34,7 @@ def worst_figures(layers: Sequence[LayerHealth]) -> dict[str, float]:
     """The worst layer's value of every judged figure, and of the distance, by name."""
     if not layers:
         return {}
-    names = ("norm_growth", "distance", "spectral", "condition", "drift", "leak", "capacity")
+    names = ("norm_growth", "distance", "spectral", "condition", "drift", "name_drift", "leak",
+             "capacity")  # fmt: skip
     worst = {name: max(getattr(one, name) for one in layers) for name in names}
     return worst | {"correlation": min(one.correlation for one in layers)}

@@ -12,7 +12,8 @@ The record, which is JSON:
 - ``checkpoints``, each with ``edits`` t, ``held``, A[t, j] by column for j = 1 to t, ``norms``, all
   of :class:`editvc.algebra.update_norms.WeightNorms` by weight, and ``tasks``;
 - ``cosines`` between the first updates, by weight;
-- ``broken``, the number of edits with which an update was not finite, or null.
+- ``broken``, the number of edits with which an update, or what the model gives after it, was not
+  finite, or null; the record ends before it.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from editvc.algebra.fusion import fusion_of
 from editvc.core.facts import PLACEHOLDER
 from editvc.core.history import Tree
 from editvc.evaluation.abilities import TaskFileError, abilities, known
-from editvc.evaluation.probes import forced
+from editvc.evaluation.probes import NoProbabilities, forced
 from editvc.evaluation.score_columns import MEASURED
 from editvc.evaluation.scores import base_outcomes, outcomes
 from editvc.evaluation.sequence_measures import COLUMNS, LOG_PROBABILITY
@@ -82,13 +84,13 @@ class _Run:
             try:
                 heard = self.session.progress if len(batch) > 1 else None
                 self.sequence.advance(batch, heard)
+                self._look(low, high, high in course.checkpoints)
             except Broken:
                 record["broken"] = high
                 break
-            self._look(low, high, high in course.checkpoints)
         done = record["ends"][-1] if record["ends"] else 0
         if done and done not in [one["edits"] for one in record["checkpoints"]]:
-            self._check(done)  # a sequence that broke: how it stood before
+            self._check_before(done)
         self._tell(len(course.facts))
         record["base"]["norms"] = self.sequence.norms_before()
         record["cosines"] = self.sequence.cosines()
@@ -115,36 +117,46 @@ class _Run:
         }
 
     def _look(self, low: int, high: int, checkpoint: bool) -> None:
-        """What a batch has done to itself, and at a checkpoint to all before it; then keep it."""
+        """What a batch has done to itself, and at a checkpoint to all before it; then keep it.
+
+        Raises :class:`Broken`, without that batch, where the model gives no probabilities after it.
+        """
         record = self.record
-        with self.sequence.at_work() as lm:
-            for column, values in self._marks(lm, low, high).items():
-                record["at_once"][column] += values
+        try:
+            with self.sequence.at_work() as lm:
+                new = self._marks(lm, low, high)
+                found = self._checked(lm, low, high, new) if checkpoint else None
+        except NoProbabilities as cause:
+            self.sequence.withdraw()
+            raise Broken from cause
+        for column, values in new.items():
+            record["at_once"][column] += values
         record["ends"].append(high)
         record["sizes"].append(self.sequence.sizes())
-        if checkpoint:
-            self._check(high)
-        if checkpoint or time.monotonic() - self.saved > SAVED_EVERY:
+        if found:
+            record["checkpoints"].append(found)
+        if found or time.monotonic() - self.saved > SAVED_EVERY:
             self._save()
 
-    def _check(self, edits: int) -> None:
-        """A checkpoint: earlier batches are asked again, the last one was just asked."""
+    def _check_before(self, edits: int) -> None:
+        """A checkpoint of a sequence that broke: how it stood before, if that can be asked."""
         record = self.record
-        last = record["ends"][-2] if len(record["ends"]) > 1 else 0
-        with self.sequence.at_work() as lm:
-            earlier = self._marks(lm, 0, last)
-            tasks = self._tasks()
-        record["checkpoints"].append(
-            {
-                "edits": edits,
-                "held": {
-                    column: [*values, *record["at_once"][column][last:edits]]
-                    for column, values in earlier.items()
-                },
-                "norms": self.sequence.norms(),
-                "tasks": tasks,
-            }
-        )
+        low = record["ends"][-2] if len(record["ends"]) > 1 else 0
+        last = {column: values[low:edits] for column, values in record["at_once"].items()}
+        with suppress(NoProbabilities), self.sequence.at_work() as lm:
+            record["checkpoints"].append(self._checked(lm, low, edits, last))
+
+    def _checked(
+        self, lm: LanguageModel, low: int, high: int, last: Mapping[str, list[float]]
+    ) -> Record:
+        """A checkpoint: batches before ``low`` are asked again, the ``last`` one was just asked."""
+        earlier, tasks = self._marks(lm, 0, low), self._tasks()
+        return {
+            "edits": high,
+            "held": {column: [*values, *last[column]] for column, values in earlier.items()},
+            "norms": self.sequence.norms(),
+            "tasks": tasks,
+        }
 
     def _marks(self, lm: LanguageModel, low: int, high: int) -> dict[str, list[float]]:
         """Columns of facts ``low`` to ``high`` on the model as it is."""

@@ -90,6 +90,7 @@ def test_figures_are_the_plain_formulas(
         "condition": np.linalg.cond(w + d) / np.linalg.cond(w),
         "correlation": np.corrcoef((w + d).ravel(), w.ravel())[0, 1],
         "drift": np.trace(d @ c @ d.T) / np.trace(w @ c @ w.T),
+        "name_drift": np.trace(d @ NAMES.numpy() @ d.T) / np.trace(w @ c @ w.T),
         "leak": np.sqrt(np.trace(d @ NAMES.numpy() @ d.T)) / np.linalg.norm(given, axis=0).mean(),
         "directions": directions,
         "capacity": directions / V,
@@ -123,7 +124,10 @@ def test_base_figures_can_be_reused(
     delta = solve(edits.keys, edits.residuals, whitening)
     base, systems = BaseFigures.of(weight, moment), [System.of(edits, whitening)]
     assert layer_health(3, weight, delta, moment, systems, base=base, names=NAMES) == found
-    assert layer_health(3, weight, delta, moment, systems).leak == 0.0, "no names to leak to"
+    without = layer_health(3, weight, delta, moment, systems)
+    assert without.leak == without.name_drift == 0.0, "no names to leak to"
+    opaque = layer_health(3, weight, delta, moment, [], names=NAMES)
+    assert opaque.leak == 0.0 < opaque.name_drift, "what no edit explains reaches names, too"
 
 
 def test_edits_of_several_recipes_count_together(
@@ -190,7 +194,7 @@ LIMITS = Thresholds(
 SOUND = LayerHealth(
     layer=0, edits=1, rank=1, l1_norm=1.0, norm_growth=1.0, distance=0.0, spectral_norm=0.1,
     spectral=0.1, largest=2.0, smallest=1.0, condition_number=2.0, condition=1.0, correlation=1.0,
-    drift=0.0, leak=0.0, directions=0.0, capacity=0.0, kept=1.0, worst=(),
+    drift=0.0, name_drift=0.0, leak=0.0, directions=0.0, capacity=0.0, kept=1.0, worst=(),
 )  # fmt: skip
 
 

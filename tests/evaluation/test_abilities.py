@@ -111,6 +111,10 @@ def test_files_of_tasks(gpt2, tokenizer, tmp_path: Path) -> None:
     text.write_text("The capital of France is Paris. " * 60, encoding="utf-8")
     assert known(text) and known(tmp_path / "sst2.jsonl") and not known(tmp_path / "x.jsonl")
     assert abilities(lm, [text], 2)["perplexity wiki"]["value"] > 1
+    for nothing in (b"", b"\xff\xfe"):
+        text.write_bytes(nothing)
+        with pytest.raises(TaskFileError, match=r"wiki\.txt: is no text to ask"):
+            abilities(lm, [text], 2)
     broken = tmp_path / "gsm8k.jsonl"
     broken.write_text(json.dumps({"q": 1}) + "\n" + json.dumps({"q": 2}) + "\n" * 5)
     with pytest.raises(TaskFileError, match="no file of this task"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,15 @@ from tiny_models import TEXT, lm_of, speak_words
 from tolerances import assert_near, model_rounding
 
 from editvc.core.facts import Request
-from editvc.evaluation.probes import _shared, first_tokens, forced, perplexity, predicts_target
+from editvc.evaluation.probes import (
+    LARGEST_LOSS,
+    NoProbabilities,
+    _shared,
+    first_tokens,
+    forced,
+    perplexity,
+    predicts_target,
+)
 from editvc.models.generation import generate
 from editvc.models.tokenization import tokenize
 
@@ -91,3 +100,31 @@ def test_rows_that_begin_others_run_once():
     assert sorted(runs) == [(1, 2, 3), (1, 3), (2, 1)]
     for row, run in zip(rows, run_of, strict=True):
         assert runs[run][: len(row)] == row
+
+
+def test_a_collapsed_model_is_told_of_and_gets_no_scores(tokenizer):
+    """Compared with what is no number, every unedited fact would count as kept."""
+    model = tiny_llama(len(tokenizer))
+    model.model.layers[0].mlp.down_proj.weight.data.fill_(float("inf"))
+    lm = lm_of(model, tokenizer)
+    for asked in (
+        lambda: forced(lm, [("The capital of France is", "Rome")]),
+        lambda: first_tokens(lm, ["The capital of France is"]),
+        lambda: perplexity(lm, " ".join(TEXT)),
+    ):
+        with pytest.raises(NoProbabilities, match="not finite"):
+            asked()
+
+
+def test_a_perplexity_past_all_numbers_is_the_largest(tokenizer):
+    model = tiny_llama(len(tokenizer), tie_word_embeddings=False)
+    model.lm_head.weight.data *= 1e6
+    assert perplexity(lm_of(model, tokenizer), " ".join(TEXT)) == math.exp(LARGEST_LOSS)
+
+
+def test_a_text_shorter_than_a_block_is_asked_as_it_is(tokenizer):
+    lm = lm_of(tiny_llama(len(tokenizer)), tokenizer)
+    tokens = len(tokenizer(TEXT[0])["input_ids"])
+    assert perplexity(lm, TEXT[0]) == perplexity(lm, TEXT[0], block=tokens)
+    with pytest.raises(ValueError, match="fewer than two tokens"):
+        perplexity(lm, "")

@@ -133,3 +133,13 @@ def test_an_update_that_is_no_number_ends_it_and_changes_nothing(
     with pytest.raises(Broken):
         running.advance(BATCHES[1])
     assert running.to_bytes() == kept and running.steps == 1
+
+
+def test_the_last_batch_is_withdrawn_to_equal_bits(repo: Repo) -> None:
+    running = sequence(repo, "memit")
+    running.advance(BATCHES[0])
+    kept = running.to_bytes()
+    running.advance(BATCHES[1])
+    assert running.to_bytes() != kept
+    running.withdraw()
+    assert running.to_bytes() == kept and running.steps == 1

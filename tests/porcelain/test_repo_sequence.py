@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_repos import FACTS, FRESH, Prepared, close, contents, opened
 
 from editvc import Repo
+from editvc.algebra.patch import Patch
 from editvc.core.methods.recipe import Recipe
+from editvc.materialise import blind_sequence
 from editvc.materialise.blind_sequence import BlindSequence
 from editvc.porcelain.edits_result import NothingToEvaluate
 from editvc.porcelain.sequence import NoSequence, NoSuchCheckpoint
@@ -140,3 +143,28 @@ def test_what_is_no_sequence(repo: Repo) -> None:
         repo.run_sequence(
             [FACTS[0].__class__("France", "The capital of {} is", "¤")], recipe=recipe
         )
+
+
+def test_a_sequence_ends_before_the_edit_after_which_nothing_can_be_asked(
+    repo: Repo, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third update is finite, and so large that the outputs overflow."""
+    sound = prepared.copy(tmp_path)
+    expected = sound.run_sequence(FACTS[:2], recipe=quick(sound), checkpoints=2)
+    make, times = blind_sequence.make_in_sequence, []
+
+    def overflowing(*args: Any) -> list[Patch]:
+        times.append(1)
+        factor = 1e30 if len(times) == 3 else 1.0
+        return [
+            Patch(one.delta.each(lambda part: part.scaled(factor)), {})
+            for one in make(*args)
+            if isinstance(one, Patch)
+        ]
+
+    monkeypatch.setattr(blind_sequence, "make_in_sequence", overflowing)
+    found = run(repo, checkpoints=[4])
+    assert found.broken == 3 and found.record["ends"] == [1, 2]
+    for same in ("at_once", "checkpoints", "sizes"):
+        assert found.record[same] == expected.record[same]
+    close(sound)
