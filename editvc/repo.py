@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.revert import RevertPreview, RevertResult
     from editvc.porcelain.sequence_result import SequenceResult
     from editvc.porcelain.sequencer import Combination
+    from editvc.porcelain.shared_statistics import Shared
     from editvc.porcelain.shares import PromptBlame
     from editvc.porcelain.shortlog import AuthorCommits
     from editvc.porcelain.show import CommitDetails
@@ -135,6 +136,7 @@ class Repo:
         architecture: Path | None = None,
         method: str | None = None,
         later: bool = False,
+        statistics: str | None = None,
         device: str | None = None,
         dtype: str | None = None,
         progress: Progress | None = None,
@@ -146,14 +148,15 @@ class Repo:
         ``architecture`` is a file with the confirmed block of a family that the architecture table
         lacks (:func:`editvc.porcelain.arch.look_at` finds one). ``method`` is what commits use that
         name none, else what suits the model; statistics are those that it needs. ``later`` puts
-        them off to the first commit that needs them. ``remark`` hears what a user should know of
-        the choices made, such as the statistics.
+        them off to the first commit that needs them; ``statistics`` is the address of a share to
+        take them from. ``remark`` hears what a user should know of the choices made, such as the
+        statistics.
         """
         from editvc.porcelain.init import init
 
         init(
             Path(path), model, revision=revision, layers=layers, texts=texts, entities=entities,
-            architecture=architecture, method=method, later=later,
+            architecture=architecture, method=method, later=later, statistics=statistics,
             compute=Compute().over(device, dtype), progress=progress,
             remark=remark or (lambda text: None),
         )  # fmt: skip
@@ -1189,6 +1192,26 @@ class Repo:
             self.session, texts=texts, dataset=dataset, entities=entities, budget=budget,
             token_cap=token_cap,
         )  # fmt: skip
+
+    def push_statistics(self, place: str, *, force: bool = False) -> Shared:
+        """Share the statistics that commits use, at a remote's name or an address.
+
+        ``force`` puts them in the place of others of the same base, layers and corpus.
+        """
+        from editvc.porcelain.shared_statistics import push
+
+        return push(self.session, place, force=force)
+
+    def pull_statistics(
+        self, place: str, *, corpora: Sequence[str] = (), force: bool = False
+    ) -> Shared:
+        """Use statistics of this base that somebody has shared; ``force`` in the place of others.
+
+        ``corpora`` are the first digits of those to take, where there are several.
+        """
+        from editvc.porcelain.shared_statistics import pull
+
+        return pull(self.session, place, corpora=corpora, force=force)
 
     def tune(
         self,

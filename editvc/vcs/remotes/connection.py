@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, Protocol, TypeVar, cast
 
 from editvc.core.deadline import DeadlinePassed, within
 from editvc.core.progress import Progress
 from editvc.vcs.remote_sections import TIMEOUT
-from editvc.vcs.remotes.document import Document, DocumentError, Listed, read_document
+from editvc.vcs.remotes.document import Document, DocumentError, read_document
 from editvc.vcs.remotes.transport import (
     RemoteDamaged,
     RemoteError,
@@ -27,7 +27,21 @@ CHUNK = 2 << 20
 """Bytes that are asked for at once."""
 
 
-class Remote:
+class Sent(Protocol):
+    """A file of a place, under the digest of its bytes."""
+
+    @property
+    def name(self) -> str:
+        """Where it is in the place."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        ...
+
+
+class Connection:
     """A :class:`Transport` with deadlines: a request takes ``timeout`` seconds at most, and what
     its bytes take. All methods may raise ``RemoteUnreached``.
     """
@@ -44,9 +58,50 @@ class Remote:
         """Where it is."""
         return self.transport.url
 
+    def document(self) -> Seen:
+        """The document as it is now; nothing of it is checked."""
+        return self._within("what is there", 0, self.transport.document)
+
+    def swap_bytes(self, data: bytes, seen: Seen, sent: int = 0) -> None:
+        """Put a document in the place of the one that was seen, behind ``sent`` bytes of files.
+
+        Raises ``RemoteMoved``.
+        """
+        self._within("refs", len(data) + sent, lambda: self.transport.swap(data, seen))
+
+    def send(self, one: Sent, file: Path) -> bool:
+        """Send a file, unless it is there; returns whether it was sent."""
+        if self._within("files", 0, lambda: self.transport.size(one.name)) == one.size:
+            return False
+        self._within("sending objects", one.size, lambda: self.transport.write(one.name, file))
+        return True
+
+    def stream(self, one: Sent) -> BinaryIO:
+        """The bytes of a file, as many as it is listed with at most."""
+        return cast(BinaryIO, _Stream(self, one))
+
+    def chunk(self, one: Sent, start: int, end: int) -> bytes:
+        """Some bytes of a file."""
+        read = self.transport.read
+        return self._within("receiving", end - start, lambda: read(one.name, start, end))
+
+    def _within(self, label: str, size: int, call: Callable[[], T]) -> T:
+        try:
+            return within(self.timeout + size / SLOWEST, call, self.progress, label)
+        except DeadlinePassed as cause:
+            hint = "Try again; `editvc remote set-url NAME URL --timeout SECONDS` waits longer."
+            raise RemoteUnreached(self.url, f"{cause} ({label})", hint=hint) from cause
+        except OSError as cause:
+            problem = str(cause.strerror or cause or type(cause).__name__)
+            raise RemoteUnreached(self.url, problem) from cause
+
+
+class Remote(Connection):
+    """A remote of history in use."""
+
     def look(self) -> tuple[Document | None, Seen]:
         """The document, checked, and what to :meth:`swap` it for. Raises ``RemoteDamaged``."""
-        seen = self._within("the remote's refs", 0, self.transport.document)
+        seen = self.document()
         if seen.data is None:
             return None, seen
         try:
@@ -67,41 +122,13 @@ class Remote:
 
     def swap(self, document: Document, seen: Seen) -> None:
         """Put a document in the place of the one that was seen. Raises ``RemoteMoved``."""
-        data = document.encode()
-        size = len(data) + sum(pack.size for pack in document.packs[-1:])
-        self._within("refs", size, lambda: self.transport.swap(data, seen))
-
-    def send(self, pack: Listed, file: Path) -> bool:
-        """Send a pack, unless it is there; returns whether it was sent."""
-        if self._within("packs", 0, lambda: self.transport.size(pack.name)) == pack.size:
-            return False
-        self._within("sending objects", pack.size, lambda: self.transport.write(pack.name, file))
-        return True
-
-    def stream(self, pack: Listed) -> BinaryIO:
-        """The bytes of a pack, as many as it is listed with at most."""
-        return cast(BinaryIO, _Stream(self, pack))
-
-    def chunk(self, pack: Listed, start: int, end: int) -> bytes:
-        """Some bytes of a pack."""
-        read = self.transport.read
-        return self._within("receiving", end - start, lambda: read(pack.name, start, end))
-
-    def _within(self, label: str, size: int, call: Callable[[], T]) -> T:
-        try:
-            return within(self.timeout + size / SLOWEST, call, self.progress, label)
-        except DeadlinePassed as cause:
-            hint = "Try again; `editvc remote set-url NAME URL --timeout SECONDS` waits longer."
-            raise RemoteUnreached(self.url, f"{cause} ({label})", hint=hint) from cause
-        except OSError as cause:
-            problem = str(cause.strerror or cause or type(cause).__name__)
-            raise RemoteUnreached(self.url, problem) from cause
+        self.swap_bytes(document.encode(), seen, sum(pack.size for pack in document.packs[-1:]))
 
 
 class _Stream(io.RawIOBase):
     """A pack that is read in chunks, each with its own deadline."""
 
-    def __init__(self, remote: Remote, pack: Listed) -> None:
+    def __init__(self, remote: Connection, pack: Sent) -> None:
         self.remote = remote
         self.pack = pack
         self.place = 0
