@@ -1,4 +1,4 @@
-"""``stats push`` and ``stats pull``: statistics that were taken once, for all who edit that base."""
+"""``stats push`` and ``stats pull``: statistics that were taken once, for all who edit a base."""
 
 from __future__ import annotations
 

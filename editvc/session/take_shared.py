@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from editvc.core.base import BaseModel
@@ -85,7 +85,7 @@ def pulled_from(share: Share, wanted: Wanted, needs: Iterable[str] = ()) -> Pull
     ]
     chooser = _Chooser(share.url, listed, wanted.corpora)
     text = chooser.layers_of(TEXT, wanted.layers)
-    whole = chooser.corpora(SENSITIVITY, lambda one: one.layers == wanted.layers)
+    whole = chooser.corpora(SENSITIVITY, wanted.layers)
     names = chooser.layers_of(ENTITIES, wanted.layers, whole)
     inputs = chooser.layers_of(OF_INPUTS, wanted.gated_layers)
     sensitivity = [
@@ -114,9 +114,9 @@ class _Chooser:
     listed: Sequence[Piece]
     prefixes: Sequence[str]
 
-    def corpora(self, role: str, fits: Callable[[Piece], bool]) -> set[str]:
-        """The corpora of pieces that fit."""
-        return {one.corpus for one in self.listed if one.role == role and fits(one)}
+    def corpora(self, role: str, layers: tuple[int, ...]) -> set[str]:
+        """The corpora of the pieces of just these layers."""
+        return {one.corpus for one in self.listed if (one.role, one.layers) == (role, layers)}
 
     def layers_of(
         self, role: str, layers: Sequence[int], among: set[str] | None = None
@@ -126,7 +126,7 @@ class _Chooser:
         Raises :class:`NotShared` where several do, and none or more of them are asked for.
         """
         corpora = set.intersection(
-            *(self.corpora(role, lambda one, n=n: one.layers == (n,)) for n in layers),
+            *(self.corpora(role, (layer,)) for layer in layers),
             *([among] if among is not None else []),
         )
         asked = {one for one in corpora if one.startswith(tuple(self.prefixes))}

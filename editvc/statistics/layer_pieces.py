@@ -79,7 +79,8 @@ def require_statistics(
         raise NotFitting("is of another corpus")
     read = InputStatistics.from_bytes(data) if inputs else SecondMoment.from_bytes(data)
     found = tuple(read.layers)
-    if inputs and found != tuple(layers) or not {*found} <= {*layers} or layers[-1] not in found:
+    whole = found == tuple(layers) if inputs else {layers[-1]} <= {*found} <= {*layers}
+    if not whole:
         raise NotFitting("has tensors of other layers than it says")
     for layer in found:
         _require_moment(_moment(read, layer), width, layer)

@@ -32,7 +32,8 @@ def lasting(url: str) -> str:
 def connect(url: str, fault: Fault | None = None, *, document: str = DOCUMENT) -> Transport:
     """The place at an address: a path, ``file://``, ``s3://``, ``hf://``, ``ssh://``.
 
-    Places of several documents lie in one folder side by side, each under its own name. Nothing is asked yet. Raises :class:`RemoteError` for what is no address.
+    Several documents may lie in one place, each under its own name. Nothing is asked yet. Raises
+    :class:`RemoteError` for what is no address.
     """
     scheme = scheme_of(url)
     if scheme == "file":

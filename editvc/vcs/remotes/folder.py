@@ -24,9 +24,7 @@ from editvc.vcs.remotes.transport import (
 class Folder:
     """A remote in a folder, which the first push makes. Its parent must be there."""
 
-    def __init__(
-        self, path: Path, fault: Fault | None = None, *, document: str = DOCUMENT
-    ) -> None:
+    def __init__(self, path: Path, fault: Fault | None = None, *, document: str = DOCUMENT) -> None:
         self.path = path
         self.document_name = document
         self.url = str(path)

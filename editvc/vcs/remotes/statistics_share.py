@@ -86,7 +86,10 @@ class Share(Connection):
         return pieces
 
     def swap(self, pieces: Iterable[Piece], seen: Seen, sent: int) -> None:
-        """List these in the place of what was seen, after ``sent`` bytes. Raises ``RemoteMoved``."""
+        """List these in the place of what was seen, behind ``sent`` bytes of files.
+
+        Raises ``RemoteMoved``.
+        """
         rows = [asdict(one) for one in sorted(pieces, key=lambda one: one.key)]
         self.swap_bytes(canonical_json({"format": FORMAT, "statistics": rows}), seen, sent)
 
