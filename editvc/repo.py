@@ -403,14 +403,17 @@ class Repo:
 
         return preview_onto_base(self.session, Goal(model, revision, keep_known=keep_known))
 
-    def verify(self, source: str, *, revision: str | None = None) -> Verification:
+    def verify(
+        self, source: str, *, revision: str | None = None, key: Path | None = None
+    ) -> Verification:
         """Compare an export, a folder or a Hub id, with what the repository gives, by tensors.
 
-        ``revision`` is what to compare with; else the tree of its lock file, else HEAD.
+        ``revision`` is what to compare with; else the tree of its lock file, else HEAD. ``key`` is
+        the public key of whoever is to have signed it.
         """
         from editvc.porcelain.verify import verify
 
-        return verify(self.session, source, revision=revision)
+        return verify(self.session, source, revision=revision, key=key)
 
     def verify_commit(self, *revisions: str) -> tuple[Signature, ...]:
         """What is to be said of the signatures of commits."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import click
 
 from editvc.cli.options import compute_options, json_option, no_verify_option, open_with_base
@@ -21,6 +24,10 @@ from editvc.core.ids import short
     help="As for export.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Publish although the health gate refuses.")
+@click.option(
+    "--sign", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="KEY",
+    help="Sign all files with an elliptic private key (PEM); `editvc verify --key` verifies it.",
+)  # fmt: skip
 @click.option("-m", "--message", metavar="MSG", help="The Hub commit's message.")
 @compute_options
 @no_verify_option
@@ -34,18 +41,22 @@ def publish(
     create_pr: bool,
     kind: str,
     force: bool,
+    sign: Path | None,
     message: str | None,
     as_json: bool,
 ) -> None:
     """Push REVISION to the Hub as REPO (user/name), past the health gate.
 
-    Goes with a model card, the ledger of its facts, and a lock file to rebuild it from.
+    Goes with a model card, the ledger of its facts, and a lock file to rebuild it from. With --sign
+    a signature goes along, too: model.sig, by the model-signing package. The password of an
+    encrypted key is taken from EDITVC_SIGN_PASSWORD.
     """
     with progress() as report:
         repo = open_with_base(ctx, report)
         done = repo.publish(
             repo_id, revision=revision, format=kind, private=private, create_pr=create_pr,
-            force=force, message=message,
+            force=force, message=message, sign=sign,
+            password=os.environ.get("EDITVC_SIGN_PASSWORD"),
         )  # fmt: skip
     if as_json:
         emit_json(done.to_json())

@@ -36,11 +36,13 @@ from editvc.models.weights import plus
 
 LEDGER = "editvc.ledger.jsonl"
 LOCK = "editvc.lock.json"
+SIGNATURE = "model.sig"
+"""Beside an export: who made it. No export takes that of its base along."""
 
 OTHER_WEIGHTS = (*FOREIGN_WEIGHTS, "*.safetensors", "*.safetensors.index.json")
 """Beside the shards themselves: weights that the edit does not reach."""
 ADAPTERS = ("adapter_config.json",)
-ABOUT_THE_BASE = ("readme*", "model_card*", "modelcard*", MANIFEST, LEDGER, LOCK)
+ABOUT_THE_BASE = ("readme*", "model_card*", "modelcard*", MANIFEST, LEDGER, LOCK, SIGNATURE)
 """Documents that would say wrong things about the edited model."""
 
 Change = Callable[[Tensor], Tensor]

@@ -31,6 +31,7 @@ from editvc.publish.card import (
 from editvc.publish.evaluations import Measured, eval_results
 from editvc.publish.hub import publish as push
 from editvc.publish.lock import Lock, LockedEdit
+from editvc.publish.model_signature import signer
 from editvc.session.changes import live_patch
 from editvc.session.session import Session
 from editvc.session.user_hooks import PRE_PUBLISH, run_hook
@@ -84,14 +85,17 @@ def publish(
     create_pr: bool = False,
     force: bool = False,
     message: str | None = None,
+    sign: Path | None = None,
+    password: str | None = None,
     token: str | None = None,
     endpoint: str | None = None,
 ) -> Published:
-    """Push a revision to ``repo_id``.
+    """Push a revision to ``repo_id``, signed with the private key in ``sign``.
 
-    Raises :class:`HealthRefused` unless healthy or forced, ``HookRefused``, and
+    Raises :class:`HealthRefused` unless healthy or forced, ``HookRefused``, ``KeyUnusable``, and
     :class:`editvc.porcelain.export.NotInWeights`.
     """
+    put_signature = signer(sign, password) if sign is not None else None
     require_in_weights(session, revision)
     # One commit from here on: what is judged is what is pushed, wherever HEAD goes meanwhile.
     commit = session.repository.revisions.commit(revision)
@@ -116,6 +120,8 @@ def publish(
         exported: Export = export(
             session, Path(scratch) / "export", format=format, revision=commit, documents=documents
         )
+        if put_signature is not None:
+            put_signature(exported.path)
         pushed = push(
             exported.path,
             repo_id,

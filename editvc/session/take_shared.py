@@ -139,7 +139,8 @@ class _Chooser:
             raise NotShared(
                 self.url,
                 f"has statistics of several corpora for {role}: " + ", ".join(sorted(words)),
-                hint="--corpus DIGEST says which of them to take.",
+                hint="`editvc stats pull --corpus DIGEST` says which to take, in a repository that "
+                "began with `editvc init --later`.",
             )
         return sorted(
             (
