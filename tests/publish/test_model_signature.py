@@ -178,6 +178,6 @@ def test_without_the_package_the_extra_is_named(
 @pytest.mark.slow
 def test_the_packages_own_command_verifies_it(model: Path, pair: Pair) -> None:
     command = [sys.executable, "-m", "model_signing", "verify", "key", str(model)]
-    command += ["--signature", str(model / SIGNATURE), "--public-key", str(pair[1])]
+    command += ["--signature", str(model / SIGNATURE), "--public_key", str(pair[1])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
