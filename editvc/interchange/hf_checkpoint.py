@@ -18,7 +18,7 @@ from editvc.algebra.factored import Factored
 from editvc.core.output_path import TargetError
 from editvc.core.progress import Progress
 from editvc.errors import EditvcError
-from editvc.interchange.manifest import MANIFEST, write_manifest
+from editvc.interchange.manifest import MANIFEST, SIGNATURE, write_manifest
 from editvc.interchange.replacing import Replacing
 from editvc.interchange.staging import add_documents, staged
 from editvc.interchange.widening import Part, Widening
@@ -36,8 +36,6 @@ from editvc.models.weights import plus
 
 LEDGER = "editvc.ledger.jsonl"
 LOCK = "editvc.lock.json"
-SIGNATURE = "model.sig"
-"""Beside an export: who made it. No export takes that of its base along."""
 
 OTHER_WEIGHTS = (*FOREIGN_WEIGHTS, "*.safetensors", "*.safetensors.index.json")
 """Beside the shards themselves: weights that the edit does not reach."""
@@ -119,6 +117,7 @@ def export_hf(
     changes: Mapping[str, Change],
     *,
     mlps: Widening | Replacing | None = None,
+    origin: Mapping[str, str] | None = None,
     replace: bool = False,
     documents: Documents | None = None,
     check: Callable[[Path], None] | None = None,
@@ -127,8 +126,9 @@ def export_hf(
     """Write the edited model to ``target``, loadable by plain transformers.
 
     Configuration, tokenizer, chat templates, licence and code are copied byte for byte; only the
-    shards with a changed tensor are rewritten, header and all other tensors verbatim, one tensor
-    in memory at a time. ``mlps`` puts more neurons into MLPs, after the changes: where these get
+    shards with a changed tensor are rewritten, all other tensors verbatim, one tensor in memory at
+    a time; ``origin`` (commit and tree) joins the metadata in their headers, of which digests of
+    weights know nothing. ``mlps`` puts more neurons into MLPs, after the changes: where these get
     wider, their tensors have new shapes, and the config the new width. Weights in other formats,
     and documents about the base, stay behind, with a note. ``documents`` may add files (card, lock,
     ledger) once the digests are known; ``check`` is called on the finished folder before it takes
@@ -149,7 +149,7 @@ def export_hf(
             (folder / relative).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source.folder / relative, folder / relative)
         parts = {} if mlps is None else dict(mlps.parts)
-        _write_shards(source, folder, by_tensor, parts, report)
+        _write_shards(source, folder, by_tensor, parts, origin, report)
         if mlps is not None:
             _write_width(source, folder, mlps)
             notes += (mlps.note,)
@@ -245,6 +245,7 @@ def _write_shards(
     folder: Path,
     by_tensor: Mapping[str, Change],
     wider: Mapping[str, Part],
+    origin: Mapping[str, str] | None,
     report: Progress,
 ) -> None:
     done, total = 0, len(source.tensors)
@@ -257,7 +258,7 @@ def _write_shards(
             continue
         with (folder / path.name).open("wb") as out:
             shapes = {name: part.shape for name, part in wider.items() if name in shard.infos}
-            out.write(shard.header_with(shapes))
+            out.write(shard.header_with(shapes, origin))
             for name in shard.spans:
                 if name in by_tensor or name in wider:
                     weight = source.read(name)

@@ -17,6 +17,9 @@ from editvc.version import __version__
 MANIFEST = "editvc.json"
 """The name of the file."""
 
+SIGNATURE = "model.sig"
+"""Who made a published model: a signature of all its files, the manifest among them."""
+
 SEAL = "seal"
 """Under this key the manifest has the digest of all else in it."""
 

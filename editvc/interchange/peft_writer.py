@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -70,6 +70,7 @@ def export_lora(
     revision: str | None = None,
     rank: int | None = None,
     dtype: torch.dtype = torch.float32,
+    origin: Mapping[str, str] | None = None,
     replace: bool = False,
     documents: Callable[[Adapter], Mapping[str, str | bytes]] | None = None,
     check: Callable[[Path], None] | None = None,
@@ -83,8 +84,9 @@ def export_lora(
     is less: readers that know one alpha, or divide it by a tensor's own rank, read them right.
 
     PEFT transposes the product itself where ``fan_in_fan_out`` says that the base stores (v, u), so
-    Conv1D and Linear take the same factors. ``check`` is called on
-    the finished folder before it takes its name, and what it raises cancels the export.
+    Conv1D and Linear take the same factors. ``origin`` (commit and tree) joins the metadata of the
+    file. ``check`` is called on the finished folder before it takes its name, and what it raises
+    cancels the export.
 
     Raises :class:`AdapterError` for an empty delta, a rank below 1 and factors that are not finite
     in ``dtype``; :class:`~editvc.core.output_path.TargetError` for a target in use.
@@ -110,9 +112,7 @@ def export_lora(
         config = _config(architecture, sorted(ranks), widest, base, revision)
         text = json.dumps(config, indent=2, sort_keys=True)
         (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-        # safetensors makes files for their owner alone; the user's umask is in the other's mode.
-        (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
+        _write(folder / WEIGHTS, tensors, origin)
         shard = Shard.open(folder / WEIGHTS)
         digest = weights_digest({name: shard.digest(name) for name in shard.infos})
         errors = {module: one.error for module, one in cuts.items()}
@@ -124,6 +124,17 @@ def export_lora(
         if check is not None:
             check(folder)
     return result
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], origin: Mapping[str, str] | None) -> None:
+    """The weights, with the bytes that equal ones have: safetensors puts several keys of metadata
+    in an order that differs from process to process.
+    """
+    data = save(dict(tensors), metadata={"format": "pt"})
+    path.write_bytes(data)
+    if origin is not None:
+        shard = Shard.open(path)
+        path.write_bytes(shard.header_with({}, origin) + data[len(shard.header) :])
 
 
 def linear(architecture: Architecture, delta: Delta) -> dict[str, Factored]:

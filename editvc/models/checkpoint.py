@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from editvc.core.ids import canonical_json, digest_of
 from editvc.core.plain_json import read_json
-from editvc.core.tensor_header import METADATA
+from editvc.core.tensor_header import METADATA, metadata_of
 from editvc.errors import EditvcError
 
 if TYPE_CHECKING:
@@ -115,14 +115,21 @@ class Shard:
             metadata=metadata,
         )
 
-    def header_with(self, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
+    def header_with(
+        self, shapes: Mapping[str, tuple[int, ...]], record: Mapping[str, Any] | None = None
+    ) -> bytes:
         """The header of the same tensors in the same order, some of them in other shapes.
 
-        Verbatim where there are none.
+        A ``record`` of what they are joins the metadata under its one key. Verbatim where there is
+        neither.
         """
-        if not shapes:
+        if not shapes and record is None:
             return self.header
-        records: dict[str, Any] = {METADATA: dict(self.metadata)} if self.metadata else {}
+        metadata = dict(self.metadata)
+        if record is not None:
+            # transformers refuses metadata that does not say for which framework a file was made.
+            metadata = {"format": "pt"} | metadata | metadata_of(record)
+        records: dict[str, Any] = {METADATA: metadata} if metadata else {}
         start = 0
         for name, info in self.infos.items():
             first, last = self.spans[name]

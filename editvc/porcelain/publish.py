@@ -17,6 +17,7 @@ from editvc.errors import GateError
 from editvc.interchange.hf_checkpoint import LEDGER, LOCK
 from editvc.porcelain.blame import blame
 from editvc.porcelain.export import export, require_in_weights
+from editvc.porcelain.export_lora import serving_from_hub
 from editvc.porcelain.export_result import Export
 from editvc.porcelain.health import HealthReport, check_health
 from editvc.porcelain.kept_scores import kept_scores
@@ -203,6 +204,7 @@ def _documents(
         reasons=health.reasons,
         health=health.summary_figures(),
         touched=touched,
+        serve=_serve(session, repo_id, format, row.tree),
         patches=patches,
         evaluations=eval_results(
             [Measured(one.suite, one.data, one.figures) for one in kept_scores(session, row.tree)]
@@ -217,6 +219,13 @@ def _documents(
         LEDGER: ledger_jsonl(ledger),
         LOCK: _lock(session, row.tree, recipes, live, patches, export).to_bytes(),
     }
+
+
+def _serve(session: Session, repo_id: str, format: str, tree: ObjectId) -> tuple[str, ...]:
+    """The commands that serve what was published; a delta is loaded by nobody but editvc."""
+    if format == "lora":
+        return serving_from_hub(session, session.repository.read_tree(tree), repo_id)
+    return (f"vllm serve {repo_id}",) if format == "hf" else ()
 
 
 def _lock(

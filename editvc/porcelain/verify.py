@@ -17,11 +17,10 @@ from editvc.interchange.hf_checkpoint import (
     CONFIG,
     LEDGER,
     LOCK,
-    SIGNATURE,
     changes_of,
     files_to_copy,
 )
-from editvc.interchange.manifest import MANIFEST
+from editvc.interchange.manifest import MANIFEST, SIGNATURE
 from editvc.interchange.replacing import Replacing
 from editvc.interchange.widening import Widening
 from editvc.models.checkpoint import Checkpoint, weights_digest

@@ -15,8 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, Repository
 from editvc.core.deadline import within
 from editvc.core.progress import Progress
 from editvc.errors import EditvcError
-from editvc.interchange.hf_checkpoint import SIGNATURE
-from editvc.interchange.manifest import is_export
+from editvc.interchange.manifest import SIGNATURE, is_export
 from editvc.version import __version__
 
 T = TypeVar("T")

@@ -22,7 +22,7 @@ from typing import Any
 
 from editvc.errors import EditvcError
 from editvc.interchange.expected_weights import Finding
-from editvc.interchange.hf_checkpoint import SIGNATURE
+from editvc.interchange.manifest import SIGNATURE
 
 LIMIT = 1 << 24
 """Bytes: no signature is longer."""

@@ -14,8 +14,8 @@ from test_repo_gated import recipe_of, with_inputs
 from tiny_repos import FACTS, Prepared, contents, tree
 
 from editvc import Repo
-from editvc.interchange.hf_checkpoint import LEDGER, LOCK, SIGNATURE
-from editvc.interchange.manifest import MANIFEST, SEAL, seal
+from editvc.interchange.hf_checkpoint import LEDGER, LOCK
+from editvc.interchange.manifest import MANIFEST, SEAL, SIGNATURE, seal
 from editvc.porcelain import publish
 from editvc.porcelain.verify import NOT_REBUILT, SELF_STATED, in_repository, verify_by_digests
 from editvc.publish.model_signature import KeyUnusable

@@ -16,7 +16,7 @@ pytest.importorskip("model_signing")
 from cryptography.hazmat.primitives import serialization as pem
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from editvc.interchange.hf_checkpoint import SIGNATURE
+from editvc.interchange.manifest import SIGNATURE
 from editvc.publish import model_signature
 from editvc.publish.model_signature import KeyUnusable, SigningMissing, check_signature, signer
 
