@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.conflicts import Conflict
     from editvc.porcelain.edits_result import Evaluation
     from editvc.porcelain.expire import ExpirePreview
+    from editvc.porcelain.export_preview import ExportPreview
     from editvc.porcelain.export_result import Export
     from editvc.porcelain.fetch import Fetched
     from editvc.porcelain.grep import Matches
@@ -1124,6 +1125,21 @@ class Repo:
             self.session, Path(to), format=format, revision=revision, rank=rank, replace=replace,
             linear=linear, keep_width=keep_width, quantize=quantize,
         )  # fmt: skip
+
+    def preview_export(self, to: str | Path, **options: Any) -> ExportPreview:
+        """What :meth:`export` would write, and what health says of it; the same options."""
+        from editvc.porcelain.export_preview import preview_export
+
+        return preview_export(self.session, Path(to), **{"format": "hf", **options})
+
+    def preview_publish(self, repo_id: str, **options: Any) -> ExportPreview:
+        """What :meth:`publish` would push, and what health says of it; the Hub is not asked.
+
+        Options are those of :func:`editvc.porcelain.export_preview.preview_publish`.
+        """
+        from editvc.porcelain.export_preview import preview_publish
+
+        return preview_publish(self.session, repo_id, **options)
 
     def publish(self, repo_id: str, **options: Any) -> Published:
         """Push a revision to the Hub, past the health gate, with card, ledger and lock file.

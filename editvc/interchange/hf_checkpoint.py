@@ -169,6 +169,30 @@ def export_hf(
     return result
 
 
+def planned_sizes(
+    source: Checkpoint,
+    changes: Mapping[str, Change],
+    mlps: Widening | Replacing | None = None,
+    origin: Mapping[str, str] | None = None,
+) -> dict[str, int]:
+    """The files that :func:`export_hf` would write, with their bytes; without its documents."""
+    sizes = {
+        relative.as_posix(): (source.folder / relative).stat().st_size
+        for relative in files_to_copy(source)[0]
+    }
+    if mlps is not None:
+        text = (source.folder / CONFIG).read_text(encoding="utf-8")
+        sizes[CONFIG] = len(mlps.config(text).encode())
+    parts = {} if mlps is None else mlps.parts
+    rewritten = by_stored_name(source, changes).keys() | parts.keys()
+    for path in source.shards:
+        shard = source.shard(path)
+        shapes = {name: part.shape for name, part in parts.items() if name in shard.infos}
+        record = None if rewritten.isdisjoint(shard.infos) else origin
+        sizes[path.name] = shard.size_with(shapes, record)
+    return sizes
+
+
 def by_stored_name(source: Checkpoint, changes: Mapping[str, Change]) -> dict[str, Change]:
     """Changes by stored name; two names for one tensor would silently lose a change."""
     by_tensor: dict[str, Change] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from torch.nn.functional import pad
 
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
+from editvc.core.tensor_header import metadata_of
 from editvc.errors import EditvcError
 from editvc.interchange.manifest import write_manifest
 from editvc.interchange.staging import add_documents, staged
 from editvc.models.architectures import Architecture
-from editvc.models.checkpoint import Shard, weights_digest
+from editvc.models.checkpoint import Info, Shard, header_of, weights_digest
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -94,9 +96,7 @@ def export_lora(
     if rank is not None and rank < 1:
         raise AdapterError(f"an adapter needs rank 1 or more, got {rank}")
     if delta.is_empty:
-        raise AdapterError(
-            "there is no edit to put into an adapter", hint="`editvc status` counts live edits."
-        )
+        raise _nothing()
     cuts = {module: _balanced(part, rank) for module, part in linear(architecture, delta).items()}
     ranks = {module: one.down.shape[0] for module, one in cuts.items()}
     widest = step_for(max(ranks.values()))
@@ -107,11 +107,10 @@ def export_lora(
             ("lora_A", pad(one.down, (0, 0, 0, empty))),
             ("lora_B", pad(one.up, (0, empty))),
         ):
-            tensors[f"base_model.model.{module}.{side}.weight"] = _stored(factor, dtype, module)
+            tensors[_stored_name(module, side)] = _stored(factor, dtype, module)
     with staged(target, replace=replace) as folder:
         config = _config(architecture, sorted(ranks), widest, base, revision)
-        text = json.dumps(config, indent=2, sort_keys=True)
-        (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+        (folder / CONFIG).write_text(_config_text(config), encoding="utf-8")
         _write(folder / WEIGHTS, tensors, origin)
         shard = Shard.open(folder / WEIGHTS)
         digest = weights_digest({name: shard.digest(name) for name in shard.infos})
@@ -126,6 +125,46 @@ def export_lora(
     return result
 
 
+def planned_sizes(
+    architecture: Architecture,
+    delta: Delta,
+    *,
+    base: str,
+    revision: str | None = None,
+    rank: int | None = None,
+    origin: Mapping[str, str],
+) -> dict[str, int]:
+    """The files that :func:`export_lora` would write, with their bytes; without its documents.
+
+    Raises :class:`AdapterError`.
+    """
+    if delta.is_empty:
+        raise _nothing()
+    parts = linear(architecture, delta)
+    ranks = {name: min(part.rank, *part.shape) for name, part in parts.items()}
+    widest = step_for(max(min(one, rank or one) for one in ranks.values()))
+    infos = {}
+    for module in sorted(parts):
+        out, into = parts[module].shape
+        infos[_stored_name(module, "lora_A")] = Info("F32", (widest, into))
+        infos[_stored_name(module, "lora_B")] = Info("F32", (out, widest))
+    sizes = {name: 4 * prod(shape) for name, (_, shape) in infos.items()}
+    header = header_of(infos, sizes, {"format": "pt"} | metadata_of(origin))
+    config = _config(architecture, sorted(ranks), widest, base, revision)
+    return {
+        CONFIG: len(_config_text(config).encode()),
+        WEIGHTS: len(header) + sum(sizes.values()),
+    }
+
+
+def _stored_name(module: str, side: str) -> str:
+    return f"base_model.model.{module}.{side}.weight"
+
+
+def _config_text(config: Mapping[str, Any]) -> str:
+    return json.dumps(config, indent=2, sort_keys=True) + "\n"
+
+
 def _write(path: Path, tensors: Mapping[str, Tensor], origin: Mapping[str, str] | None) -> None:
     """The weights, with the bytes that equal ones have: safetensors puts several keys of metadata
     in an order that differs from process to process.
@@ -135,6 +174,12 @@ def _write(path: Path, tensors: Mapping[str, Tensor], origin: Mapping[str, str] 
     if origin is not None:
         shard = Shard.open(path)
         path.write_bytes(shard.header_with({}, origin) + data[len(shard.header) :])
+
+
+def _nothing() -> AdapterError:
+    return AdapterError(
+        "there is no edit to put into an adapter", hint="`editvc status` counts live edits."
+    )
 
 
 def linear(architecture: Architecture, delta: Delta) -> dict[str, Factored]:
