@@ -97,19 +97,7 @@ def check_signature(folder: Path, key: Path) -> Iterator[Finding]:
         yield from (Finding("signature", name, "is no file that can be signed") for name in strange)
         return
 
-    class Read(hashing.Config):  # type: ignore[misc]
-        """Keeps what was read, which is asked for once the signature itself was found genuine."""
-
-        files: dict[str, str] | None = None
-
-        def hash(self, *arguments: Any, **options: Any) -> Any:
-            manifest = super().hash(*arguments, **options)
-            self.files = {
-                one.identifier: one.digest.digest_hex for one in manifest.resource_descriptors()
-            }
-            return manifest
-
-    read = _reading(Read())
+    read = _Read(_reading(hashing.Config()))
     try:
         with redirect_stdout(io.StringIO()):  # it prints warnings
             config.set_hashing_config(read).verify(folder, path)
@@ -119,6 +107,26 @@ def check_signature(folder: Path, key: Path) -> Iterator[Finding]:
             yield Finding("signature", SIGNATURE, f"is not genuine: {problem.strip()}")
         else:
             yield from _differences(_signed(path), read.files)
+
+
+class _Read:
+    """Reads the files, and keeps what they were: ``None`` until it is asked to, which is once the
+    signature itself was found genuine.
+    """
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self.files: dict[str, str] | None = None
+
+    def hash(self, *arguments: Any, **options: Any) -> Any:
+        manifest = self.config.hash(*arguments, **options)
+        self.files = {
+            one.identifier: one.digest.digest_hex for one in manifest.resource_descriptors()
+        }
+        return manifest
+
+    def add_ignored_paths(self, **options: Any) -> None:
+        self.config.add_ignored_paths(**options)
 
 
 def _package() -> tuple[Any, Any, Any]:
