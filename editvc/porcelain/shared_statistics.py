@@ -2,46 +2,29 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from editvc.core.ids import ObjectId, object_id, short
+from editvc.core.ids import object_id, short
 from editvc.core.methods.gated import GatedRecipe
-from editvc.errors import EditvcError
 from editvc.session.choose_recipe import choose
 from editvc.session.on_branch import waits
-from editvc.session.session import Session
-from editvc.session.take_inputs import INPUTS
-from editvc.session.take_shared import IN_RECIPE, Wanted, opened_at, pulled_from, words_of
-from editvc.statistics.layer_pieces import corpus_of, split
-from editvc.vcs.codec import metadata
-from editvc.vcs.remotes.connect import scheme_of
-from editvc.vcs.remotes.statistics_share import (
-    ENTITIES,
-    OF_INPUTS,
-    SENSITIVITY,
-    TEXT,
-    Piece,
-    Share,
+from editvc.session.own_statistics import (
+    SETTINGS,
+    StatisticsDiffer,
+    identity_of,
+    in_force,
+    own_pieces,
+    send,
 )
+from editvc.session.session import Session
+from editvc.session.take_shared import Wanted, opened_at, pulled_from, words_of
+from editvc.vcs.remotes.connect import scheme_of
+from editvc.vcs.remotes.statistics_share import Piece, Share
 from editvc.vcs.remotes.transport import RemoteError, RemoteMoved
-
-SETTINGS = IN_RECIPE | {OF_INPUTS: INPUTS}
-"""The settings that name the statistics in force, by role."""
-
-
-class StatisticsDiffer(EditvcError):
-    """Two statistics of one role, where one must give way, and nobody said which. ``roles``."""
-
-    exit_code: ClassVar[int] = 5
-
-    def __init__(self, problem: str, roles: Iterable[str], *, hint: str) -> None:
-        super().__init__(problem, hint=hint)
-        self.roles = tuple(roles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +53,6 @@ class Shared:
         }  # fmt: skip
 
 
-# -- sending ------------------------------------------------------------------------------------
-
-
 def push(session: Session, place: str, *, force: bool = False) -> Shared:
     """Share the statistics in force, layer by layer; what is there already is not sent again.
 
@@ -80,7 +60,7 @@ def push(session: Session, place: str, *, force: bool = False) -> Shared:
     ``force``: then these are listed in their place.
     """
     share = _opened(session, place)
-    files = _own_pieces(session)
+    files = own_pieces(session)
     if not files:
         raise RemoteError(
             share.url,
@@ -89,70 +69,15 @@ def push(session: Session, place: str, *, force: bool = False) -> Shared:
         )
     for wait in waits():
         try:
-            return _attempt(share, files, force)
+            sent = send(share, files, force=force)
         except RemoteMoved as moved:
             last = moved
+        else:
+            words = words_of(sent.replaced)
+            remarks = (f"replaced in {share.url}: {words}",) if words else ()
+            return Shared(share.url, sent.pieces, sent.size, remarks)
         time.sleep(wait)
     raise last
-
-
-def _attempt(share: Share, files: dict[Piece, bytes], force: bool) -> Shared:
-    listed, seen = share.look()
-    there = {one.key: one for one in listed}
-    missing = [one for one in files if there.get(one.key, one).id != one.id or one.key not in there]
-    replaced = [one for one in missing if one.key in there]
-    if replaced and not force:
-        raise StatisticsDiffer(
-            f"{share.url} has other statistics of the same base, layers and corpus: "
-            + words_of(replaced),
-            (one.role for one in replaced),
-            hint="`editvc stats pull` takes those that are there; --force puts yours in their "
-            "place.",
-        )
-    size = 0
-    with tempfile.TemporaryDirectory(prefix="editvc-stats-") as scratch:
-        for one in missing:
-            file = Path(scratch) / one.id
-            file.write_bytes(files[one])
-            size += one.size * share.send(one, file)
-        if missing:
-            share.swap((there | {one.key: one for one in missing}).values(), seen, size)
-    remarks = [f"replaced in {share.url}: {words_of(replaced)}"] if replaced else []
-    return Shared(share.url, tuple(missing), size, tuple(remarks))
-
-
-def _own_pieces(session: Session) -> dict[Piece, bytes]:
-    """The statistics in force of the base in force, as pieces, with their bytes."""
-    config, pieces = session.repository.config, dict[Piece, bytes]()
-    for role, identifier in in_force(session).items():
-        data = session.repository.store.get(identifier)
-        record = metadata(data)
-        if record.get("base") != config.base.id:
-            continue  # those of a base before `editvc base` are no others' either
-        parts = {tuple(record["layers"]): data} if role == SENSITIVITY else split(data)
-        for layers, part in parts.items():
-            piece = Piece(
-                object_id(part), len(part), config.base.id, _identity(session), role, layers,
-                corpus_of(metadata(part)), str(record["source"]), record["samples"],
-                str(record["unit"]),
-            )  # fmt: skip
-            pieces[piece] = part
-    return pieces
-
-
-def in_force(session: Session) -> dict[str, ObjectId]:
-    """The statistics that commits use, by role; those that wait are left out."""
-    recipe, config = session.recipe(), session.repository.config
-    found = {
-        TEXT: recipe.statistics,
-        ENTITIES: recipe.entity_statistics,
-        SENSITIVITY: recipe.sensitivity,
-        OF_INPUTS: config.get(INPUTS),
-    }
-    return {role: ObjectId(one) for role, one in found.items() if one}
-
-
-# -- taking -------------------------------------------------------------------------------------
 
 
 def pull(
@@ -165,7 +90,7 @@ def pull(
     """
     gated = choose(session, next(iter(GatedRecipe.ROWS))).recipe.layers
     wanted = Wanted(
-        session.repository.read_base(), _identity(session), session.recipe().layers, gated,
+        session.repository.read_base(), identity_of(session), session.recipe().layers, gated,
         tuple(corpora),
     )  # fmt: skip
     share = _opened(session, place)
@@ -187,18 +112,6 @@ def pull(
     remarks = [f"{name} was {short(before[name])}; `editvc config` sets it back" for name in others]
     size = sum(one.size for one in pulled.pieces)
     return Shared(share.url, pulled.pieces, size, tuple(sorted(remarks)))
-
-
-def _identity(session: Session) -> ObjectId:
-    """The whole identity of the base. Raises for a repository that is older than these."""
-    identity = session.repository.config.base.identity
-    if identity is None:
-        raise EditvcError(
-            "this repository does not say which model its base is as a whole, so statistics of it "
-            "cannot be told from those of a relative",
-            hint="`editvc base MODEL` says it.",
-        )
-    return identity
 
 
 def _opened(session: Session, place: str) -> Share:

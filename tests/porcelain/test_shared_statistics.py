@@ -17,8 +17,8 @@ from vcs_values import quick_folder
 from editvc import Repo
 from editvc.algebra.tensor_file import pack, unpack
 from editvc.porcelain.init import TwoSources
-from editvc.porcelain.shared_statistics import StatisticsDiffer
 from editvc.session import take_inputs, take_statistics
+from editvc.session.own_statistics import StatisticsDiffer
 from editvc.session.take_shared import NotShared
 from editvc.statistics.layer_pieces import NotFitting
 from editvc.vcs.remotes.statistics_share import DOCUMENT
