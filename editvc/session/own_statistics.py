@@ -85,7 +85,7 @@ def identity_of(session: Session) -> ObjectId:
         raise EditvcError(
             "this repository does not say which model its base is as a whole, so statistics of it "
             "cannot be told from those of a relative",
-            hint="`editvc base MODEL` says it.",
+            hint="`editvc base` looks at the base, and records it.",
         )
     return identity
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hub_server import Hub
 from remote_places import use_hub
+from safetensors.torch import load_file, save_file
 from tiny_models import saved
 from tiny_repos import FRESH, Prepared, contents, tree
 from vcs_values import quick_folder
@@ -124,6 +125,19 @@ def test_init_leaves_nothing_where_a_share_does_not_serve(
     with pytest.raises(TwoSources):
         Repo.init(tmp_path / "cy", str(prepared.base), statistics="x", later=True)
     assert not (tmp_path / "cy").exists()
+
+
+def test_a_relative_that_edits_cannot_be_told_from_gets_none(
+    place: Path, prepared: Prepared, tmp_path: Path
+) -> None:
+    shutil.copytree(prepared.base, tmp_path / "relative")
+    tensors = load_file(tmp_path / "relative" / "model.safetensors")
+    tensors["transformer.h.0.attn.c_attn.weight"][0, 0] = 3.0
+    save_file(tensors, tmp_path / "relative" / "model.safetensors", metadata={"format": "pt"})
+    repo = Repo.init(tmp_path / "di", str(tmp_path / "relative"), layers=[1, 2], later=True)
+    assert repo.status().base == Repo(place / "ada").status().base, "by what edits change"
+    with pytest.raises(NotShared, match="no statistics of base"):
+        repo.pull_statistics(str(place / "share"))
 
 
 def test_a_second_push_sends_nothing(place: Path, share: Path) -> None:
