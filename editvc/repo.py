@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.conflicts import Conflict
     from editvc.porcelain.edits_result import Evaluation
     from editvc.porcelain.expire import ExpirePreview
+    from editvc.porcelain.export_preview import ExportPreview
     from editvc.porcelain.export_result import Export
     from editvc.porcelain.fetch import Fetched
     from editvc.porcelain.grep import Matches
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.revert import RevertPreview, RevertResult
     from editvc.porcelain.sequence_result import SequenceResult
     from editvc.porcelain.sequencer import Combination
+    from editvc.porcelain.shared_statistics import Shared
     from editvc.porcelain.shares import PromptBlame
     from editvc.porcelain.shortlog import AuthorCommits
     from editvc.porcelain.show import CommitDetails
@@ -136,6 +138,7 @@ class Repo:
         architecture: Path | None = None,
         method: str | None = None,
         later: bool = False,
+        statistics: str | None = None,
         device: str | None = None,
         dtype: str | None = None,
         progress: Progress | None = None,
@@ -147,14 +150,15 @@ class Repo:
         ``architecture`` is a file with the confirmed block of a family that the architecture table
         lacks (:func:`editvc.porcelain.arch.look_at` finds one). ``method`` is what commits use that
         name none, else what suits the model; statistics are those that it needs. ``later`` puts
-        them off to the first commit that needs them. ``remark`` hears what a user should know of
-        the choices made, such as the statistics.
+        them off to the first commit that needs them; ``statistics`` is the address of a share to
+        take them from. ``remark`` hears what a user should know of the choices made, such as the
+        statistics.
         """
         from editvc.porcelain.init import init
 
         init(
             Path(path), model, revision=revision, layers=layers, texts=texts, entities=entities,
-            architecture=architecture, method=method, later=later,
+            architecture=architecture, method=method, later=later, statistics=statistics,
             compute=Compute().over(device, dtype), progress=progress,
             remark=remark or (lambda text: None),
         )  # fmt: skip
@@ -401,14 +405,17 @@ class Repo:
 
         return preview_onto_base(self.session, Goal(model, revision, keep_known=keep_known))
 
-    def verify(self, source: str, *, revision: str | None = None) -> Verification:
+    def verify(
+        self, source: str, *, revision: str | None = None, key: Path | None = None
+    ) -> Verification:
         """Compare an export, a folder or a Hub id, with what the repository gives, by tensors.
 
-        ``revision`` is what to compare with; else the tree of its lock file, else HEAD.
+        ``revision`` is what to compare with; else the tree of its lock file, else HEAD. ``key`` is
+        the public key of whoever is to have signed it.
         """
         from editvc.porcelain.verify import verify
 
-        return verify(self.session, source, revision=revision)
+        return verify(self.session, source, revision=revision, key=key)
 
     @classmethod
     def rebuild(
@@ -1145,6 +1152,21 @@ class Repo:
             linear=linear, keep_width=keep_width, quantize=quantize,
         )  # fmt: skip
 
+    def preview_export(self, to: str | Path, **options: Any) -> ExportPreview:
+        """What :meth:`export` would write, and what health says of it; the same options."""
+        from editvc.porcelain.export_preview import preview_export
+
+        return preview_export(self.session, Path(to), **{"format": "hf", **options})
+
+    def preview_publish(self, repo_id: str, **options: Any) -> ExportPreview:
+        """What :meth:`publish` would push, and what health says of it; the Hub is not asked.
+
+        Options are those of :func:`editvc.porcelain.export_preview.preview_publish`.
+        """
+        from editvc.porcelain.export_preview import preview_publish
+
+        return preview_publish(self.session, repo_id, **options)
+
     def publish(self, repo_id: str, **options: Any) -> Published:
         """Push a revision to the Hub, past the health gate, with card, ledger and lock file.
 
@@ -1215,6 +1237,26 @@ class Repo:
             self.session, texts=texts, dataset=dataset, entities=entities, budget=budget,
             token_cap=token_cap,
         )  # fmt: skip
+
+    def push_statistics(self, place: str, *, force: bool = False) -> Shared:
+        """Share the statistics that commits use, at a remote's name or an address.
+
+        ``force`` puts them in the place of others of the same base, layers and corpus.
+        """
+        from editvc.porcelain.shared_statistics import push
+
+        return push(self.session, place, force=force)
+
+    def pull_statistics(
+        self, place: str, *, corpora: Sequence[str] = (), force: bool = False
+    ) -> Shared:
+        """Use statistics of this base that somebody has shared; ``force`` in the place of others.
+
+        ``corpora`` are the first digits of those to take, where there are several.
+        """
+        from editvc.porcelain.shared_statistics import pull
+
+        return pull(self.session, place, corpora=corpora, force=force)
 
     def tune(
         self,

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from editvc.cli.options import compute_options, json_option, open_repo, open_with_base
-from editvc.cli.output import emit_json, note, progress, say, warn
+from editvc.cli.fetch import size_of
+from editvc.cli.options import (
+    compute_options,
+    dry_run_option,
+    json_option,
+    open_repo,
+    open_with_base,
+)
+from editvc.cli.output import emit_json, note, progress, say, table, warn
 from editvc.core.ids import short
+
+if TYPE_CHECKING:
+    from editvc.porcelain.export_preview import ExportPreview
 
 TYPES = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
 """As :data:`editvc.interchange.gguf_file.TYPES`, which is not imported for a ``--help``."""
@@ -46,6 +57,7 @@ TYPES = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
     help="gguf only: write all matrices as TYPE (" + ", ".join(TYPES) + "), and not as they are.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace an earlier export in DIR.")
+@dry_run_option
 @compute_options
 @json_option
 @click.pass_context
@@ -59,11 +71,13 @@ def export(
     keep_width: bool,
     quantize: str | None,
     force: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Write the weights of REVISION to DIR, and check that they load and answer.
 
-    Only the touched tensors are written anew; everything else is copied byte for byte.
+    Only the touched tensors are written anew; everything else is copied byte for byte. --dry-run
+    lists the files with their sizes, and what `editvc health` says of the weights.
     """
     if rank is not None and kind not in ("lora", "gguf-lora"):
         raise click.UsageError("--rank goes with --format lora")
@@ -76,10 +90,14 @@ def export(
     with progress() as report:
         # The factors of a commit are remembered, and need no base.
         repo = (open_repo if kind == "delta" else open_with_base)(ctx, report)
-        done = repo.export(
-            target, format=kind, revision=revision, rank=rank, replace=force, linear=linear,
-            keep_width=keep_width, quantize=quantize,
-        )  # fmt: skip
+        options: dict[str, Any] = {
+            "format": kind, "revision": revision, "rank": rank, "replace": force, "linear": linear,
+            "keep_width": keep_width, "quantize": quantize,
+        }  # fmt: skip
+        if dry_run:
+            show_preview(repo.preview_export(target, **options), as_json)
+            return
+        done = repo.export(target, **options)
     for warning in done.warnings:
         warn(warning)
     if as_json:
@@ -96,3 +114,20 @@ def export(
         say(line)
     for command in done.commands:
         say(f"$ {command}")
+
+
+def show_preview(plan: ExportPreview, as_json: bool) -> None:
+    """What would be written, and how healthy it is."""
+    if as_json:
+        emit_json(plan.to_json())
+        return
+    for remark in plan.remarks:
+        note(remark)
+    rows = [
+        [name, "" if size is None else size_of(size)] for name, size in sorted(plan.files.items())
+    ]
+    table(["file", "size"], rows, right=[1])
+    say(f"{plan.kind} of {size_of(plan.size)} would go to {plan.place}")
+    say(f"health: {plan.verdict}")
+    for reason in plan.reasons:
+        say(f"  {reason}")

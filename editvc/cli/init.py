@@ -37,6 +37,10 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option(
     "--later", is_flag=True, help="Take statistics at the first commit that needs them, not now."
 )
+@click.option(
+    "--statistics", metavar="PLACE",
+    help="Take the statistics from a share (`editvc stats push`), a folder or an address.",
+)  # fmt: skip
 @compute_options
 @json_option
 @click.pass_context
@@ -50,6 +54,7 @@ def init(
     architecture: Path | None,
     method: str | None,
     later: bool,
+    statistics: str | None,
     as_json: bool,
 ) -> None:
     """Make a repository over MODEL: a folder, a Hub id, or `pocket`, the embedded model.
@@ -66,7 +71,7 @@ def init(
         repo = Repo.init(
             ctx.find_root().obj, model, revision=revision, layers=chosen, texts=texts,
             entities=entities, architecture=architecture, method=method, later=later,
-            device=device, dtype=dtype, progress=report, remark=note,
+            statistics=statistics, device=device, dtype=dtype, progress=report, remark=note,
             trust=Trust.from_environment(os.environ),
         )  # fmt: skip
     now, recipe = repo.status(), repo.choose().recipe

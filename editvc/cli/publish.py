@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import click
 
+from editvc.cli.export import show_preview
 from editvc.cli.fetch import size_of
-from editvc.cli.options import compute_options, json_option, no_verify_option, open_with_base
+from editvc.cli.options import (
+    compute_options,
+    dry_run_option,
+    json_option,
+    no_verify_option,
+    open_with_base,
+)
 from editvc.cli.output import emit_json, progress, say, warn
 from editvc.core.ids import short
 
@@ -27,7 +37,12 @@ from editvc.core.ids import short
     help="Leave the edits themselves here: nobody can rebuild or clone the model then.",
 )
 @click.option("--force", is_flag=True, help="Publish although the health gate refuses.")
+@click.option(
+    "--sign", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="KEY",
+    help="Sign all files with an elliptic private key (PEM); `editvc verify --key` verifies it.",
+)  # fmt: skip
 @click.option("-m", "--message", metavar="MSG", help="The Hub commit's message.")
+@dry_run_option
 @compute_options
 @no_verify_option
 @json_option
@@ -41,19 +56,30 @@ def publish(
     kind: str,
     no_bundle: bool,
     force: bool,
+    sign: Path | None,
     message: str | None,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Push REVISION to the Hub as REPO (user/name), past the health gate.
 
     Goes with a model card, the ledger of its facts, and what `editvc rebuild` and `editvc clone`
-    make it from again: a lock file, and the set of edits without the history before it.
+    make it from again: a lock file, and the set of edits without the history before it. With --sign
+    a signature goes along, too: model.sig, by the model-signing package. The password of an
+    encrypted key is taken from EDITVC_SIGN_PASSWORD. --dry-run asks the gate, and not the Hub.
     """
+    password = os.environ.get("EDITVC_SIGN_PASSWORD")
     with progress() as report:
         repo = open_with_base(ctx, report)
+        if dry_run:
+            plan = repo.preview_publish(
+                repo_id, revision=revision, format=kind, force=force, sign=sign, password=password
+            )
+            show_preview(plan, as_json)
+            return
         done = repo.publish(
             repo_id, revision=revision, format=kind, private=private, create_pr=create_pr,
-            force=force, bundle=not no_bundle, message=message,
+            force=force, bundle=not no_bundle, message=message, sign=sign, password=password,
         )  # fmt: skip
     if as_json:
         emit_json(done.to_json())

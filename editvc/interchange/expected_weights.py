@@ -21,7 +21,8 @@ class Finding:
     """One thing that base and edits do not explain.
 
     ``kind`` says what ``name`` is a name of, and what is wrong with it: a tensor "added",
-    "removed", of another "dtype" or "shape", with other "weights"; a "file"; or the "ledger".
+    "removed", of another "dtype" or "shape", with other "weights"; a "file"; the "ledger"; or a
+    file by its "signature".
     """
 
     kind: str

@@ -18,7 +18,14 @@ from editvc.algebra.factored import Factored
 from editvc.core.output_path import TargetError
 from editvc.core.progress import Progress
 from editvc.errors import EditvcError
-from editvc.interchange.manifest import BUNDLE, LEDGER, LOCK, MANIFEST, write_manifest
+from editvc.interchange.manifest import (
+    BUNDLE,
+    LEDGER,
+    LOCK,
+    MANIFEST,
+    SIGNATURE,
+    write_manifest,
+)
 from editvc.interchange.replacing import Replacing
 from editvc.interchange.staging import Content, add_documents, staged
 from editvc.interchange.widening import Part, Widening
@@ -38,7 +45,9 @@ from editvc.models.weights import plus
 OTHER_WEIGHTS = (*FOREIGN_WEIGHTS, "*.safetensors", "*.safetensors.index.json")
 """Beside the shards themselves: weights that the edit does not reach."""
 ADAPTERS = ("adapter_config.json",)
-ABOUT_THE_BASE = ("readme*", "model_card*", "modelcard*", MANIFEST, LEDGER, LOCK, BUNDLE)
+ABOUT_THE_BASE = (
+    "readme*", "model_card*", "modelcard*", MANIFEST, LEDGER, LOCK, BUNDLE, SIGNATURE,
+)  # fmt: skip
 """Documents that would say wrong things about the edited model."""
 
 Change = Callable[[Tensor], Tensor]
@@ -115,6 +124,7 @@ def export_hf(
     changes: Mapping[str, Change],
     *,
     mlps: Widening | Replacing | None = None,
+    origin: Mapping[str, str] | None = None,
     replace: bool = False,
     documents: Documents | None = None,
     check: Callable[[Path], None] | None = None,
@@ -123,8 +133,9 @@ def export_hf(
     """Write the edited model to ``target``, loadable by plain transformers.
 
     Configuration, tokenizer, chat templates, licence and code are copied byte for byte; only the
-    shards with a changed tensor are rewritten, header and all other tensors verbatim, one tensor
-    in memory at a time. ``mlps`` puts more neurons into MLPs, after the changes: where these get
+    shards with a changed tensor are rewritten, all other tensors verbatim, one tensor in memory at
+    a time; ``origin`` (commit and tree) joins the metadata in their headers, of which digests of
+    weights know nothing. ``mlps`` puts more neurons into MLPs, after the changes: where these get
     wider, their tensors have new shapes, and the config the new width. Weights in other formats,
     and documents about the base, stay behind, with a note. ``documents`` may add files (card, lock,
     ledger) once the digests are known; ``check`` is called on the finished folder before it takes
@@ -145,7 +156,7 @@ def export_hf(
             (folder / relative).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source.folder / relative, folder / relative)
         parts = {} if mlps is None else dict(mlps.parts)
-        _write_shards(source, folder, by_tensor, parts, report)
+        _write_shards(source, folder, by_tensor, parts, origin, report)
         if mlps is not None:
             _write_width(source, folder, mlps)
             notes += (mlps.note,)
@@ -164,6 +175,30 @@ def export_hf(
         if check is not None:
             check(folder)
     return result
+
+
+def planned_sizes(
+    source: Checkpoint,
+    changes: Mapping[str, Change],
+    mlps: Widening | Replacing | None = None,
+    origin: Mapping[str, str] | None = None,
+) -> dict[str, int]:
+    """The files that :func:`export_hf` would write, with their bytes; without its documents."""
+    sizes = {
+        relative.as_posix(): (source.folder / relative).stat().st_size
+        for relative in files_to_copy(source)[0]
+    }
+    if mlps is not None:
+        text = (source.folder / CONFIG).read_text(encoding="utf-8")
+        sizes[CONFIG] = len(mlps.config(text).encode())
+    parts = {} if mlps is None else mlps.parts
+    rewritten = by_stored_name(source, changes).keys() | parts.keys()
+    for path in source.shards:
+        shard = source.shard(path)
+        shapes = {name: part.shape for name, part in parts.items() if name in shard.infos}
+        record = None if rewritten.isdisjoint(shard.infos) else origin
+        sizes[path.name] = shard.size_with(shapes, record)
+    return sizes
 
 
 def by_stored_name(source: Checkpoint, changes: Mapping[str, Change]) -> dict[str, Change]:
@@ -242,6 +277,7 @@ def _write_shards(
     folder: Path,
     by_tensor: Mapping[str, Change],
     wider: Mapping[str, Part],
+    origin: Mapping[str, str] | None,
     report: Progress,
 ) -> None:
     done, total = 0, len(source.tensors)
@@ -254,7 +290,7 @@ def _write_shards(
             continue
         with (folder / path.name).open("wb") as out:
             shapes = {name: part.shape for name, part in wider.items() if name in shard.infos}
-            out.write(shard.header_with(shapes))
+            out.write(shard.header_with(shapes, origin))
             for name in shard.spans:
                 if name in by_tensor or name in wider:
                     weight = source.read(name)

@@ -21,6 +21,8 @@ LEDGER, LOCK, BUNDLE = "editvc.ledger.jsonl", "editvc.lock.json", "editvc.bundle
 """What lies beside the weights of a published model: its facts, what it was made from, and that
 itself.
 """
+SIGNATURE = "model.sig"
+"""Who made a published model: a signature of all its files, the manifest among them."""
 
 SEAL = "seal"
 """Under this key the manifest has the digest of all else in it."""

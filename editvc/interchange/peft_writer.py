@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn.functional import pad
 
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
+from editvc.core.tensor_header import metadata_of
 from editvc.errors import EditvcError
 from editvc.interchange.manifest import write_manifest
 from editvc.interchange.staging import Content, add_documents, staged
 from editvc.models.architectures import Architecture
-from editvc.models.checkpoint import Shard, weights_digest
+from editvc.models.checkpoint import Info, Shard, header_of, weights_digest
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -70,6 +72,7 @@ def export_lora(
     revision: str | None = None,
     rank: int | None = None,
     dtype: torch.dtype = torch.float32,
+    origin: Mapping[str, str] | None = None,
     replace: bool = False,
     documents: Callable[[Adapter], Mapping[str, Content]] | None = None,
     check: Callable[[Path], None] | None = None,
@@ -83,8 +86,9 @@ def export_lora(
     is less: readers that know one alpha, or divide it by a tensor's own rank, read them right.
 
     PEFT transposes the product itself where ``fan_in_fan_out`` says that the base stores (v, u), so
-    Conv1D and Linear take the same factors. ``check`` is called on
-    the finished folder before it takes its name, and what it raises cancels the export.
+    Conv1D and Linear take the same factors. ``origin`` (commit and tree) joins the metadata of the
+    file. ``check`` is called on the finished folder before it takes its name, and what it raises
+    cancels the export.
 
     Raises :class:`AdapterError` for an empty delta, a rank below 1 and factors that are not finite
     in ``dtype``; :class:`~editvc.core.output_path.TargetError` for a target in use.
@@ -92,9 +96,7 @@ def export_lora(
     if rank is not None and rank < 1:
         raise AdapterError(f"an adapter needs rank 1 or more, got {rank}")
     if delta.is_empty:
-        raise AdapterError(
-            "there is no edit to put into an adapter", hint="`editvc status` counts live edits."
-        )
+        raise _nothing()
     cuts = {module: _balanced(part, rank) for module, part in linear(architecture, delta).items()}
     ranks = {module: one.down.shape[0] for module, one in cuts.items()}
     widest = step_for(max(ranks.values()))
@@ -105,14 +107,11 @@ def export_lora(
             ("lora_A", pad(one.down, (0, 0, 0, empty))),
             ("lora_B", pad(one.up, (0, empty))),
         ):
-            tensors[f"base_model.model.{module}.{side}.weight"] = _stored(factor, dtype, module)
+            tensors[_stored_name(module, side)] = _stored(factor, dtype, module)
     with staged(target, replace=replace) as folder:
         config = _config(architecture, sorted(ranks), widest, base, revision)
-        text = json.dumps(config, indent=2, sort_keys=True)
-        (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-        # safetensors makes files for their owner alone; the user's umask is in the other's mode.
-        (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
+        (folder / CONFIG).write_text(_config_text(config), encoding="utf-8")
+        _write(folder / WEIGHTS, tensors, origin)
         shard = Shard.open(folder / WEIGHTS)
         digest = weights_digest({name: shard.digest(name) for name in shard.infos})
         errors = {module: one.error for module, one in cuts.items()}
@@ -124,6 +123,63 @@ def export_lora(
         if check is not None:
             check(folder)
     return result
+
+
+def planned_sizes(
+    architecture: Architecture,
+    delta: Delta,
+    *,
+    base: str,
+    revision: str | None = None,
+    rank: int | None = None,
+    origin: Mapping[str, str],
+) -> dict[str, int]:
+    """The files that :func:`export_lora` would write, with their bytes; without its documents.
+
+    Raises :class:`AdapterError`.
+    """
+    if delta.is_empty:
+        raise _nothing()
+    parts = linear(architecture, delta)
+    ranks = {name: min(part.rank, *part.shape) for name, part in parts.items()}
+    widest = step_for(max(min(one, rank or one) for one in ranks.values()))
+    infos = {}
+    for module in sorted(parts):
+        out, into = parts[module].shape
+        infos[_stored_name(module, "lora_A")] = Info("F32", (widest, into))
+        infos[_stored_name(module, "lora_B")] = Info("F32", (out, widest))
+    sizes = {name: 4 * prod(shape) for name, (_, shape) in infos.items()}
+    header = header_of(infos, sizes, {"format": "pt"} | metadata_of(origin))
+    config = _config(architecture, sorted(ranks), widest, base, revision)
+    return {
+        CONFIG: len(_config_text(config).encode()),
+        WEIGHTS: len(header) + sum(sizes.values()),
+    }
+
+
+def _stored_name(module: str, side: str) -> str:
+    return f"base_model.model.{module}.{side}.weight"
+
+
+def _config_text(config: Mapping[str, Any]) -> str:
+    return json.dumps(config, indent=2, sort_keys=True) + "\n"
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], origin: Mapping[str, str] | None) -> None:
+    """The weights, with the bytes that equal ones have: safetensors puts several keys of metadata
+    in an order that differs from process to process.
+    """
+    data = save(dict(tensors), metadata={"format": "pt"})
+    path.write_bytes(data)
+    if origin is not None:
+        shard = Shard.open(path)
+        path.write_bytes(shard.header_with({}, origin) + data[len(shard.header) :])
+
+
+def _nothing() -> AdapterError:
+    return AdapterError(
+        "there is no edit to put into an adapter", hint="`editvc status` counts live edits."
+    )
 
 
 def linear(architecture: Architecture, delta: Delta) -> dict[str, Factored]:

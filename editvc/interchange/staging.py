@@ -36,7 +36,7 @@ def staged(target: Path, *, replace: bool = False) -> Iterator[Path]:
     one step, and the old one goes. What a killed process leaves, :func:`recover` clears up.
     """
     target = Path(os.path.abspath(target))
-    _refuse(target, replace)
+    require_free(target, replace=replace)
     target.parent.mkdir(parents=True, exist_ok=True)
     mark = secrets.token_hex(4)
     partial = target.with_name(f".{target.name}.{mark}.{PARTIAL}")
@@ -47,7 +47,7 @@ def staged(target: Path, *, replace: bool = False) -> Iterator[Path]:
             seal(partial)
             _flush(partial)
             if not replace:
-                _refuse(target, replace)
+                require_free(target, replace=replace)
             _swap(partial, target, target.with_name(f".{target.name}.{mark}.{PREVIOUS}"))
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -151,7 +151,8 @@ def _put_back(previous: Path, target: Path) -> str:
     return f"removed {previous}, which an interrupted export left"
 
 
-def _refuse(target: Path, replace: bool) -> None:
+def require_free(target: Path, *, replace: bool = False) -> None:
+    """Raise :class:`TargetError` unless :func:`staged` would begin."""
     require_place(target)
     if not target.exists():
         return

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from editvc.core.ids import canonical_json, digest_of
 from editvc.core.plain_json import read_json
-from editvc.core.tensor_header import METADATA
+from editvc.core.tensor_header import METADATA, metadata_of
 from editvc.errors import EditvcError
 
 if TYPE_CHECKING:
@@ -115,26 +115,39 @@ class Shard:
             metadata=metadata,
         )
 
-    def header_with(self, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
+    def header_with(
+        self, shapes: Mapping[str, tuple[int, ...]], record: Mapping[str, Any] | None = None
+    ) -> bytes:
         """The header of the same tensors in the same order, some of them in other shapes.
 
-        Verbatim where there are none.
+        A ``record`` of what they are joins the metadata under its one key. Verbatim where there is
+        neither.
         """
-        if not shapes:
+        if not shapes and record is None:
             return self.header
-        records: dict[str, Any] = {METADATA: dict(self.metadata)} if self.metadata else {}
-        start = 0
+        metadata = dict(self.metadata)
+        if record is not None:
+            # transformers refuses metadata that does not say for which framework a file was made.
+            metadata = {"format": "pt"} | metadata | metadata_of(record)
+        infos = {
+            name: Info(info.dtype, shapes.get(name, info.shape))
+            for name, info in self.infos.items()
+        }
+        return header_of(infos, self._sizes(shapes), metadata)
+
+    def size_with(
+        self, shapes: Mapping[str, tuple[int, ...]], record: Mapping[str, Any] | None = None
+    ) -> int:
+        """The bytes of the file with :meth:`header_with` the same, and what that announces."""
+        return len(self.header_with(shapes, record)) + sum(self._sizes(shapes).values())
+
+    def _sizes(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+        sizes = {}
         for name, info in self.infos.items():
             first, last = self.spans[name]
             shape = shapes.get(name, info.shape)
-            size = (last - first) // max(1, prod(info.shape)) * prod(shape)
-            records[name] = {
-                "dtype": info.dtype, "shape": list(shape), "data_offsets": [start, start + size],
-            }  # fmt: skip
-            start += size
-        text = json.dumps(records, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)  # safetensors aligns what follows
-        return struct.pack("<Q", len(text)) + text
+            sizes[name] = (last - first) // max(1, prod(info.shape)) * prod(shape)
+        return sizes
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """The raw bytes of one tensor, at most :data:`BUFFER` at a time."""
@@ -155,6 +168,21 @@ class Shard:
         for chunk in self.chunks(name):
             digest.update(chunk)
         return digest.hexdigest()
+
+
+def header_of(
+    infos: Mapping[str, Info], sizes: Mapping[str, int], metadata: Mapping[str, str]
+) -> bytes:
+    """A header of tensors that lie side by side in this order, ``sizes`` being their bytes."""
+    records: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    start = 0
+    for name, (dtype, shape) in infos.items():
+        end = start + sizes[name]
+        records[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
+        start = end
+    text = json.dumps(records, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # safetensors aligns what follows
+    return struct.pack("<Q", len(text)) + text
 
 
 class Checkpoint:

@@ -55,10 +55,7 @@ def export(
     at ``target`` is cleared up, with a remark. Raises :class:`NotInWeights`.
     """
     tree = tree_at(session, revision)
-    require_in_weights(session, revision)
-    _require_fitting(format, linear, keep_width, quantize)
-    if format not in WHOLE and not linear:
-        require_no_neurons(session, revision, format)
+    require_exportable(session, revision, format, linear, keep_width, quantize)
     for told in recover(target):
         session.remark(told)
     if format == "delta":
@@ -85,11 +82,23 @@ def export(
         from editvc.porcelain.export_gguf import export_gguf_adapter
 
         return export_gguf_adapter(session, target, tree, revision, rank, replace)
-    raise EditvcError(f"unknown export format {format!r}", hint="Formats: " + ", ".join(FORMATS))
+    raise AssertionError(f"{format} is among FORMATS")
 
 
-def _require_fitting(format: str, linear: bool, keep_width: bool, quantize: str | None) -> None:
-    """Raise for an option that is of another format."""
+def require_exportable(
+    session: Session,
+    revision: str,
+    format: str,
+    linear: bool = False,
+    keep_width: bool = False,
+    quantize: str | None = None,
+) -> None:
+    """Raise where a format does not hold a revision, or for an option that is of another format."""
+    if format not in FORMATS:
+        raise EditvcError(
+            f"unknown export format {format!r}", hint="Formats: " + ", ".join(FORMATS)
+        )
+    require_in_weights(session, revision)
     if linear and format != "lora":
         raise EditvcError(
             f"a linear solution of gated edits is for adapters, not for {format}",
@@ -104,6 +113,8 @@ def _require_fitting(format: str, linear: bool, keep_width: bool, quantize: str 
         raise EditvcError(
             f"only a GGUF file is quantised, not {format}", hint="`editvc export --format gguf`"
         )
+    if format not in WHOLE and not linear:
+        require_no_neurons(session, revision, format)
 
 
 class NeedsNeurons(EditvcError):

@@ -21,7 +21,7 @@ from editvc.models.checkpoint import Checkpoint
 from editvc.models.generation import generate
 from editvc.models.language_model import LanguageModel
 from editvc.models.loading import REFERENCE
-from editvc.porcelain.export_result import Answer, Documents, Export, ReloadDiffers
+from editvc.porcelain.export_result import Answer, Documents, Export, ReloadDiffers, origin_of
 from editvc.porcelain.keep_width import cost, replacing
 from editvc.session.session import Session
 from editvc.session.trees import checked_facts
@@ -80,6 +80,7 @@ def export_model(
         target,
         changes_of(maker.architecture, maker.delta(tree)),
         mlps=with_room(session, neurons, keep_width) if neurons else None,
+        origin=origin_of(session, tree, revision),
         replace=replace,
         documents=with_documents if documents else None,
         check=check,

@@ -10,13 +10,27 @@ from torch.nn import Embedding
 
 from editvc.algebra.delta import Delta
 from editvc.core.history import Tree
-from editvc.interchange.peft_writer import STEPS, Adapter, AdapterError, export_lora
+from editvc.interchange.peft_writer import (
+    STEPS,
+    Adapter,
+    AdapterError,
+    export_lora,
+    linear,
+    step_for,
+)
 from editvc.interchange.reload_check import verify_adapter
 from editvc.interchange.staging import Content
 from editvc.models.loading import load
 from editvc.models.source import POCKET
 from editvc.models.weights import edited
-from editvc.porcelain.export_result import Documents, Export, ReloadDiffers, rank_notes, served_name
+from editvc.porcelain.export_result import (
+    Documents,
+    Export,
+    ReloadDiffers,
+    origin_of,
+    rank_notes,
+    served_name,
+)
 from editvc.publish.card import public_source, render_usage
 from editvc.session.session import Session
 from editvc.session.trees import checked_facts
@@ -71,6 +85,7 @@ def export_adapter(
         base=maker.base.source if documents is None else public_source(maker.base.source),
         revision=maker.base.revision,
         rank=rank,
+        origin=origin_of(session, tree, revision),
         replace=replace,
         documents=with_documents,
         check=check if rank is None else None,
@@ -83,7 +98,8 @@ def export_adapter(
     else:
         checks = (f"loaded with PEFT: largest difference of a logit {worst[0]:.2g}",)
     source = maker.base.source
-    commands = () if maker.architecture.transposed else (served_by_vllm(done, source, tree),)
+    line = served_by_vllm(done.rank, str(done.path), source, tree)
+    commands = () if maker.architecture.transposed else (line,)
     written = (base_digest, done.digest, touched(done), checks)
     return Export("lora", target, *written, _notes(done, source, tree), commands=commands)
 
@@ -106,12 +122,22 @@ def _rank_of(done: Adapter) -> tuple[str, ...]:
     )
 
 
-def served_by_vllm(done: Adapter, base: str, tree: Tree) -> str:
-    """The line that serves an adapter beside its base."""
+def served_by_vllm(rank: int, place: str, base: str, tree: Tree) -> str:
+    """The line that serves an adapter, a folder or a Hub id, beside its base."""
     return shlex.join(
-        ("vllm", "serve", base, "--enable-lora", "--max-lora-rank", str(done.rank),
-         "--lora-modules", f"{served_name(tree)}={done.path}")
+        ("vllm", "serve", base, "--enable-lora", "--max-lora-rank", str(rank),
+         "--lora-modules", f"{served_name(tree)}={place}")
     )  # fmt: skip
+
+
+def serving_from_hub(session: Session, tree: Tree, repo_id: str) -> tuple[str, ...]:
+    """The line that serves an adapter of a tree from the Hub; none where servers take none."""
+    maker = session.materialiser
+    if maker.architecture.transposed:
+        return ()
+    parts = linear(maker.architecture, maker.delta(tree)).values()
+    rank = step_for(max(min(part.rank, *part.shape) for part in parts))
+    return (served_by_vllm(rank, repo_id, public_source(maker.base.source), tree),)
 
 
 def _require_linear(session: Session, delta: Delta) -> None:

@@ -13,6 +13,8 @@ from editvc.core.history import Tree
 from editvc.core.ids import object_id, short
 from editvc.errors import EditvcError
 from editvc.interchange.staging import Content
+from editvc.session.session import Session
+from editvc.session.trees import commit_at
 from editvc.vcs.codec import encode
 
 Documents = Callable[[str, str, tuple[str, ...]], Mapping[str, Content]]
@@ -104,6 +106,13 @@ def served_name(tree: Tree) -> str:
     Weights that are loaded anew under a name in use go unnoticed by some servers.
     """
     return f"edits-{short(object_id(encode(tree)))}"
+
+
+def origin_of(session: Session, tree: Tree, revision: str) -> dict[str, str]:
+    """The record that goes into the header of exported weights: the tree, and its commit if any."""
+    commit = commit_at(session, revision)
+    named = {"commit": commit} if commit is not None else {}
+    return {"kind": "weights", "tree": object_id(encode(tree)), **named}
 
 
 def rank_notes(tree: Tree) -> tuple[str, ...]:

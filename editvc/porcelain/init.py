@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
@@ -13,6 +13,7 @@ import tomlkit
 from editvc.core.base import BaseModel
 from editvc.core.compute import Compute
 from editvc.core.ids import object_id
+from editvc.core.methods.gated import GatedRecipe
 from editvc.core.methods.locate import LocatedRecipe
 from editvc.core.methods.table import default_method, method_of, recipe_class
 from editvc.errors import EditvcError
@@ -21,11 +22,22 @@ from editvc.models.tensor_digests import ShortMemory
 from editvc.session.new_base import NewBase
 from editvc.session.new_folder import template_folder
 from editvc.session.take_inputs import INPUTS, inputs_from
+from editvc.session.take_shared import Pulled, Wanted, opened_at, pulled_from
 from editvc.statistics.bundle import sources_of, take
 from editvc.vcs.repository import FOLDER, Repository, RepositoryExists
 
 if TYPE_CHECKING:
     from editvc.core.progress import Progress
+
+
+class TwoSources(EditvcError):
+    """Statistics that are to come from a share, and sources to take others from, or none yet."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "--statistics takes those of a share, and no others",
+            hint="Leave --statistics out, or --text, --entities and --later.",
+        )
 
 
 class PutOff(EditvcError):
@@ -50,6 +62,7 @@ def init(
     architecture: Path | None,
     method: str | None,
     later: bool,
+    statistics: str | None,
     compute: Compute,
     progress: Progress | None,
     remark: Callable[[str], None],
@@ -59,7 +72,10 @@ def init(
     Commits are to use ``method``, or what suits the model. Statistics are those that it needs, and
     a model's own; all others are taken by the first commit that needs them
     (:mod:`editvc.session.take_statistics`), and with ``later`` those of the method, too.
+    ``statistics`` is the address of a share that has them (:mod:`editvc.session.take_shared`).
     """
+    if statistics is not None and (later or texts or entities is not None):
+        raise TwoSources
     if later and (texts or entities is not None):
         raise PutOff
     if (path / FOLDER).exists():
@@ -76,6 +92,9 @@ def init(
     row = method_of(method or default_method(base.layers, widens=widens))
     needed = set() if later else {*row.needs} - ({"statistics"} if bundle is not None else set())
     sources, inputs = sources_of(texts, None, entities), None
+    if statistics is not None:
+        pulled = _from_share(statistics, start, chosen, needed, progress)
+        bundle, inputs, needed = pulled.bundle or bundle, pulled.inputs, set()
     for text in sources.remarks if needed else ():
         remark(text)
     if "statistics" in needed:
@@ -91,6 +110,20 @@ def init(
         objects.append(inputs)
         settings[INPUTS] = object_id(inputs)
     _create(path, base, recipe, settings, objects, start.memory)
+
+
+def _from_share(
+    place: str,
+    start: NewBase,
+    layers: tuple[int, ...],
+    needs: Iterable[str],
+    progress: Progress | None,
+) -> Pulled:
+    """What a share has of a base, and at least what a method ``needs``."""
+    (row,) = GatedRecipe.ROWS.values()
+    gated = row.default_layers(layers, start.base.layers)
+    wanted = Wanted(start.base, start.identity.id, layers, gated)
+    return pulled_from(opened_at(place, progress), wanted, needs)
 
 
 def _unpacked(model: str, remark: Callable[[str], None]) -> str:

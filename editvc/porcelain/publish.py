@@ -20,6 +20,7 @@ from editvc.interchange.staging import Content
 from editvc.models.source import POCKET
 from editvc.porcelain.blame import blame
 from editvc.porcelain.export import export, require_in_weights
+from editvc.porcelain.export_lora import serving_from_hub
 from editvc.porcelain.export_result import Export
 from editvc.porcelain.health import HealthReport, check_health
 from editvc.porcelain.kept_scores import kept_scores
@@ -34,6 +35,7 @@ from editvc.publish.card import (
 from editvc.publish.evaluations import Measured, eval_results
 from editvc.publish.hub import publish as push
 from editvc.publish.lock import Lock, LockedEdit
+from editvc.publish.model_signature import signer
 from editvc.session.changes import live_patch
 from editvc.session.published_set import write_set
 from editvc.session.session import Session
@@ -92,14 +94,19 @@ def publish(
     force: bool = False,
     bundle: bool = True,
     message: str | None = None,
+    sign: Path | None = None,
+    password: str | None = None,
     token: str | None = None,
     endpoint: str | None = None,
 ) -> Published:
     """Push a revision to ``repo_id``; with its set in a ``bundle``, for ``rebuild`` and ``clone``.
 
-    Raises :class:`HealthRefused` unless healthy or forced, ``HookRefused``, and
+    ``sign`` is the private key that signs all of it.
+
+    Raises :class:`HealthRefused` unless healthy or forced, ``HookRefused``, ``KeyUnusable``, and
     :class:`editvc.porcelain.export.NotInWeights`.
     """
+    put_signature = signer(sign, password) if sign is not None else None
     require_in_weights(session, revision)
     # One commit from here on: what is judged is what is pushed, wherever HEAD goes meanwhile.
     commit = session.repository.revisions.commit(revision)
@@ -127,6 +134,8 @@ def publish(
         exported: Export = export(
             session, Path(scratch) / "export", format=format, revision=commit, documents=documents
         )
+        if put_signature is not None:
+            put_signature(exported.path)
         pushed = push(
             exported.path,
             repo_id,
@@ -212,6 +221,7 @@ def _documents(
         reasons=health.reasons,
         health=health.summary_figures(),
         touched=touched,
+        serve=_serve(session, repo_id, format, row.tree),
         patches=patches,
         evaluations=eval_results(
             [Measured(one.suite, one.data, one.figures) for one in kept_scores(session, row.tree)]
@@ -237,6 +247,13 @@ def _commands(repo_id: str, source: str) -> tuple[str, ...]:
     at_hand = source == POCKET or hub_id(source) is not None
     base = "" if at_hand else f" --base {shlex.quote(public_source(source))}"
     return (f"editvc rebuild {repo_id} -o DIR{base}", f"editvc clone {repo_id} DIR{base}")
+
+
+def _serve(session: Session, repo_id: str, format: str, tree: ObjectId) -> tuple[str, ...]:
+    """The commands that serve what was published; a delta is loaded by nobody but editvc."""
+    if format == "lora":
+        return serving_from_hub(session, session.repository.read_tree(tree), repo_id)
+    return (f"vllm serve {repo_id}",) if format == "hf" else ()
 
 
 def _lock(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from editvc.core.progress import Progress
 from editvc.core.trust import Trust
 from editvc.interchange.expected_weights import ExpectedWeights, Finding
 from editvc.interchange.hf_checkpoint import CONFIG, changes_of, files_to_copy
-from editvc.interchange.manifest import BUNDLE, LEDGER, LOCK, MANIFEST
+from editvc.interchange.manifest import BUNDLE, LEDGER, LOCK, MANIFEST, SIGNATURE
 from editvc.interchange.replacing import Replacing
 from editvc.interchange.widening import Widening
 from editvc.models.checkpoint import Checkpoint, weights_digest
@@ -22,6 +22,7 @@ from editvc.models.tensor_digests import tensor_digests
 from editvc.porcelain.export_hf import with_room
 from editvc.porcelain.locked_set import locked_otherwise
 from editvc.publish.lock import Lock
+from editvc.publish.model_signature import check_signature
 from editvc.publish.stated import Stated, read_stated
 from editvc.session.session import Session
 from editvc.session.trees import tree_at
@@ -36,7 +37,7 @@ SELF_STATED = (
     f"that the digests themselves are genuine: {MANIFEST} and {LOCK} lie beside the weights, and "
     "whoever changes these can change those"
 )
-DOCUMENTS = frozenset({MANIFEST, LEDGER, LOCK, BUNDLE, "README.md"})
+DOCUMENTS = frozenset({MANIFEST, LEDGER, LOCK, BUNDLE, SIGNATURE, "README.md"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class Verification:
     ``tree`` is the id of the tree that it was compared with, and ``edits`` how many that has;
     ``None`` where there was none. ``tensors`` were looked at, whose digest is ``digest`` (``None``
     where no weights could be read as a whole model). ``findings`` is what base and edits do not
-    explain, ``unproven`` what could not be looked into, in words.
+    explain, ``unproven`` what could not be looked into, in words. ``signed``: a signature by the
+    key that was given holds of all files; ``None`` where no key was given.
     """
 
     source: str
@@ -56,6 +58,7 @@ class Verification:
     digest: str | None
     findings: tuple[Finding, ...]
     unproven: tuple[str, ...] = ()
+    signed: bool | None = None
 
     @property
     def explained(self) -> bool:
@@ -73,6 +76,7 @@ class Verification:
             "digest": self.digest,
             "findings": [one.to_json() for one in self.findings],
             "unproven": list(self.unproven),
+            "signed": self.signed,
         }
 
 
@@ -85,29 +89,37 @@ def in_repository(folder: Path, trust: Trust | None = None) -> bool:
     return True
 
 
-def verify(session: Session, source: str, *, revision: str | None = None) -> Verification:
+def verify(
+    session: Session, source: str, *, revision: str | None = None, key: Path | None = None
+) -> Verification:
     """Compare the model in ``source``, a folder or a Hub id, with what its tree gives.
 
     The tree is that of ``revision``, else the one that the lock file names, else HEAD's. Where the
     repository does not hold it, or the export is no whole model, only digests are compared
-    (:func:`verify_by_digests`). Raises what ``check_base`` raises for the base.
+    (:func:`verify_by_digests`). ``key`` is the public key of whoever is to have signed it. Raises
+    what ``check_base`` raises for the base, and ``KeyUnusable``.
     """
     stated = read_stated(_folder_of(source))
     if stated.format not in (None, "hf"):
-        return verify_by_digests(source, session.progress)
+        return verify_by_digests(source, session.progress, key)
     plumbing = session.repository
     if revision is None and stated.lock is not None:
         named = ObjectId(stated.lock.tree)
         if not plumbing.store.contains(named):
-            return verify_by_digests(source, session.progress)
+            return verify_by_digests(source, session.progress, key)
         tree = plumbing.read_tree(named)
     else:
         tree = tree_at(session, revision or "HEAD")
-    return _rebuilt(session.scratch().over(tree.base), source, stated, tree)
+    found = _rebuilt(session.scratch().over(tree.base), source, stated, tree)
+    return found if key is None else _with_signature(found, stated.folder, key)
 
 
-def verify_by_digests(source: str, progress: Progress | None = None) -> Verification:
-    """What can be told of the model in ``source`` by the digests that lie beside it."""
+def verify_by_digests(
+    source: str, progress: Progress | None = None, key: Path | None = None
+) -> Verification:
+    """What can be told of the model in ``source`` by the digests that lie beside it, and by a
+    signature that is to be by the owner of ``key``.
+    """
     folder = _folder_of(source)
     stated = read_stated(folder)
     findings = [*stated.findings, *stated.files_changed()]
@@ -120,7 +132,7 @@ def verify_by_digests(source: str, progress: Progress | None = None) -> Verifica
         unproven.append(SELF_STATED)
     else:
         unproven.append(f"anything else: there is neither {MANIFEST} nor {LOCK}")
-    return Verification(
+    found = Verification(
         source=source,
         tree=None,
         edits=None,
@@ -129,6 +141,14 @@ def verify_by_digests(source: str, progress: Progress | None = None) -> Verifica
         findings=tuple(findings),
         unproven=tuple(unproven),
     )
+    return found if key is None else _with_signature(found, folder, key)
+
+
+def _with_signature(found: Verification, folder: Path, key: Path) -> Verification:
+    """And what a signature tells: where it holds, nobody but the key's owner made the digests."""
+    wrong = tuple(check_signature(folder, key))
+    unproven = tuple(one for one in found.unproven if wrong or one != SELF_STATED)
+    return replace(found, findings=(*wrong, *found.findings), unproven=unproven, signed=not wrong)
 
 
 def _rebuilt(session: Session, source: str, stated: Stated, tree: Tree) -> Verification:

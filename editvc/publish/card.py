@@ -65,9 +65,9 @@ class CardInput:
 
     ``base_source`` is shown as it is (:func:`public_source`), ``base_repo`` is the base's Hub id
     (:func:`hub_id`) or ``None``. ``health`` are figures by name, ``recipes`` are
-    :meth:`Recipe.to_json` of all that edits were located with. ``rebuild`` are the commands that
-    make this folder again: from what is ``bundled`` with it, else from a clone of the repository.
-    ``patches`` are those that stand for no
+    :meth:`Recipe.to_json` of all that edits were located with. ``serve`` are the commands that
+    serve it from the Hub, ``rebuild`` those that make this folder again: from what is ``bundled``
+    with it, else from a clone of the repository. ``patches`` are those that stand for no
     fact: kind, source and digest of each. ``evaluations`` are what was measured of this version.
     """
 
@@ -86,6 +86,7 @@ class CardInput:
     reasons: Sequence[str] = ()
     health: Mapping[str, float] | None = None
     touched: Sequence[str] = ()
+    serve: Sequence[str] = ()
     rebuild: Sequence[str] = ()
     patches: Sequence[Mapping[str, str]] = ()
     evaluations: Sequence[EvalResult] = ()
@@ -117,6 +118,7 @@ def render_card(values: CardInput, *, base_card: str | None = None, rows: int = 
     parts = [
         _introduction(values),
         render_usage(values.format, values.base_repo or values.base_source),
+        _serving(values),
         _facts(values, rows),
         _imports(values),
         _health(values),
@@ -224,6 +226,16 @@ def render_usage(format: Format, base: str) -> str:
             "tokenizer = AutoTokenizer.from_pretrained(folder)",
         ]
     return "\n".join([*lines, "```"])
+
+
+def _serving(values: CardInput) -> str:
+    if not values.serve:
+        return ""
+    lines = "\n".join(values.serve)
+    return (
+        "## How to serve it\n\nWith vLLM, where that knows the architecture:\n\n"
+        f"```sh\n{lines}\n```"
+    )
 
 
 def _facts(values: CardInput, rows: int) -> str:

@@ -15,17 +15,17 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, Repository
 from editvc.core.deadline import within
 from editvc.core.progress import Progress
 from editvc.errors import EditvcError
-from editvc.interchange.manifest import is_export
+from editvc.interchange.manifest import SIGNATURE, is_export
 from editvc.version import __version__
 
 T = TypeVar("T")
 
 STALE = (
     "*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "*.h5", "*.msgpack",
-    "adapter_config.json", "editvc.*",
+    "adapter_config.json", "editvc.*", SIGNATURE,
 )  # fmt: skip
-"""Files at the top of a repository that loaders would mix with the new weights: deleted in the same
-commit, unless the export brings its own."""
+"""Files at the top of a repository that loaders would mix with the new weights, or that would lie
+about these: deleted in the same commit, unless the export brings its own."""
 
 NETWORK_ERRORS: tuple[type[Exception], ...] = (
     *(

@@ -12,6 +12,8 @@ import click
 import pytest
 import torch
 from cli_runs import clean, inside, written
+from hub_server import Hub
+from remote_places import use_hub
 from safetensors.torch import load_file, save_file
 from tiny_repos import FACTS, FRESH, OTHERS, Prepared, close, contents
 
@@ -22,9 +24,11 @@ RUNS: dict[str, list[str]] = {
     "commit": ["commit", "fresh.jsonl"],
     "compact": ["compact", "--rect", "50"],
     "expire": ["expire"],
+    "export": ["export", "--to", "out"],
     "import": ["import", "tuned"],
     "fetch": ["fetch", "again"],
     "gc": ["gc"],
+    "publish": ["publish", "alice/tiny", "--force"],
     "push": ["push", "origin", "side"],
     "bundle create": ["bundle", "create", "all.bundle"],
     "merge": ["merge", "side"],
@@ -75,7 +79,7 @@ TROUBLES: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.fixture
-def place(prepared: Prepared, work: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(prepared: Prepared, work: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with two commits over a base of its own, and files to take in."""
     folder = work / "here"
     repo = prepared.copy(folder)
@@ -98,6 +102,7 @@ def place(prepared: Prepared, work: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     written(folder / "fresh.jsonl", FRESH)
     written(folder / "many.jsonl", [*FACTS[2:], *FRESH, *OTHERS])
     clean(monkeypatch, work / "home")
+    use_hub(monkeypatch, hub.url)
     monkeypatch.chdir(folder)
     return folder
 

@@ -19,6 +19,7 @@ from tolerances import assert_near, rounding, size
 from editvc.algebra.delta import Delta, delta_to_bytes
 from editvc.algebra.factored import Factored
 from editvc.core.output_path import TargetError
+from editvc.core.tensor_header import read_head, read_record
 from editvc.interchange.delta_file import DELTA, export_delta, read_delta
 from editvc.interchange.hf_checkpoint import (
     Exported,
@@ -85,6 +86,28 @@ def test_headers_of_rewritten_shards_are_kept(make_base: MakeBase, tmp_path: Pat
     for source in Checkpoint(base).shards:
         header = Checkpoint(base).shard(source).header
         assert (tmp_path / "out" / source.name).read_bytes().startswith(header)
+
+
+@pytest.mark.parametrize("shard", ["1GB", "20KB"])
+def test_where_weights_are_from_stands_in_the_headers_of_rewritten_shards(
+    make_base: MakeBase, tmp_path: Path, shard: str
+) -> None:
+    base, origin = make_base("llama", torch.float32, shard), {"kind": "weights", "tree": "t"}
+    changes = changes_of(architecture_of("llama"), random_delta({0: 1}))
+    plain = export_hf(base, tmp_path / "plain", changes)
+    named = export_hf(base, tmp_path / "named", changes, origin=origin)
+    assert named.digest == plain.digest
+    written = Checkpoint(tmp_path / "named")
+    rewritten = {written.tensors[name] for name in named.touched}
+    for path in written.shards:
+        metadata = written.shard(path).metadata
+        assert metadata["format"] == "pt" and (path in rewritten) == ("editvc" in metadata)
+        assert load_file(path).keys() == written.shard(path).infos.keys()
+        if path in rewritten:
+            assert read_record(read_head(path)) == origin
+    again = export_hf(tmp_path / "named", tmp_path / "again", changes, origin={"kind": "weights"})
+    assert read_record(read_head(tmp_path / "again" / min(rewritten).name)) == {"kind": "weights"}
+    assert again.base_digest == named.digest
 
 
 def test_digests_are_those_of_the_folders(make_base: MakeBase, tmp_path: Path) -> None:

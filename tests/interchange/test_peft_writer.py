@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from editvc.algebra.delta import Delta
 from editvc.algebra.factored import Factored
 from editvc.core.output_path import TargetError
+from editvc.core.tensor_header import read_head, read_record
 from editvc.interchange.manifest import MANIFEST
 from editvc.interchange.peft_writer import (
     CONFIG,
@@ -36,6 +37,17 @@ from editvc.models.architectures import architecture_of
 
 MakeBase = Callable[..., Path]
 PROMPTS = ["The capital of France is", "The author of Emma"]
+
+
+def test_where_an_adapter_is_from_stands_in_its_header(tmp_path: Path) -> None:
+    architecture, delta = architecture_of("llama"), random_delta({0: 1})
+    origin = {"kind": "weights", "commit": "c", "tree": "t"}
+    plain = export_lora(tmp_path / "plain", architecture, delta, base="org/base")
+    named = export_lora(tmp_path / "named", architecture, delta, base="org/base", origin=origin)
+    assert named.digest == plain.digest
+    assert read_record(read_head(tmp_path / "named" / WEIGHTS)) == origin
+    one, other = (load_file(tmp_path / name / WEIGHTS) for name in ("plain", "named"))
+    assert one.keys() == other.keys() and all(one[name].equal(other[name]) for name in one)
 
 
 def edited_model(base: Path, family: str, delta: Delta, dtype: torch.dtype = torch.float32) -> Any:

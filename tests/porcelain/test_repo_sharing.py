@@ -22,10 +22,11 @@ from editvc import Repo
 from editvc.core.history import Restraint
 from editvc.core.ids import digest_of, short
 from editvc.core.output_path import TargetError
+from editvc.core.tensor_header import read_head, read_record
 from editvc.errors import EditvcError, GateError
 from editvc.interchange.delta_file import read_delta
-from editvc.interchange.peft_writer import Adapter
-from editvc.models.checkpoint import Checkpoint, weights_digest
+from editvc.models.architectures import Architecture
+from editvc.models.checkpoint import Checkpoint, Shard, weights_digest
 from editvc.models.generation import generate
 from editvc.porcelain import export, export_hf, export_lora, publish
 from editvc.porcelain.export_result import ReloadDiffers
@@ -102,13 +103,26 @@ def test_an_adapter_says_how_vllm_serves_it(repo: Repo, work: Path) -> None:
     repo.commit(FACTS)
     done = repo.export(work / "lora", format="lora")
     assert done.commands == (), "vLLM has no adapters for Conv1D"
-    written = Adapter(work / "lora", {}, {}, 16, 0.0, "")
     at_head = repo.session.repository.read_tree(tree(repo))
-    line = export_lora.served_by_vllm(written, "org/base", at_head)
+    line = export_lora.served_by_vllm(16, str(work / "lora"), "org/base", at_head)
     assert line == (
         "vllm serve org/base --enable-lora --max-lora-rank 16 "
         f"--lora-modules edits-{short(tree(repo))}={work / 'lora'}"
     )
+
+
+def test_exported_weights_name_their_commit_and_tree(repo: Repo, work: Path) -> None:
+    repo.commit(FACTS[:2])
+    named = {"kind": "weights", "commit": repo.status().commit, "tree": tree(repo)}
+    for kind, file in (("hf", "model.safetensors"), ("lora", "adapter_model.safetensors")):
+        repo.export(work / kind, format=kind)
+        assert read_record(read_head(work / kind / file)) == named
+        assert Shard.open(work / kind / file).metadata["format"] == "pt"
+    first = repo.export(work / "hf", replace=True)
+    repo.revert("HEAD")
+    repo.revert("HEAD")
+    assert repo.status().commit != named["commit"] and tree(repo) == named["tree"]
+    assert repo.export(work / "again").digest == first.digest, "of another commit"
 
 
 def test_factors_alone_need_no_model(repo: Repo, work: Path) -> None:
@@ -230,6 +244,23 @@ def test_no_path_of_this_machine_is_published(
     files = hub.repositories["alice/tiny"].head
     assert [name for name, data in files.items() if folder in bytes(data)] == []
     assert prepared.base.name in files["README.md"].decode(), "but what it is called is"
+
+
+def test_a_card_says_how_to_serve_it(repo: Repo, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo.commit(FACTS)
+    push(repo, hub)
+    card = hub.repositories["alice/tiny"].head["README.md"].decode()
+    assert "\nvllm serve alice/tiny\n" in card
+    push(repo, hub, format="lora")
+    card = hub.repositories["alice/tiny"].head["README.md"].decode()
+    assert "vllm serve" not in card, "vLLM has no adapters for Conv1D"
+    at_head = repo.session.repository.read_tree(tree(repo))
+    monkeypatch.setattr(Architecture, "transposed", property(lambda _: False))
+    (line,) = export_lora.serving_from_hub(repo.session, at_head, "alice/tiny")
+    assert line == (
+        "vllm serve base --enable-lora --max-lora-rank 8 "
+        f"--lora-modules edits-{short(tree(repo))}=alice/tiny"
+    )
 
 
 def test_what_is_judged_is_what_is_pushed_wherever_head_goes(

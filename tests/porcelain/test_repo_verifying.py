@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from hub_server import Hub
 from safetensors.torch import load_file, save_file
 from test_repo_gated import recipe_of, with_inputs
 from tiny_repos import FACTS, Prepared, contents, tree
 
 from editvc import Repo
-from editvc.interchange.manifest import LEDGER, LOCK, MANIFEST, SEAL, seal
+from editvc.interchange.manifest import LEDGER, LOCK, MANIFEST, SEAL, SIGNATURE, seal
 from editvc.porcelain import publish
 from editvc.porcelain.verify import NOT_REBUILT, SELF_STATED, in_repository, verify_by_digests
+from editvc.publish.model_signature import KeyUnusable
 
 EDITED = "transformer.h.1.mlp.c_proj.weight"
 PLAIN = "transformer.h.0.ln_1.weight"
@@ -201,3 +203,56 @@ def test_an_adapter_is_known_by_its_files(repo: Repo, out: Path, work: Path) -> 
     assert repo.verify(str(work / "lora")).unproven and told(repo, work / "lora") == set()
     (work / "lora" / "adapter_config.json").write_text("{}")
     assert told(repo, work / "lora") == {("file", "adapter_config.json")}
+
+
+def test_a_signed_model_and_a_file_that_was_changed_after_signing(
+    repo: Repo, hub: Hub, work: Path
+) -> None:
+    pytest.importorskip("model_signing")
+    key, public = pair(work)
+    repo.commit(FACTS[:2])
+    repo.publish("alice/tiny", sign=key, force=True, token="hf_alice", endpoint=hub.url)
+    folder = work / "received"
+    for name, data in hub.repositories["alice/tiny"].head.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    assert (folder / SIGNATURE).is_file()
+    found = repo.verify(str(folder), key=public)
+    assert found.explained and found.signed
+    assert repo.verify(str(folder)).signed is None
+    alone = verify_by_digests(str(folder), key=public)
+    assert alone.unproven == (NOT_REBUILT,), "that the digests are genuine is proven now"
+    card = folder / "README.md"
+    card.write_text(card.read_text() + "And no harm was done.\n")
+    sealed(folder)
+    changed = repo.verify(str(folder), key=public)
+    assert not changed.signed and not changed.explained
+    assert {(one.kind, one.name) for one in changed.findings} == {
+        ("signature", "README.md"), ("signature", MANIFEST),
+    }  # fmt: skip
+    assert SELF_STATED in verify_by_digests(str(folder), key=public).unproven
+    repo.publish("alice/tiny", force=True, token="hf_alice", endpoint=hub.url)
+    assert SIGNATURE not in hub.repositories["alice/tiny"].head, "it would not hold"
+
+
+def test_a_wrong_key_stops_before_anything_is_made(repo: Repo, hub: Hub, work: Path) -> None:
+    pytest.importorskip("model_signing")
+    _, public = pair(work)
+    repo.commit(FACTS[:1])
+    with pytest.raises(KeyUnusable):
+        repo.publish("alice/tiny", sign=public, force=True, token="hf_alice", endpoint=hub.url)
+    assert hub.requests == []
+
+
+def pair(folder: Path) -> tuple[Path, Path]:
+    """An elliptic key in files, the private and the public one."""
+    from cryptography.hazmat.primitives import serialization as pem
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    made, (key, public) = ec.generate_private_key(ec.SECP256R1()), (folder / "k", folder / "k.pub")
+    key.write_bytes(
+        made.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, pem.NoEncryption())
+    )
+    form = pem.PublicFormat.SubjectPublicKeyInfo
+    public.write_bytes(made.public_key().public_bytes(pem.Encoding.PEM, form))
+    return key, public

@@ -55,6 +55,12 @@ def test_the_hub_reads_base_relation_and_library(kind: str, relation: str, libra
     assert known["pipeline_tag"] == "text-generation"
 
 
+def test_the_commands_that_serve_it_can_be_copied() -> None:
+    assert "serve" not in render_card(CARD)
+    card = render_card(replace(CARD, serve=("vllm serve org/edited",)))
+    assert "```sh\nvllm serve org/edited\n```" in card
+
+
 def test_a_base_that_is_not_on_the_hub_is_not_linked() -> None:
     card = render_card(replace(CARD, base_repo=None, base_source="/home/me/model"))
     assert "base_model" not in data(card)

@@ -11,7 +11,7 @@ from editvc.vcs.remotes.folder import Folder
 from editvc.vcs.remotes.hub_repository import HubRepository
 from editvc.vcs.remotes.s3 import Bucket
 from editvc.vcs.remotes.sftp import SftpFolder
-from editvc.vcs.remotes.transport import RemoteError, Transport
+from editvc.vcs.remotes.transport import DOCUMENT, RemoteError, Transport
 
 SCHEMES = ("file", "hf", "s3", "ssh", "sftp")
 
@@ -29,21 +29,22 @@ def lasting(url: str) -> str:
     return str(Path(url.removeprefix("file://")).expanduser().resolve())
 
 
-def connect(url: str, fault: Fault | None = None) -> Transport:
+def connect(url: str, fault: Fault | None = None, *, document: str = DOCUMENT) -> Transport:
     """The place at an address: a path, ``file://``, ``s3://``, ``hf://``, ``ssh://``.
 
-    Nothing is asked yet. Raises :class:`RemoteError` for what is no address.
+    Several documents may lie in one place, each under its own name. Nothing is asked yet. Raises
+    :class:`RemoteError` for what is no address.
     """
     scheme = scheme_of(url)
     if scheme == "file":
         path = Path(lasting(url))
-        return BundleFile(path) if path.is_file() else Folder(path, fault)
+        return BundleFile(path) if path.is_file() else Folder(path, fault, document=document)
     if scheme == "s3":
-        return Bucket(url)
+        return Bucket(url, document=document)
     if scheme == "hf":
-        return HubRepository(url)
+        return HubRepository(url, document=document)
     if scheme in ("ssh", "sftp"):
-        return SftpFolder(url)
+        return SftpFolder(url, document=document)
     raise RemoteError(
         url,
         f"no remote can be at {scheme}://",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, Protocol, TypeVar, cast
 
 from editvc.core.deadline import DeadlinePassed, within
 from editvc.core.progress import Progress
 from editvc.vcs.remote_sections import TIMEOUT
-from editvc.vcs.remotes.document import Document, DocumentError, Listed, read_document
+from editvc.vcs.remotes.document import Document, DocumentError, read_document
 from editvc.vcs.remotes.transport import (
     RemoteDamaged,
     RemoteError,
@@ -27,7 +27,21 @@ CHUNK = 2 << 20
 """Bytes that are asked for at once."""
 
 
-class Remote:
+class Sent(Protocol):
+    """A file of a place, under the digest of its bytes."""
+
+    @property
+    def name(self) -> str:
+        """Where it is in the place."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        ...
+
+
+class Connection:
     """A :class:`Transport` with deadlines: a request takes ``timeout`` seconds at most, and what
     its bytes take. All methods may raise ``RemoteUnreached``.
     """
@@ -44,44 +58,27 @@ class Remote:
         """Where it is."""
         return self.transport.url
 
-    def look(self) -> tuple[Document | None, Seen]:
-        """The document, checked, and what to :meth:`swap` it for. Raises ``RemoteDamaged``."""
-        seen = self._within("the remote's refs", 0, self.transport.document)
-        if seen.data is None:
-            return None, seen
-        try:
-            return read_document(seen.data), seen
-        except DocumentError as cause:
-            raise RemoteDamaged(self.url, f"has a document that {cause}") from cause
+    def document(self) -> Seen:
+        """The document as it is now; nothing of it is checked."""
+        return self._within("what is there", 0, self.transport.document)
 
-    def require(self) -> Document:
-        """The document of a remote that has one. Raises :class:`RemoteError`."""
-        document, _ = self.look()
-        if document is None:
-            raise RemoteError(
-                self.url,
-                "there is no remote of editvc here, or nothing was pushed to it yet",
-                hint="Look at the address; `editvc push` makes a remote. A published model is "
-                "cloned by its name alone: USER/NAME.",
-            )
-        return document
+    def swap_bytes(self, data: bytes, seen: Seen, sent: int = 0) -> None:
+        """Put a document in the place of the one that was seen, behind ``sent`` bytes of files.
 
-    def swap(self, document: Document, seen: Seen) -> None:
-        """Put a document in the place of the one that was seen. Raises ``RemoteMoved``."""
-        data = document.encode()
-        size = len(data) + sum(pack.size for pack in document.packs[-1:])
-        self._within("refs", size, lambda: self.transport.swap(data, seen))
+        Raises ``RemoteMoved``.
+        """
+        self._within("refs", len(data) + sent, lambda: self.transport.swap(data, seen))
 
-    def send(self, pack: Listed, file: Path) -> bool:
-        """Send a pack, unless it is there; returns whether it was sent."""
-        if self._within("packs", 0, lambda: self.transport.size(pack.name)) == pack.size:
+    def send(self, one: Sent, file: Path) -> bool:
+        """Send a file, unless it is there; returns whether it was sent."""
+        if self._within("files", 0, lambda: self.transport.size(one.name)) == one.size:
             return False
-        self._within("sending objects", pack.size, lambda: self.transport.write(pack.name, file))
+        self._within("sending objects", one.size, lambda: self.transport.write(one.name, file))
         return True
 
-    def stream(self, pack: Listed) -> BinaryIO:
-        """The bytes of a pack, as many as it is listed with at most."""
-        return cast(BinaryIO, _Stream(self, pack))
+    def stream(self, one: Sent) -> BinaryIO:
+        """The bytes of a file, as many as it is listed with at most."""
+        return cast(BinaryIO, _Stream(self, one))
 
     def part(self, name: str, start: int, end: int) -> bytes:
         """Some bytes of a file."""
@@ -115,10 +112,40 @@ class Remote:
             raise RemoteUnreached(self.url, problem) from cause
 
 
+class Remote(Connection):
+    """A remote of history in use."""
+
+    def look(self) -> tuple[Document | None, Seen]:
+        """The document, checked, and what to :meth:`swap` it for. Raises ``RemoteDamaged``."""
+        seen = self.document()
+        if seen.data is None:
+            return None, seen
+        try:
+            return read_document(seen.data), seen
+        except DocumentError as cause:
+            raise RemoteDamaged(self.url, f"has a document that {cause}") from cause
+
+    def require(self) -> Document:
+        """The document of a remote that has one. Raises :class:`RemoteError`."""
+        document, _ = self.look()
+        if document is None:
+            raise RemoteError(
+                self.url,
+                "there is no remote of editvc here, or nothing was pushed to it yet",
+                hint="Look at the address; `editvc push` makes a remote. A published model is "
+                "cloned by its name alone: USER/NAME.",
+            )
+        return document
+
+    def swap(self, document: Document, seen: Seen) -> None:
+        """Put a document in the place of the one that was seen. Raises ``RemoteMoved``."""
+        self.swap_bytes(document.encode(), seen, sum(pack.size for pack in document.packs[-1:]))
+
+
 class _Stream(io.RawIOBase):
     """A pack that is read in chunks, each with its own deadline."""
 
-    def __init__(self, remote: Remote, pack: Listed) -> None:
+    def __init__(self, remote: Connection, pack: Sent) -> None:
         self.remote = remote
         self.pack = pack
         self.place = 0

@@ -24,23 +24,24 @@ from editvc.vcs.remotes.transport import (
 class Folder:
     """A remote in a folder, which the first push makes. Its parent must be there."""
 
-    def __init__(self, path: Path, fault: Fault | None = None) -> None:
+    def __init__(self, path: Path, fault: Fault | None = None, *, document: str = DOCUMENT) -> None:
         self.path = path
+        self.document_name = document
         self.url = str(path)
         self.files = Files(fault)
 
     def document(self) -> Seen:
         """See :meth:`Transport.document`."""
-        data = self._read(DOCUMENT)
+        data = self._read(self.document_name)
         return Seen(data)
 
     def swap(self, data: bytes, seen: Seen) -> None:
         """See :meth:`Transport.swap`. Who swaps holds a lock on the folder meanwhile."""
         self._prepare()
         with self._locked():
-            if self._read(DOCUMENT) != seen.data:
+            if self._read(self.document_name) != seen.data:
                 raise RemoteMoved(self.url)
-            self.files.write(self.path / DOCUMENT, data)
+            self.files.write(self.path / self.document_name, data)
 
     def size(self, name: str) -> int | None:
         """See :meth:`Transport.size`."""

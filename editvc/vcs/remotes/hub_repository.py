@@ -34,8 +34,9 @@ BEHIND_ITS_END = 416
 class HubRepository:
     """A model repository of the Hub, made by the first push, and private then."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, document: str = DOCUMENT) -> None:
         self.url = url
+        self.document_name = document
         self.repo_id = url.removeprefix("hf://").rstrip("/")
         if re.fullmatch(r"[\w.-]+/[\w.-]+", self.repo_id) is None:
             raise RemoteError(url, "is no repository of the Hub", hint="Write hf://USER/NAME.")
@@ -51,7 +52,7 @@ class HubRepository:
             except RepositoryNotFoundError:
                 return Seen(None)
             try:
-                return Seen(self._get(DOCUMENT, head), head)
+                return Seen(self._get(self.document_name, head), head)
             except EntryNotFoundError:
                 return Seen(None, head)
 
@@ -68,7 +69,7 @@ class HubRepository:
             sent = [CommitOperationAdd(name, file) for name, file in waiting.items()]
             api.create_commit(
                 self.repo_id,
-                operations=[*sent, CommitOperationAdd(DOCUMENT, data)],
+                operations=[*sent, CommitOperationAdd(self.document_name, data)],
                 commit_message="editvc push",
                 parent_commit=parent,
             )

@@ -36,8 +36,9 @@ LOST = ("412", "PreconditionFailed", "409", "ConditionalRequestConflict")
 class Bucket:
     """A remote at ``s3://BUCKET/PATH``."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, document: str = DOCUMENT) -> None:
         self.url = url
+        self.document_name = document
         self.bucket, _, self.prefix = url.removeprefix("s3://").rstrip("/").partition("/")
         if not self.bucket:
             raise RemoteError(url, "names no bucket", hint="Write s3://BUCKET/PATH.")
@@ -63,20 +64,20 @@ class Bucket:
             tag = self._tag()
             if tag is None:
                 return Seen(None)
-            data = self.read(DOCUMENT, 0, 1 << 62)
+            data = self.read(self.document_name, 0, 1 << 62)
             if self._tag() == tag:  # else it was swapped in between
                 return Seen(data, tag)
 
     def _tag(self) -> str | None:
         with self._told():
-            answer = self._where_there(lambda: self._ask("head_object", DOCUMENT))
+            answer = self._where_there(lambda: self._ask("head_object", self.document_name))
             return None if answer is None else str(answer["ETag"])
 
     def swap(self, data: bytes, seen: Seen) -> None:
         """See :meth:`Transport.swap`."""
         condition = {"IfMatch": seen.version} if seen.version else {"IfNoneMatch": "*"}
         with self._told():
-            self._ask("put_object", DOCUMENT, Body=data, **condition)
+            self._ask("put_object", self.document_name, Body=data, **condition)
 
     def size(self, name: str) -> int | None:
         """See :meth:`Transport.size`."""

@@ -35,8 +35,9 @@ SECONDS = 30
 class SftpFolder:
     """A remote at ``ssh://[USER@]HOST[:PORT]/PATH``; its parent folder must be there."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, document: str = DOCUMENT) -> None:
         self.url = url.rstrip("/")
+        self.document_name = document
         try:
             parts = urlsplit(self.url)
             self.host, self.port, self.user = parts.hostname or "", parts.port, parts.username
@@ -70,18 +71,18 @@ class SftpFolder:
     def document(self) -> Seen:
         """See :meth:`Transport.document`."""
         with self._told():
-            return Seen(self._whole(DOCUMENT))
+            return Seen(self._whole(self.document_name))
 
     def swap(self, data: bytes, seen: Seen) -> None:
         """See :meth:`Transport.swap`."""
-        lock = self._path(DOCUMENT + ".lock")
+        lock = self._path(self.document_name + ".lock")
         with self._told():
             self._prepare()
             self._lock(lock, data)
             try:
-                if self._whole(DOCUMENT) != seen.data:
+                if self._whole(self.document_name) != seen.data:
                     raise RemoteMoved(self.url)
-                self._files.ftp.posix_rename(lock, self._path(DOCUMENT))
+                self._files.ftp.posix_rename(lock, self._path(self.document_name))
             except BaseException:
                 with suppress(OSError):
                     self._files.ftp.remove(lock)

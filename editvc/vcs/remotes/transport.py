@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol
 from editvc.errors import EditvcError
 
 DOCUMENT = "editvc-remote.json"
-"""The name of the document in a remote."""
+"""The name of the document in a remote of history."""
 
 
 class RemoteError(EditvcError):
