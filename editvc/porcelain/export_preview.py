@@ -9,14 +9,8 @@ from typing import Any
 
 from editvc.core.history import Tree
 from editvc.interchange.delta_file import DELTA
-from editvc.interchange.hf_checkpoint import (
-    LEDGER,
-    LOCK,
-    changes_of,
-    files_to_copy,
-    planned_sizes,
-)
-from editvc.interchange.manifest import MANIFEST, SIGNATURE
+from editvc.interchange.hf_checkpoint import changes_of, files_to_copy, planned_sizes
+from editvc.interchange.manifest import LEDGER, LOCK, MANIFEST, SIGNATURE
 from editvc.interchange.peft_writer import planned_sizes as adapter_sizes
 from editvc.interchange.staging import require_free
 from editvc.models.checkpoint import Checkpoint

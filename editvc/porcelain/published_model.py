@@ -127,7 +127,7 @@ def opened_model(
         folder = Path(fetched)
         for name, most in PAPERS.items():
             with suppress(FileMissing):
-                remote.fetch(name, folder / name, most)
+                remote.copy(name, folder / name, most)
         yield _read(source, folder, folder / LOCK)
 
 

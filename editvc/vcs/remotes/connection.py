@@ -85,7 +85,7 @@ class Connection:
         read = self.transport.read
         return self._within("receiving", end - start, lambda: read(name, start, end))
 
-    def fetch(self, name: str, path: Path, most: int) -> None:
+    def copy(self, name: str, path: Path, most: int) -> None:
         """Copy a file, in parts that each have their deadline.
 
         Raises ``FileMissing``, and ``RemoteDamaged`` for one of more than ``most`` bytes.
