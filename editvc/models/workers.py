@@ -35,15 +35,15 @@ class Workers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InProcess:
-    """This process, which does the work when its result is asked for."""
+    """The work is done here, when its result is asked for."""
 
     lm: LanguageModel
     progress: Progress | None = None
 
     def submit(self, work: Work[Item, Result], item: Item) -> Callable[[], Result]:
-        """As :meth:`Workers.submit`."""
+        """Put it off."""
         return lambda: work(self.lm, item, self.progress)
 
     def map(self, work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
-        """As :meth:`Workers.map`."""
+        """One after the other, each when it is asked for."""
         return (work(self.lm, item, self.progress) for item in items)
