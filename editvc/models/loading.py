@@ -88,7 +88,7 @@ def devices_for(files: ModelFiles, place: Placement) -> int:
         return 1
     checkpoint = Checkpoint(files.folder)
     numbers = sum(prod(checkpoint.info(name).shape) for name in checkpoint.tensors)
-    return ceil(1.2 * numbers * place.dtype.itemsize / free_memory(place.device))
+    return ceil(1.2 * numbers * place.dtype.itemsize / max(1, free_memory(place.device)))
 
 
 class MissingAccelerate(EditvcError):
