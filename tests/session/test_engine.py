@@ -173,7 +173,7 @@ def test_a_worker_that_is_lost_each_time_is_told(
     prepared: Prepared, tmp_path: Path, plain_ray: PlainRay
 ) -> None:
     plain_ray.lost = RayError("the worker died unexpectedly\nand more")
-    with pytest.raises(WorkerLost, match="lost its worker 4 times.*unexpectedly$"):
+    with pytest.raises(WorkerLost, match=r"lost its worker 4 times.*unexpectedly$"):
         over(prepared, tmp_path, "2").commit(FACTS)
 
 
@@ -324,9 +324,11 @@ def test_two_workers_one_of_them_killed_make_the_same_commit(
 
 @pytest.mark.slow
 def test_the_command_line_shares_out_and_says_nothing_of_ray(
-    prepared: Prepared, tmp_path: Path
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ray")
+    for module in (make_elements, entries):
+        monkeypatch.setattr(module, "BATCH", edit_batches.BATCH)
     written(tmp_path / "facts.jsonl", FACTS)
     over(prepared, tmp_path / "shared").session.repository.close()
     alone = over(prepared, tmp_path / "alone")
