@@ -55,7 +55,7 @@ class GatheredResources:
     @classmethod
     def of(cls, materialiser: Materialiser, recipe: Recipe) -> GatheredResources:
         """What ``recipe`` needs, read from the store."""
-        located = isinstance(recipe, LocatedRecipe)
+        located = recipe if isinstance(recipe, LocatedRecipe) else None
         statistics = materialiser.statistics
         return cls(
             materialiser.preconditioners.of(recipe) if located else {},
