@@ -58,8 +58,8 @@ class GatheredResources:
         located = recipe if isinstance(recipe, LocatedRecipe) else None
         statistics = materialiser.statistics
         return cls(
-            materialiser.preconditioners.of(recipe) if located else {},
-            statistics.shaping(recipe) if located else None,
+            materialiser.preconditioners.of(located) if located else {},
+            statistics.shaping(located) if located else None,
             statistics.inputs_of(recipe) if isinstance(recipe, GatedRecipe) else None,
             editor_of(materialiser.repository, recipe) if isinstance(recipe, MendRecipe) else None,
         )
