@@ -7,7 +7,8 @@ the wall are what matters on a quiet machine; `load` tells how quiet it was (pro
 core on average in the last minute, these included). CPU seconds say what others took no part in:
 `driver` is this process, `workers` those of each worker, and `path` the driver's with the busiest
 worker's, which is what a quiet machine of enough cores would take if nothing waited. The time that
-Ray and its workers take to start is part of every row but 0, which is without Ray.
+Ray and its workers take to start is part of every row but 0, which is without Ray. Ray lets workers
+give way to all else (nice 15); here they do not.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def main() -> None:
             again = [sys.executable, __file__, "--run", str(count), "--repo", str(place)]
             again += ["--facts", str(options.facts)]
             again += ["--method", options.method] if options.method else []
-            environment = os.environ | {"OMP_NUM_THREADS": "1"}
+            environment = os.environ | {"OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
             subprocess.run(again, check=True, env=environment)
 
 

@@ -89,6 +89,19 @@ def test_a_commit_is_the_same_shared_out(
     assert plain_ray.options == [{"max_retries": 3, "num_cpus": 1, "num_gpus": 0}]
 
 
+def test_each_fact_has_its_own_element_however_batches_are_cut(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fine-tuning takes facts one by one: their company does not even round them."""
+    commits = []
+    for size in (2, 5):
+        for module in (make_elements, entries):
+            monkeypatch.setattr(module, "BATCH", size)
+        repo = over(prepared, tmp_path / str(size))
+        commits.append(repo.commit(FACTS, recipe=repo.choose("ft-c").recipe).id)
+    assert commits[0] == commits[1]
+
+
 def test_statistics_are_the_same_shared_out(
     prepared: Prepared, tmp_path: Path, plain_ray: PlainRay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
