@@ -28,6 +28,19 @@ class EditvcError(Exception):
         self.hint = hint
         self.details = dict(details or {})
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is, whatever a class is made of: errors come back from other processes."""
+        return _restored, (type(self), self.args, vars(self))
+
+
+def _restored(
+    kind: type[EditvcError], args: tuple[Any, ...], values: Mapping[str, Any]
+) -> EditvcError:
+    error = kind.__new__(kind)
+    error.args = args
+    vars(error).update(values)
+    return error
+
 
 class DamageError(EditvcError):
     """Something stored is missing, or its bytes are not what was written."""

@@ -101,7 +101,9 @@ class Repo:
     are run on and in (:class:`editvc.core.compute.Compute`), config.toml's otherwise. ``trust``
     says whose repositories are opened, by default this user's alone. ``hooks`` runs the files in
     ``.editvc/hooks`` (:mod:`editvc.session.user_hooks`); without it none are run. ``sign`` says
-    whether commits are signed; without it config.toml does. Methods return frozen values and print
+    whether commits are signed; without it config.toml does. ``workers`` are those of a Ray engine
+    (:mod:`editvc.session.engine`), its address or how many to start here, that :meth:`commit` and
+    :meth:`compute_statistics` share their work out to. Methods return frozen values and print
     nothing. Each is one verb of :mod:`editvc.porcelain`, which is imported when it is called: those
     that need tensors import torch then. ``session`` is what the verbs share.
     """
@@ -119,10 +121,12 @@ class Repo:
         trust: Trust | None = None,
         hooks: HookRunner | None = None,
         sign: bool | None = None,
+        workers: str | int | None = None,
     ) -> None:
         self.session = Session(
             Repository.find(Path(path), fault, remark, trust), clock=clock, progress=progress,
             remark=remark, device=device, dtype=dtype, hooks=hooks, sign=sign,
+            engine=None if workers is None else str(workers),
         )  # fmt: skip
 
     @classmethod

@@ -23,6 +23,7 @@ from editvc.cli.options import (
     open_with_base,
     sign_option,
     target_option,
+    workers_option,
 )
 from editvc.cli.output import complain, emit_json, note, progress, say, warn
 from editvc.core.cut import quoted, title
@@ -69,6 +70,7 @@ UNSAID_SHOWN = 3
 @chat_option
 @dry_run_option
 @compute_options
+@workers_option
 @no_verify_option
 @sign_option
 @json_option

@@ -25,6 +25,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _META = "editvc.compute"
 _NO_VERIFY = "editvc.no_verify"
 _SIGN = "editvc.sign"
+_WORKERS = "editvc.workers"
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 message_option = click.option("-m", "--message", metavar="MSG", help="Why; made up if not given.")
@@ -103,6 +104,18 @@ def sign_option(command: Command) -> Command:
     )(command)  # fmt: skip
 
 
+def workers_option(command: Command) -> Command:
+    """``--workers``; :func:`open_repo` has it."""
+
+    def kept(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+        ctx.meta[_WORKERS] = value
+
+    return click.option(
+        "--workers", metavar="ADDRESS|N", expose_value=False, callback=kept,
+        help="Share the work out: HOST:PORT of a Ray engine, or how many workers to start here.",
+    )(command)  # fmt: skip
+
+
 def compute_of(ctx: click.Context) -> tuple[str | None, str | None]:
     """The device and the dtype that were asked for."""
     return ctx.meta.get(f"{_META}.device"), ctx.meta.get(f"{_META}.dtype")
@@ -173,7 +186,7 @@ def open_repo(ctx: click.Context, progress: Progress | None = None) -> Repo:
         ctx.find_root().obj, progress=progress, remark=note, device=device, dtype=dtype,
         trust=Trust.from_environment(os.environ),
         hooks=_unverified if ctx.meta.get(_NO_VERIFY) else _run_hook,
-        sign=ctx.meta.get(_SIGN),
+        sign=ctx.meta.get(_SIGN), workers=ctx.meta.get(_WORKERS),
     )  # fmt: skip
 
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from editvc.cli.fetch import size_of
-from editvc.cli.options import compute_options, json_option, open_repo, open_with_base
+from editvc.cli.options import (
+    compute_options,
+    json_option,
+    open_repo,
+    open_with_base,
+    workers_option,
+)
 from editvc.cli.output import emit_json, note, progress, say, table
 from editvc.core.ids import short
 
@@ -35,6 +41,7 @@ def stats() -> None:
     help="Longest sequence; longer texts are cut into several.",
 )  # fmt: skip
 @compute_options
+@workers_option
 @json_option
 @click.pass_context
 def compute(

@@ -14,8 +14,14 @@ from editvc.models.tokenization import TokenizedPrompt, subject_tokens, tokenize
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+BATCH = 32
+"""How many facts are made into elements together.
+
+It decides how numbers round, so it is one number wherever and by however many the work is done:
+enough rows to keep cores busy, and few enough to share out."""
+
 MEMORY = 1 << 31
-"""Bytes that one batch may take, by :func:`edit_bytes`'s estimate."""
+"""Bytes that one pass may take, by :func:`edit_bytes`'s estimate: a batch may be cut further."""
 
 _SPREAD_COLUMNS = 1 << 12
 """Tokens of one pass of the spread: enough to keep the cores busy, few enough to pad little."""
@@ -110,7 +116,7 @@ def estimate_memory(
     if not edits:
         return 0
     sizes = sorted((edit_bytes(edit, lm) for edit in edits), reverse=True)
-    largest = max(sizes[0], min(sum(sizes), memory))
+    largest = max(sizes[0], min(sum(sizes[:BATCH]), memory))
     return largest + len(edits) * located_bytes(lm, len(recipe.layers))
 
 

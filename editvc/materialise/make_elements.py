@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -22,6 +23,7 @@ from editvc.core.methods.mend import MendRecipe
 from editvc.core.methods.method import Method
 from editvc.core.methods.recipe import Recipe
 from editvc.core.progress import Progress
+from editvc.editing.edit_batches import BATCH
 from editvc.editing.locate import locate_together
 from editvc.editing.mend_editor import Editor
 from editvc.editing.resources import Resources
@@ -30,6 +32,7 @@ from editvc.materialise.elements import Element
 from editvc.materialise.materialiser import Materialiser
 from editvc.materialise.solutions import stack
 from editvc.models.language_model import LanguageModel
+from editvc.models.workers import Workers
 
 Maker = Callable[
     [LanguageModel, Sequence[Request], Any, Resources, Progress | None], Sequence[Element]
@@ -38,26 +41,46 @@ Maker = Callable[
 
 
 @dataclass(frozen=True, slots=True)
-class StoredResources:
-    """What the objects of a repository have for a maker (:class:`Resources`)."""
+class GatheredResources:
+    """What the objects of a repository have for the maker of one recipe (:class:`Resources`).
 
-    materialiser: Materialiser
+    It holds no more than that and knows no repository, so it can be sent to other machines.
+    """
 
-    def preconditioners(self, recipe: LocatedRecipe) -> Mapping[int, Preconditioner]:
+    by_layer: Mapping[int, Preconditioner]
+    shape: Tensor | None
+    layer_inputs: LayerInputs | None
+    trained: Editor | None
+
+    @classmethod
+    def of(cls, materialiser: Materialiser, recipe: Recipe) -> GatheredResources:
+        """What ``recipe`` needs, read from the store."""
+        located = recipe if isinstance(recipe, LocatedRecipe) else None
+        statistics = materialiser.statistics
+        return cls(
+            materialiser.preconditioners.of(located) if located else {},
+            statistics.shaping(located) if located else None,
+            statistics.inputs_of(recipe) if isinstance(recipe, GatedRecipe) else None,
+            editor_of(materialiser.repository, recipe) if isinstance(recipe, MendRecipe) else None,
+        )
+
+    def preconditioners(self, _recipe: LocatedRecipe) -> Mapping[int, Preconditioner]:
         """What the recipe's solver weighs edits against, by layer."""
-        return self.materialiser.preconditioners.of(recipe)
+        return self.by_layer
 
-    def shaping(self, recipe: LocatedRecipe) -> Tensor | None:
+    def shaping(self, _recipe: LocatedRecipe) -> Tensor | None:
         """What the recipe shapes its targets by, (u, u); None where it names no sensitivity."""
-        return self.materialiser.statistics.shaping(recipe)
+        return self.shape
 
-    def inputs(self, recipe: GatedRecipe) -> LayerInputs:
+    def inputs(self, _recipe: GatedRecipe) -> LayerInputs:
         """What the MLP of the recipe's layer sees."""
-        return self.materialiser.statistics.inputs_of(recipe)
+        assert self.layer_inputs is not None, "gathered for a gated recipe"
+        return self.layer_inputs
 
-    def editor(self, recipe: MendRecipe) -> Editor:
+    def editor(self, _recipe: MendRecipe) -> Editor:
         """The trained editor that the recipe names."""
-        return editor_of(self.materialiser.repository, recipe)
+        assert self.trained is not None, "gathered for a recipe of MEND"
+        return self.trained
 
 
 def maker_of(row: Method) -> Maker:
@@ -75,8 +98,43 @@ def make(
     progress: Progress | None,
 ) -> Sequence[Element]:
     """One element for every request, each as if it were the only one, on the model as it is."""
-    maker = maker_of(recipe.row)
-    return maker(lm, requests, recipe, StoredResources(materialiser), progress)
+    resources = GatheredResources.of(materialiser, recipe)
+    return _make(recipe, resources, lm, requests, progress)
+
+
+def make_in_batches(
+    materialiser: Materialiser,
+    workers: Workers,
+    requests: Sequence[Request],
+    recipe: Recipe,
+    progress: Progress | None,
+) -> Iterator[Sequence[Element]]:
+    """:func:`make` on the base, ``BATCH`` requests after the other: what each batch became.
+
+    Batches are cut in the order of the requests, whoever does the work, so elements are the same to
+    the bit. ``progress`` hears of facts where there are several batches.
+    """
+    batches = [requests[first : first + BATCH] for first in range(0, len(requests), BATCH)]
+    resources = GatheredResources.of(materialiser, recipe)
+    told = progress if len(batches) > 1 else None
+    done = 0
+    if told is not None:
+        told("facts", done, len(requests))
+    for elements in workers.map(partial(_make, recipe, resources), batches):
+        yield elements
+        done += len(elements)
+        if told is not None:
+            told("facts", done, len(requests))
+
+
+def _make(
+    recipe: Recipe,
+    resources: Resources,
+    lm: LanguageModel,
+    requests: Sequence[Request],
+    progress: Progress | None,
+) -> Sequence[Element]:
+    return maker_of(recipe.row)(lm, requests, recipe, resources, progress)
 
 
 def make_in_sequence(

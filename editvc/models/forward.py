@@ -157,13 +157,10 @@ def _entering(
 
 
 def add_products(sums: dict[int, Tensor], keys: Mapping[int, Tensor]) -> None:
-    """Add ``k k^T`` of :func:`keys_at` to sums (v, v): products as the keys, sums in float64.
-
-    Sums that were read from a file move to where the model is.
-    """
+    """Add ``k k^T`` of :func:`keys_at` to sums (v, v): products as the keys, sums in float64."""
     for layer, batch in keys.items():
         product = gram(batch).double()
-        sums[layer] = sums[layer].to(product.device).add_(product) if layer in sums else product
+        sums[layer] = sums[layer].add_(product) if layer in sums else product
 
 
 def gram(rows: Tensor) -> Tensor:

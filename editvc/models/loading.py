@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from math import prod
+from math import ceil, prod
 
 from editvc.core.compute import Compute
 from editvc.errors import EditvcError
@@ -43,8 +43,7 @@ def load(files: ModelFiles, compute: Compute = REFERENCE) -> LanguageModel:
         raise TokenizerError(files, error) from error
     require_offsets(tokenizer)
     tokenizer.deprecation_warnings[_LONG] = True  # lengths are checked where texts are read
-    stored = Checkpoint(files.folder).read(files.architecture.weight_name(0)).dtype
-    place = placement(compute, stored)
+    place = place_for(files, compute)
     spread = {"device_map": "auto"} if outgrows(files, place) else {}
     with quiet_loading():
         model = AutoModelForCausalLM.from_pretrained(
@@ -61,21 +60,35 @@ def load(files: ModelFiles, compute: Compute = REFERENCE) -> LanguageModel:
     return LanguageModel(model, tokenizer, files.architecture)
 
 
+def place_for(files: ModelFiles, compute: Compute) -> Placement:
+    """Where the model of some files goes. Raises ``NoSuchDevice``."""
+    stored = Checkpoint(files.folder).read(files.architecture.weight_name(0)).dtype
+    return placement(compute, stored)
+
+
 def outgrows(files: ModelFiles, place: Placement) -> bool:
     """Whether a model is too large for its device, and is to be spread over all that there are.
 
-    What it leaves beside its weights has to hold a pass: a fifth of them. An index (``cuda:1``)
-    asks for one device and gets it. Raises :class:`MissingAccelerate`.
+    Raises :class:`MissingAccelerate`.
     """
-    if place.device.type != "cuda" or place.named:
-        return False
-    checkpoint = Checkpoint(files.folder)
-    numbers = sum(prod(checkpoint.info(name).shape) for name in checkpoint.tensors)
-    if 1.2 * numbers * place.dtype.itemsize <= free_memory(place.device):
+    if devices_for(files, place) == 1:
         return False
     if find_spec("accelerate") is None:
         raise MissingAccelerate(files.source)
     return True
+
+
+def devices_for(files: ModelFiles, place: Placement) -> int:
+    """How many devices like its own a model needs: GPUs only are put together.
+
+    What it leaves beside its weights has to hold a pass: a fifth of them. An index (``cuda:1``)
+    asks for one device and gets it.
+    """
+    if place.device.type != "cuda" or place.named:
+        return 1
+    checkpoint = Checkpoint(files.folder)
+    numbers = sum(prod(checkpoint.info(name).shape) for name in checkpoint.tensors)
+    return ceil(1.2 * numbers * place.dtype.itemsize / max(1, free_memory(place.device)))
 
 
 class MissingAccelerate(EditvcError):

@@ -38,6 +38,17 @@ from editvc.session.take_inputs import with_inputs, with_known_inputs
 from editvc.session.take_statistics import with_statistics
 
 
+class NotShared(EditvcError):
+    """Workers are asked for where each edit is made on what was made before."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "--sequential makes edits one after the other, on the weights of HEAD: workers know "
+            "the base alone, so they cannot share that",
+            hint="Leave --workers out, or --sequential.",
+        )
+
+
 def commit(
     session: Session,
     facts: Facts,
@@ -55,11 +66,14 @@ def commit(
     What acts on names that it is not about, and what may disable the model, is told, and refused
     where ``strict``.
 
-    ``sequential`` makes them on the weights of HEAD instead of the base's, as patches. Starts again
+    ``sequential`` makes them on the weights of HEAD instead of the base's, as patches; raises
+    :class:`NotShared` where they are to be shared out. Starts again
     from the branch's new tip where another process moved it meanwhile; what was made is found in
     the store then. ``remark`` hears each warning once, before the branch moves.
     """
     require_visible(message=message)
+    if sequential and session.engine is not None:
+        raise NotShared
     records, warned = sourced(facts), set[str]()
     recipe = with_inputs(session, recipe)
     if isinstance(recipe, LocatedRecipe):

@@ -140,7 +140,7 @@ def _taken(
         folder = plumbing.cache.folder / "statistics" / run
         bundle = take(
             session.base_model(), base, layers, sources, windows=windows, folder=folder,
-            progress=session.progress, **settings,
+            progress=session.progress, workers=session.workers, **settings,
         )  # fmt: skip
         plumbing.store.put_all(bundle.objects)
         return canonical_json(bundle.in_recipe)

@@ -86,6 +86,7 @@ def compute(
         token_cap=token_cap,
         folder=state,
         progress=session.progress,
+        workers=session.workers,
     )
     layers = choose(session, next(iter(GatedRecipe.ROWS))).recipe.layers
     take_inputs(session, layers, texts=texts, dataset=dataset, entities=entities)

@@ -10,8 +10,9 @@ from editvc.core.facts import Fact
 from editvc.core.history import Entry, Tree
 from editvc.core.ids import ObjectId, digest_of, object_id
 from editvc.core.methods.recipe import Recipe
+from editvc.editing.edit_batches import BATCH
 from editvc.materialise.elements import Element, request_digest
-from editvc.materialise.make_elements import make, make_in_sequence
+from editvc.materialise.make_elements import make_in_batches, make_in_sequence
 from editvc.models.tokenization import TokenizedPrompt
 from editvc.session.recording import with_changes
 from editvc.session.session import Session
@@ -37,15 +38,22 @@ def planned(session: Session, recipe: Recipe, fact: Fact) -> PlannedFact:
 
 
 def make_entries(session: Session, recipe: Recipe, facts: Sequence[PlannedFact]) -> list[Entry]:
-    """Entries of all facts: made once on this base with this recipe, and then for good."""
+    """Entries of all facts: made once on this base with this recipe, and then for good.
+
+    Each batch is stored when it is made: who is interrupted, and tries again, finds it.
+    """
     elements = {one.fact: one.element for one in facts if one.element is not None}
     missing = [one.fact for one in facts if one.element is None]
     if missing:
         requests = [fact.request for fact in missing]
-        new = make(session.materialiser, session.base_model(), requests, recipe, session.progress)
+        made = make_in_batches(
+            session.materialiser, session.workers, requests, recipe, session.progress
+        )
         base = session.materialiser.base.id
-        origins = [{"request": request_digest(base, recipe.id, fact)} for fact in missing]
-        elements |= zip(missing, store_elements(session, recipe, new, origins), strict=True)
+        for number, new in enumerate(made):
+            batch = missing[number * BATCH : (number + 1) * BATCH]
+            origins = [{"request": request_digest(base, recipe.id, fact)} for fact in batch]
+            elements |= zip(batch, store_elements(session, recipe, new, origins), strict=True)
     session.repository.write(recipe)  # it may be gone where an element of an earlier try is not
     ordered = [one.fact for one in facts]
     return _entries(session, ordered, [elements[fact] for fact in ordered])

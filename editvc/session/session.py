@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from editvc.materialise.materialiser import Materialiser
     from editvc.models.language_model import LanguageModel
     from editvc.models.source import ModelFiles
+    from editvc.models.workers import Workers
 
 LONGEST_AUTHOR = 200
 """Characters."""
@@ -50,8 +51,10 @@ class Session:
     ``clock`` gives seconds since the epoch; ``progress`` hears of long work, ``remark`` what a user
     should know of what is done besides; ``device`` and ``dtype`` are what was asked for besides
     ``[compute]`` of config.toml, and go before it. ``hooks`` runs the repository's hooks; without
-    it none are. ``sign`` says whether commits are signed; without it config.toml does. Tensors are
-    imported when they are first asked for, so that what reads history alone starts without torch.
+    it none are. ``sign`` says whether commits are signed; without it config.toml does. ``engine``
+    is the address of a Ray engine, or of how many workers a local one is to be, that work which can
+    be shared out is given to. Tensors are imported when they are first asked for, so that what
+    reads history alone starts without torch.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Session:
         dtype: str | None = None,
         hooks: HookRunner | None = None,
         sign: bool | None = None,
+        engine: str | None = None,
     ) -> None:
         self.repository = repository
         self.clock = clock
@@ -72,6 +76,7 @@ class Session:
         self.remark = remark
         self.hooks = hooks
         self.sign = sign
+        self.engine = engine
         self._device, self._dtype = device, dtype
 
     @cached_property
@@ -98,6 +103,17 @@ class Session:
         from editvc.models.loading import load
 
         return load(files, self.compute)
+
+    @cached_property
+    def workers(self) -> Workers:
+        """Who makes elements and takes statistics: this process, or those of :attr:`engine`."""
+        if self.engine is None:
+            from editvc.models.workers import InProcess
+
+            return InProcess(self.base_model(), self.progress)
+        from editvc.session.engine import start
+
+        return start(self.engine, self.repository, self.files, self.compute, self.remark)
 
     def scratch(self) -> Session:
         """The same over :meth:`Repository.scratch`: trees are tried, and nothing is written.
@@ -152,7 +168,7 @@ class Session:
     def forget_base(self) -> None:
         """Read the base anew when it is asked for next: it is elsewhere now, or another one."""
         self.repository.forget_config()
-        for name in ("files", "materialiser", "_loaded"):
+        for name in ("files", "materialiser", "_loaded", "workers"):
             vars(self).pop(name, None)
 
     @property

@@ -28,8 +28,9 @@ def with_statistics(
         windows = sorted({config.layers, recipe.layers})
         layers = sorted({layer for window in windows for layer in window})
         bundle = take(
-            session.base_model(), base, layers, sources, windows=windows, progress=session.progress
-        )
+            session.base_model(), base, layers, sources, windows=windows,
+            progress=session.progress, workers=session.workers,
+        )  # fmt: skip
         put_in_force(session, bundle)
         config = session.recipe()
     return replace(

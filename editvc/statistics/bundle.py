@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from editvc.algebra.second_moment import SecondMoment
 from editvc.core.base import BaseModel, Identity
@@ -17,8 +20,9 @@ from editvc.core.tensor_header import read_record
 from editvc.errors import EditvcError
 from editvc.models.language_model import LanguageModel
 from editvc.models.source import SHIPPED_BASE, SHIPPED_STATISTICS
+from editvc.models.workers import InProcess, Workers
 from editvc.statistics.corpus import dataset_texts, file_texts
-from editvc.statistics.entity_moments import entity_moments, read_entities, sensitivity
+from editvc.statistics.entity_moments import Entity, entity_moments, read_entities, sensitivity
 from editvc.statistics.text_moments import TOKEN_CAP, text_digest, text_moments
 
 BUNDLED_TEXT = (
@@ -148,12 +152,22 @@ def take(
     token_cap: int = TOKEN_CAP,
     folder: Path | None = None,
     progress: Progress | None = None,
+    workers: Workers | None = None,
 ) -> StatisticsBundle:
     """One pass over the text for all layers, then the names: their keys, and what is sensitive.
 
     ``windows`` are the layers of several recipes that are to share these statistics, instead of all
     ``layers`` being those of one. With a ``folder`` an interrupted pass is taken up again.
+    ``workers`` share the work, this process where there are none: chunks of text, and what is taken
+    of names in one piece each.
     """
+    workers = workers or InProcess(lm, progress)
+    named = read_entities(sources.entities)
+    keys = workers.submit(partial(_entity_moments, tuple(layers)), named)
+    fishers = {
+        window[-1]: workers.submit(partial(_sensitivity, tuple(window)), named)
+        for window in windows or [layers]
+    }
     origin = {"base": base.id, "layers": list(layers)}
     moment = text_moments(
         lm,
@@ -164,19 +178,27 @@ def take(
         folder=folder,
         source=sources.digest,
         progress=progress,
+        workers=workers,
     )
     if moment.samples < base.inner_size:
         raise TooLittleText(moment.samples, base.inner_size)
     settings = {"source": sources.text_words, "digest": sources.digest, "cap": token_cap}
-    named = read_entities(sources.entities)
-    keys = entity_moments(lm, named, layers, progress=progress)
-    fishers = {
-        window[-1]: sensitivity(lm, named, window, progress=progress)
-        for window in windows or [layers]
-    }
+    sensitive = {layer: result() for layer, result in fishers.items()}
     of_names = origin | {"source": sources.entity_words, "digest": text_digest([sources.entities])}
     return StatisticsBundle(
         text=moment.to_bytes(origin | settings),
-        entities=keys.to_bytes(of_names),
-        sensitivity=SecondMoment.of(fishers, len(named), "names").to_bytes(of_names),
+        entities=keys().to_bytes(of_names),
+        sensitivity=SecondMoment.of(sensitive, len(named), "names").to_bytes(of_names),
     )
+
+
+def _entity_moments(
+    layers: Sequence[int], lm: LanguageModel, named: Sequence[Entity], progress: Progress | None
+) -> SecondMoment:
+    return entity_moments(lm, named, layers, progress=progress)
+
+
+def _sensitivity(
+    layers: Sequence[int], lm: LanguageModel, named: Sequence[Entity], progress: Progress | None
+) -> Tensor:
+    return sensitivity(lm, named, layers, progress=progress)

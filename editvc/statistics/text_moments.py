@@ -1,8 +1,9 @@
 """Second moments of keys, ``C_l = E[k k^T]``: what an edit must not disturb.
 
 Text moments are means over tokens, all layers in one pass. A run can be stopped and taken up
-again: its state (sums, tokens, position in the text) goes to a folder at whole chunks of text, and
-chunks are cut in the same way each time, so the result is the same to the bit.
+again: its state (sums, tokens, position in the text) goes to a folder at whole chunks of text.
+Chunks are cut in the same way each time, each is summed by itself, and the sums are added in the
+order of the text, so the result is the same to the bit, whoever did which chunk.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ from editvc.core.tensor_header import TensorHeaderError, metadata_of, read_head,
 from editvc.errors import EditvcError
 from editvc.models.forward import add_products, batches, keys_at
 from editvc.models.language_model import LanguageModel
+from editvc.models.workers import InProcess, Workers
 from editvc.statistics.corpus import CorpusError, pieces
 from editvc.statistics.plain_npz import require_plain_arrays
 
@@ -50,14 +53,33 @@ class StateMismatchError(EditvcError):
         self.part = part
 
 
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """What one chunk of text adds to a run: sums (v, v) float64 by layer, tokens, pieces."""
+
+    sums: Mapping[int, Tensor]
+    tokens: int
+    pieces: int
+
+
 @dataclass(slots=True)
 class Running:
-    """The state of a run over text: sums (v, v) float64 by layer, tokens, pieces consumed."""
+    """The state of a run over text: sums (v, v) float64 by layer, tokens, pieces consumed.
+
+    Sums are on the CPU: beside a large model there is little room on its device.
+    """
 
     settings: dict[str, Any]
     sums: dict[int, Tensor] = field(default_factory=dict)
     tokens: int = 0
     position: int = 0
+
+    def add(self, chunk: _Chunk) -> None:
+        """What the next chunk adds; its sums are not to be used afterwards."""
+        for layer, total in chunk.sums.items():
+            self.sums[layer] = self.sums[layer].add_(total) if layer in self.sums else total
+        self.tokens += chunk.tokens
+        self.position += chunk.pieces
 
     def save(self, folder: Path) -> None:
         """Write the state; a reader finds the old one or the new one, never half of either."""
@@ -65,7 +87,7 @@ class Running:
         record = {"settings": self.settings, "tokens": self.tokens, "position": self.position}
         whole, partial = folder / "state.safetensors", folder / "state.partial"
         save_file(
-            {f"layer.{layer}.sum": total.cpu() for layer, total in self.sums.items()},
+            {f"layer.{layer}.sum": total for layer, total in self.sums.items()},
             partial,
             metadata=metadata_of(record),
         )
@@ -103,25 +125,23 @@ def text_moments(
     folder: Path | None = None,
     source: str = "",
     progress: Progress | None = None,
+    workers: Workers | None = None,
 ) -> SecondMoment:
     """Mean of ``k k^T`` over the tokens of ``texts``, for all ``layers`` in one pass.
 
     ``budget`` is in tokens, 10 x v by default; ``cap`` is lowered to what the model has positions
     for. With a ``folder`` the state is kept there and taken up again; ``source`` tells apart the
-    texts of one run from another's. Raises :class:`CorpusError` where there is no text, and
-    :class:`StateMismatchError`.
+    texts of one run from another's. ``workers`` sum chunks of text, this process where there are
+    none. Raises :class:`CorpusError` where there is no text, and :class:`StateMismatchError`.
     """
     budget = budget or 10 * lm.inner_size
     cap = min(cap, lm.positions or cap)
     settings = {"source": source, "layers": list(layers), "budget": budget, "cap": cap}
     run = Running.load(folder, settings) if folder is not None else Running(settings)
     every, saved = budget // _SAVES, run.tokens
-    for chunk in _chunks(lm.tokenizer, texts, cap, run, budget):
-        for batch in batches(sorted(chunk, key=len, reverse=True), len):
-            everywhere = [range(len(piece)) for piece in batch]
-            add_products(run.sums, keys_at(lm, batch, everywhere, layers))
-        run.tokens += sum(map(len, chunk))
-        run.position += len(chunk)
+    chunks = _chunks(lm.tokenizer, texts, cap, run, budget)
+    for chunk in (workers or InProcess(lm)).map(partial(_sum_chunk, layers), chunks):
+        run.add(chunk)
         if progress is not None:
             progress("tokens", run.tokens, budget)
         if folder is not None and run.tokens - saved >= every:
@@ -131,8 +151,22 @@ def text_moments(
         run.save(folder)
     if not run.tokens:
         raise CorpusError(source or "texts", "no text to take statistics from")
-    moments = {layer: total.cpu() / run.tokens for layer, total in run.sums.items()}
+    moments = {layer: total / run.tokens for layer, total in run.sums.items()}
     return SecondMoment.of(moments, run.tokens)
+
+
+def _sum_chunk(
+    layers: Sequence[int],
+    lm: LanguageModel,
+    chunk: Sequence[tuple[int, ...]],
+    _progress: Progress | None,
+) -> _Chunk:
+    sums: dict[int, Tensor] = {}
+    for batch in batches(sorted(chunk, key=len, reverse=True), len):
+        everywhere = [range(len(piece)) for piece in batch]
+        add_products(sums, keys_at(lm, batch, everywhere, layers))
+    on_cpu = {layer: total.cpu() for layer, total in sums.items()}
+    return _Chunk(on_cpu, sum(map(len, chunk)), len(chunk))
 
 
 def moments_from_npz(paths: Mapping[int, Path]) -> SecondMoment:

@@ -40,8 +40,11 @@ def plain_moment(model, texts, layer):
     return keys.T @ keys / len(keys)
 
 
-@pytest.mark.parametrize("family", [tiny_gpt2, tiny_llama])
-def test_text_moments_equal_plain_passes(family, bos_tokenizer):
+@pytest.mark.parametrize(
+    ("family", "chunk"), [(tiny_gpt2, 1 << 14), (tiny_llama, 1 << 14), (tiny_gpt2, 16)]
+)
+def test_text_moments_equal_plain_passes(family, chunk, bos_tokenizer, monkeypatch):
+    monkeypatch.setattr(statistics, "_CHUNK", chunk)
     model = family(len(bos_tokenizer))
     found = text_moments(lm_of(model, bos_tokenizer), TEXT, LAYERS, cap=11, budget=10**6)
     cut = list(pieces(bos_tokenizer, TEXT, 11))

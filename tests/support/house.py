@@ -51,6 +51,8 @@ FUNCTION_IMPORTS = {
     "porcelain/sequence.py": "as above",
     "session/choose_recipe.py": "`methods` and `config` start without torch",
     "porcelain/serve.py": "starlette is an extra, and where it is missing that is told",
+    "session/engine.py": "ray is an extra, and where it is missing that is told",
+    "session/worker.py": "ray is there where a worker is",
     "session/presets.py": "as above: contexts are sampled where a preset has some",
 }
 """Modules outside repo.py and cli/ that import editvc inside functions, and why."""
