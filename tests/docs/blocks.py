@@ -30,6 +30,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
+from page_models import prepare
+
 ROOT = Path(__file__).resolve().parents[2]
 SHOWN_HOME = "/home/ada"
 SHELL_SYNTAX = set("|<>;&`$*\\\n")
@@ -364,6 +366,7 @@ def main(pages: list[str]) -> None:
     for name in pages:
         page = ROOT / name
         with tempfile.TemporaryDirectory() as folder:
+            prepare(name, Path(folder))
             session = ForkingSession(Path(folder).resolve())
             outcomes = list(run_page(page.read_text("utf-8"), session))
         for outcome in outcomes:
