@@ -20,6 +20,7 @@ import contextlib
 import io
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -29,6 +30,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+
+from page_models import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOWN_HOME = "/home/ada"
@@ -192,12 +195,15 @@ class Session:
 
 
 class ForkingSession(Session):
-    """A session that pays for the imports of ``editvc`` once."""
+    """A session that pays for the imports of ``editvc`` once, for programs in Python, too."""
 
     def output_of(self, command: str) -> str:
-        """What a command prints, one that is ``editvc`` alone in a child of this process."""
-        if command.split()[0] == "editvc" and not SHELL_SYNTAX & set(command):
+        """What a command prints; ``editvc`` alone, or a Python file, in a child of this process."""
+        words = command.split()
+        if words[0] == "editvc" and not SHELL_SYNTAX & set(command):
             return forked(lambda: as_editvc(shlex.split(command)), self.place, self.environment)
+        if words[0] == "python" and len(words) == 2 and words[1].endswith(".py"):
+            return forked(lambda: as_script(words[1]), self.place, self.environment)
         return super().output_of(command)
 
 
@@ -207,6 +213,11 @@ def as_editvc(words: list[str]) -> None:
 
     sys.argv = words
     main()
+
+
+def as_script(name: str) -> None:
+    """A Python file as a program."""
+    runpy.run_path(name, run_name="__main__")
 
 
 def forked(work: Callable[[], None], place: Path, environment: dict[str, str]) -> str:
@@ -364,6 +375,7 @@ def main(pages: list[str]) -> None:
     for name in pages:
         page = ROOT / name
         with tempfile.TemporaryDirectory() as folder:
+            prepare(name, Path(folder))
             session = ForkingSession(Path(folder).resolve())
             outcomes = list(run_page(page.read_text("utf-8"), session))
         for outcome in outcomes:

@@ -35,8 +35,8 @@ MAY_BE_FALSE = frozenset(key for row in METHODS.values() for key in row.foreign.
 
 ELSEWHERE = frozenset(
     """
-    alg_name alg model_name model_class tokenizer_class tokenizer_name device model_parallel fp16
-    bf16
+    alg_name alg model_name model_class class_name tokenizer_class tokenizer_name
+    device model_parallel fp16 bf16
     stats_dir P_loc rewrite_module_tmp layer_module_tmp mlp_module_tmp attn_module_tmp ln_f_module
     lm_head_module inner_params mom2_adjustment mom2_dataset mom2_n_samples mom2_dtype v_loss_layer
     max_length silent half no_grad_layers

@@ -113,7 +113,8 @@ def test_keys_that_a_method_never_reads_are_set_aside() -> None:
                   "rank": 1920, "shared": True, "dropout": 0.0, "inner_params": []},
          {"lr_scale": 1.0}),
         ("ultraedit", {"alg_name": "ULTRAEDIT", "lr": "1e-6", "token": "mask", "half": True,
-                       "editor_batch_size": 1024, "inner_params": []},
+                       "editor_batch_size": 1024, "inner_params": [],
+                       "class_name": "AutoModelForCausalLM"},
          {"lr": "1e-6"}),
     ],
 )  # fmt: skip
