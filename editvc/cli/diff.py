@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.completers import revisions
+from editvc.cli.options import examples, json_option, open_repo
 from editvc.cli.output import emit_json, note, say, table
 from editvc.cli.show import say_changes
 
 
-@click.command()
-@click.argument("before")
-@click.argument("after", default="HEAD")
+@click.command(epilog=examples("editvc diff main~3 main"))
+@click.argument("before", shell_complete=revisions)
+@click.argument("after", default="HEAD", shell_complete=revisions)
 @click.option("--scores", is_flag=True, help="Show what `eval` has measured of both, instead.")
 @json_option
 @click.pass_context

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import click
 
-from editvc.cli.options import compute_options, json_option, no_verify_option, open_with_base
-from editvc.cli.output import emit_json, progress, say, warn
+from editvc.cli.completers import revisions
+from editvc.cli.options import (
+    compute_options,
+    examples,
+    json_option,
+    no_verify_option,
+    open_with_base,
+)
+from editvc.cli.output import emit_json, progress, say_done, warn
 from editvc.core.ids import short
 
 
-@click.command()
+@click.command(epilog=examples("editvc publish ada/capitals --format lora --private"))
 @click.argument("repo_id", metavar="REPO")
 @click.option(
-    "--revision", "--at", default="HEAD", metavar="REV", help="What to publish; HEAD by default."
+    "--revision",
+    "--at",
+    default="HEAD",
+    metavar="REV",
+    shell_complete=revisions,
+    help="What to publish; HEAD by default.",
 )
 @click.option("--private", is_flag=True, help="Make the Hub repository private.")
 @click.option("--create-pr", is_flag=True, help="Open a pull request instead of pushing.")
@@ -54,4 +66,4 @@ def publish(
         warn(f"published in spite of: {reason}")
     for remark in done.warnings:
         warn(remark)
-    say(f"Published {short(done.digest)} to {done.url}")
+    say_done(f"Published {short(done.digest)} to {done.url}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from editvc.cli.completers import revisions
 from editvc.cli.log import (
     note_lines,
     noted_by_commit,
@@ -13,7 +14,7 @@ from editvc.cli.log import (
     paragraph,
     signature_option,
 )
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.options import examples, json_option, open_repo
 from editvc.cli.output import emit_json, painted, say
 from editvc.core.cut import cut
 from editvc.core.ids import short
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from editvc.session.changes import FactChanges
 
 
-@click.command()
-@click.argument("revision", default="HEAD")
+@click.command(epilog=examples("editvc show HEAD~1"))
+@click.argument("revision", default="HEAD", shell_complete=revisions)
 @notes_option
 @signature_option
 @json_option

@@ -6,19 +6,21 @@ from pathlib import Path
 
 import click
 
-from editvc.cli.options import compute_options, json_option, open_repo, open_with_base
-from editvc.cli.output import emit_json, note, progress, say, table
+from editvc.cli.options import compute_options, examples, json_option, open_repo, open_with_base
+from editvc.cli.output import emit_json, note, progress, say_done, table
 from editvc.core.ids import short
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
-@click.group()
+@click.group(epilog=examples("editvc stats show"))
 def stats() -> None:
     """Second moments of the base's keys: what guards all that is not edited."""
 
 
-@stats.command("compute")
+@stats.command(
+    "compute", epilog=examples("editvc stats compute --text articles.txt --entities names.txt")
+)
 @click.option("--text", "texts", type=FILE, multiple=True, help="Text or JSONL; repeatable.")
 @click.option("--dataset", metavar="NAME", help="A data set of the `datasets` library.")
 @click.option("--entities", type=FILE, help="Names (one a line) or facts whose keys to guard.")
@@ -52,10 +54,10 @@ def compute(
         )
     for remark in result.remarks:
         note(remark)
-    emit_json(result.to_json()) if as_json else say(result.summary())
+    emit_json(result.to_json()) if as_json else say_done(result.summary())
 
 
-@stats.command("show")
+@stats.command("show", epilog=examples("editvc stats show --json"))
 @json_option
 @click.pass_context
 def show(ctx: click.Context, as_json: bool) -> None:
