@@ -27,15 +27,18 @@ stderr. Every reading command has `--json`; every command that writes a commit h
 
 | exit code | meaning |
 |---|---|
-| 0 | done |
-| 1 | the input or the state of the repository does not allow it; `grep`: nothing matches |
-| 2 | the command line is wrong |
-| 3 | something stored is damaged |
-| 4 | the health gate or a hook refused |
-| 5 | other processes committed first, each time that the command tried |
-| 70 | a bug in editvc |
-| 130 | interrupted |
 """
+
+EXIT_CODES = {
+    0: "done",
+    1: "the input or the state of the repository does not allow it; `grep`: nothing matches",
+    2: "the command line is wrong",
+    3: "something stored is damaged",
+    4: "the health gate or a hook refused",
+    5: "other processes committed first, each time that the command tried",
+    70: "a bug in editvc",
+    130: "interrupted",
+}
 
 
 def commands(
@@ -56,7 +59,7 @@ def commands(
 
 def page() -> str:
     """The whole page."""
-    parts = [HEADER]
+    parts = [HEADER + "".join(f"| {code} | {words} |\n" for code, words in EXIT_CODES.items())]
     for ctx in commands(editvc):
         level = "##" if ctx.parent is None or ctx.parent.parent is None else "###"
         parts.append(f"{level} {ctx.command_path}\n\n```text\n{ctx.get_help()}\n```\n")

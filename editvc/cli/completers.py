@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,8 @@ def revisions(ctx: click.Context, _param: click.Parameter, begun: str) -> Items:
     """
     start, dots, name = begun.rpartition("..")
     repo = _repository(ctx)
-    named = {"HEAD": "where you are", "base": "the model before any commit", **_refs(repo)}
+    named = {"HEAD": "where you are", "base": "the model before any commit"}
+    named |= _refs(repo)
     if name and set(name) <= set("0123456789abcdef"):
         named |= _ids(repo, len(name))
     return _items({start + dots + one: about for one, about in named.items()}, begun)
@@ -60,7 +61,9 @@ def tags(ctx: click.Context, _param: click.Parameter, begun: str) -> Items:
 def branches_and_tags(ctx: click.Context, _param: click.Parameter, begun: str) -> Items:
     """What is pushed, or put into a bundle."""
     repo = _repository(ctx)
-    return _items((one.name for one in (*repo.branches(), *repo.tags())), begun)
+    return _items(
+        [*(one.name for one in repo.branches()), *(one.name for one in repo.tags())], begun
+    )
 
 
 def remotes(ctx: click.Context, _param: click.Parameter, begun: str) -> Items:
@@ -88,7 +91,8 @@ def recipe_keys(ctx: click.Context, _param: click.Parameter, begun: str) -> Item
     )
     if row is not None and row.name in RECIPES:
         for key, declared in RECIPES[row.name].settings().items():
-            keys[f"{key}="] = getattr(declared, "help", "") or declared.kind.words
+            if key != "method":
+                keys[f"{key}="] = getattr(declared, "help", "") or declared.kind.words
     return _items(keys, begun)
 
 
@@ -104,10 +108,12 @@ def _repository(ctx: click.Context) -> Repo:
     return Repo(folder, remark=lambda _: None, trust=Trust.from_environment(os.environ))
 
 
-def _refs(repo: Repo) -> Iterator[tuple[str, str]]:
-    yield from ((one.name, "branch") for one in repo.branches() if one.commit)
-    yield from ((one.name, "tag") for one in repo.tags())
-    yield from ((one.name, "branch of a remote") for one in repo.remote_branches())
+def _refs(repo: Repo) -> dict[str, str]:
+    return {
+        **{one.name: "branch of a remote" for one in repo.remote_branches()},
+        **{one.name: "tag" for one in repo.tags()},
+        **{one.name: "branch" for one in repo.branches() if one.commit},
+    }
 
 
 def _ids(repo: Repo, digits: int) -> dict[str, str]:
