@@ -11,14 +11,24 @@ from editvc.cli.output import say
 VARIABLE = "_EDITVC_COMPLETE"
 """In the environment, it says that a shell asks for completions, and which shell."""
 
-NO_SPACE = """
+BASH = """
 _editvc_no_space() {
     _editvc_completion "$@"
     [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
 }
 complete -o nosort -F _editvc_no_space editvc
 """
-"""For bash: the value of ``-O KEY=`` follows at once. zsh and fish see to it themselves."""
+"""Put behind click's script: the value of ``-O KEY=`` follows without a space."""
+
+ZSH = {
+    "    for type key descr in": ("    local -a suffix\n    for type key descr in"),
+    '        if [[ "$type" == "plain" ]]': (
+        '        [[ "$key" == *= ]] && suffix=(-S "")\n        if [[ "$type" == "plain" ]]'
+    ),
+    "completions_with_descriptions -U": 'completions_with_descriptions -U "$suffix[@]"',
+}
+"""Put into click's script, which its authors keep as it is, to the same end; fish does it itself.
+"""
 
 
 @click.command(
@@ -39,4 +49,6 @@ def completion(ctx: click.Context, shell: str) -> None:
     found = get_completion_class(shell)
     assert found is not None, "one of click's own"
     script = found(ctx.find_root().command, {}, "editvc", VARIABLE).source()
-    say(script.rstrip() + (NO_SPACE if shell == "bash" else ""))
+    for lines, instead in ZSH.items() if shell == "zsh" else ():
+        script = script.replace(lines, instead)
+    say(script.rstrip() + (BASH if shell == "bash" else ""))

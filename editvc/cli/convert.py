@@ -14,7 +14,7 @@ from editvc.cli.output import note, say
 from editvc.core.output_path import write_output
 
 
-@click.command(epilog=examples("editvc convert counterfact.json -o facts.jsonl"))
+@click.command(epilog=examples("editvc convert counterfact.json --to facts.jsonl"))
 @files_argument
 @click.option(
     "--to", "target_file", type=click.Path(path_type=Path), metavar="OUT",
