@@ -75,7 +75,11 @@ from editvc.cli import (
 )
 from editvc.cli.boundary import ReaderGone, close_output, open_streams, tell, texts
 from editvc.cli.options import examples, quiet_option
+from editvc.cli.terminal import columns
 from editvc.version import __version__
+
+LEAST_HELP = 52
+"""Columns of a terminal from which on click's own help texts fit."""
 
 
 class Commands(click.Group):
@@ -86,7 +90,9 @@ class Commands(click.Group):
         return list(self.commands)
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        """Read the words, or print the help that they ask for."""
+        """Read the words, or print the help that they ask for: click's is 50 columns at least."""
+        if (room := columns()) is not None and room < LEAST_HELP:
+            extra["terminal_width"] = room
         with _readers():
             return super().make_context(*args, **extra)
 

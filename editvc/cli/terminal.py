@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -58,6 +59,10 @@ def pager() -> Iterator[bool]:
     itself where the text fits; ``cat`` and nothing are none. So are pipes and dumb terminals.
     """
     named = os.environ.get("EDITVC_PAGER", os.environ.get("PAGER", "" if is_dumb() else "less"))
+    try:
+        shlex.split(named)
+    except ValueError as cause:
+        raise click.UsageError(f"PAGER or EDITVC_PAGER is no command: {named!r}") from cause
     if named.strip() in ("", "cat") or not (sys.stdin.isatty() and sys.stdout.isatty()):
         yield False
         return
