@@ -24,6 +24,7 @@ checks that it is in step with the program.
 Where a command takes a revision, it understands the forms in
 [Concepts](concepts.md#revisions). Data goes to stdout; messages, warnings and progress go to
 stderr. Every reading command has `--json`; every command that writes a commit has `--dry-run`.
+Colours, widths, the pager, `-q` and completion are on the page [At the terminal](terminal.md).
 
 | exit code | meaning |
 |---|---|

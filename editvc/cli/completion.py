@@ -38,13 +38,13 @@ ZSH = {
         "editvc completion fish | source",
     )
 )
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print what makes bash, zsh or fish complete commands, options, revisions and recipe keys.
+    """Print what makes SHELL complete commands, options, revisions and recipe keys.
 
-    Put the line of the example into the shell's file of settings: ~/.bashrc, ~/.zshrc behind
-    compinit, or ~/.config/fish/config.fish.
+    SHELL is bash, zsh or fish. Put the line of the example into its file of settings: ~/.bashrc,
+    ~/.zshrc behind compinit, or ~/.config/fish/config.fish.
     """
     found = get_completion_class(shell)
     assert found is not None, "one of click's own"
