@@ -79,7 +79,8 @@ def test_help_and_version_in_a_bare_environment(work: Path) -> None:
         "push", "pull", "bundle", "stats", "fsck", "gc", "reindex", "verify", "verify-commit",
         "audit", "config", "base", "completion",
     ]  # fmt: skip
-    listed = [line.split()[0] for line in shown.out.split("Commands:\n")[1].splitlines()]
+    section = shown.out.split("Commands:\n")[1].split("\n\n")[0]
+    listed = [line.split()[0] for line in section.splitlines()]
     assert listed == commands
     assert script("--version", cwd=work, env=bare).out == f"editvc, version {__version__}\n"
     assert script("status", cwd=work, env=bare).code == 1
