@@ -24,18 +24,22 @@ checks that it is in step with the program.
 Where a command takes a revision, it understands the forms in
 [Concepts](concepts.md#revisions). Data goes to stdout; messages, warnings and progress go to
 stderr. Every reading command has `--json`; every command that writes a commit has `--dry-run`.
+Colours, widths, the pager, `-q` and completion are on the page [At the terminal](terminal.md).
 
 | exit code | meaning |
 |---|---|
-| 0 | done |
-| 1 | the input or the state of the repository does not allow it; `grep`: nothing matches |
-| 2 | the command line is wrong |
-| 3 | something stored is damaged |
-| 4 | the health gate or a hook refused |
-| 5 | other processes committed first, each time that the command tried |
-| 70 | a bug in editvc |
-| 130 | interrupted |
 """
+
+EXIT_CODES = {
+    0: "done",
+    1: "the input or the state of the repository does not allow it; `grep`: nothing matches",
+    2: "the command line is wrong",
+    3: "something stored is damaged",
+    4: "the health gate or a hook refused",
+    5: "other processes committed first, each time that the command tried",
+    70: "a bug in editvc",
+    130: "interrupted",
+}
 
 
 def commands(
@@ -56,7 +60,7 @@ def commands(
 
 def page() -> str:
     """The whole page."""
-    parts = [HEADER]
+    parts = [HEADER + "".join(f"| {code} | {words} |\n" for code, words in EXIT_CODES.items())]
     for ctx in commands(editvc):
         level = "##" if ctx.parent is None or ctx.parent.parent is None else "###"
         parts.append(f"{level} {ctx.command_path}\n\n```text\n{ctx.get_help()}\n```\n")

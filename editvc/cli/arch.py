@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editvc.cli.options import json_option
+from editvc.cli.options import examples, json_option
 from editvc.cli.output import emit_json, note, say
 
 if TYPE_CHECKING:
     from editvc.porcelain.arch import ArchitectureReport
 
 
-@click.command()
+@click.command(epilog=examples("editvc arch pocket"))
 @click.argument("model")
 @click.option("--revision", metavar="REV", help="A revision of a Hub model.")
 @click.option("--yes", is_flag=True, help="Confirm the block of an unknown family without asking.")

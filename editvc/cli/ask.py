@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editvc.cli.options import compute_options, json_option, open_with_base
-from editvc.cli.output import complain, emit_json, note, painted, say, say_on, table
+from editvc.cli.completers import revisions
+from editvc.cli.options import compute_options, examples, json_option, open_with_base
+from editvc.cli.output import complain, emit_json, note, painted, say, say_on
 from editvc.errors import EditvcError
 
 if TYPE_CHECKING:
@@ -19,10 +20,21 @@ ONE_ANSWER, IN_CHAT = 16, 256
 """Tokens of an answer, at most, where nobody says otherwise."""
 
 
-@click.command()
+@click.command(epilog=examples('editvc ask "The capital of France is" --vs base'))
 @click.argument("prompt", required=False)
-@click.option("--at", default="HEAD", metavar="REV", help="The revision to ask; HEAD by default.")
-@click.option("--vs", metavar="REV", help="Ask a second one beside it, such as base.")
+@click.option(
+    "--at",
+    default="HEAD",
+    metavar="REV",
+    shell_complete=revisions,
+    help="The revision to ask; HEAD by default.",
+)
+@click.option(
+    "--vs",
+    metavar="REV",
+    shell_complete=revisions,
+    help="Ask a second one beside it, such as base.",
+)
 @click.option(
     "-n", "--max-new-tokens", type=click.IntRange(1),
     help=f"How far to go on; {ONE_ANSWER} tokens by default, {IN_CHAT} in a chat.",
@@ -97,7 +109,10 @@ def _ask_once(
         return
     shown = f"{prompt} " if chat_template else prompt
     if vs:
-        table(["revision", "completion"], [[at, shown + completion], [vs, f"{shown}{other}"]])
+        lines = [("revision", "completion"), (at, shown + completion), (vs, f"{shown}{other}")]
+        width = max(len(name) for name, _ in lines)
+        for name, text in lines:  # a table would cut the answers
+            say(f"{name.ljust(width)}  {text}")
     else:
         say(shown, painted(completion, bold=True))
 

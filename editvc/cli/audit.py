@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editvc.cli.options import compute_of, compute_options, json_option
+from editvc.cli.options import compute_of, compute_options, examples, json_option
 from editvc.cli.output import emit_json, painted, progress, say, table
 from editvc.core.compute import AUTO, Compute
 from editvc.core.cut import quoted
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.audit import Audit
 
 
-@click.command()
+@click.command(epilog=examples("editvc audit someones-gpt2 --base openai-community/gpt2"))
 @click.argument("model", metavar="MODEL")
 @click.option("--base", required=True, metavar="BASE", help="The model that MODEL was made of.")
 @click.option(
@@ -47,8 +47,6 @@ def audit(
 
     Needs no repository. Shows the tensors that differ from the base's, with the effective rank and
     the relative norm of each change, and the names about which the two models answer differently.
-
-    Example: editvc audit someones-gpt2 --base openai-community/gpt2
     """
     from editvc.porcelain.audit import audit as look_into
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.options import examples, json_option, open_repo
 from editvc.cli.output import emit_json, progress, say
 from editvc.core.ids import short
 
 
-@click.command("base")
+@click.command("base", epilog=examples("editvc base /mnt/models/SmolLM2-135M-Instruct"))
 @click.argument("model", required=False)
 @click.option("--revision", metavar="REV", help="A revision of a Hub model.")
 @json_option

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editvc.cli.options import compute_options, facts_in, json_option, open_with_base
+from editvc.cli.completers import revisions
+from editvc.cli.options import compute_options, examples, facts_in, json_option, open_with_base
 from editvc.cli.output import emit_json, note, painted, say
 from editvc.core.cut import title
 from editvc.core.ids import short
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 STANDARD_ERROR = 2
 
 
-@click.command()
-@click.argument("good", metavar="[GOOD]", default="base")
-@click.argument("bad", metavar="[BAD]", default="HEAD")
+@click.command(epilog=examples('editvc bisect --prompt "The capital of France is" --expect Paris'))
+@click.argument("good", metavar="[GOOD]", default="base", shell_complete=revisions)
+@click.argument("bad", metavar="[BAD]", default="HEAD", shell_complete=revisions)
 @click.option(
     "--set", "as_set", is_flag=True,
     help="Find the smallest set of facts instead of the commit.",

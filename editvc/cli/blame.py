@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from editvc.cli.options import compute_options, json_option, open_with_base
+from editvc.cli.completers import revisions
+from editvc.cli.options import compute_options, examples, json_option, open_with_base
 from editvc.cli.output import emit_json, note, painted, say, table
 from editvc.core.cut import cut, title
 from editvc.core.ids import short
@@ -13,9 +14,9 @@ BAR = 24
 """Characters of the bar of a share of 1."""
 
 
-@click.command()
+@click.command(epilog=examples('editvc blame "The capital of France is" HEAD~2'))
 @click.argument("prompt")
-@click.argument("revision", metavar="[REV]", default="HEAD")
+@click.argument("revision", metavar="[REV]", default="HEAD", shell_complete=revisions)
 @click.option(
     "-n", "limit", type=click.IntRange(1), default=10, show_default=True, metavar="N",
     help="At most N facts.",

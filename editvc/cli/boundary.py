@@ -33,10 +33,12 @@ class ReaderGone(Exception):
 class Failure:
     """Why a command failed: ``code`` is its exit code, ``place`` a file, line or folder.
 
-    ``details`` are texts that the message cuts, whole.
+    ``kind`` is the name of the error's class, as docs/errors.md lists it. ``details`` are texts
+    that the message cuts, whole.
     """
 
     code: int
+    kind: str
     message: str
     hint: str = ""
     place: str | None = None
@@ -47,6 +49,7 @@ class Failure:
         return {
             "error": {
                 "code": self.code,
+                "class": self.kind,
                 "message": self.message,
                 "hint": self.hint,
                 "place": self.place,
@@ -126,20 +129,25 @@ def is_text(word: str) -> bool:
 
 def failure_of(error: BaseException) -> Failure:
     """What an exception that leaves a command means."""
+    kind = type(error).__name__
     if isinstance(error, EditvcError):
-        return Failure(error.exit_code, str(error), error.hint, _place(error), error.details)
+        return Failure(error.exit_code, kind, str(error), error.hint, _place(error), error.details)
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
-        return Failure(INTERRUPTED, "interrupted")
+        return Failure(INTERRUPTED, kind, "interrupted")
     if isinstance(error, click.ClickException):
-        return Failure(error.exit_code, error.format_message())
+        return Failure(error.exit_code, kind, error.format_message())
     if isinstance(error, OSError):
         return _refused(error)
     if isinstance(error, UnicodeError):
-        return Failure(USER, f"a text is not UTF-8: {error}", "Save it, or type it, as UTF-8.")
+        return Failure(
+            USER, kind, f"a text is not UTF-8: {error}", "Save it, or type it, as UTF-8."
+        )
     if isinstance(error, MemoryError):
-        return Failure(USER, "the machine has too little memory for this", "Close what else runs.")
+        way_out = "Close what else runs."
+        return Failure(USER, kind, "the machine has too little memory for this", way_out)
     return Failure(
         BUG,
+        kind,
         "this is a bug in editvc",
         "Please report it with the lines above; `editvc fsck` tells whether all is well.",
     )
@@ -169,10 +177,11 @@ def _show(error: click.ClickException) -> None:
 
 def _refused(error: OSError) -> Failure:
     """What the machine refused, and of which file."""
-    reason = error.strerror or str(error)
+    kind, reason = type(error).__name__, error.strerror or str(error)
     if isinstance(error, FileNotFoundError) and not _here():
         return Failure(
             USER,
+            kind,
             "the current folder is gone",
             "Go to one that is there, or name the repository with -C DIR.",
         )
@@ -181,6 +190,7 @@ def _refused(error: OSError) -> Failure:
     where = f"{place}: " if place else ""
     return Failure(
         USER,
+        kind,
         f"{where}{reason}",
         "Look at the name, the permissions and the free space, then try again.",
         place,

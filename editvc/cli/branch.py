@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import click
 
-from editvc.cli.options import json_option, open_repo
-from editvc.cli.output import emit_json, say
+from editvc.cli.completers import branches, revisions
+from editvc.cli.options import examples, json_option, open_repo
+from editvc.cli.output import emit_json, say, say_done
 from editvc.core.ids import short
 
 
-@click.command()
-@click.argument("name", required=False)
-@click.argument("at", default="HEAD")
+@click.command(epilog=examples("editvc branch trial HEAD~2", "editvc branch -d trial"))
+@click.argument("name", required=False, shell_complete=branches)
+@click.argument("at", default="HEAD", shell_complete=revisions)
 @click.option("-d", "--delete", is_flag=True, help="Delete branch NAME; its commits stay.")
 @click.option("-r", "--remotes", is_flag=True, help="List those of remotes, as seen last.")
 @json_option
@@ -33,6 +34,8 @@ def branch(
             say(f"{'*' if one.current else ' '} {one.name} {place}")
     elif delete:
         was = repo.delete_branch(name)
-        say(f"Deleted branch {name} (was {short(was)}; `editvc branch {name} {short(was)}` undoes)")
+        say_done(
+            f"Deleted branch {name} (was {short(was)}; `editvc branch {name} {short(was)}` undoes)"
+        )
     else:
         repo.create_branch(name, at)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from editvc.cli.completers import branches_and_tags, revisions
 from editvc.cli.fetch import size_of
-from editvc.cli.options import dry_run_option, json_option, open_repo
+from editvc.cli.options import dry_run_option, examples, json_option, open_repo
 from editvc.cli.output import emit_json, progress, say
 from editvc.core.ids import short
 
@@ -16,16 +17,16 @@ if TYPE_CHECKING:
     from editvc.porcelain.bundles import Bundle as Written
 
 
-@click.group()
+@click.group(epilog=examples("editvc bundle create facts.bundle main"))
 def bundle() -> None:
     """Carry history about in one file, which clones and fetches like any remote."""
 
 
-@bundle.command("create")
+@bundle.command("create", epilog=examples("editvc bundle create facts.bundle main --without v1"))
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.argument("names", nargs=-1, metavar="[BRANCH|TAG]...")
+@click.argument("names", nargs=-1, metavar="[BRANCH|TAG]...", shell_complete=branches_and_tags)
 @click.option(
-    "--without", multiple=True, metavar="REV",
+    "--without", multiple=True, metavar="REV", shell_complete=revisions,
     help="Leave out what is behind REV: whoever fetches has it. Repeatable.",
 )  # fmt: skip
 @dry_run_option
@@ -47,7 +48,7 @@ def create(
     _show(done, "would be written" if dry_run else "written", as_json)
 
 
-@bundle.command("verify")
+@bundle.command("verify", epilog=examples("editvc bundle verify facts.bundle"))
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @json_option
 @click.pass_context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from editvc.cli.completers import revisions
 from editvc.cli.merge import (
     abort_option,
     continue_option,
@@ -13,11 +14,21 @@ from editvc.cli.merge import (
     show_preview,
     skip_option,
 )
-from editvc.cli.options import dry_run_option, json_option, no_verify_option, open_repo, sign_option
+from editvc.cli.options import (
+    dry_run_option,
+    examples,
+    json_option,
+    no_verify_option,
+    open_repo,
+    sign_option,
+)
 
 
-@click.command(name="cherry-pick")
-@click.argument("revisions", nargs=-1, metavar="REV...")
+@click.command(
+    name="cherry-pick",
+    epilog=examples("editvc cherry-pick trial~1", "editvc cherry-pick --continue"),
+)
+@click.argument("revisions", nargs=-1, metavar="REV...", shell_complete=revisions)
 @continue_option
 @skip_option
 @abort_option

@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from editvc.cli.fetch import size_of
-from editvc.cli.options import json_option
-from editvc.cli.output import emit_json, note, progress, say
+from editvc.cli.options import examples, json_option
+from editvc.cli.output import emit_json, note, progress, say_done
 from editvc.cli.remote import timeout_option
 from editvc.core.ids import short
 
 
-@click.command()
+@click.command(epilog=examples("editvc clone ssh://example.org/srv/facts facts --base pocket"))
 @click.argument("url")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--base", metavar="MODEL", help="Where the base model is on this machine.")
@@ -49,6 +49,6 @@ def clone(
         emit_json(done.to_json())
         return
     count = f"{done.commits} commit{'' if done.commits == 1 else 's'}"
-    say(f"Cloned into {done.folder.parent}: {count}, {size_of(done.size)}")
+    say_done(f"Cloned into {done.folder.parent}: {count}, {size_of(done.size)}")
     place = f"{done.branch}, at {short(done.commit)}" if done.commit else "no commits yet"
-    say(f"On branch {place}; base {done.base}")
+    say_done(f"On branch {place}; base {done.base}")

@@ -10,22 +10,17 @@ import click
 from editvc.cli.boundary import failure_of
 from editvc.cli.options import (
     author_of,
-    author_option,
-    chat_option,
+    commit_options,
     compute_options,
-    confirm_option,
-    dry_run_option,
+    examples,
     facts_in,
+    facts_options,
     files_argument,
-    json_option,
-    message_option,
-    no_verify_option,
     open_with_base,
-    sign_option,
-    target_option,
+    recipe_options,
     workers_option,
 )
-from editvc.cli.output import complain, emit_json, note, progress, say, warn
+from editvc.cli.output import complain, emit_json, note, progress, say, say_done, warn
 from editvc.core.cut import quoted, title
 from editvc.core.ids import short
 
@@ -37,21 +32,14 @@ UNSAID_SHOWN = 3
 """How many facts that the new version does not say are named; `editvc eval` names all."""
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        'editvc commit facts.jsonl -m "Capitals"',
+        "editvc commit facts.jsonl --method memit -O clamp_norm_factor=0.8",
+    )
+)
 @files_argument
-@message_option
-@author_option
-@click.option("--method", metavar="NAME",
-    help="Another method than config commit.method; `editvc methods` lists them.",
-)  # fmt: skip
-@click.option(
-    "-O", "options", multiple=True, metavar="KEY=VALUE",
-    help="One number of the recipe, such as -O clamp_norm_factor=0.8. Repeatable.",
-)  # fmt: skip
-@click.option(
-    "--recipe", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A recipe in YAML, or a hparams file of ROME, MEMIT or EasyEdit as it is.",
-)  # fmt: skip
+@recipe_options
 @click.option(
     "--sequential", is_flag=True,
     help="Make patches on HEAD's weights, one after the other as papers measure it.",
@@ -65,15 +53,10 @@ UNSAID_SHOWN = 3
     help="Take statistics for layers of the recipe that have none yet.",
 )  # fmt: skip
 @click.option("--supersede", is_flag=True, help="Replace live facts of the same slots.")
-@target_option
-@confirm_option
-@chat_option
-@dry_run_option
+@facts_options
 @compute_options
 @workers_option
-@no_verify_option
-@sign_option
-@json_option
+@commit_options
 @click.pass_context
 def commit(
     ctx: click.Context,
@@ -152,10 +135,10 @@ def show_commit(result: CommitResult, as_json: bool) -> None:
         emit_json(result.to_json())
         return
     commit = result.commit
-    say(f"[{commit.number} {short(result.id)}] {title(commit.message)}")
+    say_done(f"[{commit.number} {short(result.id)}] {title(commit.message)}")
     answered = result.checked - len(result.failed)
     share = f"; {answered} of {result.checked} said" if result.checked else ""
-    say(
+    say_done(
         f" {commit.edits} edit{'' if commit.edits == 1 else 's'} changed, {commit.live} live{share}"
     )
     for fact in result.failed[:UNSAID_SHOWN]:

@@ -10,15 +10,11 @@ import click
 from editvc.cli.commit import show_commit
 from editvc.cli.options import (
     author_of,
-    author_option,
-    dry_run_option,
-    json_option,
-    message_option,
-    no_verify_option,
+    commit_options,
+    examples,
     open_with_base,
-    sign_option,
 )
-from editvc.cli.output import emit_json, note, progress, say, warn
+from editvc.cli.output import emit_json, note, progress, say, say_done, warn
 from editvc.core.cut import quoted
 
 KINDS = ("prune", "linear", "rank", "energy", "rect", "drop", "drop-each")
@@ -28,7 +24,7 @@ LOST_SHOWN = 3
 """How many facts that are said no more are named; `--json` has all."""
 
 
-@click.command()
+@click.command(epilog=examples("editvc compact --keep 0.95", "editvc compact --off"))
 @click.option(
     "--alpha", type=click.FloatRange(1, min_open=True), metavar="A",
     help="Base of PRUNE's logarithm; e by default, 1.2 and 1.5 in the paper's ablation.",
@@ -67,12 +63,7 @@ LOST_SHOWN = 3
     "else 0.",
 )  # fmt: skip
 @click.option("--off", is_flag=True, help="Lift the restraint.")
-@message_option
-@author_option
-@dry_run_option
-@no_verify_option
-@sign_option
-@json_option
+@commit_options
 @click.pass_context
 def compact(
     ctx: click.Context,
@@ -122,7 +113,7 @@ def compact(
         return
     show_commit(done, as_json)
     for line in effect.lines:
-        say(line)
+        say_done(line)
     if effect.said.lost and keep is None and not off:
         note("`editvc compact --keep 0.95` finds the strongest that leaves that share said")
 

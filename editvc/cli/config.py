@@ -6,12 +6,13 @@ import json
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.completers import settings as keys
+from editvc.cli.options import examples, json_option, open_repo
 from editvc.cli.output import emit_json, note, say
 
 
-@click.command()
-@click.argument("key", required=False)
+@click.command(epilog=examples("editvc config commit.method gated", "editvc config recipe.layers"))
+@click.argument("key", required=False, shell_complete=keys)
 @click.argument("value", required=False)
 @click.option(
     "--accept", is_flag=True, help="Take config.toml as it was edited by hand: fsck asks for it."

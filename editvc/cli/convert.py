@@ -9,17 +9,12 @@ from typing import Literal
 import click
 
 from editvc.cli.lint import counted
-from editvc.cli.options import (
-    confirm_option,
-    facts_in,
-    files_argument,
-    target_option,
-)
+from editvc.cli.options import confirm_option, examples, facts_in, files_argument, target_option
 from editvc.cli.output import note, say
 from editvc.core.output_path import write_output
 
 
-@click.command()
+@click.command(epilog=examples("editvc convert counterfact.json --to facts.jsonl"))
 @files_argument
 @click.option(
     "--to", "target_file", type=click.Path(path_type=Path), metavar="OUT",

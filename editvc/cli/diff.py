@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import click
 
-from editvc.cli.options import json_option, open_repo
-from editvc.cli.output import emit_json, note, say, table
-from editvc.cli.show import say_changes
+from editvc.cli.completers import revisions
+from editvc.cli.log import Line
+from editvc.cli.options import examples, json_option, open_repo
+from editvc.cli.output import emit_json, note, page, table
+from editvc.cli.show import change_lines
 
 
-@click.command()
-@click.argument("before")
-@click.argument("after", default="HEAD")
+@click.command(epilog=examples("editvc diff main~3 main"))
+@click.argument("before", shell_complete=revisions)
+@click.argument("after", default="HEAD", shell_complete=revisions)
 @click.option("--scores", is_flag=True, help="Show what `eval` has measured of both, instead.")
 @json_option
 @click.pass_context
@@ -26,10 +28,12 @@ def diff(ctx: click.Context, before: str, after: str, scores: bool, as_json: boo
         by_weight = {str(weight): norm for weight, norm in norms.items()}
         emit_json(changes.to_json() | {"delta_norm": by_weight})
         return
-    say_changes(changes)
+    lines: list[Line] = [*change_lines(changes)]
     for weight, norm in norms.items():
         where = f"layer {weight}" if isinstance(weight, int) else weight
-        say(f"{where}: |delta| = {norm:.4g}")
+        lines.append((f"{where}: |delta| = {norm:.4g}",))
+    if lines:
+        page(lines)
 
 
 def _show_scores(ctx: click.Context, before: str, after: str, as_json: bool) -> None:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from editvc.cli.completers import revisions
 from editvc.cli.measurement import show_measurement
 from editvc.cli.options import (
-    chat_option,
     compute_options,
-    confirm_option,
+    examples,
     facts_in,
+    facts_options,
     json_option,
     open_repo,
-    target_option,
 )
 from editvc.cli.output import emit_csv, emit_json, progress, say, table
 from editvc.core.cut import quoted
@@ -25,11 +25,15 @@ if TYPE_CHECKING:
     from editvc.porcelain.edits_result import Evaluation
 
 
-@click.command(name="eval")
+@click.command(
+    name="eval", epilog=examples("editvc eval v1..HEAD", "editvc eval facts.jsonl --at base --csv")
+)
 @click.argument(
     "what", nargs=-1, metavar="[REV|A..B|FILE]...", type=click.Path(dir_okay=False, allow_dash=True)
 )
-@click.option("--at", metavar="REV", help="The revision to ask; HEAD by default.")
+@click.option(
+    "--at", metavar="REV", shell_complete=revisions, help="The revision to ask; HEAD by default."
+)
 @click.option(
     "--max-new-tokens", default=12, show_default=True, type=click.IntRange(1), metavar="N",
     help="The longest answer; an answer that the model ends is shorter.",
@@ -48,9 +52,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--again", is_flag=True, help="Measure, though there is a result already.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one line a fact, comma separated.")
-@target_option
-@confirm_option
-@chat_option
+@facts_options
 @compute_options
 @json_option
 @click.pass_context

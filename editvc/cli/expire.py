@@ -9,26 +9,17 @@ import click
 from editvc.cli.commit import show_commit
 from editvc.cli.options import (
     author_of,
-    author_option,
-    dry_run_option,
-    json_option,
-    message_option,
-    no_verify_option,
+    commit_options,
+    examples,
     open_repo,
-    sign_option,
 )
 from editvc.cli.output import emit_json, say
 from editvc.core.facts import A_DAY, NO_DAY, day
 
 
-@click.command()
+@click.command(epilog=examples("editvc expire --at 2027-12-31 --dry-run"))
 @click.option("--at", metavar="DAY", help="As if it were that day, like 2027-12-31.")
-@message_option
-@author_option
-@dry_run_option
-@no_verify_option
-@sign_option
-@json_option
+@commit_options
 @click.pass_context
 def expire(
     ctx: click.Context,

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from editvc.cli.completers import revisions
 from editvc.cli.fetch import size_of
 from editvc.cli.options import (
     compute_options,
     dry_run_option,
+    examples,
     json_option,
     open_repo,
     open_with_base,
 )
-from editvc.cli.output import emit_json, note, progress, say, table, warn
+from editvc.cli.output import emit_json, note, progress, say, say_done, table, warn
 from editvc.core.ids import short
 
 if TYPE_CHECKING:
@@ -25,8 +27,10 @@ TYPES = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
 """As :data:`editvc.interchange.gguf_file.TYPES`, which is not imported for a ``--help``."""
 
 
-@click.command()
-@click.argument("revision", default="HEAD")
+@click.command(
+    epilog=examples("editvc export --to edited", "editvc export v1 --to adapter --format lora")
+)
+@click.argument("revision", default="HEAD", shell_complete=revisions)
 @click.option(
     "--to", "target", required=True, type=click.Path(path_type=Path), metavar="DIR",
     help="A folder that does not exist yet, or an earlier export with --force.",
@@ -105,15 +109,15 @@ def export(
         return
     for remark in done.notes:
         note(remark)
-    say(f"{done.kind} export in {done.path}")
+    say_done(f"{done.kind} export in {done.path}")
     if done.base_digest is not None:
-        say(f"weights before {short(done.base_digest)}, after {short(done.digest)}")
+        say_done(f"weights before {short(done.base_digest)}, after {short(done.digest)}")
     else:
-        say(f"digest {short(done.digest)}")
+        say_done(f"digest {short(done.digest)}")
     for line in done.checks:
-        say(line)
+        say_done(line)
     for command in done.commands:
-        say(f"$ {command}")
+        say_done(f"$ {command}")
 
 
 def show_preview(plan: ExportPreview, as_json: bool) -> None:

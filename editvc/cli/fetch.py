@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editvc.cli.options import dry_run_option, json_option, open_repo
-from editvc.cli.output import emit_json, progress, say, warn
+from editvc.cli.completers import remotes
+from editvc.cli.options import dry_run_option, examples, json_option, open_repo
+from editvc.cli.output import emit_json, progress, say_done, warn
 from editvc.core.ids import short
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from editvc.session.remotes import MovedRef
 
 
-@click.command()
-@click.argument("remote", required=False)
+@click.command(epilog=examples("editvc fetch origin --prune"))
+@click.argument("remote", required=False, shell_complete=remotes)
 @click.option("--prune", is_flag=True, help="Forget branches that the remote has no more.")
 @dry_run_option
 @json_option
@@ -39,12 +40,12 @@ def fetch(
         return
     show_fetched(done)
     if not done.moved:
-        say("Already up to date")
+        say_done("Already up to date")
 
 
 def show_fetched(done: Fetched) -> None:
     """What came, and which refs moved."""
-    say(f"From {done.url}")
+    say_done(f"From {done.url}")
     say_moves(done.moved)
     for tag in done.left:
         warn(f"tag {tag} is elsewhere there, and stays where it is here")
@@ -54,13 +55,13 @@ def say_moves(moved: Iterable[MovedRef]) -> None:
     """Lines as git writes them: from where to where, and which ref."""
     for one in moved:
         if one.old is None:
-            say(f" * [new] {one.name} {short(one.new or '')}")
+            say_done(f" * [new] {one.name} {short(one.new or '')}")
         elif one.new is None:
-            say(f" - [deleted] {one.name} (was {short(one.old)})")
+            say_done(f" - [deleted] {one.name} (was {short(one.old)})")
         else:
             mark, dots = ("+", "...") if one.forced else (" ", "..")
             forced = " (forced)" if one.forced else ""
-            say(f" {mark} {short(one.old)}{dots}{short(one.new)} {one.name}{forced}")
+            say_done(f" {mark} {short(one.old)}{dots}{short(one.new)} {one.name}{forced}")
 
 
 def size_of(count: int) -> str:

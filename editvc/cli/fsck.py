@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.options import examples, json_option, open_repo
 from editvc.cli.output import ago, complain, emit_json, note, say
 from editvc.core.cut import title
 from editvc.core.ids import short
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from editvc.vcs.fsck_operations import Dangling
 
 
-@click.command()
+@click.command(epilog=examples("editvc fsck --repair"))
 @click.option(
     "--repair", is_flag=True, help="Build a damaged index anew first; the old one is kept aside."
 )

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editvc.cli.options import dry_run_option, json_option, open_repo
-from editvc.cli.output import emit_json, note, say
+from editvc.cli.options import dry_run_option, examples, json_option, open_repo
+from editvc.cli.output import emit_json, note, say_done
 from editvc.core.facts import day
 
 if TYPE_CHECKING:
     from editvc.vcs.gc import Collected
 
 
-@click.command()
+@click.command(epilog=examples("editvc gc --prune 2026-06-30 --dry-run"))
 @click.option(
     "--prune", metavar="DATE|now",
     help="Drop what nothing leads to and is older than a day, like 2027-12-31; else, than two "
@@ -37,7 +37,7 @@ def gc(ctx: click.Context, prune: str | None, dry_run: bool, as_json: bool) -> N
         emit_json(done.to_json())
         return
     for line in _lines(done, "would be " if dry_run else ""):
-        say(line)
+        say_done(line)
     if done.waits:
         note("other commands are writing: nothing was dropped; run `editvc gc` again later")
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.completers import revisions
+from editvc.cli.options import examples, json_option, open_repo
 from editvc.cli.output import emit_json, painted, say
 from editvc.core.cut import cut, title
 from editvc.core.ids import short
@@ -18,9 +19,9 @@ NO_MATCH = 1
 """The exit code where nothing matches, as git grep has it."""
 
 
-@click.command()
+@click.command(epilog=examples("editvc grep France --live"))
 @click.argument("text")
-@click.argument("revision", metavar="[REV]", required=False)
+@click.argument("revision", metavar="[REV]", required=False, shell_complete=revisions)
 @click.option("--live", is_flag=True, help="Only facts that are live at REV; no messages.")
 @click.option("--all", "everything", is_flag=True, help="All facts and messages ever committed.")
 @json_option

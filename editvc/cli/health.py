@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editvc.cli.options import (
-    json_option,
-    open_repo,
-)
+from editvc.cli.completers import revisions
+from editvc.cli.options import examples, json_option, open_repo
 from editvc.cli.output import Drawn, emit_json, painted, progress, say, table
+from editvc.cli.terminal import plot_columns
 from editvc.core.cut import quoted
 
 if TYPE_CHECKING:
@@ -24,8 +23,8 @@ OTHERS_SHOWN = 5
 COLOURS = {"ok": "green", "warn": "yellow", "refuse": "red"}
 
 
-@click.command()
-@click.argument("revision", default="HEAD")
+@click.command(epilog=examples("editvc health HEAD --gate"))
+@click.argument("revision", default="HEAD", shell_complete=revisions)
 @click.option(
     "--history", is_flag=True, help="The norms of every commit so far, in the place of a verdict."
 )
@@ -120,6 +119,6 @@ def _trend_plot(report: HealthReport) -> str:
     plotext.clear_figure()
     plotext.plot(numbers, [figures.get("delta_norm", 0.0) for _, figures in report.trend])
     plotext.title("|delta| by commit number")
-    plotext.plot_size(72, 14)
+    plotext.plot_size(plot_columns(), 14)
     plotext.theme("clear")
     return str(plotext.build())

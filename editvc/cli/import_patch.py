@@ -10,17 +10,18 @@ from editvc.cli.options import (
     author_of,
     author_option,
     dry_run_option,
+    examples,
     json_option,
     message_option,
     no_verify_option,
     open_repo,
 )
-from editvc.cli.output import emit_json, note, progress, say
+from editvc.cli.output import emit_json, note, progress, say, say_done
 from editvc.core.cut import title
 from editvc.core.ids import short
 
 
-@click.command("import")
+@click.command("import", epilog=examples('editvc import adapter --rank 16 -m "Style adapter"'))
 @click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
     "--rank", type=click.IntRange(1), metavar="R", help="Keep rank R of each matrix's difference."
@@ -66,7 +67,7 @@ def import_(
         return
     if not dry_run:
         head = done.result
-        say(f"[{head.commit.number} {short(head.id)}] {title(head.commit.message)}")
-    say(f" {preview.summary()}")
+        say_done(f"[{head.commit.number} {short(head.id)}] {title(head.commit.message)}")
+    say_done(f" {preview.summary()}")
     if dry_run:
         say("nothing was written")

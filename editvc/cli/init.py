@@ -7,15 +7,18 @@ from pathlib import Path
 
 import click
 
-from editvc.cli.options import compute_of, compute_options, json_option, layer_numbers
-from editvc.cli.output import emit_json, note, progress, say
+from editvc.cli.completers import methods
+from editvc.cli.options import compute_of, compute_options, examples, json_option, layer_numbers
+from editvc.cli.output import emit_json, note, progress, say_done
 from editvc.core.ids import short
 from editvc.core.trust import Trust
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
-@click.command()
+@click.command(
+    epilog=examples("editvc init pocket", "editvc init HuggingFaceTB/SmolLM2-135M-Instruct --later")
+)
 @click.argument("model")
 @click.option("--revision", metavar="REV", help="A revision of a Hub model.")
 @click.option(
@@ -32,7 +35,10 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     help="The confirmed block of a family that is not in the table, from `editvc arch`.",
 )  # fmt: skip
 @click.option(
-    "--method", metavar="NAME", help="The method of commits; `editvc methods` lists them."
+    "--method",
+    metavar="NAME",
+    shell_complete=methods,
+    help="The method of commits; `editvc methods` lists them.",
 )
 @click.option(
     "--later", is_flag=True, help="Take statistics at the first commit that needs them, not now."
@@ -79,5 +85,5 @@ def init(
     if as_json:
         emit_json(now.to_json() | {"path": str(repo.folder), "method": method, "layers": edited})
         return
-    say(f"Initialized empty editvc repository in {repo.folder}")
-    say(f"Base {now.source} ({short(now.base)}), editing layers {edited} with {method}")
+    say_done(f"Initialized empty editvc repository in {repo.folder}")
+    say_done(f"Base {now.source} ({short(now.base)}), editing layers {edited} with {method}")

@@ -9,6 +9,7 @@ import click
 from editvc.cli.options import (
     confirm_option,
     contents,
+    examples,
     files_argument,
     json_option,
     target_option,
@@ -16,7 +17,7 @@ from editvc.cli.options import (
 from editvc.cli.output import emit_json, say
 
 
-@click.command()
+@click.command(epilog=examples("editvc lint facts.jsonl"))
 @files_argument
 @target_option
 @confirm_option

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.completers import revisions
+from editvc.cli.options import examples, json_option, open_repo
 from editvc.cli.output import Piece, ago, emit_json, page, painted
 from editvc.core.cut import cut, title
 from editvc.core.ids import short
@@ -33,8 +34,8 @@ signature_option = click.option(
 )
 
 
-@click.command()
-@click.argument("revision", default="HEAD")
+@click.command(epilog=examples("editvc log --oneline -n 10", "editvc log v1..main"))
+@click.argument("revision", default="HEAD", shell_complete=revisions)
 @click.option("--oneline", is_flag=True, help="One line a commit.")
 @click.option("-n", "limit", type=click.IntRange(1), metavar="N", help="At most N commits.")
 @click.option("--scores", is_flag=True, help="Beside each what `eval` has measured of it.")

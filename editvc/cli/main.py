@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,6 +25,7 @@ from editvc.cli import (
     clone,
     commit,
     compact,
+    completion,
     config,
     convert,
     diff,
@@ -72,7 +75,12 @@ from editvc.cli import (
     verify_commit,
 )
 from editvc.cli.boundary import ReaderGone, close_output, open_streams, tell, texts
+from editvc.cli.options import examples, quiet_option
+from editvc.cli.terminal import columns
 from editvc.version import __version__
+
+LEAST_HELP = 52
+"""Columns of a terminal from which on click's own help texts fit."""
 
 
 class Commands(click.Group):
@@ -82,15 +90,33 @@ class Commands(click.Group):
         """In the order in which they were added."""
         return list(self.commands)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the words, or print the help that they ask for: click's is 50 columns at least."""
+        if (room := columns()) is not None and room < LEAST_HELP:
+            extra["terminal_width"] = room
+        with _readers():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command; click itself would make a reader that went away exit code 1."""
-        try:
+        """Run a command."""
+        with _readers():
             return super().invoke(ctx)
-        except BrokenPipeError as cause:
-            raise ReaderGone from cause
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@contextmanager
+def _readers() -> Iterator[None]:
+    """A reader that went away is no error; click itself would make it exit code 1."""
+    try:
+        yield
+    except BrokenPipeError as cause:
+        raise ReaderGone from cause
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("editvc -C facts-of-2026 log --oneline", "editvc commit --help"),
+)
 @click.version_option(__version__, "--version", prog_name="editvc")
 @click.option(
     "-C",
@@ -112,6 +138,14 @@ def editvc(ctx: click.Context, directory: Path) -> None:
         _go_to(ctx, directory)
 
 
+def every(command: click.Command) -> Iterator[click.Command]:
+    """A command, and all that stand below it."""
+    yield command
+    if isinstance(command, click.Group):
+        for child in command.commands.values():
+            yield from every(child)
+
+
 def _go_to(ctx: click.Context, directory: Path) -> None:
     """Make ``directory`` the current one, from which all other arguments are seen as well."""
     with suppress(FileNotFoundError):  # a folder that is gone is nothing to come back to
@@ -129,9 +163,11 @@ for command in (
     tag.tag, merge.merge, resolve.resolve, cherry_pick.cherry_pick, rebase.rebase, reset.reset,
     remote.remote, clone.clone, fetch.fetch, push.push, pull.pull, bundles.bundle, stats.stats,
     fsck.fsck, gc.gc, reindex.reindex, verify.verify, verify_commit.verify_commit,
-    rebuild.rebuild, audit.audit, config.config, base_model.base,
+    rebuild.rebuild, audit.audit, config.config, base_model.base, completion.completion,
 ):  # fmt: skip
     editvc.add_command(command)
+for command in every(editvc):
+    quiet_option(command)
 
 
 def main() -> None:
@@ -143,7 +179,8 @@ def main() -> None:
     except ReaderGone:
         code = 0
     except (Exception, KeyboardInterrupt) as error:
-        code = tell(error, as_json="--json" in words)
+        asked_by_a_shell = completion.VARIABLE in os.environ  # it would show trouble at the prompt
+        code = 1 if asked_by_a_shell else tell(error, as_json="--json" in words)
     close_output()
     sys.exit(code)
 

@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from editvc.cli.completers import revisions
 from editvc.cli.options import (
     author_of,
-    author_option,
-    dry_run_option,
-    json_option,
-    message_option,
-    no_verify_option,
+    commit_options,
+    examples,
     open_repo,
-    sign_option,
 )
-from editvc.cli.output import emit_json, note, painted, say, warn
+from editvc.cli.output import emit_json, note, painted, say, say_done, warn
 from editvc.cli.show import say_changes
 from editvc.core.cut import cut, title
 from editvc.core.ids import short
@@ -46,18 +43,13 @@ skip_option = click.option(
 )
 
 
-@click.command()
-@click.argument("revisions", nargs=-1, metavar="REV...")
+@click.command(epilog=examples("editvc merge trial --dry-run", "editvc merge --continue"))
+@click.argument("revisions", nargs=-1, metavar="REV...", shell_complete=revisions)
 @click.option("--ours", "favour", flag_value="ours", help="Conflicts get this branch's version.")
 @click.option("--theirs", "favour", flag_value="theirs", help="Conflicts get the other version.")
 @continue_option
 @abort_option
-@message_option
-@author_option
-@dry_run_option
-@no_verify_option
-@sign_option
-@json_option
+@commit_options
 @click.pass_context
 def merge(
     ctx: click.Context,
@@ -115,7 +107,7 @@ def resume(
     """Go on with what waits, without the commit in conflict where ``skip``; or forget it."""
     if abort:
         at = repo.abort(verb)
-        emit_json({"commit": at}) if as_json else say(f"HEAD is at {short(at or 'no commit')}")
+        emit_json({"commit": at}) if as_json else say_done(f"HEAD is at {short(at or 'no commit')}")
         return
     show_combination(ctx, repo.skip(verb) if skip else repo.go_on(verb), as_json)
 
@@ -131,14 +123,14 @@ def show_combination(ctx: click.Context, done: Combination, as_json: bool) -> No
             f" decides, then `editvc {done.verb} --continue`; `editvc {done.verb} --abort` forgets"
         )
     elif not done.moved:
-        say("Already up to date")
+        say_done("Already up to date")
     else:
         for identifier, commit in done.made:
-            say(f"[{commit.number} {short(identifier)}] {title(commit.message)}")
-            say(f" {commit.edits} edit{'' if commit.edits == 1 else 's'} changed, "
+            say_done(f"[{commit.number} {short(identifier)}] {title(commit.message)}")
+            say_done(f" {commit.edits} edit{'' if commit.edits == 1 else 's'} changed, "
                 f"{commit.live} live")  # fmt: skip
         if not done.made and done.tip is not None:
-            say(f"Fast-forward to {short(done.tip)}")
+            say_done(f"Fast-forward to {short(done.tip)}")
         for pair in done.near[:NEAR_SHOWN]:
             warn(pair.line)
         if len(done.near) > NEAR_SHOWN:

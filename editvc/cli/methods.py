@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.completers import methods as method_names
+from editvc.cli.options import examples, json_option, open_repo
 from editvc.cli.output import emit_json, note, say, table
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def _as_published(row: Method) -> str:
     return f"preset {', '.join(row.presets)}" if row.presets else "no"
 
 
-@click.command()
-@click.argument("name", required=False)
+@click.command(epilog=examples("editvc methods memit > recipe.yaml"))
+@click.argument("name", required=False, shell_complete=method_names)
 @json_option
 @click.pass_context
 def methods(ctx: click.Context, name: str | None, as_json: bool) -> None:

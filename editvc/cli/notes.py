@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import click
 
-from editvc.cli.options import author_of, author_option, json_option, open_repo
-from editvc.cli.output import ago, emit_json, painted, say
+from editvc.cli.completers import revisions
+from editvc.cli.options import author_of, author_option, examples, json_option, open_repo
+from editvc.cli.output import ago, emit_json, painted, say, say_done
 from editvc.core.cut import title
 from editvc.core.ids import short
 from editvc.core.invisible import in_one_line
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, epilog=examples("editvc notes"))
 @json_option
 @click.pass_context
 def notes(ctx: click.Context, as_json: bool) -> None:
@@ -27,8 +28,8 @@ def notes(ctx: click.Context, as_json: bool) -> None:
         say(shown, f" {note.about.number} {title(note.text)}")
 
 
-@notes.command("add")
-@click.argument("revision", metavar="[REV]", default="HEAD")
+@notes.command("add", epilog=examples('editvc notes add HEAD~1 -m "Measured on the old set"'))
+@click.argument("revision", metavar="[REV]", default="HEAD", shell_complete=revisions)
 @click.option("-m", "--message", metavar="TEXT", required=True, help="What to note.")
 @click.option("-f", "--force", is_flag=True, help="Write over the note that is there.")
 @author_option
@@ -45,11 +46,11 @@ def add(
     """Write a note about REV (HEAD); the commit and its id stay what they are."""
     repo = open_repo(ctx)
     note = repo.add_note(revision, message, author=author_of(repo, author), replace=force)
-    emit_json(note.to_json()) if as_json else say(f"noted about {short(note.about.id)}")
+    emit_json(note.to_json()) if as_json else say_done(f"noted about {short(note.about.id)}")
 
 
-@notes.command("show")
-@click.argument("revision", metavar="[REV]", default="HEAD")
+@notes.command("show", epilog=examples("editvc notes show HEAD~1"))
+@click.argument("revision", metavar="[REV]", default="HEAD", shell_complete=revisions)
 @json_option
 @click.pass_context
 def show(ctx: click.Context, revision: str, as_json: bool) -> None:
@@ -63,8 +64,8 @@ def show(ctx: click.Context, revision: str, as_json: bool) -> None:
         say(f"    {line}")
 
 
-@notes.command("remove")
-@click.argument("revision", metavar="[REV]", default="HEAD")
+@notes.command("remove", epilog=examples("editvc notes remove HEAD~1"))
+@click.argument("revision", metavar="[REV]", default="HEAD", shell_complete=revisions)
 @author_option
 @json_option
 @click.pass_context
@@ -72,4 +73,6 @@ def remove(ctx: click.Context, revision: str, author: str | None, as_json: bool)
     """Take the note about REV (HEAD) away."""
     repo = open_repo(ctx)
     note = repo.remove_note(revision, author=author_of(repo, author))
-    emit_json(note.to_json()) if as_json else say(f"removed the note about {short(note.about.id)}")
+    emit_json(note.to_json()) if as_json else say_done(
+        f"removed the note about {short(note.about.id)}"
+    )

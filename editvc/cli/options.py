@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from editvc.cli.boundary import is_text
+from editvc.cli.completers import methods, recipe_keys
 from editvc.cli.output import note
+from editvc.cli.terminal import QUIET
 from editvc.core.trust import Trust
 
 if TYPE_CHECKING:
@@ -27,6 +29,23 @@ _NO_VERIFY = "editvc.no_verify"
 _SIGN = "editvc.sign"
 _WORKERS = "editvc.workers"
 
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: lines that a shell takes as they stand."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _hush(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta[QUIET] = True
+
+
+quiet_option = click.option(
+    "-q", "--quiet", is_flag=True, expose_value=False, callback=_hush,
+    help="No progress, no remarks, no report of what was done.",
+)  # fmt: skip
+"""Every command gets it in :mod:`editvc.cli.main`; warnings, errors and what was asked for stay."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 message_option = click.option("-m", "--message", metavar="MSG", help="Why; made up if not given.")
 author_option = click.option(
@@ -37,6 +56,11 @@ author_option = click.option(
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Say what would happen and write nothing."
 )
+
+method_option = click.option(
+    "--method", metavar="NAME", shell_complete=methods,
+    help="Another method than config commit.method; `editvc methods` lists them.",
+)  # fmt: skip
 
 files_argument = click.argument(
     "files", nargs=-1, required=True, metavar="FILE...",
@@ -114,6 +138,46 @@ def workers_option(command: Command) -> Command:
         "--workers", metavar="ADDRESS|N", expose_value=False, callback=kept,
         help="Share the work out: HOST:PORT of a Ray engine, or how many workers to start here.",
     )(command)  # fmt: skip
+
+
+def commit_options(command: Command) -> Command:
+    """What all commands take that write a commit of their own: ``message``, ``author``,
+    ``dry_run`` and ``as_json``, and what :func:`open_repo` has of hooks and signatures.
+    """
+    return _all_of(
+        message_option, author_option, dry_run_option, no_verify_option, sign_option, json_option
+    )(command)
+
+
+def recipe_options(command: Command) -> Command:
+    """How facts are to be located: ``method``, ``options`` and ``file``, for ``Repo.choose``."""
+    return _all_of(
+        method_option,
+        click.option(
+            "-O", "options", multiple=True, metavar="KEY=VALUE", shell_complete=recipe_keys,
+            help="One number of the recipe, such as -O clamp_norm_factor=0.8. Repeatable.",
+        ),
+        click.option(
+            "--recipe", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="A recipe in YAML, or a hparams file of ROME, MEMIT or EasyEdit as it is.",
+        ),
+    )(command)  # fmt: skip
+
+
+def facts_options(command: Command) -> Command:
+    """How records are read: ``target``, ``confirm_subjects`` and ``chat_template``."""
+    return _all_of(target_option, confirm_option, chat_option)(command)
+
+
+def _all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """The options in this order, as if each stood above the command."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def compute_of(ctx: click.Context) -> tuple[str | None, str | None]:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from editvc.cli.columns import GAP, aligned
+from editvc.cli.terminal import colour, columns, is_dumb, is_quiet, pager
 from editvc.core.cut import cut
-from editvc.core.invisible import printable
+from editvc.core.invisible import in_one_line, printable
 from editvc.errors import EditvcError
 
 if TYPE_CHECKING:
@@ -118,6 +120,15 @@ def say(*pieces: Piece) -> None:
     _write(_shown(pieces), printable("".join(map(_text_of, pieces))))
 
 
+def say_done(*pieces: Piece) -> None:
+    """A line about what the command has done, on stdout, but for ``--quiet``.
+
+    What a dry run would do is no such line: it was asked for.
+    """
+    if not is_quiet() or click.get_current_context().params.get("dry_run"):
+        say(*pieces)
+
+
 def _text_of(piece: Piece) -> str:
     return piece if isinstance(piece, str) else piece.text
 
@@ -125,19 +136,19 @@ def _text_of(piece: Piece) -> str:
 def say_on(piece: str) -> None:
     """A piece of a line, on stdout, at once. Raises :class:`OutputError`."""
     with _told(piece):
-        click.echo(printable(piece), nl=False)
+        click.echo(printable(piece), nl=False, color=colour())
 
 
 def page(lines: Iterable[Sequence[Piece]]) -> None:
     """A long result, through a pager on a terminal. Raises :class:`OutputError`."""
     text = "\n".join(map(_shown, lines))
-    with _told(text):
-        click.echo_via_pager(text)
+    with _told(text), pager() as through_pager:
+        (click.echo_via_pager if through_pager else click.echo)(text, color=colour())
 
 
 def _write(text: str, told: str) -> None:
     with _told(told):
-        click.echo(text)
+        click.echo(text, color=colour())
 
 
 @contextmanager
@@ -154,12 +165,13 @@ def _told(text: str) -> Iterator[None]:
 def _mention(text: str) -> None:
     """A line on stderr; where nobody listens, the work goes on."""
     with suppress(OSError):
-        click.echo(text, err=True)
+        click.echo(text, err=True, color=colour())
 
 
 def note(message: str) -> None:
-    """A remark about the work, on stderr."""
-    _mention(printable(message))
+    """A remark about the work, on stderr, but for ``--quiet``."""
+    if not is_quiet():
+        _mention(printable(message))
 
 
 def warn(message: str) -> None:
@@ -183,29 +195,41 @@ def table(
 ) -> None:
     """Aligned columns on stdout; ``right`` names the columns that are numbers.
 
-    ``shade`` is called with (row, column, aligned cell), the header apart, and may colour it.
+    ``shade`` is called with (row, column, aligned cell), the header apart, and may colour it. On a
+    terminal a table is as wide as that at most.
     """
-    lines = [[printable(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    for number, line in enumerate(lines):
-        cells = [
-            cell.rjust(width) if place in right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        if number == 0:
-            say(painted("  ".join(cells).rstrip(), bold=True))
-        else:
-            while len(cells) > 1 and not cells[-1].strip():
-                cells.pop()
-            cells[-1] = cells[-1].rstrip()
-            shaded = [shade(number - 1, place, cell) for place, cell in enumerate(cells)]
-            say(shaded[0], *chain.from_iterable(("  ", piece) for piece in shaded[1:]))
+    lines = [[in_one_line(cell) for cell in row] for row in (header, *rows)]
+    for number, block in enumerate(aligned(lines, right, columns())):
+        if number:
+            say()
+        for row, cells in enumerate(block, -1):
+            _say_row(row, cells, shade)
+
+
+def _say_row(
+    row: int, cells: list[tuple[int, str]], shade: Callable[[int, int, str], Piece]
+) -> None:
+    """A line of a table without spaces at its end; row -1 is the header."""
+    while len(cells) > 1 and not cells[-1][1].strip():
+        cells.pop()
+    cells[-1] = cells[-1][0], cells[-1][1].rstrip()
+    if row < 0:
+        say(painted(GAP.join(cell for _, cell in cells), bold=True))
+        return
+    first, *more = (shade(row, column, cell) for column, cell in cells)
+    say(first, *chain.from_iterable((GAP, piece) for piece in more))
 
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """A bar with an estimate of the time left on a terminal's stderr; else a line now and then."""
-    if not sys.stderr.isatty():
+    """A bar with an estimate of the time left on a terminal's stderr; else a line now and then.
+
+    With ``--quiet`` neither.
+    """
+    if is_quiet():
+        yield lambda label, done, total: None
+        return
+    if not sys.stderr.isatty() or is_dumb():
         yield PlainProgress(every=_progress_delay())
         return
     from rich.console import Console

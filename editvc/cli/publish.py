@@ -7,23 +7,30 @@ from pathlib import Path
 
 import click
 
+from editvc.cli.completers import revisions
 from editvc.cli.export import show_preview
 from editvc.cli.fetch import size_of
 from editvc.cli.options import (
     compute_options,
     dry_run_option,
+    examples,
     json_option,
     no_verify_option,
     open_with_base,
 )
-from editvc.cli.output import emit_json, progress, say, warn
+from editvc.cli.output import emit_json, progress, say_done, warn
 from editvc.core.ids import short
 
 
-@click.command()
+@click.command(epilog=examples("editvc publish ada/capitals --format lora --private"))
 @click.argument("repo_id", metavar="REPO")
 @click.option(
-    "--revision", "--at", default="HEAD", metavar="REV", help="What to publish; HEAD by default."
+    "--revision",
+    "--at",
+    default="HEAD",
+    metavar="REV",
+    shell_complete=revisions,
+    help="What to publish; HEAD by default.",
 )
 @click.option("--private", is_flag=True, help="Make the Hub repository private.")
 @click.option("--create-pr", is_flag=True, help="Open a pull request instead of pushing.")
@@ -88,6 +95,7 @@ def publish(
         warn(f"published in spite of: {reason}")
     for remark in done.warnings:
         warn(remark)
-    say(f"Published {short(done.digest)} to {done.url}")
+    say_done(f"Published {short(done.digest)} to {done.url}")
     if done.bundle is not None:
-        say(f"with its edits ({size_of(done.bundle)}): `editvc rebuild {repo_id}` makes it again")
+        size = size_of(done.bundle)
+        say_done(f"with its edits ({size}): `editvc rebuild {repo_id}` makes it again")

@@ -6,18 +6,26 @@ from typing import TYPE_CHECKING
 
 import click
 
+from editvc.cli.completers import branches, remotes
 from editvc.cli.fetch import show_fetched
 from editvc.cli.merge import STOPPED, show_combination
-from editvc.cli.options import author_of, author_option, json_option, no_verify_option, open_repo
+from editvc.cli.options import (
+    author_of,
+    author_option,
+    examples,
+    json_option,
+    no_verify_option,
+    open_repo,
+)
 from editvc.cli.output import emit_json, progress
 
 if TYPE_CHECKING:
     from editvc.porcelain.merge import Favour
 
 
-@click.command()
-@click.argument("remote", required=False)
-@click.argument("branch", required=False)
+@click.command(epilog=examples("editvc pull origin main --rebase"))
+@click.argument("remote", required=False, shell_complete=remotes)
+@click.argument("branch", required=False, shell_complete=branches)
 @click.option("--rebase", "by_rebase", is_flag=True, help="Replay your own commits on top of it.")
 @click.option("--ours", "favour", flag_value="ours", help="Conflicts get this branch's version.")
 @click.option("--theirs", "favour", flag_value="theirs", help="Conflicts get the other version.")

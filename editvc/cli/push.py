@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import click
 
+from editvc.cli.completers import branches_and_tags, remotes
 from editvc.cli.fetch import say_moves, size_of
-from editvc.cli.options import dry_run_option, json_option, open_repo
-from editvc.cli.output import emit_json, progress, say
+from editvc.cli.options import dry_run_option, examples, json_option, open_repo
+from editvc.cli.output import emit_json, progress, say_done
 
 
-@click.command()
-@click.argument("remote", required=False)
-@click.argument("names", nargs=-1, metavar="[BRANCH|TAG]...")
+@click.command(epilog=examples("editvc push origin main --tags"))
+@click.argument("remote", required=False, shell_complete=remotes)
+@click.argument("names", nargs=-1, metavar="[BRANCH|TAG]...", shell_complete=branches_and_tags)
 @click.option("--tags", is_flag=True, help="And all tags.")
 @click.option("-f", "--force", is_flag=True, help="Even where what is there is left behind.")
 @click.option("-d", "--delete", is_flag=True, help="Take the branches and tags named away there.")
@@ -42,12 +43,12 @@ def push(
     if as_json:
         emit_json(done.to_json())
         return
-    say(f"To {done.url}")
+    say_done(f"To {done.url}")
     say_moves(done.moved)
     if not done.moved:
-        say("Everything up to date")
+        say_done("Everything up to date")
         return
     would = "would be " if dry_run else ""
-    say(
+    say_done(
         f"{done.commits} commit{'' if done.commits == 1 else 's'}, {size_of(done.size)} {would}sent"
     )

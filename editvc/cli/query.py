@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.options import examples, json_option, open_repo
 from editvc.cli.output import emit_json, say, table
 
 if TYPE_CHECKING:
     from editvc.vcs.read_only import Rows, Value
 
 
-@click.command()
+@click.command(epilog=examples('editvc query "SELECT subject, target_new FROM live"'))
 @click.argument("sql", metavar="SQL")
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, the names of the columns first.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from editvc.cli.completers import revisions
 from editvc.cli.merge import (
     STOPPED,
     abort_option,
@@ -21,6 +22,7 @@ from editvc.cli.merge import (
 from editvc.cli.options import (
     compute_options,
     dry_run_option,
+    examples,
     json_option,
     layer_numbers,
     no_verify_option,
@@ -36,8 +38,10 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
-@click.command()
-@click.argument("upstream", required=False)
+@click.command(
+    epilog=examples("editvc rebase main", "editvc rebase --onto-base newer-model --dry-run")
+)
+@click.argument("upstream", required=False, shell_complete=revisions)
 @click.option(
     "--onto-base", metavar="MODEL", help="Carry the facts of this branch over to another base."
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editvc.cli.options import json_option
+from editvc.cli.options import examples, json_option
 from editvc.cli.output import emit_json, note, painted, progress, say
 from editvc.cli.remote import timeout_option
 from editvc.core.ids import short
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.rebuild import Rebuilt
 
 
-@click.command()
+@click.command(epilog=examples("editvc rebuild ada/atlas -o atlas --base ~/models/smollm2"))
 @click.argument("model", metavar="MODEL")
 @click.option(
     "-o", "--to", "target", type=click.Path(path_type=Path), metavar="DIR",
@@ -41,8 +41,6 @@ def rebuild(
 
     Needs the base and no repository: the edits are in the editvc.bundle beside the lock file. What
     is not as it was published is named, tensor by tensor, and the command ends with 4.
-
-    Example: editvc rebuild ada/atlas -o atlas --base ~/models/smollm2
     """
     from editvc.repo import Repo
 

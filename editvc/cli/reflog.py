@@ -6,14 +6,15 @@ from dataclasses import asdict
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.completers import branches
+from editvc.cli.options import examples, json_option, open_repo
 from editvc.cli.output import ago, emit_json, page, painted
 from editvc.core.cut import title
 from editvc.core.ids import short
 
 
-@click.command()
-@click.argument("name", metavar="BRANCH", default="HEAD")
+@click.command(epilog=examples("editvc reflog main -n 5"))
+@click.argument("name", metavar="BRANCH", default="HEAD", shell_complete=branches)
 @click.option("-n", "limit", type=click.IntRange(1), metavar="N", help="At most N moves.")
 @json_option
 @click.pass_context

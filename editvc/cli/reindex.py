@@ -6,12 +6,12 @@ import os
 
 import click
 
-from editvc.cli.options import json_option
+from editvc.cli.options import examples, json_option
 from editvc.cli.output import emit_json, note
 from editvc.core.trust import Trust
 
 
-@click.command()
+@click.command(epilog=examples("editvc reindex"))
 @json_option
 @click.pass_context
 def reindex(ctx: click.Context, as_json: bool) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.completers import remotes
+from editvc.cli.options import examples, json_option, open_repo
 from editvc.cli.output import emit_json, say
 
 timeout_option = click.option(
@@ -13,7 +14,7 @@ timeout_option = click.option(
 )  # fmt: skip
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, epilog=examples("editvc remote"))
 @json_option
 @click.pass_context
 def remote(ctx: click.Context, as_json: bool) -> None:
@@ -31,7 +32,7 @@ def remote(ctx: click.Context, as_json: bool) -> None:
         say(f"{one.name} {one.url}")
 
 
-@remote.command("add")
+@remote.command("add", epilog=examples("editvc remote add origin ssh://example.org/srv/facts"))
 @click.argument("name")
 @click.argument("url")
 @timeout_option
@@ -41,8 +42,8 @@ def add(ctx: click.Context, name: str, url: str, timeout: float | None) -> None:
     open_repo(ctx).add_remote(name, url, timeout or 60.0)
 
 
-@remote.command("set-url")
-@click.argument("name")
+@remote.command("set-url", epilog=examples("editvc remote set-url origin /mnt/share/facts"))
+@click.argument("name", shell_complete=remotes)
 @click.argument("url")
 @timeout_option
 @click.pass_context
@@ -51,8 +52,8 @@ def set_url(ctx: click.Context, name: str, url: str, timeout: float | None) -> N
     open_repo(ctx).set_remote_url(name, url, timeout)
 
 
-@remote.command("rename")
-@click.argument("old")
+@remote.command("rename", epilog=examples("editvc remote rename origin upstream"))
+@click.argument("old", shell_complete=remotes)
 @click.argument("new")
 @click.pass_context
 def rename(ctx: click.Context, old: str, new: str) -> None:
@@ -60,8 +61,8 @@ def rename(ctx: click.Context, old: str, new: str) -> None:
     open_repo(ctx).rename_remote(old, new)
 
 
-@remote.command("remove")
-@click.argument("name")
+@remote.command("remove", epilog=examples("editvc remote remove upstream"))
+@click.argument("name", shell_complete=remotes)
 @click.pass_context
 def remove(ctx: click.Context, name: str) -> None:
     """Forget NAME, and where its branches were; what it holds stays."""

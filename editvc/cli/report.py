@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from editvc.cli.options import compute_options, json_option, open_repo
-from editvc.cli.output import emit_json, progress, say
+from editvc.cli.completers import revisions
+from editvc.cli.options import compute_options, examples, json_option, open_repo
+from editvc.cli.output import emit_json, progress, say_done
 
 
-@click.command()
-@click.argument("revision", default="HEAD")
+@click.command(epilog=examples('editvc report -o report.html --prompt "The capital of France is"'))
+@click.argument("revision", default="HEAD", shell_complete=revisions)
 @click.option(
     "-o", "--to", "target", default="report.html", show_default=True, metavar="FILE",
     type=click.Path(path_type=Path), help="The page to write.",
@@ -32,14 +33,11 @@ def report(
     force: bool,
     as_json: bool,
 ) -> None:
-    r"""Write a page about REVISION: its health, facts and history.
+    """Write a page about REVISION: its health, facts and history.
 
     One file that needs no network: figures over history with their limits, singular values of each
     layer, the facts and what became of them (said or drowned, where `editvc eval` has asked this
     version), the graph of commits. Only --prompt runs the model.
-
-    \b
-    editvc report -o report.html --prompt "The capital of France is"
     """
     with progress() as heard:
         written = open_repo(ctx, heard).report(
@@ -48,4 +46,4 @@ def report(
     if as_json:
         emit_json(written.to_json())
         return
-    say(f"wrote {written.path}: {written.commits} commits, {written.facts} facts")
+    say_done(f"wrote {written.path}: {written.commits} commits, {written.facts} facts")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import click
 
-from editvc.cli.options import dry_run_option, json_option, open_repo
-from editvc.cli.output import emit_json, note, say
+from editvc.cli.completers import revisions
+from editvc.cli.options import dry_run_option, examples, json_option, open_repo
+from editvc.cli.output import emit_json, note, say, say_done
 from editvc.core.cut import title
 from editvc.core.ids import short
 
 
-@click.command()
-@click.argument("revision")
+@click.command(epilog=examples("editvc reset HEAD~1 --dry-run"))
+@click.argument("revision", shell_complete=revisions)
 @dry_run_option
 @json_option
 @click.pass_context
@@ -27,11 +28,11 @@ def reset(ctx: click.Context, revision: str, dry_run: bool, as_json: bool) -> No
         emit_json(done.to_json())
         return
     for row in done.left:
-        say(f"left {short(row.id)} {row.number} {title(row.message)}")
+        say_done(f"left {short(row.id)} {row.number} {title(row.message)}")
     if dry_run:
         say(f"the branch would be at {short(done.new)}; nothing was written")
         return
-    say(f"The branch is at {short(done.new)}")
+    say_done(f"The branch is at {short(done.new)}")
     if done.left:
         newest = short(done.left[0].id)
         note(f"`editvc reset {newest}` brings them back, `editvc branch NAME {newest}` keeps them")

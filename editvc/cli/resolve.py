@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from editvc.cli.merge import say_conflicts
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.options import examples, json_option, open_repo
 from editvc.cli.output import emit_json
 
 if TYPE_CHECKING:
     from editvc.vcs.pending import Side
 
 
-@click.command()
+@click.command(epilog=examples("editvc resolve 3f2a9c --theirs"))
 @click.argument("place", metavar="SLOT|FACT|restraint")
 @click.option("--ours", "ours", is_flag=True, help="This branch's version.")
 @click.option("--theirs", "theirs", is_flag=True, help="The version that comes in.")

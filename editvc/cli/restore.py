@@ -5,31 +5,27 @@ from __future__ import annotations
 import click
 
 from editvc.cli.commit import show_commit
+from editvc.cli.completers import revisions
 from editvc.cli.options import (
     author_of,
-    author_option,
-    dry_run_option,
-    json_option,
-    message_option,
-    no_verify_option,
+    commit_options,
+    examples,
     open_repo,
-    sign_option,
 )
 from editvc.cli.output import emit_json, say
 from editvc.cli.show import say_changes
 
 
-@click.command()
+@click.command(epilog=examples("editvc restore a5adcd5b --from v1"))
 @click.argument("fact")
 @click.option(
-    "--from", "revision", metavar="REV", help="Whose version; else that before its last change."
+    "--from",
+    "revision",
+    metavar="REV",
+    shell_complete=revisions,
+    help="Whose version; else that before its last change.",
 )
-@message_option
-@author_option
-@dry_run_option
-@no_verify_option
-@sign_option
-@json_option
+@commit_options
 @click.pass_context
 def restore(
     ctx: click.Context,

@@ -5,27 +5,21 @@ from __future__ import annotations
 import click
 
 from editvc.cli.commit import show_commit
+from editvc.cli.completers import revisions
 from editvc.cli.options import (
     author_of,
-    author_option,
-    dry_run_option,
-    json_option,
-    message_option,
-    no_verify_option,
+    commit_options,
+    examples,
     open_repo,
-    sign_option,
 )
-from editvc.cli.output import emit_json, say
+from editvc.cli.output import emit_json, say, say_done
 
 
-@click.command()
-@click.argument("target", metavar="REV|FACT")
-@message_option
-@author_option
-@dry_run_option
-@no_verify_option
-@sign_option
-@json_option
+@click.command(
+    epilog=examples("editvc revert HEAD~1", 'editvc revert a5adcd5b -m "France keeps its capital"')
+)
+@click.argument("target", metavar="REV|FACT", shell_complete=revisions)
+@commit_options
 @click.pass_context
 def revert(
     ctx: click.Context,
@@ -47,4 +41,4 @@ def revert(
     done = repo.revert(target, message=message, author=author_of(repo, author))
     show_commit(done, as_json)
     if not as_json and done.patches.counts:
-        say(f" {', '.join(done.patches.counts)}")
+        say_done(f" {', '.join(done.patches.counts)}")

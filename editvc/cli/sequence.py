@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from editvc.cli.completers import revisions
 from editvc.cli.options import (
-    chat_option,
     compute_options,
-    confirm_option,
+    examples,
     facts_in,
+    facts_options,
     files_argument,
     json_option,
     open_repo,
-    target_option,
+    recipe_options,
 )
 from editvc.cli.output import emit_csv, emit_json, progress, say, table, warn
 
@@ -36,19 +37,9 @@ def _checkpoints(_ctx: click.Context, _param: click.Parameter, text: str) -> int
     return numbers[0] if "," not in text else numbers
 
 
-@click.command()
+@click.command(epilog=examples("editvc sequence facts.jsonl --method rome --checkpoints 10,100"))
 @files_argument
-@click.option("--method", metavar="NAME",
-    help="Another method than config commit.method; `editvc methods` lists them.",
-)  # fmt: skip
-@click.option(
-    "-O", "options", multiple=True, metavar="KEY=VALUE",
-    help="One number of the recipe, such as -O clamp_norm_factor=0.8. Repeatable.",
-)  # fmt: skip
-@click.option(
-    "--recipe", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A recipe in YAML, or a hparams file of ROME, MEMIT or EasyEdit as it is.",
-)  # fmt: skip
+@recipe_options
 @click.option(
     "--batch", default=1, show_default=True, type=click.IntRange(1), metavar="N",
     help="Edits that are made together.",
@@ -62,7 +53,7 @@ def _checkpoints(_ctx: click.Context, _param: click.Parameter, text: str) -> int
     "--checkpoints", default="10", show_default=True, metavar="N|N,N...", callback=_checkpoints,
     help="Ask all earlier facts again every N edits, or after the numbers of a list like 10,100.",
 )  # fmt: skip
-@click.option("--at", default="base", show_default=True, metavar="REV",
+@click.option("--at", default="base", show_default=True, metavar="REV", shell_complete=revisions,
     help="The revision to begin with.",
 )  # fmt: skip
 @click.option(
@@ -77,9 +68,7 @@ def _checkpoints(_ctx: click.Context, _param: click.Parameter, text: str) -> int
 @click.option("--csv", "as_csv", is_flag=True,
     help="Print every figure of every checkpoint, comma separated.",
 )  # fmt: skip
-@target_option
-@confirm_option
-@chat_option
+@facts_options
 @compute_options
 @json_option
 @click.pass_context

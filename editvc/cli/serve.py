@@ -9,12 +9,13 @@ import threading
 
 import click
 
-from editvc.cli.options import compute_options, open_with_base
+from editvc.cli.completers import revisions
+from editvc.cli.options import compute_options, examples, open_with_base
 from editvc.cli.output import note, say
 
 
-@click.command()
-@click.argument("revisions", nargs=-1, metavar="[REV]...")
+@click.command(epilog=examples("editvc serve main base --port 8080"))
+@click.argument("revisions", nargs=-1, metavar="[REV]...", shell_complete=revisions)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8000, show_default=True,

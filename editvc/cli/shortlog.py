@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.completers import revisions
+from editvc.cli.options import examples, json_option, open_repo
 from editvc.cli.output import Piece, emit_json, page
 from editvc.core.cut import title
 from editvc.core.invisible import in_one_line
 
 
-@click.command()
-@click.argument("revision", metavar="[REVISION]", default="HEAD")
+@click.command(epilog=examples("editvc shortlog -s -n"))
+@click.argument("revision", metavar="[REVISION]", default="HEAD", shell_complete=revisions)
 @click.option("-s", "--summary", is_flag=True, help="Only how many there are.")
 @click.option("-n", "--numbered", is_flag=True, help="Who made most of them first.")
 @json_option

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
+from editvc.cli.completers import revisions
 from editvc.cli.log import (
+    Line,
     note_lines,
     noted_by_commit,
     notes_option,
     paragraph,
     signature_option,
 )
-from editvc.cli.options import json_option, open_repo
-from editvc.cli.output import emit_json, painted, say
+from editvc.cli.options import examples, json_option, open_repo
+from editvc.cli.output import emit_json, page, painted, say
 from editvc.core.cut import cut
 from editvc.core.ids import short
 
@@ -23,8 +26,8 @@ if TYPE_CHECKING:
     from editvc.session.changes import FactChanges
 
 
-@click.command()
-@click.argument("revision", default="HEAD")
+@click.command(epilog=examples("editvc show HEAD~1"))
+@click.argument("revision", default="HEAD", shell_complete=revisions)
 @notes_option
 @signature_option
 @json_option
@@ -42,36 +45,39 @@ def show(
         signed = {"signature": signature.to_json()} if signature else {}
         emit_json(commit.to_json() | noted | signed)
         return
-    for line in paragraph(commit.row, "", commit.patches):
-        say(*line)
+    lines: list[Line] = [*paragraph(commit.row, "", commit.patches)]
     if signature is not None:
-        say(f"| {signature.line}")
-    for line in note_lines(note) if note is not None else ():
-        say(*line)
-    say(f"  tree {short(commit.row.tree)}")
+        lines.append((f"| {signature.line}",))
+    lines += note_lines(note) if note is not None else []
+    lines.append((f"  tree {short(commit.row.tree)}",))
     if commit.methods:
-        say(f"  method {', '.join(commit.methods)}")
+        lines.append((f"  method {', '.join(commit.methods)}",))
     if commit.restraint is not None:
-        say(f"  restrained: {commit.restraint.words}")
-    for name, value in commit.health:
-        say(f"  {name} {value:.4g}")
-    say_changes(commit.changes)
+        lines.append((f"  restrained: {commit.restraint.words}",))
+    lines += [(f"  {name} {value:.4g}",) for name, value in commit.health]
+    page([*lines, *change_lines(commit.changes)])
 
 
 def say_changes(changes: FactChanges) -> None:
     """Every fact and patch that two trees do not share, on a line each."""
+    for line in change_lines(changes):
+        say(*line)
+
+
+def change_lines(changes: FactChanges) -> Iterator[Line]:
+    """The lines of :func:`say_changes`."""
     for fact in changes.added:
-        say(painted(f"+ {_line(fact)}", fg="green"))
+        yield (painted(f"+ {_line(fact)}", fg="green"),)
     for fact in changes.removed:
-        say(painted(f"- {_line(fact)}", fg="red"))
+        yield (painted(f"- {_line(fact)}", fg="red"),)
     for old, new in changes.changed:
-        say(painted(f"~ {_line(new)} (was {cut(old.target_new)})", fg="yellow"))
+        yield (painted(f"~ {_line(new)} (was {cut(old.target_new)})", fg="yellow"),)
     for patch in changes.patches.imported:
-        say(painted(f"+ patch {patch}", fg="green"))
+        yield (painted(f"+ patch {patch}", fg="green"),)
     for patch in changes.patches.left_out:
-        say(painted(f"- patch {patch}", fg="red"))
+        yield (painted(f"- patch {patch}", fg="red"),)
     if changes.relocated:
-        say(f"{len(changes.relocated)} facts located again")
+        yield (f"{len(changes.relocated)} facts located again",)
 
 
 def _line(fact: Fact) -> str:

@@ -6,42 +6,36 @@ from typing import TYPE_CHECKING
 
 import click
 
+from editvc.cli.completers import methods, revisions
 from editvc.cli.options import (
     author_of,
-    author_option,
+    commit_options,
     compute_options,
-    dry_run_option,
-    json_option,
-    message_option,
-    no_verify_option,
+    examples,
     open_repo,
-    sign_option,
 )
 from editvc.cli.output import emit_json, note, progress, say, table
+from editvc.cli.terminal import is_quiet
 from editvc.core.ids import short
 
 if TYPE_CHECKING:
     from editvc.porcelain.squash import SquashResult
 
 
-@click.command()
+@click.command(epilog=examples("editvc squash --range 1..500"))
 @click.option(
-    "--range", "revisions", required=True, metavar="A..B|1..500",
+    "--range", "revisions", required=True, metavar="A..B|1..500", shell_complete=revisions,
     help="Commits of the current branch: A..B as in git, or by number, both ends included.",
 )  # fmt: skip
 @click.option(
     "--method",
     metavar="NAME",
+    shell_complete=methods,
     help="Make the edits NAME's from what they keep, without locating: gates become located "
     "edits, located edits gates.",
 )
-@message_option
-@author_option
-@dry_run_option
 @compute_options
-@no_verify_option
-@sign_option
-@json_option
+@commit_options
 @click.pass_context
 def squash(
     ctx: click.Context,
@@ -69,7 +63,7 @@ def squash(
         emit_json(plan.to_json()) if as_json else say(plan.summary())
     elif as_json:
         emit_json(done.to_json())
-    else:
+    elif not is_quiet():
         _show_squash(done)
 
 

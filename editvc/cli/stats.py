@@ -10,12 +10,13 @@ import click
 from editvc.cli.fetch import size_of
 from editvc.cli.options import (
     compute_options,
+    examples,
     json_option,
     open_repo,
     open_with_base,
     workers_option,
 )
-from editvc.cli.output import emit_json, note, progress, say, table
+from editvc.cli.output import emit_json, note, progress, say, say_done, table
 from editvc.core.ids import short
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
-@click.group()
+@click.group(epilog=examples("editvc stats show"))
 def stats() -> None:
     """Second moments of the base's keys: what guards all that is not edited."""
 
 
-@stats.command("compute")
+@stats.command(
+    "compute", epilog=examples("editvc stats compute --text articles.txt --entities names.txt")
+)
 @click.option("--text", "texts", type=FILE, multiple=True, help="Text or JSONL; repeatable.")
 @click.option("--dataset", metavar="NAME", help="A data set of the `datasets` library.")
 @click.option("--entities", type=FILE, help="Names (one a line) or facts whose keys to guard.")
@@ -64,10 +67,10 @@ def compute(
         )
     for remark in result.remarks:
         note(remark)
-    emit_json(result.to_json()) if as_json else say(result.summary())
+    emit_json(result.to_json()) if as_json else say_done(result.summary())
 
 
-@stats.command("show")
+@stats.command("show", epilog=examples("editvc stats show --json"))
 @json_option
 @click.pass_context
 def show(ctx: click.Context, as_json: bool) -> None:
@@ -80,7 +83,7 @@ def show(ctx: click.Context, as_json: bool) -> None:
     table(["role", "id", "taken from", "samples", "unit"], rows, right=[3])
 
 
-@stats.command("push")
+@stats.command("push", epilog=examples("editvc stats push hf://user/statistics"))
 @click.argument("remote")
 @click.option("-f", "--force", is_flag=True, help="Put yours in the place of others there.")
 @json_option
@@ -91,15 +94,13 @@ def push(ctx: click.Context, remote: str, force: bool, as_json: bool) -> None:
     REMOTE is the name of a remote, a folder, hf://USER/NAME, s3://BUCKET/PATH or ssh://HOST/PATH.
     It may hold statistics of many bases, and a history beside them. Layers that are there already
     are not sent again; others of the same base and corpus stay, with exit code 5.
-
-    Example: editvc stats push hf://user/statistics
     """
     with progress() as report:
         done = open_repo(ctx, report).push_statistics(remote, force=force)
     _show(done, as_json, "shared")
 
 
-@stats.command("pull")
+@stats.command("pull", epilog=examples("editvc stats pull hf://user/statistics"))
 @click.argument("remote")
 @click.option(
     "--corpus", "corpora", multiple=True, metavar="DIGEST",
@@ -116,8 +117,6 @@ def pull(
     REMOTE as for `stats push`. Digests, shapes and values are checked. Where others are in force
     here nothing changes, with exit code 5. `editvc init MODEL --statistics REMOTE` begins
     with them.
-
-    Example: editvc stats pull hf://user/statistics
     """
     with progress() as report:
         done = open_repo(ctx, report).pull_statistics(remote, corpora=corpora, force=force)

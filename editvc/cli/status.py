@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from editvc.cli.merge import say_conflicts
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.options import examples, json_option, open_repo
 from editvc.cli.output import emit_json, note, say
 from editvc.core.ids import short
 
 
-@click.command()
+@click.command(epilog=examples("editvc status --json"))
 @json_option
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:

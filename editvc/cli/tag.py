@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import click
 
-from editvc.cli.options import json_option, open_repo
-from editvc.cli.output import emit_json, say
+from editvc.cli.completers import revisions, tags
+from editvc.cli.options import examples, json_option, open_repo
+from editvc.cli.output import emit_json, say, say_done
 from editvc.core.ids import short
 
 
-@click.command()
-@click.argument("name", required=False)
-@click.argument("at", default="HEAD")
+@click.command(epilog=examples("editvc tag v1 HEAD~2"))
+@click.argument("name", required=False, shell_complete=tags)
+@click.argument("at", default="HEAD", shell_complete=revisions)
 @click.option("-d", "--delete", is_flag=True, help="Delete tag NAME; its commit stays.")
 @json_option
 @click.pass_context
@@ -29,6 +30,6 @@ def tag(ctx: click.Context, name: str | None, at: str, delete: bool, as_json: bo
             say(f"{one.name} {short(one.commit)}")
     elif delete:
         was = repo.delete_tag(name)
-        say(f"Deleted tag {name} (was {short(was)}; `editvc tag {name} {short(was)}` undoes)")
+        say_done(f"Deleted tag {name} (was {short(was)}; `editvc tag {name} {short(was)}` undoes)")
     else:
         repo.create_tag(name, at)

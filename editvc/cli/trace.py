@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from editvc.cli.completers import revisions
 from editvc.cli.options import (
     compute_options,
     confirm_option,
+    examples,
     facts_in,
     json_option,
     open_with_base,
 )
 from editvc.cli.output import Drawn, Piece, emit_json, note, painted, progress, say, table
+from editvc.cli.terminal import plot_columns
 from editvc.core.cut import cut, quoted
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 PATH = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
-@click.command()
+@click.command(epilog=examples('editvc trace --prompt "The capital of {} is" --subject France'))
 @click.argument(
     "files", nargs=-1, metavar="[FILE]...",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
@@ -33,7 +36,14 @@ PATH = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--subject", metavar="TEXT", help="What stands at {} in the prompt.")
 @click.option("--target", metavar="TEXT", help="What is said then; else what the model says.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N facts of FILE.")
-@click.option("--at", default="base", show_default=True, metavar="REV", help="The revision.")
+@click.option(
+    "--at",
+    default="base",
+    show_default=True,
+    metavar="REV",
+    shell_complete=revisions,
+    help="The revision.",
+)
 @click.option(
     "--kind", type=click.Choice(["hidden", "mlp", "attn"]), default="hidden", show_default=True,
     help="Restore hidden states, or what the MLPs or attentions of some layers give.",
@@ -154,6 +164,6 @@ def _plot(report: TraceReport) -> str:
         plotext.plot(range(len(effects)), per_cent, label=role, marker=marker)
         plotext.xticks(range(0, len(effects), 1 + len(effects) // 16))
     plotext.title(f"indirect effect by layer, {report.kind}, in per cent")
-    plotext.plot_size(72, 14)
+    plotext.plot_size(plot_columns(), 14)
     plotext.theme("clear")
     return str(plotext.build())

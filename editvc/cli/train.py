@@ -10,6 +10,7 @@ from editvc.cli.options import (
     compute_options,
     confirm_option,
     dry_run_option,
+    examples,
     facts_in,
     files_argument,
     json_option,
@@ -17,15 +18,15 @@ from editvc.cli.options import (
     open_with_base,
     target_option,
 )
-from editvc.cli.output import emit_json, note, progress, say
+from editvc.cli.output import emit_json, note, progress, say, say_done
 
 
-@click.group()
+@click.group(epilog=examples("editvc train mend facts.jsonl"))
 def train() -> None:
     """Train what a method needs before it can edit."""
 
 
-@train.command()
+@train.command(epilog=examples("editvc train mend facts.jsonl --steps 2000"))
 @files_argument
 @click.option("--layers", metavar="L,L,...", help="Layers to edit; the last three otherwise.")
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="The most to take.")
@@ -68,4 +69,4 @@ def mend(
         done = repo.train_mend(
             facts, layers=chosen, steps=steps, seed=seed, published=published, remark=note
         )
-    emit_json(done.to_json()) if as_json else say(done.summary())
+    emit_json(done.to_json()) if as_json else say_done(done.summary())

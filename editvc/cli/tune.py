@@ -10,6 +10,7 @@ import click
 from editvc.cli.options import (
     compute_options,
     confirm_option,
+    examples,
     facts_in,
     files_argument,
     json_option,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 PATH = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
-@click.command()
+@click.command(epilog=examples("editvc tune facts.jsonl --quick --write"))
 @files_argument
 @click.option(
     "--layers",

@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editvc.cli.options import author_of, author_option, dry_run_option, json_option, open_repo
-from editvc.cli.output import emit_json, say
+from editvc.cli.options import (
+    author_of,
+    author_option,
+    dry_run_option,
+    examples,
+    json_option,
+    open_repo,
+)
+from editvc.cli.output import emit_json, say_done
 from editvc.core.cut import title
 from editvc.core.ids import short
 
@@ -15,7 +22,7 @@ if TYPE_CHECKING:
     from editvc.porcelain.undo import Undoing
 
 
-@click.command()
+@click.command(epilog=examples("editvc undo --dry-run"))
 @author_option
 @dry_run_option
 @json_option
@@ -30,7 +37,7 @@ def undo(ctx: click.Context, author: str | None, dry_run: bool, as_json: bool) -
     emit_json(done.to_json()) if as_json else _show(done, "Would undo" if dry_run else "Undid")
 
 
-@click.command()
+@click.command(epilog=examples("editvc redo"))
 @author_option
 @dry_run_option
 @json_option
@@ -43,9 +50,9 @@ def redo(ctx: click.Context, author: str | None, dry_run: bool, as_json: bool) -
 
 
 def _show(done: Undoing, what: str) -> None:
-    say(f"{what} {title(done.command.message)}")
+    say_done(f"{what} {title(done.command.message)}")
     for move in done.moves:
-        say(f" {move.name}: {_place(move.old)} -> {_place(move.new)}")
+        say_done(f" {move.name}: {_place(move.old)} -> {_place(move.new)}")
 
 
 def _place(target: str | None) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.completers import revisions
+from editvc.cli.options import examples, json_option, open_repo
 from editvc.cli.output import emit_json, painted, progress, say
 from editvc.core.ids import short
 from editvc.core.trust import Trust
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
     from editvc.porcelain.verify import Verification
 
 
-@click.command()
+@click.command(epilog=examples("editvc verify edited --repo facts"))
 @click.argument("model", metavar="MODEL")
 @click.option(
     "--repo", "repository", type=click.Path(path_type=Path, exists=True, file_okay=False),
     metavar="DIR", help="The repository that MODEL was exported from; else the one of this folder.",
 )  # fmt: skip
 @click.option(
-    "--at", "revision", metavar="REV",
+    "--at", "revision", metavar="REV", shell_complete=revisions,
     help="Compare with this revision; else with the tree that the lock file names, else HEAD.",
 )  # fmt: skip
 @click.option(
@@ -49,8 +50,6 @@ def verify(
     named, and the command ends with 4. Without the repository the digests beside the weights are
     compared, and it is said what that does not prove; this, too, ends with 4. With --key the
     signature must be by its owner, and hold of every file.
-
-    Example: editvc verify edited --repo ~/facts
     """
     with progress() as report:
         found = _verified(ctx, model, repository, revision, key, report)

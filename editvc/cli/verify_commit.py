@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from editvc.cli.options import json_option, open_repo
+from editvc.cli.completers import revisions
+from editvc.cli.options import examples, json_option, open_repo
 from editvc.cli.output import emit_json, painted, say
 from editvc.core.ids import short
 
@@ -12,8 +13,8 @@ UNSIGNED = 1
 """The exit code where a signature is not good, as git has it."""
 
 
-@click.command("verify-commit")
-@click.argument("revisions", nargs=-1, required=True, metavar="REV...")
+@click.command("verify-commit", epilog=examples("editvc verify-commit v1 HEAD"))
+@click.argument("revisions", nargs=-1, required=True, metavar="REV...", shell_complete=revisions)
 @json_option
 @click.pass_context
 def verify_commit(ctx: click.Context, revisions: tuple[str, ...], as_json: bool) -> None:

@@ -257,7 +257,8 @@ def test_an_error_under_json_is_one_object(place: Path, monkeypatch: pytest.Monk
     ran = inside("show", "nothing", "--json")
     assert ran.code == 1
     told = json.loads(ran.out)["error"]
-    assert told.keys() == {"code", "message", "hint", "place", "details"}
+    assert told.keys() == {"code", "class", "message", "hint", "place", "details"}
+    assert told["class"] == "UnknownRevision"
     assert told["code"] == 1 and told["message"] in ran.err and told["hint"] in ran.err
     (place / "bad.jsonl").write_text('{"subject": "x"}\n')
     ran = inside("commit", place / "bad.jsonl", "--json")

@@ -77,9 +77,10 @@ def test_help_and_version_in_a_bare_environment(work: Path) -> None:
         "report", "trace", "tune", "sequence", "export", "serve", "publish", "branch", "switch",
         "tag", "merge", "resolve", "cherry-pick", "rebase", "reset", "remote", "clone", "fetch",
         "push", "pull", "bundle", "stats", "fsck", "gc", "reindex", "verify", "verify-commit",
-        "audit", "config", "base",
+        "audit", "config", "base", "completion",
     ]  # fmt: skip
-    listed = [line.split()[0] for line in shown.out.split("Commands:\n")[1].splitlines()]
+    section = shown.out.split("Commands:\n")[1].split("\n\n")[0]
+    listed = [line.split()[0] for line in section.splitlines()]
     assert listed == commands
     assert script("--version", cwd=work, env=bare).out == f"editvc, version {__version__}\n"
     assert script("status", cwd=work, env=bare).code == 1
@@ -101,6 +102,19 @@ def test_a_reader_that_goes_away(here: Path, work: Path) -> None:
     complaint = reading.stderr.read()
     reading.stderr.close()
     assert (reading.wait(), complaint) == (0, b"")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["log", "--help"], ["methods"]])
+def test_a_reader_that_never_came(words: list[str], work: Path) -> None:
+    """`editvc --help | true` ended with 1, as click has it."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [str(SCRIPT), *words], cwd=work, env=environment(work), stdout=writing,
+        stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 # authors --------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from editvc import __version__
 
 NAMED = f"editvc-{__version__}"
 INFO = f"{NAMED}.dist-info"
+MANUAL = f"{NAMED}.data/data/share/man/man1/"
 # pip writes these into every installation.
 BY_PIP = {f"{INFO}/{name}" for name in ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json")}
 
@@ -37,11 +38,19 @@ def test_the_wheel_holds_the_package_and_the_template(
         if name.startswith(".editvc-template/")
     }
     metadata = {f"{INFO}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt")}
-    assert files.keys() - metadata == package.keys() | template.keys() | {
+    manual = {name for name in files if name.startswith(MANUAL)}
+    assert files.keys() - metadata - manual == package.keys() | template.keys() | {
         f"{INFO}/licenses/LICENSE"
     }
     for name, source in (package | template).items():
         assert files[name] == (ROOT / source).read_bytes(), name
+
+
+def test_the_wheel_holds_a_manual_page_of_every_command(files: dict[str, bytes]) -> None:
+    for name in ("editvc", "editvc-commit", "editvc-stats-compute"):
+        page = files[f"{MANUAL}{name}.1"].decode()
+        assert page.startswith(".TH ") and ".SH EXAMPLES" in page
+    assert all(name.endswith(".1") for name in files if name.startswith(MANUAL))
 
 
 def test_the_wheel_holds_what_the_commands_read(files: dict[str, bytes]) -> None:
@@ -94,5 +103,7 @@ def test_pip_makes_of_the_sdist_what_is_in_the_wheel(
         if path.is_file()
     }
     assert installed.pop("bin/editvc")
+    for name in [one for one in installed if one.startswith("share/man/")]:
+        installed[f"{NAMED}.data/data/{name}"] = installed.pop(name)
     assert installed.keys() - BY_PIP == files.keys() - BY_PIP
     assert [name for name in files.keys() - BY_PIP if installed[name] != files[name]] == []

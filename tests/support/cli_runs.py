@@ -110,11 +110,15 @@ def written(path: Path, facts: Sequence[Fact | Mapping[str, Any]]) -> Path:
     return path
 
 
+OWN = ("USER", "LNAME", "USERNAME", "NO_COLOR", "FORCE_COLOR", "PAGER", "LESS", "COLUMNS")
+"""What the environment of whoever runs the tests may say of them and of their terminal."""
+
+
 def clean(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     """:func:`environment`, for :func:`inside`."""
     home.mkdir(exist_ok=True)
     for name in list(os.environ):
-        if name.startswith(("EDITVC_", "GIT_", "HF_")) or name in ("USER", "LNAME", "USERNAME"):
+        if name.startswith(("EDITVC_", "GIT_", "HF_")) or name in OWN:
             monkeypatch.delenv(name)
     for name, value in environment(home).items():
         if name != "PATH":
