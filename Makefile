@@ -42,13 +42,16 @@ test-variants: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/mkdocs build --strict --quiet --site-dir site
 
-# docs/cli.md from the help texts.
+# docs/cli.md from the help texts, and the drawing of the house from its rules.
 cli-docs: $(STAMP)
 	$(BIN)/python docs/generate_cli.py
+	$(BIN)/python docs/generate_house.py
 
 # Run the blocks of these pages and write what they print into them; read the diff before committing.
 docs-output: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python tests/docs/blocks.py README.md docs/tutorial.md docs/python.md docs/branches.md docs/remotes.md docs/story.md
+	OMP_NUM_THREADS=1 $(BIN)/python tests/docs/blocks.py README.md docs/tutorial.md docs/python.md docs/branches.md docs/remotes.md docs/story.md \
+	    docs/coming-from.md docs/choosing.md docs/troubleshooting.md
+	$(BIN)/python tests/docs/notebooks.py examples/first_steps.ipynb
 
 # The table and the figures of a real model; rows that are there are not measured again. Takes a day.
 benchmark-real: $(STAMP)
@@ -60,7 +63,7 @@ format: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,lora,benchmarks,serve,s3,ssh]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,lora,benchmarks,serve,s3,ssh,sign]'
 	touch $(STAMP)
 
 clean:

@@ -110,9 +110,7 @@ def publish(
     require_in_weights(session, revision)
     # One commit from here on: what is judged is what is pushed, wherever HEAD goes meanwhile.
     commit = session.repository.revisions.commit(revision)
-    health = check_health(session, commit)
-    if health.verdict == "refuse" and not force:
-        raise HealthRefused(health.reasons)
+    health = _passed(session, commit, force)
     about = {
         "repository": repo_id,
         "commit": commit,
@@ -151,6 +149,14 @@ def publish(
     return Published(
         pushed.url, pushed.commit, exported.digest, tuple(overridden), exported.warnings, size
     )
+
+
+def _passed(session: Session, commit: ObjectId, force: bool) -> HealthReport:
+    """The health of a commit that may be published. Raises :class:`HealthRefused`."""
+    health = check_health(session, commit)
+    if health.verdict == "refuse" and not force:
+        raise HealthRefused(health.reasons)
+    return health
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def test_publishing_over_the_real_client(here: Path, work: Path, hub: Hub) -> No
     )
     done = script("publish", "alice/tiny", "--force", "--private", "-m", "Capitals", "--json",
                   cwd=here, env=env)  # fmt: skip
-    assert done.json.keys() == {"url", "commit", "digest", "overridden", "warnings"}
+    assert done.json.keys() == {"url", "commit", "digest", "overridden", "warnings", "bundle"}
     remote = hub.repositories["alice/tiny"]
     assert remote.private and remote.messages[done.json["commit"]] == "Capitals"
     assert {"README.md", "editvc.lock.json", "editvc.ledger.jsonl", "model.safetensors"} <= (
@@ -77,7 +77,7 @@ def test_help_and_version_in_a_bare_environment(work: Path) -> None:
         "report", "trace", "tune", "sequence", "export", "serve", "publish", "branch", "switch",
         "tag", "merge", "resolve", "cherry-pick", "rebase", "reset", "remote", "clone", "fetch",
         "push", "pull", "bundle", "stats", "fsck", "gc", "reindex", "verify", "verify-commit",
-        "audit", "config", "base", "completion",
+        "rebuild", "audit", "config", "base", "completion",
     ]  # fmt: skip
     section = shown.out.split("Commands:\n")[1].split("\n\n")[0]
     listed = [line.split()[0] for line in section.splitlines()]
