@@ -141,9 +141,7 @@ def _touched(before: EditSet, after: EditSet) -> Iterator[SlotId]:
     yield from (old.slot for old, _ in diff.changed)
 
 
-def _entry(
-    store: ObjectStore, sides: Sides[Entry], undecided: bool
-) -> tuple[bool, Entry | None]:
+def _entry(store: ObjectStore, sides: Sides[Entry], undecided: bool) -> tuple[bool, Entry | None]:
     """Whether a slot is agreed on, and what it holds then.
 
     A side that only located the fact of the base again says nothing new of it, and gives way to
