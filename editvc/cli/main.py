@@ -6,80 +6,43 @@ import os
 import sys
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import click
 
-from editvc.cli import (
-    arch,
-    ask,
-    audit,
-    base_model,
-    bisect,
-    blame,
-    branch,
-    bundles,
-    cherry_pick,
-    clone,
-    commit,
-    compact,
-    config,
-    convert,
-    diff,
-    evaluate,
-    expire,
-    export,
-    fetch,
-    fsck,
-    gc,
-    grep,
-    health,
-    import_patch,
-    init,
-    lint,
-    log,
-    merge,
-    methods,
-    notes,
-    publish,
-    pull,
-    push,
-    query,
-    rebase,
-    reflog,
-    reindex,
-    remote,
-    report,
-    reset,
-    resolve,
-    restore,
-    revert,
-    sequence,
-    serve,
-    shortlog,
-    show,
-    squash,
-    stats,
-    status,
-    switch,
-    tag,
-    trace,
-    train,
-    tune,
-    undo,
-    verify,
-    verify_commit,
-)
 from editvc.cli.boundary import ReaderGone, close_output, open_streams, tell, texts
 from editvc.version import __version__
 
+COMMANDS = (
+    "init", "arch", "lint", "convert", "commit", "methods", "train", "import_patch:import", "ask",
+    "evaluate:eval", "log", "show", "status", "diff", "grep", "query", "reflog", "shortlog",
+    "notes", "blame", "bisect", "revert", "undo", "undo:redo", "restore", "expire", "squash",
+    "compact", "health", "report", "trace", "tune", "sequence", "export", "serve", "publish",
+    "branch", "switch", "tag", "merge", "resolve", "cherry_pick:cherry-pick", "rebase", "reset",
+    "remote", "clone", "fetch", "push", "pull", "bundles:bundle", "stats", "fsck", "gc", "reindex",
+    "verify", "verify_commit:verify-commit", "audit", "config", "base_model:base",
+)  # fmt: skip
+"""Modules of commands, with the name of one that is called otherwise, in the order of --help."""
+
 
 class Commands(click.Group):
-    """The commands in the order in which a user meets them, not of the alphabet."""
+    """The commands of :data:`COMMANDS`, each loaded when it is asked for: sixty modules are not
+    for a `log` to wait for.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order in which they were added."""
-        return list(self.commands)
+        """In the order in which a user meets them, not of the alphabet."""
+        return [one.rpartition(":")[2] for one in COMMANDS]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of a name; ``None`` where there is none."""
+        modules = {one.rpartition(":")[2]: one.partition(":")[0] for one in COMMANDS}
+        if name not in modules:
+            return None
+        module = import_module(f"editvc.cli.{modules[name]}")
+        found = (one for one in vars(module).values() if isinstance(one, click.Command))
+        return next(one for one in found if one.name == name)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; click itself would make a reader that went away exit code 1."""
@@ -116,21 +79,6 @@ def _go_to(ctx: click.Context, directory: Path) -> None:
     with suppress(FileNotFoundError):  # a folder that is gone is nothing to come back to
         ctx.call_on_close(partial(os.chdir, os.getcwd()))
     os.chdir(directory)
-
-
-for command in (
-    init.init, arch.arch, lint.lint, convert.convert, commit.commit, methods.methods, train.train,
-    import_patch.import_, ask.ask, evaluate.evaluate, log.log, show.show, status.status, diff.diff,
-    grep.grep, query.query, reflog.reflog, shortlog.shortlog, notes.notes, blame.blame,
-    bisect.bisect, revert.revert, undo.undo, undo.redo, restore.restore, expire.expire,
-    squash.squash, compact.compact, health.health, report.report, trace.trace, tune.tune,
-    sequence.sequence, export.export, serve.serve, publish.publish, branch.branch, switch.switch,
-    tag.tag, merge.merge, resolve.resolve, cherry_pick.cherry_pick, rebase.rebase, reset.reset,
-    remote.remote, clone.clone, fetch.fetch, push.push, pull.pull, bundles.bundle, stats.stats,
-    fsck.fsck, gc.gc, reindex.reindex, verify.verify, verify_commit.verify_commit,
-    audit.audit, config.config, base_model.base,
-):  # fmt: skip
-    editvc.add_command(command)
 
 
 def main() -> None:
