@@ -137,9 +137,9 @@ def test_a_repository_of_the_first_version_is_completed_with_a_word(own: Repo, w
 def test_what_tries_things_out_leaves_an_old_repository_alone(own: Repo, work: Path) -> None:
     as_before(own)
     before = contents(work / "repo" / ".editvc")
-    session = Repo(work / "repo").session.scratch()
-    session.require_base()
-    assert session.repository.read_identity() is not None, "as a scratch session sees it"
+    heard: list[str] = []
+    Repo(work / "repo", remark=heard.append).session.scratch().require_base()
+    assert not heard, "nothing is promised that does not stay"
     after = contents(work / "repo" / ".editvc")
     changed = {path for path in after if after[path] != before.get(path)}
     assert all(path.startswith("cache/") for path in changed)
