@@ -43,6 +43,8 @@ from editvc.core.ids import canonical_json  # noqa: E402
 BEGIN, END = "<!-- store.py begins -->", "<!-- store.py ends -->"
 AUTHOR = "Ada <ada@example.org>"
 BUCKET = "bucket"
+PATIENCE = "3600"
+"""Seconds for an answer of the server: on a machine that others use it may have to wait."""
 Row = dict[str, Any]
 
 
@@ -74,7 +76,7 @@ class Editvc:
         self.repo = create(folder)
         self.remotes = {"folder": f"{folder}-remote", "S3": f"s3://{BUCKET}/editvc"}
         for name, url in self.remotes.items():
-            self.run("remote", "add", name, url)
+            self.run("remote", "add", name, url, "--timeout", PATIENCE)
 
     def commit(self, payload: Payload) -> None:
         """One commit of one fact."""
@@ -116,7 +118,7 @@ class Editvc:
 
     def clone(self, url: str, to: Path) -> None:
         """Another repository of all that a remote has."""
-        self.run("clone", url, str(to))
+        self.run("clone", url, str(to), "--timeout", PATIENCE)
 
     commands: Mapping[str, Sequence[str]] = {
         "start": ("--version",),
