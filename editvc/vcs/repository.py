@@ -22,7 +22,7 @@ from editvc.vcs.cache import Cache
 from editvc.vcs.commit_changes import changes_of
 from editvc.vcs.draft_config import DraftConfig
 from editvc.vcs.edit_set import EditSet
-from editvc.vcs.files import Fault, Files, is_temporary, unique
+from editvc.vcs.files import Fault, Files, temporaries, unique
 from editvc.vcs.graph import Graph
 from editvc.vcs.index import VERSION, Index
 from editvc.vcs.index_file import IndexMissing
@@ -372,9 +372,8 @@ class Repository:
 
     def strays(self) -> list[Path]:
         """What interrupted writes left behind: temporary files of every kind."""
-        loose = [path for path in self.folder.rglob("*") if is_temporary(path.name)]
         drafts = self.folder.parent.glob(f"{FOLDER}.tmp-*")
-        return sorted({*self.store.strays(), *loose, *drafts})
+        return sorted({*self.store.strays(), *temporaries(self.folder), *drafts})
 
 
 def _copy(template: Path, draft: Path, files: Files) -> None:
