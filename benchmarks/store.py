@@ -5,10 +5,11 @@
 One fact a commit, with an element and a delta of --element bytes each: their objects, the set, the
 rows of the index and the ref, without a model. Git gets the same three files and the same message.
 At --readings sizes, equally far from each other, both are read, each command a process of its own,
-the best of --repeat; at the last one both collect. Writes docs/data/store.jsonl, and its table into
-docs/benchmarks.md. The
-table has the seconds of processors: on a machine that others use, those of the clock are others'
-as well. TMPDIR says where the repositories are.
+the best of --repeat. There what is new is pushed, and all of it cloned: over a folder, and by
+editvc over S3, moto's server on loopback (git has no such remote). At the last size both collect.
+Writes docs/data/store.jsonl, and its table into docs/benchmarks.md. The table has the seconds of
+processors, the server's left out: on a machine that others use, those of the clock are others' as
+well. TMPDIR says where the repositories are.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ import os
 import random
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,6 +42,9 @@ from editvc.core.ids import canonical_json  # noqa: E402
 
 BEGIN, END = "<!-- store.py begins -->", "<!-- store.py ends -->"
 AUTHOR = "Ada <ada@example.org>"
+BUCKET = "bucket"
+PATIENCE = "3600"
+"""Seconds for an answer of the server: on a machine that others use it may have to wait."""
 Row = dict[str, Any]
 
 
@@ -68,6 +74,9 @@ class Editvc:
         self.folder = folder
         folder.mkdir()
         self.repo = create(folder)
+        self.remotes = {"folder": f"{folder}-remote", "S3": f"s3://{BUCKET}/editvc"}
+        for name, url in self.remotes.items():
+            self.run("remote", "add", name, url, "--timeout", PATIENCE)
 
     def commit(self, payload: Payload) -> None:
         """One commit of one fact."""
@@ -99,11 +108,17 @@ class Editvc:
         """A command, in a process of its own."""
         command = [sys.executable, "-m", "editvc.cli.main", "-C", str(self.folder), *words]
         environment = os.environ | {"PYTHONPATH": str(ROOT), "EDITVC_AUTHOR": AUTHOR}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled
+        environment["PYTHONPYCACHEPREFIX"] = str(self.folder.with_name("bytecode"))
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
 
     def middle(self, commits: int) -> str:
         """The commit in the middle of the history, as a revision."""
         return str(commits // 2)
+
+    def clone(self, url: str, to: Path) -> None:
+        """Another repository of all that a remote has."""
+        self.run("clone", url, str(to), "--timeout", PATIENCE)
 
     commands: Mapping[str, Sequence[str]] = {
         "start": ("--version",),
@@ -128,6 +143,9 @@ class Git:
             "core.fsync": "all", "core.fsyncMethod": "fsync", "advice.detachedHead": "false",
         }.items():  # fmt: skip
             self.run("config", key, value)
+        self.remotes = {"folder": f"{folder}-remote"}
+        self.run("init", "-q", "--bare", "-b", "main", self.remotes["folder"])
+        self.run("remote", "add", "folder", self.remotes["folder"])
 
     def commit(self, payload: Payload) -> None:
         """One commit of one fact."""
@@ -152,6 +170,10 @@ class Git:
         """The commit in the middle of the history, as a revision."""
         return f"main~{commits - commits // 2}"
 
+    def clone(self, url: str, to: Path) -> None:
+        """Another repository of all that a remote has, copied and not linked; no working tree."""
+        self.run("clone", "-q", "--bare", f"file://{url}", str(to))
+
     commands: Mapping[str, Sequence[str]] = {
         "start": ("--version",),
         "log": ("log", "-n", "20"),
@@ -162,9 +184,6 @@ class Git:
 
 
 System = Editvc | Git
-
-# Clone over a folder and over S3 is one more entry of both tables `commands`, read at the last
-# size, as "gc" is.
 
 
 def main() -> None:
@@ -179,7 +198,7 @@ def main() -> None:
     docs = ROOT / "docs"
     kept = docs / "data" / "store.jsonl"
     if not options.table:
-        with tempfile.TemporaryDirectory(prefix="editvc-store-") as folder:
+        with tempfile.TemporaryDirectory(prefix="editvc-store-") as folder, s3():
             rows = list(measured(Path(folder), options))
         kept.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     lines = kept.read_text(encoding="utf-8").splitlines()
@@ -205,6 +224,11 @@ def measured(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
                 words = system.commands[name]
                 yield row(system, name, size, best(partial(system.run, *words), options.repeat))
             yield row(system, "switch", size, switching(system, size, options.repeat))
+            for name, url in system.remotes.items():
+                yield row(
+                    system, f"push, {name}", size, timed(partial(system.run, "push", name, "main"))
+                )
+                yield row(system, f"clone, {name}", size, *cloning(system, url, options.repeat))
             print(f"{system.name}: {size} commits", file=sys.stderr)
         done = size
     for system in systems:
@@ -265,6 +289,45 @@ def switching(system: System, commits: int, repeat: int) -> Taken:
     return Taken(*map(min, zip(*taken, strict=True)))
 
 
+def cloning(system: System, url: str, repeat: int) -> tuple[Taken, int]:
+    """The least that a clone takes, and its bytes."""
+    taken, to = [], system.folder.with_name("clone")
+    for _ in range(repeat):
+        taken.append(timed(partial(system.clone, url, to)))
+        size = on_disk(to)
+        shutil.rmtree(to)
+    return Taken(*map(min, zip(*taken, strict=True))), size
+
+
+@contextmanager
+def s3() -> Iterator[None]:
+    """A store on loopback, in a process of its own, that S3's clients are led to."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    os.environ |= {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while True:
+            with socket.socket() as answer:
+                if answer.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            if server.poll() is not None:
+                sys.exit("moto's server does not start: is moto[server] installed?")
+            time.sleep(0.2)
+        from s3fs import S3FileSystem
+
+        S3FileSystem().call_s3("create_bucket", Bucket=BUCKET)
+        yield
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def on_disk(folder: Path) -> int:
     """Bytes of blocks; git's without its working tree."""
     inside = folder / ".git" if (folder / ".git").is_dir() else folder
@@ -295,11 +358,13 @@ def table(rows: Sequence[Row]) -> str:
                 for one in rows
                 if (one["system"], one["operation"]) == (system, name)
             ]
-            cells.append(f"{1000 * points[-1][1]:,.1f}")
+            cells.append(f"{1000 * points[-1][1]:,.1f}" if points else "not there")
             slopes.append(f"{1000 * slope(points):+.2f}" if len(points) > 1 else "")
         lines.append(f"| {name} | {' | '.join(cells + slopes)} |")
     lines += ["", "| on disk | editvc, KiB a commit | git, KiB a commit |", "|---|--:|--:|"]
-    for name, title in (("commit", "before gc"), ("gc", "after gc")):
+    for name, title in (
+        ("commit", "before gc"), ("clone, folder", "a clone"), ("gc", "after gc"),
+    ):  # fmt: skip
         sizes = [
             next(
                 one["bytes"] / one["commits"] / 1024

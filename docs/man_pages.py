@@ -12,7 +12,7 @@ import click
 from click_man.man import ManPage
 from generate_cli import EXIT_CODES, commands
 
-from editvc.cli.main import editvc
+from editvc.cli.main import children, editvc
 from editvc.version import __version__
 
 SUMMARY = 200
@@ -42,7 +42,7 @@ def _page(ctx: click.Context) -> str:
     if isinstance(command, click.Group):
         page.commands = [
             (name, _roff(child.get_short_help_str(SUMMARY)))
-            for name, child in command.commands.items()
+            for name, child in children(command).items()
         ]
     return f"{page}{_example(command)}{_end(ctx)}"
 

@@ -59,6 +59,15 @@ def test_looking_at_history_loads_nothing_heavy(words: str, tmp_path: Path) -> N
     assert not loaded_after(code, tmp_path) & HEAVY
 
 
+def test_a_command_loads_no_other(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom editvc.cli.main import main\nsys.argv = ['editvc', 'log', '--help']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "assert 'editvc.cli.log' in sys.modules and 'editvc.cli.commit' not in sys.modules"
+    )
+    loaded_after(code, tmp_path)
+
+
 def test_one_module_opens_plain_connections() -> None:
     """All others go through it, or through sqlite-utils."""
     opening = {

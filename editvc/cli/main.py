@@ -6,89 +6,46 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
-from editvc.cli import (
-    arch,
-    ask,
-    audit,
-    base_model,
-    bisect,
-    blame,
-    branch,
-    bundles,
-    cherry_pick,
-    clone,
-    commit,
-    compact,
-    completion,
-    config,
-    convert,
-    diff,
-    evaluate,
-    expire,
-    export,
-    fetch,
-    fsck,
-    gc,
-    grep,
-    health,
-    import_patch,
-    init,
-    lint,
-    log,
-    merge,
-    methods,
-    notes,
-    publish,
-    pull,
-    push,
-    query,
-    rebase,
-    rebuild,
-    reflog,
-    reindex,
-    remote,
-    report,
-    reset,
-    resolve,
-    restore,
-    revert,
-    sequence,
-    serve,
-    shortlog,
-    show,
-    squash,
-    stats,
-    status,
-    switch,
-    tag,
-    trace,
-    train,
-    tune,
-    undo,
-    verify,
-    verify_commit,
-)
 from editvc.cli.boundary import ReaderGone, close_output, open_streams, tell, texts
+from editvc.cli.completion import VARIABLE
 from editvc.cli.options import examples, quiet_option
 from editvc.cli.terminal import columns
 from editvc.version import __version__
 
 LEAST_HELP = 52
 """Columns of a terminal from which on click's own help texts fit."""
+COMMANDS = (
+    "init", "arch", "lint", "convert", "commit", "methods", "train", "import_patch:import", "ask",
+    "evaluate:eval", "log", "show", "status", "diff", "grep", "query", "reflog", "shortlog",
+    "notes", "blame", "bisect", "revert", "undo", "undo:redo", "restore", "expire", "squash",
+    "compact", "health", "report", "trace", "tune", "sequence", "export", "serve", "publish",
+    "branch", "switch", "tag", "merge", "resolve", "cherry_pick:cherry-pick", "rebase", "reset",
+    "remote", "clone", "fetch", "push", "pull", "bundles:bundle", "stats", "fsck", "gc", "reindex",
+    "verify", "verify_commit:verify-commit", "rebuild", "audit", "config", "base_model:base",
+    "completion",
+)  # fmt: skip
+"""Modules of commands, with the name of one that is called otherwise, in the order of --help."""
 
 
 class Commands(click.Group):
-    """The commands in the order in which a user meets them, not of the alphabet."""
+    """The commands of :data:`COMMANDS`, each loaded when it is asked for: sixty modules are not
+    for a `log` to wait for.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order in which they were added."""
-        return list(self.commands)
+        """In the order in which a user meets them, not of the alphabet."""
+        return [one.rpartition(":")[2] for one in COMMANDS]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of a name; ``None`` where there is none."""
+        return _loaded(name) if name in self.list_commands(ctx) else None
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Read the words, or print the help that they ask for: click's is 50 columns at least."""
@@ -142,8 +99,27 @@ def every(command: click.Command) -> Iterator[click.Command]:
     """A command, and all that stand below it."""
     yield command
     if isinstance(command, click.Group):
-        for child in command.commands.values():
+        for child in children(command).values():
             yield from every(child)
+
+
+def children(group: click.Group) -> dict[str, click.Command]:
+    """The commands right below one, by name; those of ``editvc`` are loaded for it."""
+    ctx = click.Context(group)
+    found = {name: group.get_command(ctx, name) for name in group.list_commands(ctx)}
+    return {name: child for name, child in found.items() if child is not None}
+
+
+@cache
+def _loaded(name: str) -> click.Command:
+    """A command from its module, and all below it, with what every command has."""
+    modules = {one.rpartition(":")[2]: one.partition(":")[0] for one in COMMANDS}
+    module = import_module(f"editvc.cli.{modules[name]}")
+    commands = (one for one in vars(module).values() if isinstance(one, click.Command))
+    found = next(one for one in commands if one.name == name)
+    for one in every(found):
+        quiet_option(one)
+    return found
 
 
 def _go_to(ctx: click.Context, directory: Path) -> None:
@@ -151,23 +127,6 @@ def _go_to(ctx: click.Context, directory: Path) -> None:
     with suppress(FileNotFoundError):  # a folder that is gone is nothing to come back to
         ctx.call_on_close(partial(os.chdir, os.getcwd()))
     os.chdir(directory)
-
-
-for command in (
-    init.init, arch.arch, lint.lint, convert.convert, commit.commit, methods.methods, train.train,
-    import_patch.import_, ask.ask, evaluate.evaluate, log.log, show.show, status.status, diff.diff,
-    grep.grep, query.query, reflog.reflog, shortlog.shortlog, notes.notes, blame.blame,
-    bisect.bisect, revert.revert, undo.undo, undo.redo, restore.restore, expire.expire,
-    squash.squash, compact.compact, health.health, report.report, trace.trace, tune.tune,
-    sequence.sequence, export.export, serve.serve, publish.publish, branch.branch, switch.switch,
-    tag.tag, merge.merge, resolve.resolve, cherry_pick.cherry_pick, rebase.rebase, reset.reset,
-    remote.remote, clone.clone, fetch.fetch, push.push, pull.pull, bundles.bundle, stats.stats,
-    fsck.fsck, gc.gc, reindex.reindex, verify.verify, verify_commit.verify_commit,
-    rebuild.rebuild, audit.audit, config.config, base_model.base, completion.completion,
-):  # fmt: skip
-    editvc.add_command(command)
-for command in every(editvc):
-    quiet_option(command)
 
 
 def main() -> None:
@@ -179,7 +138,7 @@ def main() -> None:
     except ReaderGone:
         code = 0
     except (Exception, KeyboardInterrupt) as error:
-        asked_by_a_shell = completion.VARIABLE in os.environ  # it would show trouble at the prompt
+        asked_by_a_shell = VARIABLE in os.environ  # it would show trouble at the prompt
         code = 1 if asked_by_a_shell else tell(error, as_json="--json" in words)
     close_output()
     sys.exit(code)

@@ -14,6 +14,7 @@ from editvc.models.fingerprint import (
     require_same,
 )
 from editvc.models.source import ModelFiles, ModelNotFoundError, open_model
+from editvc.vcs.draft_config import DraftConfig
 from editvc.vcs.files import WriteError
 from editvc.vcs.index_file import IndexRefused
 from editvc.vcs.repository import Repository
@@ -64,7 +65,11 @@ def _require_of(base: BaseModel, identity: Identity) -> None:
 
 
 def _keep(repository: Repository, identity: Identity) -> bool:
-    """Record the identity beside the base; on a medium that cannot be written, the next time."""
+    """Record the identity beside the base; on a medium that cannot be written, and where settings
+    are a draft's, the next time.
+    """
+    if isinstance(repository.config_file, DraftConfig):
+        return False
     try:
         repository.set_configs({"base.identity": repository.write(identity)})
     except (WriteError, IndexRefused):

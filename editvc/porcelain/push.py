@@ -24,7 +24,12 @@ from editvc.vcs.object_links import Link
 from editvc.vcs.refs import BRANCHES, REMOTES, TAGS, BranchUnknown, readable
 from editvc.vcs.remotes.connection import Remote
 from editvc.vcs.remotes.document import Document
-from editvc.vcs.remotes.outgoing import Missing, first_document, with_pack
+from editvc.vcs.remotes.outgoing import (
+    Missing,
+    first_document,
+    with_former_bases,
+    with_pack,
+)
 from editvc.vcs.remotes.transport import RemoteError, RemoteMoved, Seen
 
 
@@ -196,11 +201,11 @@ def _planned(
     session: Session, remote: Remote, wanted: Mapping[str, ObjectId | None], force: bool
 ) -> _Plan:
     document, seen = remote.look()
-    links: list[Link] = []
     if document is None:
         document, links = first_document(session.repository)
     else:
         require_same_base(session, remote, document)
+        document, links = with_former_bases(session.repository, document)
     moved = tuple(_moves(session, remote.url, document, wanted, force))
     return _Plan(document, seen, links, moved)
 

@@ -126,21 +126,29 @@ def _create(
     intake.require_needs(document, nothing_is_here)
     intake.take(document.packs)
     arrived = Arrived(intake.store, intake.packs)
-    text, config = _settings(remote, document, arrived)
-    roots = [("settings", document.settings), *config_links(config, arrived)]
+    text, config = _settings(remote, document.base, document.settings, arrived)
+    former = [_settings(remote, *each, arrived) for each in document.former.items()]
+    roots = [
+        ("settings", document.settings),
+        *(("settings", one) for one in document.former.values()),
+        *(link for one in (config, *(c for _, c in former)) for link in config_links(one, arrived)),
+    ]
     came = intake.check(document, roots, nothing_is_here)
     base = codec.decode_base(
         arrived.get(config.base.id), source=config.base.model, revision=config.base.revision
     )
     with resources.as_file(template_folder()) as template:
-        Repository.create(
+        made = Repository.create(
             draft,
             base=base,
             recipe=config.recipe,
             config_text=with_remotes(text, sections),
             template=template,
             fault=files.fault,
-        ).close()
+        )
+    with closing(made):
+        for known, _ in former:
+            made.bases.add(known)
     place = draft / FOLDER / "objects" / PACKS
     files.make_folder(place)
     for pack in intake.packs:
@@ -154,14 +162,16 @@ def nothing_is_here(commit: ObjectId) -> bool:
     return False
 
 
-def _settings(remote: Remote, document: Document, arrived: Arrived) -> tuple[str, Config]:
-    """The settings that a clone begins with. Raises ``RemoteDamaged``."""
+def _settings(
+    remote: Remote, base: ObjectId, settings: ObjectId, arrived: Arrived
+) -> tuple[str, Config]:
+    """Settings of a base, as they came. Raises ``RemoteDamaged``."""
     try:
-        text = settings_in(arrived, document.settings)
+        text = settings_in(arrived, settings)
         config = parse(text)
     except (EditvcError, ValueError) as cause:
         raise RemoteDamaged(remote.url, f"has no settings to begin with: {cause}") from cause
-    if config.base.id != document.base:
+    if config.base.id != base:
         raise RemoteDamaged(remote.url, "says of two base models that it is about them")
     return text, config
 

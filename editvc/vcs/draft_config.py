@@ -6,19 +6,24 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from editvc.vcs.config_file import Config, ConfigFile
+from editvc.vcs.store import ObjectStore
 
 
 class DraftConfig(ConfigFile):
     """Settings over those of a file.
 
-    ``values`` are those set here, by dotted key, as JSON has them.
+    ``values`` are those set here, by dotted key, as JSON has them. ``store`` is where a text that
+    is accepted is kept, by default the file's.
     """
 
-    def __init__(self, file: ConfigFile, values: Mapping[str, Any]) -> None:
-        super().__init__(file.path, file.files, file.store)
+    def __init__(
+        self, file: ConfigFile, values: Mapping[str, Any], store: ObjectStore | None = None
+    ) -> None:
+        super().__init__(file.path, file.files, store or file.store)
         self._text = file.text()
         self.values: dict[str, Any] = {}
-        self.set_values(values)
+        if values:
+            self.set_values(values)
 
     def text(self) -> str:
         """What the file would be."""

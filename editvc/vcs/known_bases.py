@@ -15,7 +15,7 @@ from editvc.core.ids import ObjectId, short
 from editvc.core.methods.table import REFERENCES
 from editvc.core.record_types import is_object_id
 from editvc.errors import EditvcError
-from editvc.vcs.config_file import Config, ConfigFile
+from editvc.vcs.config_file import Config, ConfigFile, parse
 from editvc.vcs.method_sections import NAMES
 
 OF_A_BASE = ("base", "recipe", *NAMES)
@@ -49,11 +49,22 @@ class KnownBases:
         self.config_file.files.make_folder(self.folder)
         self.config_file.files.write(self._path(base), self.config_file.text().encode())
 
-    def all(self) -> Iterator[tuple[ObjectId, Config]]:
-        """Each base by its id, with the configuration that it had. Raises ``ConfigError``."""
+    def add(self, text: str) -> None:
+        """Know one more base, by what a config.toml of it says. Raises ``ConfigError``."""
+        base = parse(text).base.id
+        self.config_file.files.make_folder(self.folder)
+        self.config_file.files.write(self._path(base), text.encode())
+
+    def files(self) -> Iterator[ConfigFile]:
+        """The file of each base."""
         for path in sorted(self.folder.glob("*.toml")):
             if is_object_id(path.stem):
-                yield ObjectId(path.stem), self._file(ObjectId(path.stem)).load()
+                yield self._file(ObjectId(path.stem))
+
+    def all(self) -> Iterator[tuple[ObjectId, Config]]:
+        """Each base by its id, with the configuration that it had. Raises ``ConfigError``."""
+        for file in self.files():
+            yield ObjectId(file.path.stem), file.load()
 
     def place_of(self, base: ObjectId) -> str | None:
         """Where a base was loaded from; ``None`` for one that is not known."""

@@ -22,7 +22,7 @@ from editvc.vcs.cache import Cache
 from editvc.vcs.commit_changes import changes_of
 from editvc.vcs.draft_config import DraftConfig
 from editvc.vcs.edit_set import EditSet
-from editvc.vcs.files import Fault, Files, is_temporary, unique
+from editvc.vcs.files import Fault, Files, temporaries, unique
 from editvc.vcs.graph import Graph
 from editvc.vcs.index import VERSION, Index
 from editvc.vcs.index_file import IndexMissing
@@ -34,6 +34,7 @@ from editvc.vcs.refs import ReflogEntry, Refs
 from editvc.vcs.remote_sections import RemoteSection
 from editvc.vcs.results import Results
 from editvc.vcs.revisions import Revisions
+from editvc.vcs.scratch_index import ScratchIndex
 from editvc.vcs.store import DiskStore, ScratchStore
 
 FOLDER = ".editvc"
@@ -97,12 +98,7 @@ class Repository:
         self.files = Files(fault)
         self.store = DiskStore(folder / "objects", self.files)
         self.index = self._open_index(remark)
-        self.refs = Refs(self.index)
-        self.operations = recorded(self.index, self.store)
-        self.graph = Graph(self.index)
-        self.revisions = Revisions(self.refs, self.graph)
-        self._nodes: dict[ObjectId, codec.Node] = {}
-        self._facts: list[FactRow] = []  # written since the last transaction, not indexed yet
+        self._read_index()
         self.cache = Cache(folder / "cache", self.files)
         self.results = Results(folder / "results", self.files)
         self.pending = PendingFile(folder, self.files)
@@ -160,6 +156,15 @@ class Repository:
         """Open the nearest ``.editvc`` at or above ``start``: what :func:`folder_at` raises."""
         return cls(folder_at(start, trust), fault, remark)
 
+    def _read_index(self) -> None:
+        """What is made of the store and the index, with nothing kept of other ones."""
+        self.refs = Refs(self.index)
+        self.operations = recorded(self.index, self.store)
+        self.graph = Graph(self.index)
+        self.revisions = Revisions(self.refs, self.graph)
+        self._nodes: dict[ObjectId, codec.Node] = {}
+        self._facts: list[FactRow] = []  # written since the last transaction, not indexed yet
+
     def _open_index(self, remark: Callable[[str], None]) -> Index:
         """The index, brought up to date, or built anew where there is none."""
         path = self.folder / "index.db"
@@ -181,10 +186,15 @@ class Repository:
         self.store.close()
 
     def scratch(self) -> Repository:
-        """The same repository for trying trees out: objects written to it are kept in memory."""
+        """The same repository for trying things out: what is written to store, index and settings
+        is kept in memory. What outlives it names nothing that does not.
+        """
         view = copy.copy(self)
         view.store = ScratchStore(self.store)
-        view._nodes = {}  # of what it writes, nothing is stored
+        view.index = ScratchIndex(self.index)
+        view._read_index()
+        view.config_file = DraftConfig(self.config_file, {}, view.store)
+        view.bases = KnownBases(self.bases.folder, view.config_file)
         return view
 
     def drafted(self, settings: Mapping[str, Any]) -> Repository:
@@ -362,9 +372,8 @@ class Repository:
 
     def strays(self) -> list[Path]:
         """What interrupted writes left behind: temporary files of every kind."""
-        loose = [path for path in self.folder.rglob("*") if is_temporary(path.name)]
         drafts = self.folder.parent.glob(f"{FOLDER}.tmp-*")
-        return sorted({*self.store.strays(), *loose, *drafts})
+        return sorted({*self.store.strays(), *temporaries(self.folder), *drafts})
 
 
 def _copy(template: Path, draft: Path, files: Files) -> None:

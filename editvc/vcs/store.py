@@ -281,21 +281,34 @@ class DiskStore:
 
     def loose_ids(self, prefix: str = "") -> Iterator[ObjectId]:
         """As :meth:`ids`, of what has a file of its own."""
-        for path in self._paths(prefix[:2]):
-            identifier = ObjectId(path.parent.name + path.name)
-            if is_object_path(path) and identifier.startswith(prefix):
-                yield identifier
+        for folder, name in self._names(prefix[:2]):
+            if is_object_name(folder, name) and f"{folder}{name}".startswith(prefix):
+                yield ObjectId(f"{folder}{name}")
 
     def strays(self) -> Iterator[Path]:
         """Files below the folder that are no objects: what interrupted writes left behind."""
-        return (path for path in self._paths() if not (is_object_path(path) or is_pack_path(path)))
+        for folder, name in self._names():
+            if not (is_object_name(folder, name) or is_pack_name(folder, name)):
+                yield self.folder / folder / name
 
-    def _paths(self, folder: str = "") -> Iterator[Path]:
-        for entry in sorted(self.folder.glob(f"{folder}*")):
-            if entry.is_dir():
-                yield from sorted(entry.iterdir())
+    def _names(self, start: str = "") -> Iterator[tuple[str, str]]:
+        """What is in folders whose names begin with ``start``, and beside them, in order.
+
+        As texts: making a Path of each name is most of what a look at all of them would take.
+        """
+        try:
+            names = sorted(os.listdir(self.folder))
+        except FileNotFoundError:
+            return
+        for folder in names:
+            if not folder.startswith(start):
+                continue
+            try:
+                inside = sorted(os.listdir(f"{self._prefix}{folder}"))
+            except NotADirectoryError:
+                yield "", folder
             else:
-                yield entry
+                yield from ((folder, name) for name in inside)
 
 
 class ScratchStore(DiskStore):
@@ -335,11 +348,11 @@ class ScratchStore(DiskStore):
         return iter(sorted({*self.written.ids(prefix), *self.below.ids(prefix)}))
 
 
-def is_object_path(path: Path) -> bool:
-    """Whether the last two parts of ``path`` are an object's: 2 and 62 hex digits."""
-    return re.fullmatch(r"[0-9a-f]{2}/[0-9a-f]{62}", f"{path.parent.name}/{path.name}") is not None
+def is_object_name(folder: str, name: str) -> bool:
+    """Whether a file of a name, in a folder of a name, is an object's: 2 and 62 hex digits."""
+    return len(folder) == 2 and DIGITS.fullmatch(folder + name) is not None
 
 
-def is_pack_path(path: Path) -> bool:
-    """Whether the last two parts of ``path`` are a pack's: its folder, and its name."""
-    return path.parent.name == PACKS and PACK_NAME.fullmatch(path.name) is not None
+def is_pack_name(folder: str, name: str) -> bool:
+    """Whether a file of a name, in a folder of a name, is a pack."""
+    return folder == PACKS and PACK_NAME.fullmatch(name) is not None

@@ -1,8 +1,10 @@
 """Merges of trees: what two sides made of a common base, slot by slot.
 
 A tree is a set, so a merge is one: each side's changes against the base, together. What both sides
-changed, and not alike, is a conflict and is decided by nobody here. On sets without conflicts a
-merge is commutative, associative and idempotent; from an empty base it is the union.
+changed, and not alike, is a conflict and is decided by nobody here. One fact that both sides made
+numeric in one way is alike: its numbers differ by rounding at most, and the element with the
+smaller id holds. On sets without conflicts a merge is commutative, associative and idempotent; from
+an empty base it is the union.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Generic, Literal, TypeVar
 
 from editvc.core.history import Entry, Restraint, Tree
 from editvc.core.ids import ObjectId, SlotId
+from editvc.vcs.codec import metadata
 from editvc.vcs.edit_set import EditSet
 from editvc.vcs.graph import Graph
 from editvc.vcs.store import ObjectStore
@@ -20,6 +23,9 @@ from editvc.vcs.store import ObjectStore
 T = TypeVar("T", covariant=True)
 
 SIDES = ("base", "ours", "theirs")
+
+ORIGINS = ("request", "batch", "made_of")
+"""Of these an element has one; with base and recipe its numbers follow from it, up to rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ def merged(store: ObjectStore, base: Base, ours: Tree, theirs: Tree) -> Merged:
     conflicts: dict[SlotId, Sides[Entry]] = {}
     for slot in sorted(touched):
         sides = Sides(common.get(slot), ours_now.get(slot), theirs_now.get(slot))
-        agreed, entry = _entry(sides, slot in base.undecided)
+        agreed, entry = _entry(store, sides, slot in base.undecided)
         if not agreed:
             conflicts[slot] = sides
         elif entry != sides.ours:
@@ -135,19 +141,34 @@ def _touched(before: EditSet, after: EditSet) -> Iterator[SlotId]:
     yield from (old.slot for old, _ in diff.changed)
 
 
-def _entry(sides: Sides[Entry], undecided: bool) -> tuple[bool, Entry | None]:
+def _entry(store: ObjectStore, sides: Sides[Entry], undecided: bool) -> tuple[bool, Entry | None]:
     """Whether a slot is agreed on, and what it holds then.
 
     A side that only located the fact of the base again says nothing new of it, and gives way to
     one that replaced the fact or took it out.
     """
     agreed, entry = _decided(sides, undecided)
-    if agreed or undecided:
-        return agreed, entry
+    if agreed:
+        return True, entry
     fact, ours, theirs = (_fact(one) for one in (sides.base, sides.ours, sides.theirs))
-    if (ours == fact) == (theirs == fact):
+    if ours == theirs and sides.ours is not None and sides.theirs is not None:
+        same = _made_alike(store, sides.ours.element, sides.theirs.element)
+        return (True, min(sides.ours, sides.theirs)) if same else (False, None)
+    if undecided or (ours == fact) == (theirs == fact):
         return False, None
     return True, sides.theirs if ours == fact else sides.ours
+
+
+def _made_alike(store: ObjectStore, one: ObjectId, other: ObjectId) -> bool:
+    """Whether two elements of one fact differ by rounding at most.
+
+    Those of a sequence follow from the weights that each was made on, too: these belong together,
+    and are not mixed with those of another sequence.
+    """
+    ours, theirs = (metadata(store.get(element)) for element in (one, other))
+    if "anchor" in ours or not any(ours.get(key) for key in ORIGINS):
+        return False
+    return all(ours.get(key) == theirs.get(key) for key in ("base", "recipe", *ORIGINS, "anchor"))
 
 
 def _decided(sides: Sides[T], undecided: bool) -> tuple[bool, T | None]:

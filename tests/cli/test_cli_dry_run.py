@@ -109,8 +109,9 @@ def place(prepared: Prepared, work: Path, hub: Hub, monkeypatch: pytest.MonkeyPa
 
 def test_every_verb_with_a_dry_run_is_here() -> None:
     def named(group: click.Group, before: str = "") -> set[str]:
-        names = set()
-        for name, command in group.commands.items():
+        names, context = set(), click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
             if isinstance(command, click.Group):
                 names |= named(command, f"{before}{name} ")
             elif any("--dry-run" in one.opts for one in command.params):

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from editvc.cli.main import editvc, every
+from editvc.cli.main import children, editvc, every
 from editvc.cli.options import examples
 
 
@@ -17,9 +17,8 @@ def commands() -> dict[str, click.Command]:
     """Every command by its whole name."""
 
     def below(command: click.Command, name: str) -> dict[str, click.Command]:
-        children = command.commands if isinstance(command, click.Group) else {}
         found = {name: command}
-        for word, child in children.items():
+        for word, child in (children(command) if isinstance(command, click.Group) else {}).items():
             found |= below(child, f"{name} {word}")
         return found
 

@@ -134,6 +134,17 @@ def test_a_repository_of_the_first_version_is_completed_with_a_word(own: Repo, w
         Repo(work / "repo").ask("x")
 
 
+def test_what_tries_things_out_leaves_an_old_repository_alone(own: Repo, work: Path) -> None:
+    as_before(own)
+    before = contents(work / "repo" / ".editvc")
+    heard: list[str] = []
+    Repo(work / "repo", remark=heard.append).session.scratch().require_base()
+    assert not heard, "nothing is promised that does not stay"
+    after = contents(work / "repo" / ".editvc")
+    changed = {path for path in after if after[path] != before.get(path)}
+    assert all(path.startswith("cache/") for path in changed)
+
+
 def test_an_old_repository_refuses_what_it_always_refused(own: Repo, work: Path) -> None:
     as_before(own)
     change(work / "base", name := "transformer.h.3.mlp.c_proj.weight")

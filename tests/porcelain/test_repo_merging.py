@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,13 @@ from tiny_repos import ADA, FACTS, OTHERS, Prepared, contents, opened, same_bits
 
 from editvc import Repo
 from editvc.core.facts import Fact
-from editvc.core.history import Restraint, Tree
+from editvc.core.history import Entry, Restraint, Tree
 from editvc.core.ids import ObjectId
 from editvc.porcelain.combine import OtherBase, OtherStatistics, combined
 from editvc.porcelain.merge import OctopusConflict
 from editvc.porcelain.resolve import NoSuchConflict
 from editvc.porcelain.sequencer import Undecided
+from editvc.session.recording import NothingToDo
 from editvc.session.unfinished import NothingWaits, Overtaken, Unfinished
 from editvc.vcs.pending import PendingUnreadable
 from editvc.vcs.revisions import RevisionError
@@ -139,6 +141,49 @@ def test_several_at_once_where_they_do_not_meet(forked: Repo) -> None:
         with pytest.raises(OctopusConflict, match="'d' changes 1 place"):
             act("c", "d")
     assert head(forked) == at and forked.status().unfinished is None
+
+
+def found_elsewhere(repo: Repo, fact: Fact) -> None:
+    """As if another machine had located the fact: the last bit of a number is another one."""
+    plumbing = repo.session.repository
+    (element,) = [e.element for e in entries(repo, "HEAD") if e.fact == fact.id]
+    data = plumbing.store.get(element)
+    other = plumbing.store.put(data[:-1] + bytes([data[-1] ^ 1]))
+    with plumbing.index.transaction():
+        plumbing.index.write("UPDATE located SET located = ? WHERE located = ?", [(other, element)])
+
+
+def entries(repo: Repo, revision: str) -> list[Entry]:
+    plumbing = repo.session.repository
+    return list(plumbing.edits_of(plumbing.tree_of(head(repo, revision))).entries())
+
+
+def test_one_fact_located_on_two_machines_is_no_conflict(forked: Repo) -> None:
+    found_elsewhere(forked, FACTS[2])
+    forked.switch("side")
+    forked.commit(FACTS[2:3], author=BO)
+    (one,), (other,) = (
+        [entry for entry in entries(forked, name) if entry.fact == FACTS[2].id]
+        for name in ("main", "side")
+    )
+    assert one.element != other.element
+    forked.create_branch("picked", "main")
+    forked.create_branch("rebased", "side")
+    assert not forked.preview_merge("main").conflicts
+    forked.merge("main")
+    merged = tree(forked)
+    assert min(one, other) in entries(forked, "HEAD")
+    forked.switch("main")
+    forked.merge("rebased")
+    assert tree(forked) == merged, "either way round"
+    forked.switch("rebased")
+    forked.rebase("picked")
+    assert tree(forked) == merged
+    forked.switch("picked")
+    with suppress(NothingToDo):  # where the one that holds is here already
+        forked.cherry_pick("side~1")
+    assert min(one, other) in entries(forked, "HEAD")
+    assert forked.fsck().clean
 
 
 def test_patches_and_restraints_are_merged_as_well(forked: Repo) -> None:

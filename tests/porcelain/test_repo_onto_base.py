@@ -239,3 +239,32 @@ def test_a_clone_reads_commits_over_a_former_base(
     with pytest.raises(OverAnotherBase):
         bo.ask("The capital of France is", at=old)
     assert cleared(bo) and bo.log("origin/before")[0].id == old
+
+    # The settings of the former base came along: it is put in force as where it was left.
+    (known,) = bo.session.repository.bases.files()
+    (there,) = grown.session.repository.bases.files()
+    assert known.load().recipe == there.load().recipe
+    assert str(prepared.base) in there.text() and str(prepared.base) not in known.text()
+    bo.move_base(str(prepared.base))
+    assert bo.recipe() == there.load().recipe and bo.ask("The capital of France is", at=old)
+
+
+@pytest.mark.usefixtures("trusting")
+def test_a_remote_that_began_without_settings_of_former_bases_gets_them(
+    grown: Repo, prepared: Prepared, work: Path
+) -> None:
+    carried(grown, released(prepared, work / "new"), prepared)
+    grown.add_remote("origin", str(work / "remote"))
+    bases = grown.session.repository.bases.folder
+    bases.rename(work / "aside")
+    grown.push()
+    (work / "aside").rename(bases)
+    assert not grown.push().moved, "they alone are no reason to send anything"
+    grown.revert("HEAD")
+    grown.push()
+    Repo.clone(str(work / "remote"), work / "bo", base=str(work / "new"))
+    bo = Repo(work / "bo")
+    assert [base for base, _ in bo.session.repository.bases.all()] == [
+        base for base, _ in grown.session.repository.bases.all()
+    ]
+    assert cleared(bo)

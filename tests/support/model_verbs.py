@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import huggingface_hub.constants
+import pytest
 import torch
 from cli_runs import Ran, written
+from hub_server import running_hub
+from remote_places import use_hub
 from safetensors.torch import load_file, save_file
 from tiny_repos import FACTS, FRESH, OTHERS, Prepared, close
-from verbs import Verb, typed
+from verbs import Act, Verb, typed
 
 _CLASH = typed("merge", "clash")
 _DECISION = typed("resolve", FACTS[0].slot, "--theirs")
@@ -24,6 +29,29 @@ def _onto(work: Path) -> Ran:
         work
     )
 
+
+def _publish(*options: str) -> Act:
+    """To a hub of its own, what is staged being made in the folder of the repository.
+
+    Exit code 99: something is published that the command said was not, or something is left over.
+    """
+
+    def act(work: Path) -> Ran:
+        with running_hub() as hub, pytest.MonkeyPatch.context() as patch:
+            use_hub(patch, hub.url)
+            patch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+            patch.setattr(tempfile, "tempdir", str(work / STAGING))
+            ran = typed("publish", "alice/tiny", "--force", *options)(work)
+            made = [one for one in hub.repositories.values() if len(one.commits) > 1]
+        if bool(made) == bool(ran.code):
+            return Ran(99, "", f"{len(made)} published; exit code {ran.code}: {ran.err}")
+        return ran
+
+    return act
+
+
+STAGING = "staging"
+"""The folder in which exports are made that are to be published."""
 
 RELEASE = "release.txt"
 """The file that says where the other base is."""
@@ -52,6 +80,8 @@ VERBS = {
     "stats compute": Verb(typed("stats", "compute", "--text", "text.txt")),
     "export": Verb(typed(*_OUT)),
     "export --force": Verb(typed(*_OUT, "--force"), (typed("export", "HEAD~1", "--to", "out"),)),
+    "publish": Verb(_publish()),
+    "publish --format lora": Verb(_publish("--format", "lora")),
     "export --format lora": Verb(typed(*_OUT, "--format", "lora")),
     "export --format delta": Verb(typed(*_OUT, "--format", "delta", "--force"), (typed(*_OUT),)),
 }
@@ -79,6 +109,7 @@ def template(prepared: Prepared, work: Path) -> Path:
     shutil.copy(prepared.text, work / "text.txt")
     shutil.copy(prepared.names, work / "names.txt")
     shutil.copytree(prepared.base, work / "old")
+    (work / STAGING).mkdir()
     release = _released(prepared.base, prepared.base.with_name("release"))
     (work / RELEASE).write_text(str(release), encoding="utf-8")
     _adapter(work / "adapter")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import permutations, product
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_commit_graph import Rows, ancestors, graphs, key
 from test_edit_set import slot_of
+from vcs_values import BASE, RECIPE, safetensors
 
 from editvc.core.history import Entry, Restraint, Tree
 from editvc.core.ids import ObjectId, object_id
@@ -22,15 +25,44 @@ Plain = Mapping[int, tuple[int, int]]
 """A set for tests: slot number -> (fact, element)."""
 
 SLOTS = st.integers(0, 60)
-VALUES = st.tuples(st.integers(0, 2), st.integers(0, 1))
+VALUES = st.tuples(st.integers(0, 2), st.integers(0, 3))
 SETS = st.dictionaries(SLOTS, VALUES, max_size=45)
 STEPS = st.dictionaries(SLOTS, st.none() | VALUES, max_size=12)
 PATCHES = st.sets(st.integers(0, 5).map(lambda number: ObjectId(f"{number:064x}")))
 
 
+def element(slot: int, value: tuple[int, int], **more: object) -> bytes:
+    """Elements 0 and 1 are made in one way, with numbers that rounding tells apart; so are 2, 3."""
+    fact, number = value
+    way = {"base": BASE.id, "recipe": RECIPE.id, "request": f"{slot}-{fact}-{number // 2}"}
+    return safetensors({"kind": "located", **way, **more}, bytes([number % 2]))
+
+
+ELEMENTS = {
+    object_id(data): data
+    for slot, fact, number in product(range(61), range(3), range(4))
+    for data in [element(slot, (fact, number))]
+}
+
+
 def entry(slot: int, value: tuple[int, int]) -> Entry:
-    fact, element = value
-    return Entry(slot_of(slot), ObjectId(f"{fact:064x}"), ObjectId(f"{element:064x}"))
+    return Entry(slot_of(slot), ObjectId(f"{value[0]:064x}"), object_id(element(slot, value)))
+
+
+def memory() -> MemoryStore:
+    """A store with all elements."""
+    store = MemoryStore()
+    store.objects |= ELEMENTS
+    return store
+
+
+def smaller(slot: int, *values: tuple[int, int]) -> tuple[int, int]:
+    return min(values, key=lambda value: entry(slot, value).element)
+
+
+def alike(one: tuple[int, int] | None, other: tuple[int, int] | None) -> bool:
+    """Whether what two sides have is one fact, made in one way."""
+    return bool(one and other and one[0] == other[0] and one[1] // 2 == other[1] // 2)
 
 
 def tree_of(store: MemoryStore, plain: Plain, **more: object) -> Tree:
@@ -44,11 +76,12 @@ def after(plain: Plain, step: Mapping[int, tuple[int, int] | None]) -> Plain:
 
 
 def conflicting(plain: Plain, one: Plain, other: Plain) -> set[int]:
-    """The specification: changed on both sides, and not alike; facts go before numbers."""
+    """The specification: changed on both sides, and not alike; facts go before numbers, and what
+    rounding tells apart is alike."""
     found = set()
     for slot in {*plain, *one, *other}:
         was, ours, theirs = (side.get(slot) for side in (plain, one, other))
-        if was in (ours, theirs) or ours == theirs:
+        if was in (ours, theirs) or ours == theirs or alike(ours, theirs):
             continue
         told = [side and side[0] for side in (was, ours, theirs)]
         if (told[0] == told[1]) == (told[0] == told[2]):
@@ -68,7 +101,7 @@ def merge(store: MemoryStore, base: Tree, ours: Tree, theirs: Tree) -> Tree:
 def test_a_merge_takes_what_each_side_changed_and_tells_what_both_did(
     plain: Plain, one: dict[int, tuple[int, int] | None], other: dict[int, tuple[int, int] | None]
 ) -> None:
-    store = MemoryStore()
+    store = memory()
     sides = [plain, after(plain, one), after(plain, other)]
     base, ours, theirs = (tree_of(store, side) for side in sides)
     found = merged(store, Base(base), ours, theirs)
@@ -81,6 +114,8 @@ def test_a_merge_takes_what_each_side_changed_and_tells_what_both_did(
             said = [value and entry(slot, value) for value in (was, mine, yours)]
             assert found.conflicts[slot_of(slot)] == Sides(*said)
             expected = mine
+        elif was not in (mine, yours) and mine and yours and alike(mine, yours):
+            expected = smaller(slot, mine, yours)
         elif mine == was or (mine and was and mine[0] == was[0] and yours != was):
             expected = yours
         else:
@@ -113,7 +148,7 @@ def apart(data: st.DataObject, count: int) -> list[dict[int, tuple[int, int] | N
 def test_without_conflicts_merges_form_a_semilattice_and_equal_sets_have_equal_ids(
     plain: Plain, data: st.DataObject
 ) -> None:
-    store = MemoryStore()
+    store = memory()
     base = tree_of(store, plain)
     a, b, c = (tree_of(store, after(plain, step)) for step in apart(data, 3))
     for one in (a, b, c):
@@ -127,11 +162,66 @@ def test_without_conflicts_merges_form_a_semilattice_and_equal_sets_have_equal_i
     assert object_id(encode(whole)) == object_id(encode(merge(store, base, bc, a)))
 
 
+def rounded(data: st.DataObject, plain: Plain) -> list[Plain]:
+    """Three sides that change slots alike: each leaves one as it is, makes its fact again, or takes
+    it where all take it, and the same fact comes with the numbers of either machine.
+    """
+    sides = [dict(plain) for _ in range(3)]
+    for slot in data.draw(st.sets(SLOTS, max_size=12)):
+        was = plain.get(slot)
+        others = VALUES.filter(lambda new, was=was: was is None or new[0] != was[0])
+        taken = data.draw(st.none() | others) if was else data.draw(others)
+        for side in sides:
+            new = data.draw(st.sampled_from(("left", "again", "taken")))
+            source = {"left": None, "again": was, "taken": taken}[new]
+            if source is not None:
+                side[slot] = (source[0], source[1] // 2 * 2 + data.draw(st.integers(0, 1)))
+            elif new == "taken":
+                side.pop(slot, None)
+    return sides
+
+
+@given(SETS, st.data())
+@settings(max_examples=80)
+def test_what_rounding_tells_apart_is_no_conflict_in_any_order_of_merges(
+    plain: Plain, data: st.DataObject
+) -> None:
+    store = memory()
+    base, *sides = (tree_of(store, side) for side in (plain, *rounded(data, plain)))
+    wholes = {
+        object_id(encode(merge(store, base, merge(store, base, one, other), third)))
+        for one, other, third in permutations(sides)
+    }
+    a, b, c = sides
+    wholes.add(object_id(encode(merge(store, base, a, merge(store, base, b, c)))))
+    assert len(wholes) == 1
+
+
+def test_what_follows_from_other_things_than_the_fact_is_a_conflict() -> None:
+    store = memory()
+    empty = tree_of(store, {})
+
+    def conflicts(**more: object) -> bool:
+        ids = [store.put(element(1, (0, number), **more)) for number in (0, 1)]
+        slot, fact = slot_of(1), ObjectId("f" * 64)
+        trees = [
+            replace(empty, edits=EditSet(store).update({slot: Entry(slot, fact, one)}).root)
+            for one in ids
+        ]
+        return merged(store, Base(empty), *trees).conflicting
+
+    assert not conflicts()
+    assert not conflicts(request=None, batch="4" * 64), "a squash of the same facts"
+    assert not conflicts(request=None, made_of="4" * 64), "the same element, of another method"
+    assert conflicts(request=None), "nothing says what it is of"
+    assert conflicts(request=None, batch="4" * 64, anchor="5" * 64), "parts of two sequences"
+
+
 @given(SETS, SETS)
 @settings(max_examples=50)
 def test_from_an_empty_base_a_merge_is_the_union(one: Plain, other: Plain) -> None:
     other = {slot: one.get(slot, value) for slot, value in other.items()}
-    store = MemoryStore()
+    store = memory()
     trees = [tree_of(store, side) for side in (one, other, {**one, **other})]
     assert merge(store, tree_of(store, {}), trees[0], trees[1]) == trees[2]
 
@@ -140,7 +230,7 @@ def test_from_an_empty_base_a_merge_is_the_union(one: Plain, other: Plain) -> No
 def test_patches_are_elements_that_are_there_or_not(
     base: set[ObjectId], ours: set[ObjectId], theirs: set[ObjectId]
 ) -> None:
-    store = MemoryStore()
+    store = memory()
     trees = [tree_of(store, {}, patches=tuple(side)) for side in (base, ours, theirs)]
     found = merge(store, *trees).patches
     for patch in base | ours | theirs:
@@ -150,7 +240,7 @@ def test_patches_are_elements_that_are_there_or_not(
 
 
 def test_a_restraint_is_one_more_place() -> None:
-    store = MemoryStore()
+    store = memory()
     free, one, other = (
         tree_of(store, {}, restraint=limit)
         for limit in (None, Restraint(rank=1), Restraint(rank=2))
@@ -199,7 +289,7 @@ def history(parents: Mapping[int, tuple[int, ...]]) -> Graph:
 def criss_cross(trees: Mapping[int, Plain]) -> tuple[MemoryStore, Base]:
     """1 forks into 2 and 3; 4 and 5 have both as parents: two best common ancestors."""
     graph = history({1: (), 2: (1,), 3: (1,), 4: (2, 3), 5: (3, 2)})
-    store = MemoryStore()
+    store = memory()
     made = {key(number): tree_of(store, plain) for number, plain in trees.items()}
     empty = tree_of(store, {})
     base = base_of(store, graph, lambda one: made[one] if one else empty, [key(4)], key(5))
@@ -222,10 +312,13 @@ def test_where_bases_disagree_no_side_counts_as_unchanged() -> None:
 
     assert set(found(kept, gone).conflicts) == set(found(gone, kept).conflicts) == {slot_of(7)}
     assert not found(kept, kept).conflicting and not found(gone, gone).conflicting
+    rounded = tree_of(store, {7: (1, 1)})
+    assert merge(store, base.tree, kept, rounded) == merge(store, base.tree, rounded, kept)
+    assert not found(kept, rounded).conflicting
 
 
 def test_without_a_common_ancestor_the_base_has_no_edits() -> None:
-    graph, store = history({1: (), 2: ()}), MemoryStore()
+    graph, store = history({1: (), 2: ()}), memory()
     empty = tree_of(store, {})
     assert base_of(store, graph, lambda one: empty, [key(1)], key(2)) == Base(empty)
 

@@ -52,7 +52,8 @@ class Document:
     """What a remote says of itself.
 
     ``base`` is the object of the base model that all is relative to; ``settings`` is the object
-    with the configuration that a clone begins with; ``head`` the branch that it is on. ``refs`` are
+    with the configuration that a clone begins with, ``former`` those of bases that were in force
+    before, by their bases; ``head`` the branch that it is on. ``refs`` are
     branches and tags by full names. ``common`` are the kinds of objects in packs that many commits
     stand on and no tree names, such as recipes and statistics. ``needs`` are commits that whoever
     fetches must have: none but in a bundle of a part of a history.
@@ -65,6 +66,7 @@ class Document:
     packs: tuple[Listed, ...] = ()
     common: Mapping[ObjectId, str] = field(default_factory=dict)
     needs: tuple[ObjectId, ...] = ()
+    former: Mapping[ObjectId, ObjectId] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """The document as bytes."""
@@ -79,6 +81,8 @@ class Document:
             "common": dict(sorted(self.common.items())),
             "needs": list(self.needs),
         }
+        if self.former:
+            record["former"] = dict(sorted(self.former.items()))
         return canonical_json(record)
 
 
@@ -110,12 +114,14 @@ def _document(record: Mapping[str, Any]) -> Document:
         packs,
         dict(record["common"]),
         tuple(record["needs"]),
+        dict(record.get("former", {})),
     )
 
 
 def _require_sound(document: Document) -> None:
     """Raise :class:`DocumentError` unless every value is what it should be."""
-    if max(map(len, (document.refs, document.packs, document.common))) > MOST:
+    lists = (document.refs, document.packs, document.common, document.former)
+    if max(map(len, lists)) > MOST:
         raise DocumentError(f"has more than {MOST} refs or packs")
     for ref, commit in document.refs.items():
         _require_ref(ref)
@@ -129,7 +135,8 @@ def _require_sound(document: Document) -> None:
             raise DocumentError(f"has a pack with more than {MOST} commits")
         for commit in pack.commits:
             _require_id(commit, "a commit of a pack")
-    for needed in (document.base, document.settings, *document.needs, *document.common):
+    former = (*document.former, *document.former.values())
+    for needed in (document.base, document.settings, *document.needs, *document.common, *former):
         _require_id(needed, "an object that it stands on")
     if not all(isinstance(kind, str) for kind in document.common.values()):
         raise DocumentError("has an object of a kind without a name")

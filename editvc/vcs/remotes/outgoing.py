@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from editvc.core.ids import ObjectId
-from editvc.vcs.config_file import settings_object
+from editvc.vcs.config_file import ConfigFile, settings_object
 from editvc.vcs.object_links import ELEMENTS, Link
 from editvc.vcs.packs import write_pack
 from editvc.vcs.reachable import config_links
@@ -40,14 +40,34 @@ def first_document(repository: Repository) -> tuple[Document, list[Link]]:
 
     The settings that it names are put into the repository's store: into memory, of a scratch one.
     """
-    file = repository.config_file
+    base, links = _shared(repository, repository.config_file)
+    head = repository.refs.head().branch or "main"
+    document, more = with_former_bases(repository, Document(base, links[0][1], head))
+    return document, links + more
+
+
+def with_former_bases(repository: Repository, document: Document) -> tuple[Document, list[Link]]:
+    """A document that also has the settings of bases that were in force here before, where it has
+    none of them, and what these need. They are stored as those of :func:`first_document` are.
+    """
+    former, links = dict(document.former), list[Link]()
+    for file in repository.bases.files():
+        base, needed = _shared(repository, file)
+        if base != document.base and base not in former:
+            former[base] = needed[0][1]
+            links += needed
+    return replace(document, former=former), links
+
+
+def _shared(repository: Repository, file: ConfigFile) -> tuple[ObjectId, list[Link]]:
+    """The base of a configuration, and links to its settings, as they are shared, and to all that
+    these name.
+    """
     config = file.load()
     beside = repository.folder.parent / Path(config.base.model).expanduser()
     text = shared_text(file.text(), in_folder=beside.is_dir())
     settings = repository.store.put(settings_object(text.encode()))
-    head = repository.refs.head().branch or "main"
-    links = [("settings", settings), *config_links(config, repository.store)]
-    return Document(config.base.id, settings, head), links
+    return config.base.id, [("settings", settings), *config_links(config, repository.store)]
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ DOCUMENT = Document(
     (Listed(ONE, 77, (TWO,)),),
     {TWO: "recipe"},
     (ONE,),
+    {ONE: TWO},
 )
 
 ODD = st.recursive(

@@ -141,6 +141,22 @@ def test_the_same_objects_in_another_pack_are_refused(remote: Path) -> None:
     refused(remote.parent)
 
 
+@pytest.mark.parametrize("settings", ["of another base", "that are none", "that are not there"])
+def test_a_clone_takes_no_settings_of_a_former_base(settings: str, remote: Path) -> None:
+    def lie(objects: Objects, document: dict[str, Any]) -> None:
+        named = {
+            "of another base": document["settings"],
+            "that are none": of_kind(objects, "fact"),
+            "that are not there": "6" * 64,
+        }
+        document["former"] = {"7" * 64: named[settings]}
+
+    rewrite(remote, lie)
+    with pytest.raises(RemoteDamaged):
+        Repo.clone(str(remote), remote.parent / "cy")
+    assert not (remote.parent / "cy").exists()
+
+
 def test_what_is_sound_is_taken(remote: Path) -> None:
     rewrite(remote, lambda objects, document: None)
     Repo.clone(str(remote), remote.parent / "cy")
