@@ -15,10 +15,12 @@ class ManualPages(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Write the pages where they are gone after the build, and name them to it."""
+        self.folder = tempfile.TemporaryDirectory()
+        if version == "editable":
+            return  # what is worked on may not even be importable
         sys.path[:0] = [self.root, str(Path(self.root) / "docs")]
         from man_pages import pages
 
-        self.folder = tempfile.TemporaryDirectory()
         for name, text in pages().items():
             file = Path(self.folder.name) / name
             file.write_text(text, encoding="utf-8")

@@ -75,6 +75,7 @@ def _readers() -> Iterator[None]:
     epilog=examples("editvc -C facts-of-2026 log --oneline", "editvc commit --help"),
 )
 @click.version_option(__version__, "--version", prog_name="editvc")
+@quiet_option
 @click.option(
     "-C",
     "directory",

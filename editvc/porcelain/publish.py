@@ -135,15 +135,10 @@ def publish(
         if put_signature is not None:
             put_signature(exported.path)
         pushed = push(
-            exported.path,
-            repo_id,
-            private=private,
-            create_pr=create_pr,
+            exported.path, repo_id, private=private, create_pr=create_pr,
             message=message or title(session.repository.read_commit(commit).message),
-            token=token,
-            endpoint=endpoint,
-            progress=session.progress,
-        )
+            token=token, endpoint=endpoint, progress=session.progress,
+        )  # fmt: skip
         size = packed.stat().st_size if packed else None
     overridden = health.reasons if health.verdict == "refuse" else ()
     return Published(

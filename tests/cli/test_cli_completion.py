@@ -42,7 +42,7 @@ def test_revisions(place: Path) -> None:
     assert {*values("show", "")} == {"HEAD", "base", "main", "trial", "v1"}
     assert values("show", "tr") == ["trial"]
     assert values("log", "v1..ma") == ["v1..main"]
-    assert values("ask", "--vs", "b") == ["base"]
+    assert values("ask", "--vs", "bas") == ["base"]
     assert values("cherry-pick", "main", "v") == ["v1"], "one after the other"
     commit = inside("log", "--json").json[0]["commit"]
     (item,) = [one for one in offered("show", commit[:2]) if one.value != "base"]
