@@ -164,6 +164,10 @@ class Repo:
         """The ``.editvc`` folder."""
         return self.session.repository.folder
 
+    def close(self) -> None:
+        """Let go of the index, in the thread that opened it: for who opens many repositories."""
+        self.session.repository.close()
+
     def require_base(self) -> None:
         """Raise unless the base is at hand and is the very one; no model is loaded for it."""
         return self.session.require_base()
@@ -1118,6 +1122,12 @@ class Repo:
             self.session, Path(to), format=format, revision=revision, rank=rank, replace=replace,
             linear=linear, keep_width=keep_width, quantize=quantize,
         )  # fmt: skip
+
+    def adapter(self, revision: str, among: str | Path) -> Path:
+        """A revision's PEFT adapter in a folder of adapters, exported when it is not there yet."""
+        from editvc.porcelain.kept_adapter import kept_adapter
+
+        return kept_adapter(self.session, revision, Path(among))
 
     def publish(self, repo_id: str, **options: Any) -> Published:
         """Push a revision to the Hub, past the health gate, with card, ledger and lock file.
