@@ -1108,6 +1108,7 @@ class Repo:
         linear: bool = False,
         keep_width: bool = False,
         quantize: str | None = None,
+        measure_on: str | None = None,
     ) -> Export:
         """Write a revision as a model folder (``hf``), a PEFT adapter (``lora``) or factors.
 
@@ -1115,12 +1116,13 @@ class Repo:
         ``linear``: an adapter holds the linear solution of gated edits, which it cannot hold.
         ``keep_width``: in a whole model the least used neurons give way to theirs.
         ``quantize``: the type of all matrices of a GGUF file, such as ``Q8_0``.
+        ``measure_on``: ask an adapter on the base in 4 bits, too: ``nf4`` or ``fp4``.
         """
         from editvc.porcelain.export import export
 
         return export(
             self.session, Path(to), format=format, revision=revision, rank=rank, replace=replace,
-            linear=linear, keep_width=keep_width, quantize=quantize,
+            linear=linear, keep_width=keep_width, quantize=quantize, measure_on=measure_on,
         )  # fmt: skip
 
     def adapter(self, revision: str, among: str | Path) -> Path:

@@ -35,8 +35,8 @@ class TimeIsUp(EditvcError):
     """A request that waited and was answered longer than it may."""
 
 
-_STATUS = {Busy: 503, NotServed: 404, TimeIsUp: 504}
-_HEADERS = {Busy: {"Retry-After": "1"}}
+_STATUS: dict[type[EditvcError], int] = {Busy: 503, NotServed: 404, TimeIsUp: 504}
+_HEADERS: dict[type[EditvcError], dict[str, str]] = {Busy: {"Retry-After": "1"}}
 """By the kind of error; what else there is is 400, and has no headers of its own."""
 
 
