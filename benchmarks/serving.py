@@ -77,12 +77,13 @@ def main() -> None:
     parser.add_argument("repository", type=Path)
     parser.add_argument("--facts", type=int, default=100)
     parser.add_argument("--others", type=Path)
+    parser.add_argument("--types", default=",".join(TYPES), help="of GGUF files, commas between")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "data" / "serving.jsonl")
     parser.add_argument("--write", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(editvc.Repo(given.repository), Path(scratch), given.facts, given.others)
-        for row in bench.rows():
+        for row in bench.rows(given.types.split(",")):
             print(row.cells, flush=True)
             with given.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(row)) + "\n")
@@ -124,10 +125,10 @@ class Bench:
         self.edits = ", ".join(repo.show().methods)
         self.maker = repo.session.materialiser
 
-    def rows(self) -> Iterable[Row]:
+    def rows(self, types: Sequence[str]) -> Iterable[Row]:
         """Every format in its runtimes."""
         yield self.row("hf", "transformers", "hf", self.plain, self.plain_base)
-        for type in TYPES:
+        for type in types:
             files = [self.gguf(type, revision) for revision in ("HEAD", "base")]
             yield self.row(
                 f"gguf --quantize {type}", "llama.cpp", type, *map(self.by_llama_cpp, files)
