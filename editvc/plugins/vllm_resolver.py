@@ -1,4 +1,4 @@
-"""A LoRA resolver of vLLM, which loads this module by its entry point; nothing else imports it.
+"""A LoRA resolver of vLLM, which finds :func:`register` by its entry point; nothing else calls it.
 
 vLLM asks its resolvers for an adapter that it does not know when a request names one. Here a name
 is a revision of a repository, and its adapter is made when it is first asked for. vLLM keeps what
@@ -13,12 +13,6 @@ import os
 import threading
 from contextlib import closing
 from pathlib import Path
-
-from vllm.lora.request import LoRARequest  # type: ignore[import-not-found]
-from vllm.lora.resolver import (  # type: ignore[import-not-found]
-    LoRAResolver,
-    LoRAResolverRegistry,
-)
 
 from editvc.core.cut import quoted
 from editvc.core.trust import Trust
@@ -36,7 +30,7 @@ logger = logging.getLogger("vllm.plugins.editvc")
 """Below vLLM's own logger, whose lines its users see."""
 
 
-class RevisionResolver(LoRAResolver):  # type: ignore[misc]
+class Adapters:
     """Adapters of the revisions of one repository, each under ``REV`` or ``FOLDER@REV``.
 
     They are kept in ``cache``, one a tree. ``base`` is the server's name for the base, where the
@@ -47,30 +41,25 @@ class RevisionResolver(LoRAResolver):  # type: ignore[misc]
         self.folder, self.cache, self.base = folder.resolve(), cache, base
         self._turn = threading.Lock()
 
-    async def resolve_lora(self, base_model_name: str, lora_name: str) -> LoRARequest | None:
-        """The adapter that a name stands for; ``None`` where it is no revision.
+    def find(self, base: str, name: str) -> Path | None:
+        """The folder of the adapter of ``base`` that a name stands for; ``None`` for no revision.
 
-        ``None``, too, where a revision has no adapter, and the log says why. The server answers
-        others meanwhile: this may take as long as an export.
+        ``None``, too, where a revision has no adapter, and the log says why.
         """
-        return await asyncio.to_thread(self._resolved, base_model_name, lora_name)
-
-    def _resolved(self, base_model_name: str, lora_name: str) -> LoRARequest | None:
         try:
             # One after the other: two names may stand for one tree, and each makes a model.
             with self._turn, closing(opened(self.folder)) as repo:
-                commit = repo.show(self._revision(lora_name)).row.id
-                self._require_base(repo, base_model_name)
+                commit = repo.show(self._revision(name)).row.id
+                self._require_base(repo, base)
                 adapter = repo.adapter(commit, self.cache)
         except RevisionError as error:
             logger.debug("not a revision of %s: %s", self.folder, error)
             return None
         except (EditvcError, OSError) as error:
-            logger.warning("%s has no adapter: %s", quoted(lora_name), told(error))
+            logger.warning("%s has no adapter: %s", quoted(name), told(error))
             return None
-        logger.info("%s is commit %s, in %s", quoted(lora_name), commit, adapter)
-        number = 1 + int(adapter.name[:8], 16)  # one a tree; vLLM may count anew
-        return LoRARequest(lora_name=lora_name, lora_int_id=number, lora_path=str(adapter))
+        logger.info("%s is commit %s, in %s", quoted(name), commit, adapter)
+        return adapter
 
     def _revision(self, name: str) -> str:
         rest = name.removeprefix(f"{self.folder.name}@")
@@ -98,8 +87,26 @@ def register() -> None:
     except (EditvcError, OSError) as error:
         logger.error("%s=%s: %s", REPOSITORY, folder, told(error))
         return
-    resolver = RevisionResolver(Path(folder), cache_folder(), os.environ.get(BASE))
-    LoRAResolverRegistry.register_resolver(NAME, resolver)
+    _register(Adapters(Path(folder), cache_folder(), os.environ.get(BASE)))
+
+
+def _register(adapters: Adapters) -> None:
+    from vllm.lora.request import LoRARequest  # type: ignore[import-not-found]
+    from vllm.lora.resolver import (  # type: ignore[import-not-found]
+        LoRAResolver,
+        LoRAResolverRegistry,
+    )
+
+    class RevisionResolver(LoRAResolver):  # type: ignore[misc]
+        async def resolve_lora(self, base_model_name: str, lora_name: str) -> LoRARequest | None:
+            # In a thread, which may take as long as an export: the server answers others meanwhile.
+            found = await asyncio.to_thread(adapters.find, base_model_name, lora_name)
+            if found is None:
+                return None
+            number = 1 + int(found.name[:8], 16)  # one a tree; vLLM may count anew
+            return LoRARequest(lora_name=lora_name, lora_int_id=number, lora_path=str(found))
+
+    LoRAResolverRegistry.register_resolver(NAME, RevisionResolver())
 
 
 def cache_folder() -> Path:

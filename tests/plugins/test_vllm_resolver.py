@@ -7,10 +7,8 @@ import importlib
 import json
 import logging
 import shutil
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,18 +16,18 @@ from tiny_repos import FACTS, Prepared, close, tree
 from vllm_interface import stand_in
 
 from editvc import Repo
+from editvc.plugins import vllm_resolver
 from editvc.session.take_inputs import take_inputs
 
-MODULE = "editvc.plugins.vllm_resolver"
+Asked = Callable[..., list[Any]]
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
-@pytest.fixture(scope="module")
-def plugin() -> Iterator[ModuleType]:
+@pytest.fixture(scope="module", autouse=True)
+def vllm() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         stand_in(patch)
-        patch.delitem(sys.modules, MODULE, raising=False)
-        yield importlib.import_module(MODULE)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -53,24 +51,35 @@ def cache(folder: Path) -> Path:
     return folder.parent / "adapters"
 
 
-def asked(
-    plugin: ModuleType, folder: Path, base: object, *names: str, called: str | None = None
-) -> list[Any]:
-    """What a resolver makes of names that are asked for at once."""
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """Asks what vLLM would, as it would: the resolver that is registered under a repository."""
 
-    async def all_of_them() -> list[Any]:
-        resolver = plugin.RevisionResolver(folder, cache(folder), called)
-        return await asyncio.gather(*(resolver.resolve_lora(str(base), one) for one in names))
+    def asked(folder: Path, base: object, *names: str, called: str = "") -> list[Any]:
+        monkeypatch.setenv(vllm_resolver.REPOSITORY, str(folder))
+        monkeypatch.setenv(vllm_resolver.CACHE, str(cache(folder)))
+        monkeypatch.setenv(vllm_resolver.BASE, called)
+        vllm_resolver.register()
+        resolver = registry().get_resolver(vllm_resolver.NAME)
 
-    return asyncio.run(all_of_them())
+        async def all_at_once() -> list[Any]:
+            return await asyncio.gather(*(resolver.resolve_lora(str(base), one) for one in names))
+
+        return asyncio.run(all_at_once())
+
+    return asked
+
+
+def registry() -> Any:
+    return importlib.import_module("vllm.lora.resolver").LoRAResolverRegistry
 
 
 def test_a_name_that_is_a_revision_gives_its_adapter(
-    plugin: ModuleType, folder: Path, prepared: Prepared, log: pytest.LogCaptureFixture
+    asked: Asked, folder: Path, prepared: Prepared, log: pytest.LogCaptureFixture
 ) -> None:
     repo = Repo(folder)
     names = {"main": "HEAD", "facts@HEAD~1": "HEAD~1", "main@{1}": "HEAD~1"}
-    requests = asked(plugin, folder, prepared.base, *names)
+    requests = asked(folder, prepared.base, *names)
     for request, (name, revision) in zip(requests, names.items(), strict=True):
         place = Path(request.lora_path)
         assert (request.lora_name, place.name) == (name, tree(repo, revision))
@@ -87,33 +96,33 @@ def test_a_name_that_is_a_revision_gives_its_adapter(
 
 
 def test_a_name_that_is_no_revision_is_left_to_others(
-    plugin: ModuleType, folder: Path, prepared: Prepared, log: pytest.LogCaptureFixture
+    asked: Asked, folder: Path, prepared: Prepared, log: pytest.LogCaptureFixture
 ) -> None:
     names = ("other", "other@main", "base", "", "main..main", "../../etc", "a\0b", "é" * 9999,
              "main@{99999999999999999999}", "HEAD~99999999999")  # fmt: skip
-    assert asked(plugin, folder, prepared.base, *names) == [None] * len(names)
+    assert asked(folder, prepared.base, *names) == [None] * len(names)
     assert log.messages == []
 
 
 def test_only_adapters_of_the_servers_base_are_given(
-    plugin: ModuleType, folder: Path, prepared: Prepared, tmp_path: Path,
+    asked: Asked, folder: Path, prepared: Prepared, tmp_path: Path,
     log: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    assert asked(plugin, folder, "org/other", "main") == [None]
+    assert asked(folder, "org/other", "main") == [None]
     (line,) = log.messages
     assert f"edits {prepared.base}, and the server has org/other. If" in line
     assert "EDITVC_VLLM_BASE=org/other" in line
-    assert asked(plugin, folder, "org/other", "main", called="org/other") != [None]
+    assert asked(folder, "org/other", "main", called="org/other") != [None]
     (tmp_path / "link").symlink_to(prepared.base)
-    assert asked(plugin, folder, tmp_path / "link", "main") != [None]
+    assert asked(folder, tmp_path / "link", "main") != [None]
 
 
 def test_gated_edits_have_no_adapter_and_the_log_says_so(
-    plugin: ModuleType, repo: Repo, prepared: Prepared, log: pytest.LogCaptureFixture
+    asked: Asked, repo: Repo, prepared: Prepared, log: pytest.LogCaptureFixture
 ) -> None:
     take_inputs(repo.session, (1,), texts=[prepared.text], entities=prepared.names)
     repo.commit(FACTS[:1], recipe=repo.choose("gated", options=["layers=[1]"]).recipe)
-    assert asked(plugin, repo.folder.parent, prepared.base, "main") == [None]
+    assert asked(repo.folder.parent, prepared.base, "main") == [None]
     (line,) = log.messages
     assert "'main' has no adapter" in line and "neurons of their own" in line
     assert "`editvc export --format hf`" in line and "\n" not in line
@@ -132,22 +141,30 @@ def test_an_adapter_is_made_once_and_again_where_it_is_not_as_it_was(folder: Pat
 
 
 def test_it_is_registered_where_a_repository_is_named(
-    plugin: ModuleType, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    log: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
-    registry = plugin.LoRAResolverRegistry
-    monkeypatch.delenv(plugin.REPOSITORY, raising=False)
-    plugin.register()
-    monkeypatch.setenv(plugin.REPOSITORY, str(tmp_path))
-    plugin.register()
-    assert plugin.NAME not in registry.get_supported_resolvers()
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
+) -> None:
+    registered = list[Any]()
+    monkeypatch.setattr(vllm_resolver, "_register", registered.append)
+    monkeypatch.delenv(vllm_resolver.REPOSITORY, raising=False)
+    vllm_resolver.register()
+    monkeypatch.setenv(vllm_resolver.REPOSITORY, str(tmp_path))
+    vllm_resolver.register()
+    assert not registered
     (line,) = log.messages
     assert f"EDITVC_VLLM_REPO={tmp_path}" in line
-    monkeypatch.setenv(plugin.REPOSITORY, str(folder))
-    monkeypatch.setenv(plugin.BASE, "org/name")
-    monkeypatch.delenv(plugin.CACHE, raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    plugin.register()
-    resolver = registry.get_resolver(plugin.NAME)
-    assert (resolver.folder, resolver.base) == (folder, "org/name")
-    assert resolver.cache == tmp_path / "editvc" / "adapters"
+
+
+@pytest.mark.parametrize(
+    ("variables", "place"),
+    [({"EDITVC_VLLM_CACHE": "/a", "XDG_CACHE_HOME": "/b"}, "/a"),
+     ({"XDG_CACHE_HOME": "/b"}, "/b/editvc/adapters"),
+     ({"HOME": "/c"}, "/c/.cache/editvc/adapters")],
+)  # fmt: skip
+def test_adapters_are_kept_where_caches_are(
+    variables: dict[str, str], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("EDITVC_VLLM_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert vllm_resolver.cache_folder() == Path(place)

@@ -1,4 +1,4 @@
-"""vLLM's interface of LoRA resolvers, where vLLM is not installed: what 0.11 has, and no more."""
+"""vLLM's interface of LoRA resolvers, for where vLLM is not installed: no more than it has."""
 
 from __future__ import annotations
 
