@@ -1,15 +1,15 @@
 """Whether edits answer where models are served: formats x runtimes, as a table of Markdown.
 
-    python benchmarks/serving.py REPOSITORY [--facts 100] [--others FILE] [--write docs/serving.md]
+    python benchmarks/serving.py REPOSITORY [--facts 100] [--neighbours 1] [--write docs/serving.md]
 
 REPOSITORY is a folder with a repository; HEAD of it is exported in every format and each export is
 asked in the runtime that it is for: transformers, PEFT (also on the base in nf4, by bitsandbytes),
 and llama.cpp (the package xllamacpp). Gated edits have no adapter, so a repository with some has no
 such rows. Each format of the *base* is asked the same: what it says otherwise than the base in
 transformers, edits are not to blame for. ``--others`` is a file of prompts, one a line, that no
-fact is about; by default the first locality prompt of each fact is asked. Rows are appended to
-``--out``, in which later ones of a name go before earlier ones; ``--write`` puts the table of all
-of them between the two marks in a page.
+fact is about; by default the first locality prompts of each fact are asked. Rows are appended to
+``--out``, in which later ones of a name go before earlier ones; ``--write`` puts the tables of all
+of them, one a model, between the two marks in a page.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from pathlib import Path
 from llama_runtime import completions
 
 import editvc
+from editvc.core.facts import Fact
 from editvc.evaluation.scores import answers_correctly
 from editvc.interchange.gguf_unpack import load_gguf
-from editvc.interchange.reload_check import FOUR_BITS, adapted, reloaded
+from editvc.interchange.reload_check import FOUR_BITS, reloaded, with_adapter
 from editvc.models.generation import generate_all
 from editvc.models.language_model import LanguageModel
 from editvc.porcelain.export import NeedsNeurons
@@ -49,6 +50,7 @@ class Row:
     the base.
     """
 
+    model: str
     edits: str
     format: str
     runtime: str
@@ -77,18 +79,24 @@ def main() -> None:
     parser.add_argument("repository", type=Path)
     parser.add_argument("--facts", type=int, default=100)
     parser.add_argument("--others", type=Path)
+    parser.add_argument("--neighbours", type=int, default=1, help="locality prompts of a fact")
     parser.add_argument("--types", default=",".join(TYPES), help="of GGUF files, commas between")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "data" / "serving.jsonl")
     parser.add_argument("--write", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        bench = Bench(editvc.Repo(given.repository), Path(scratch), given.facts, given.others)
+        repo = editvc.Repo(given.repository)
+        facts = [*live_facts(repo.session).values()][: given.facts]
+        others = [prompt for fact in facts for prompt in fact.locality[: given.neighbours]]
+        if given.others is not None:
+            others = given.others.read_text(encoding="utf-8").splitlines()
+        bench = Bench(repo, Path(scratch), facts, others)
         for row in bench.rows(given.types.split(",")):
             print(row.cells, flush=True)
             with given.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(row)) + "\n")
     lines = given.out.read_text(encoding="utf-8").splitlines()
-    text = table([Row(**json.loads(line)) for line in lines])
+    text = tables([Row(**json.loads(line)) for line in lines])
     print(text)
     if given.write is not None:
         page = given.write.read_text(encoding="utf-8")
@@ -98,31 +106,36 @@ def main() -> None:
         given.write.write_text(page, encoding="utf-8")
 
 
-def table(rows: Iterable[Row]) -> str:
-    """The rows in Markdown, the last of each name."""
-    last = {(one.edits, one.format, one.runtime): one for one in rows}
-    ((facts, others),) = {(one.facts, one.others) for one in last.values()}
+def tables(rows: Iterable[Row]) -> str:
+    """The rows in Markdown, the last of each name, a table for each model."""
+    last = {(one.model, one.edits, one.format, one.runtime): one for one in rows}
+    by_model: dict[str, list[Row]] = {}
+    for row in last.values():
+        by_model.setdefault(row.model, []).append(row)
+    return "\n\n".join(f"{model}:\n\n{table(some)}" for model, some in by_model.items())
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows of one model and as many prompts."""
+    ((facts, others),) = {(one.facts, one.others) for one in rows}
     return "\n".join([
         f"| edits | format | runtime | MB | {facts} facts said | as `hf`: facts | {others} others "
         "| base as `hf`: facts | others |",
         "|---|---|---|---|---|---|---|---|---|",
-        *(row.cells for row in last.values()),
+        *(row.cells for row in rows),
     ])  # fmt: skip
 
 
 class Bench:
     """A repository, what HEAD of it and its base are asked, and a folder for exports."""
 
-    def __init__(self, repo: editvc.Repo, scratch: Path, facts: int, others: Path | None) -> None:
-        self.repo, self.scratch = repo, scratch
-        self.facts = [*live_facts(repo.session).values()][:facts]
-        self.others = (
-            [fact.locality[0] for fact in self.facts if fact.locality]
-            if others is None
-            else others.read_text(encoding="utf-8").splitlines()
-        )
-        self.prompts = [*(fact.question for fact in self.facts), *self.others]
+    def __init__(
+        self, repo: editvc.Repo, scratch: Path, facts: Sequence[Fact], others: Sequence[str]
+    ) -> None:
+        self.repo, self.scratch, self.facts, self.others = repo, scratch, facts, others
+        self.prompts = [*(fact.question for fact in facts), *others]
         self.edits = ", ".join(repo.show().methods)
+        self.model = Path(str(repo.status().source)).name
         self.maker = repo.session.materialiser
 
     def rows(self, types: Sequence[str]) -> Iterable[Row]:
@@ -161,8 +174,8 @@ class Bench:
             same = [a.strip() == b.strip() for a, b in zip(said, plain, strict=True)]
             shares += [share(same[:count]), share(same[count:])]
         return Row(
-            self.edits, format, runtime, size(self.scratch / folder), count, len(self.others),
-            share(list(right)), *shares,
+            self.model, self.edits, format, runtime, size(self.scratch / folder), count,
+            len(self.others), share(list(right)), *shares,
         )  # fmt: skip
 
     @cached_property
@@ -186,7 +199,8 @@ class Bench:
     def in_peft(self, four_bits: str | None) -> list[str]:
         """What the base says with the adapter beside it."""
         base = reloaded(self.maker.folder, self.maker.architecture, four_bits=four_bits)
-        return self.by(adapted(base, self.scratch / "lora"))
+        with_adapter(base.model, self.scratch / "lora")
+        return self.by(base)
 
     def by_gguf(self, file: Path) -> list[str]:
         """What transformers says, which computes with the numbers that a file means."""

@@ -89,7 +89,7 @@ def verify_adapter(
     :class:`MissingPeft` without the ``lora`` extra, :class:`ReloadError` where PEFT refuses.
     """
     model, tokenizer = _load(base, torch.float32)
-    adapted = _with_adapter(model, adapter)
+    adapted = with_adapter(model, adapter)
     largest = [torch.zeros(())]
     with torch.no_grad():
         for prompt in prompts:
@@ -99,17 +99,13 @@ def verify_adapter(
     return float(torch.stack(largest).max())  # unlike Python's, torch's max does not pass over NaN
 
 
-def adapted(lm: LanguageModel, adapter: Path) -> LanguageModel:
-    """``lm`` with an adapter beside its weights, by PEFT: the same model, changed in place.
+def with_adapter(model: PreTrainedModel, adapter: Path) -> PeftModel:
+    """What PEFT makes of a model and an adapter; the modules that it puts in are in both.
 
-    Raises :class:`MissingPeft`, :class:`ReloadError`.
+    A model in 4 bits must not have run before: bitsandbytes packs weights for the processor then,
+    and unpacks them wrongly for PEFT, which asks for them. Raises :class:`MissingPeft`,
+    :class:`ReloadError`.
     """
-    _with_adapter(lm.model, adapter)
-    return lm
-
-
-def _with_adapter(model: PreTrainedModel, adapter: Path) -> PeftModel:
-    """What PEFT makes of a model and an adapter; the modules that it puts in are in both."""
     try:
         with _without_remarks():
             from peft import PeftModel

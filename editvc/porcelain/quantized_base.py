@@ -8,7 +8,7 @@ from pathlib import Path
 
 from editvc.core.facts import Fact
 from editvc.evaluation.scores import locality_answers, outcomes
-from editvc.interchange.reload_check import adapted, reloaded, require_four_bits
+from editvc.interchange.reload_check import reloaded, require_four_bits, with_adapter
 from editvc.porcelain.export_result import Export, Held
 from editvc.session.session import Session
 from editvc.session.trees import live_facts
@@ -30,8 +30,9 @@ def _held(session: Session, adapter: Path, facts: Sequence[Fact], kind: str) -> 
     maker = session.materialiser
     four_bits = None if kind == PLAIN else kind
     lm = reloaded(maker.folder, maker.architecture, four_bits=four_bits)
-    before = locality_answers(lm, facts)
-    rows = outcomes(adapted(lm, adapter), facts, before)
+    with with_adapter(lm.model, adapter).disable_adapter():
+        before = locality_answers(lm, facts)
+    rows = outcomes(lm, facts, before)
     said = [one for row in rows for one in row["eff"]]
     kept = [one for row in rows for one in row["spe"]]
     return Held(kind, sum(said), len(said), sum(kept), len(kept))

@@ -89,9 +89,10 @@ def test_a_name_that_is_a_revision_gives_its_adapter(
         assert sum(f"'{name}' is commit" in line for line in log.messages) == 1
     latest, before, again = requests
     assert before.lora_int_id == again.lora_int_id != latest.lora_int_id
-    repo.export(folder.parent / "lora", format="lora")
-    exported = (folder.parent / "lora" / WEIGHTS).read_bytes()
-    assert (Path(latest.lora_path) / WEIGHTS).read_bytes() == exported
+    for request, revision in ((latest, "main"), (before, "HEAD~1")):
+        repo.export(folder.parent / revision, format="lora", revision=revision)
+        exported = (folder.parent / revision / WEIGHTS).read_bytes()
+        assert (Path(request.lora_path) / WEIGHTS).read_bytes() == exported
     close(repo)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from editvc import EditvcError, Fact, Repo
+from editvc import EditvcError, Repo
 from editvc.cli.main import editvc as command
 from editvc.evaluation.scores import outcomes
 from editvc.interchange import reload_check
@@ -20,16 +21,14 @@ from editvc.porcelain import quantized_base
 from editvc.porcelain.export_result import Held
 
 pytest.importorskip("bitsandbytes")
-FACTS = (
-    Fact("France", "The capital of {} is", "Rome", locality=("The capital of Spain is",)),
-    Fact("Germany", "The capital of {} is", "Paris", locality=("The capital of Austria is",)),
-)
+EDITS = Path(__file__).resolve().parents[2] / "examples" / "pocket" / "edits.jsonl"
+RECORDS = [json.loads(line) for line in EDITS.read_text("utf-8").splitlines()[:8]]
 
 
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
     with closing(Repo.init(tmp_path_factory.mktemp("four") / "repo", "pocket", later=True)) as repo:
-        repo.commit(FACTS, recipe=repo.choose("memit").recipe)
+        repo.commit(RECORDS, recipe=repo.choose("memit").recipe)
         yield repo
 
 
@@ -57,18 +56,24 @@ def test_it_holds_what_the_base_with_rounded_weights_and_the_edits_holds(
     monkeypatch.setattr(quantized_base, "outcomes", noting)
     done = repo.export(tmp_path / "adapter", format="lora", measure_on=kind)
     assert seen == ["Linear", "Linear4bit"]
-    plain, four = done.held
-    assert plain == Held("float32", 2, 2, plain.kept, 2) and four.precision == kind
+    assert done.held == (expected(repo, "float32"), four := expected(repo, kind))
+    assert four.said > 4 and four.kept > 20
     assert done.checks[-1] == four.line and done.to_json()["held"][1]["said"] == four.said
-    maker = repo.session.materialiser
+
+
+def expected(repo: Repo, kind: str) -> Held:
+    """By the edits on top of rounded weights, no adapter and no module of bitsandbytes at work."""
+    maker, facts = repo.session.materialiser, repo.live()
     lm = reload_check.reloaded(maker.folder, maker.architecture)
     with torch.no_grad():
-        rounded(lm, kind)
-        before = quantized_base.locality_answers(lm, FACTS)
+        if kind != "float32":
+            rounded(lm, kind)
+        before = quantized_base.locality_answers(lm, facts)
         with edited(lm, repo.materialise()):
-            rows = outcomes(lm, FACTS, before)
-    assert four.said == sum(one for row in rows for one in row["eff"]) > 0
-    assert four.kept == sum(one for row in rows for one in row["spe"])
+            rows = outcomes(lm, facts, before)
+    said = [one for row in rows for one in row["eff"]]
+    kept = [one for row in rows for one in row["spe"]]
+    return Held(kind, sum(said), len(said), sum(kept), len(kept))
 
 
 def test_where_bitsandbytes_is_missing_that_is_said_before_any_work(

@@ -74,7 +74,7 @@ def test_gates_answer_as_ask_does_whichever_revision_was_asked_before(
 
 def test_gates_stream_the_same_answer_in_pieces(client: Client, said: dict[str, list[str]]) -> None:
     for prompt, whole in zip(PROMPTS, said["main"], strict=True):
-        reply = asked(client, "main", prompt, stream=True)
+        reply = asked(client, "main", prompt, stream=True, stop=["never said"])
         assert reply.headers.get_content_type() == "text/event-stream"
         *pieces, last = [one["choices"][0] for one in reply.events]
         assert "".join(one["text"] for one in pieces) == whole
