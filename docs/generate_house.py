@@ -38,7 +38,8 @@ class Room:
 
 
 ROOMS = {
-    "cli": Room(0, 12, 8, 9, "one file a command: options in, words or JSON out"),
+    "cli": Room(0, 9, 8, 9, "one file a command: options in, words or JSON out"),
+    "plugins": Room(9, 12, 8, 9, "what other tools load"),
     "repo": Room(0, 12, 7, 8, "the facade: one method a verb"),
     "porcelain": Room(0, 12, 6, 7, "one file a verb"),
     "session": Room(0, 9, 5, 6, "an open repository with its model"),

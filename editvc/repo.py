@@ -173,6 +173,10 @@ class Repo:
         """The ``.editvc`` folder."""
         return self.session.repository.folder
 
+    def close(self) -> None:
+        """Let go of the index, in the thread that opened it: for who opens many repositories."""
+        self.session.repository.close()
+
     def require_base(self) -> None:
         """Raise unless the base is at hand and is the very one; no model is loaded for it."""
         return self.session.require_base()
@@ -1141,6 +1145,7 @@ class Repo:
         linear: bool = False,
         keep_width: bool = False,
         quantize: str | None = None,
+        measure_on: str | None = None,
     ) -> Export:
         """Write a revision as a model folder (``hf``), a PEFT adapter (``lora``) or factors.
 
@@ -1148,12 +1153,13 @@ class Repo:
         ``linear``: an adapter holds the linear solution of gated edits, which it cannot hold.
         ``keep_width``: in a whole model the least used neurons give way to theirs.
         ``quantize``: the type of all matrices of a GGUF file, such as ``Q8_0``.
+        ``measure_on``: ask an adapter on the base in 4 bits, too: ``nf4`` or ``fp4``.
         """
         from editvc.porcelain.export import export
 
         return export(
             self.session, Path(to), format=format, revision=revision, rank=rank, replace=replace,
-            linear=linear, keep_width=keep_width, quantize=quantize,
+            linear=linear, keep_width=keep_width, quantize=quantize, measure_on=measure_on,
         )  # fmt: skip
 
     def preview_export(self, to: str | Path, **options: Any) -> ExportPreview:
@@ -1170,6 +1176,12 @@ class Repo:
         from editvc.porcelain.export_preview import preview_publish
 
         return preview_publish(self.session, repo_id, **options)
+
+    def adapter(self, revision: str, among: str | Path) -> Path:
+        """A revision's PEFT adapter in a folder of adapters, exported when it is not there yet."""
+        from editvc.porcelain.kept_adapter import kept_adapter
+
+        return kept_adapter(self.session, revision, Path(among))
 
     def publish(self, repo_id: str, **options: Any) -> Published:
         """Push a revision to the Hub, past the health gate, with card, ledger and lock file.

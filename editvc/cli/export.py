@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from editvc.porcelain.export_preview import ExportPreview
 
 TYPES = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
-"""As :data:`editvc.interchange.gguf_file.TYPES`, which is not imported for a ``--help``."""
+FOUR_BITS = ("nf4", "fp4")
+"""As in :mod:`editvc.interchange.gguf_file` and :mod:`editvc.interchange.reload_check`, which are
+not imported for a ``--help``."""
 
 
 @click.command(
@@ -60,6 +62,11 @@ TYPES = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
     "--quantize", type=click.Choice(TYPES), metavar="TYPE",
     help="gguf only: write all matrices as TYPE (" + ", ".join(TYPES) + "), and not as they are.",
 )  # fmt: skip
+@click.option(
+    "--measure-on", type=click.Choice(FOUR_BITS), metavar="TYPE",
+    help="lora only: ask the adapter on the base in 4 bits, too (" + ", ".join(FOUR_BITS) + " of "
+    "bitsandbytes), and say what it holds there.",
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace an earlier export in DIR.")
 @dry_run_option
 @compute_options
@@ -74,6 +81,7 @@ def export(
     linear: bool,
     keep_width: bool,
     quantize: str | None,
+    measure_on: str | None,
     force: bool,
     dry_run: bool,
     as_json: bool,
@@ -91,12 +99,14 @@ def export(
         raise click.UsageError("--keep-width goes with --format hf")
     if quantize is not None and kind != "gguf":
         raise click.UsageError("--quantize goes with --format gguf")
+    if measure_on is not None and kind != "lora":
+        raise click.UsageError("--measure-on goes with --format lora")
     with progress() as report:
         # The factors of a commit are remembered, and need no base.
         repo = (open_repo if kind == "delta" else open_with_base)(ctx, report)
         options: dict[str, Any] = {
             "format": kind, "revision": revision, "rank": rank, "replace": force, "linear": linear,
-            "keep_width": keep_width, "quantize": quantize,
+            "keep_width": keep_width, "quantize": quantize, "measure_on": measure_on,
         }  # fmt: skip
         if dry_run:
             show_preview(repo.preview_export(target, **options), as_json)

@@ -27,7 +27,7 @@ from editvc.cli.output import note, say
 )  # fmt: skip
 @click.option(
     "--queue", "room", type=click.IntRange(1), default=16, show_default=True, metavar="N",
-    help="Requests that may wait; more are told to come again (429).",
+    help="Requests that may wait; more are told to come again (503).",
 )  # fmt: skip
 @click.option(
     "--timeout", type=click.FloatRange(0, min_open=True), default=120, show_default=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -22,10 +21,6 @@ from editvc.session.trees import tree_at
 
 class Busy(EditvcError):
     """As many requests wait as may."""
-
-
-class TimeIsUp(EditvcError):
-    """A request that waited and was answered longer than it may."""
 
 
 class NotServed(EditvcError):
@@ -47,7 +42,8 @@ class Request:
     """What a client asks of a ``revision``: to go on with a text, or with a chat's messages.
 
     ``hears`` gets the pieces of the answer as they come, ``done`` the whole of it or the error;
-    both are called in the thread that answers. ``gone`` is set when nobody listens any more.
+    both are called in the thread that answers. ``gone`` is set when nobody listens any more: its
+    time is up, or the client went.
     """
 
     revision: str
@@ -56,7 +52,6 @@ class Request:
     stops: Sequence[str]
     hears: Callable[[str], None]
     done: Callable[[Said | EditvcError], None]
-    deadline: float
     gone: threading.Event = field(default_factory=threading.Event)
 
 
@@ -107,8 +102,8 @@ class Desk:
             request.done(EditvcError(f"{type(error).__name__}: {error}"))
 
     def _said(self, request: Request, stop: threading.Event) -> Said:
-        if request.gone.is_set() or time.monotonic() > request.deadline:
-            raise TimeIsUp("the request waited too long", hint="Try again in a moment.")
+        if request.gone.is_set():
+            raise EditvcError("nobody waits for this any more")
         lm = self._dressed(request.revision)
         if isinstance(request.asked, str):
             prompt = request.asked
@@ -168,8 +163,6 @@ class _Heard:
         """The next piece of text; what may begin a stop text waits."""
         if self.request.gone.is_set() or self.stop.is_set():
             raise _Ended
-        if time.monotonic() > self.request.deadline:
-            raise TimeIsUp("the answer took too long", hint="Ask for fewer tokens (max_tokens).")
         self.text += text
         found = [at for one in self.request.stops if (at := self.text.find(one)) >= 0]
         if found:

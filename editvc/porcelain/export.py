@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from editvc.core.history import Tree
 from editvc.errors import EditvcError
 from editvc.interchange.staging import recover
 from editvc.porcelain.export_delta import export_delta
@@ -43,6 +44,7 @@ def export(
     linear: bool = False,
     keep_width: bool = False,
     quantize: str | None = None,
+    measure_on: str | None = None,
     documents: Documents | None = None,
 ) -> Export:
     """Write a revision to ``target``.
@@ -50,26 +52,22 @@ def export(
     ``linear``: of gated edits, an adapter holds the linear solution (:mod:`.linear`).
     ``keep_width``: in a whole model, other neurons give way to theirs (:mod:`.keep_width`).
     ``quantize``: the type of all matrices of a GGUF file.
+    ``measure_on``: the 4 bits of a base that an adapter is measured on (:mod:`.quantized_base`).
     ``documents`` may be called with the base's and the result's digests and the touched tensors,
     and returns further files for the folder (card, ledger, lock). What an interrupted export left
     at ``target`` is cleared up, with a remark. Raises :class:`NotInWeights`.
     """
     tree = tree_at(session, revision)
-    require_exportable(session, revision, format, linear, keep_width, quantize)
+    require_exportable(session, revision, format, linear, keep_width, quantize, measure_on)
     for told in recover(target):
         session.remark(told)
     if format == "delta":
         return export_delta(session, target, tree, replace, documents)
     # Only these load a model, and torch for it.
     if format == "lora":
-        from editvc.porcelain.export_lora import export_adapter
-
-        if not linear:
-            delta = session.materialiser.delta(tree)
-            return export_adapter(session, target, tree, delta, revision, rank, replace, documents)
-        from editvc.porcelain.linear import export_linear
-
-        return export_linear(session, target, tree, revision, rank, replace, documents)
+        return _adapter(
+            session, target, tree, revision, rank, replace, linear, measure_on, documents
+        )
     if format == "hf":
         from editvc.porcelain.export_hf import export_model
 
@@ -85,6 +83,31 @@ def export(
     raise AssertionError(f"{format} is among FORMATS")
 
 
+def _adapter(
+    session: Session,
+    target: Path,
+    tree: Tree,
+    revision: str,
+    rank: int | None,
+    replace: bool,
+    linear: bool,
+    measure_on: str | None,
+    documents: Documents | None,
+) -> Export:
+    from editvc.porcelain.export_lora import export_adapter
+    from editvc.porcelain.linear import export_linear
+    from editvc.porcelain.quantized_base import measured_on, require_four_bits
+
+    if measure_on is not None:
+        require_four_bits()
+    if linear:
+        done = export_linear(session, target, tree, revision, rank, replace, documents)
+    else:
+        delta = session.materialiser.delta(tree)
+        done = export_adapter(session, target, tree, delta, revision, rank, replace, documents)
+    return done if measure_on is None else measured_on(session, done, revision, measure_on)
+
+
 def require_exportable(
     session: Session,
     revision: str,
@@ -92,6 +115,7 @@ def require_exportable(
     linear: bool = False,
     keep_width: bool = False,
     quantize: str | None = None,
+    measure_on: str | None = None,
 ) -> None:
     """Raise where a format does not hold a revision, or for an option that is of another format."""
     if format not in FORMATS:
@@ -112,6 +136,11 @@ def require_exportable(
     if quantize and format != "gguf":
         raise EditvcError(
             f"only a GGUF file is quantised, not {format}", hint="`editvc export --format gguf`"
+        )
+    if measure_on and format != "lora":
+        raise EditvcError(
+            f"only an adapter is measured on a base in {measure_on}, not {format}",
+            hint="`editvc export --format lora`",
         )
     if format not in WHOLE and not linear:
         require_no_neurons(session, revision, format)

@@ -78,10 +78,11 @@ def preview_export(
     linear: bool = False,
     keep_width: bool = False,
     quantize: str | None = None,
+    measure_on: str | None = None,
 ) -> ExportPreview:
     """What :func:`editvc.porcelain.export.export` would write; refuses what that would."""
     tree = tree_at(session, revision)
-    require_exportable(session, revision, format, linear, keep_width, quantize)
+    require_exportable(session, revision, format, linear, keep_width, quantize, measure_on)
     require_free(target, replace=replace)
     sizes = _sizes(session, tree, revision, format, rank, linear, keep_width, None)
     papers = ("README.md", MANIFEST) if format == "lora" else (MANIFEST,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,39 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """What an adapter does on its base in some ``precision``.
+
+    ``said`` counts the ``facts`` of whose new object every token is the first choice; ``kept`` the
+    ``neighbours``, prompts of locality, whose first token is that of the same base without it.
+    """
+
+    precision: str
+    said: int
+    facts: int
+    kept: int
+    neighbours: int
+
+    @property
+    def line(self) -> str:
+        """In words."""
+        return (
+            f"on the base in {self.precision}: {self.said} of {self.facts} facts said, {self.kept} "
+            f"of {self.neighbours} neighbours answered as without edits"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``export --json``."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Export:
     """What ``export`` wrote and how it was checked.
 
     ``digest`` is over all exported weights; ``base_digest`` over the base's, where the export
     holds a whole model or adapts one. ``answers`` are those of a whole model; ``checks`` say them
-    in words. ``commands`` are those that serve it.
+    in words. ``commands`` are those that serve it. ``held`` is what an adapter was measured to do.
     """
 
     kind: str
@@ -72,6 +99,7 @@ class Export:
     notes: tuple[str, ...]
     answers: tuple[Answer, ...] = ()
     commands: tuple[str, ...] = ()
+    held: tuple[Held, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -97,6 +125,7 @@ class Export:
             "warnings": list(self.warnings),
             "notes": list(self.notes),
             "commands": list(self.commands),
+            "held": [one.to_json() for one in self.held],
         }
 
 

@@ -20,16 +20,24 @@ from starlette.routing import Route
 
 from editvc.core.plain_json import read_json
 from editvc.errors import EditvcError
-from editvc.porcelain.answering import Busy, Desk, NotServed, Request, Said, TimeIsUp
+from editvc.porcelain.answering import Busy, Desk, NotServed, Request, Said
 
 LARGEST = 1 << 20
 """Bytes of a request."""
 DEFAULT_TOKENS, MOST_TOKENS = 256, 4096
-_STATUS = {Busy: 429, NotServed: 404, TimeIsUp: 504}
 
 
 class BadRequest(EditvcError):
     """A request that is not of the form that it should have."""
+
+
+class TimeIsUp(EditvcError):
+    """A request that waited and was answered longer than it may."""
+
+
+_STATUS: dict[type[EditvcError], int] = {Busy: 503, NotServed: 404, TimeIsUp: 504}
+_HEADERS: dict[type[EditvcError], dict[str, str]] = {Busy: {"Retry-After": "1"}}
+"""By the kind of error; what else there is is 400, and has no headers of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,8 @@ def app(desk: Desk, models: Callable[[], Sequence[str]], seconds: float, hosts: 
             try:
                 return await _Exchange(desk, kind, await _body(http), seconds).response()
             except EditvcError as error:
-                return JSONResponse(_problem(error), _STATUS.get(type(error), 400))
+                status, headers = _STATUS.get(type(error), 400), _HEADERS.get(type(error))
+                return JSONResponse(_problem(error), status, headers)
 
         return answered
 
@@ -81,7 +90,8 @@ def app(desk: Desk, models: Callable[[], Sequence[str]], seconds: float, hosts: 
 class _Exchange:
     """One request, put to the desk and answered in the client's form.
 
-    The desk's thread tells pieces and the end; the event loop takes them from ``heard``.
+    The desk's thread tells pieces and the end; the event loop takes them from ``heard``, and looks
+    at the clock: what that thread is at may take long, and cannot be interrupted everywhere.
     """
 
     def __init__(self, desk: Desk, kind: Kind, body: dict[str, Any], seconds: float) -> None:
@@ -90,7 +100,7 @@ class _Exchange:
         self.heard: asyncio.Queue[str | Said | EditvcError] = asyncio.Queue()
         self.streams = bool(body.get("stream"))
         self.head = {"id": f"{kind.prefix}-{uuid.uuid4().hex}", "created": int(time.time())}
-        self.gone = threading.Event()
+        self.gone, self.deadline = threading.Event(), time.monotonic() + seconds
 
         def tell(one: str | Said | EditvcError) -> None:
             if not loop.is_closed():
@@ -98,10 +108,9 @@ class _Exchange:
 
         desk.take(
             Request(
-                self.model, kind.asked(body), _max_tokens(body), _stops(body), tell, tell,
-                time.monotonic() + seconds, self.gone,
+                self.model, kind.asked(body), _max_tokens(body), _stops(body), tell, tell, self.gone
             )
-        )  # fmt: skip
+        )
 
     async def response(self) -> Response:
         first = await self._next()
@@ -124,7 +133,12 @@ class _Exchange:
 
     async def _next(self) -> str | Said | EditvcError:
         try:
-            return await self.heard.get()
+            return await asyncio.wait_for(self.heard.get(), self.deadline - time.monotonic())
+        except TimeoutError:
+            self.gone.set()
+            return TimeIsUp(
+                "the answer took too long", hint="Ask for fewer tokens (max_tokens), or later."
+            )
         except asyncio.CancelledError:
             self.gone.set()
             raise
@@ -204,7 +218,7 @@ def _reason(said: Said) -> str:
 
 
 def _problem(error: EditvcError) -> dict[str, Any]:
-    text = f"{error} {error.hint}".strip()
+    text = f"{error}. {error.hint}" if error.hint else str(error)
     return {"error": {"message": text, "type": type(error).__name__, "code": None, "param": None}}
 
 

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
@@ -19,7 +18,7 @@ from tiny_repos import FACTS, Prepared, close
 
 from editvc import Repo
 from editvc.errors import EditvcError
-from editvc.porcelain.answering import Busy, Desk, NotServed, Request, Said, TimeIsUp
+from editvc.porcelain.answering import Busy, Desk, NotServed, Request, Said
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -142,11 +141,10 @@ def test_it_stays_on_this_machine_unless_told(here: Path) -> None:
         assert ran.code == 2 and "--allow-remote" in ran.err
 
 
-def request_of(revision: str, **changes: Any) -> tuple[Request, list[Any]]:
+def request_of(revision: str) -> tuple[Request, list[Any]]:
     """A request, and what was said of it in the end."""
     ends: list[Any] = []
-    more = {"deadline": time.monotonic() + 60} | changes
-    return Request(revision, PROMPT, TOKENS, (), lambda _: None, ends.append, **more), ends
+    return Request(revision, PROMPT, TOKENS, (), lambda _: None, ends.append), ends
 
 
 def test_only_so_many_wait(repo: Repo) -> None:
@@ -158,19 +156,18 @@ def test_only_so_many_wait(repo: Repo) -> None:
         desk.take(request_of("main")[0])
 
 
-def test_who_waited_too_long_or_went_is_not_answered_and_the_next_is(repo: Repo) -> None:
+def test_who_went_is_not_answered_and_the_next_is(repo: Repo) -> None:
     repo.commit(FACTS[:1])
     before = [weight.clone() for weight in repo.session.base_model().model.parameters()]
     desk, stop = Desk(repo.session, (), 9), threading.Event()
-    late, told = request_of("HEAD", deadline=0.0)
     left, nothing = request_of("HEAD")
     left.gone.set()
     last, said = request_of("HEAD")
     last.done = lambda one: (said.append(one), stop.set())
-    for one in (late, left, last):
+    for one in (left, last):
         desk.take(one)
     desk.work(stop)
-    assert isinstance(told[0], TimeIsUp) and isinstance(nothing[0], EditvcError)
+    assert isinstance(nothing[0], EditvcError)
     assert isinstance(said[0], Said)
     assert said[0].text == repo.ask(PROMPT, max_new_tokens=TOKENS)
     after = repo.session.base_model().model.parameters()

@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "porcelain": (*SIBLINGS, *LOWER, "vcs", "publish", "materialise", "session"),
     "repo": (*LOWER, "vcs", "session", "porcelain"),
     "cli": ("core", "session", "porcelain", "repo"),
+    "plugins": ("core", "vcs", "repo"),
     **{bare: () for bare in ("errors", "version", "data", "pocket", "__init__")},
 }
 """What a package may import beside itself and what stands on no floor (errors, version, data)."""
@@ -145,7 +146,7 @@ class House:
         knows = [
             f"{module.path} imports editvc.repo"
             for module in self.modules
-            if module.package not in ("cli", "repo", "__init__")
+            if module.package not in ("cli", "plugins", "repo", "__init__")
             if "editvc.repo" in self.imports(module.tree)
         ]
         reaches = [
