@@ -80,7 +80,9 @@ def test_metadata(files: dict[str, bytes]) -> None:
     assert (metadata["Name"], metadata["Version"]) == ("editvc", __version__)
     assert metadata["License-Expression"] == "Apache-2.0"
     assert set(metadata.get_all("Provides-Extra") or []) >= {"lora", "dev"}
-    assert "editvc = " in files[f"{INFO}/entry_points.txt"].decode()
+    points = files[f"{INFO}/entry_points.txt"].decode()
+    assert "[console_scripts]\neditvc = editvc.cli.main:main" in points
+    assert "[vllm.general_plugins]\neditvc = editvc.plugins.vllm_resolver:register" in points
 
 
 def test_the_sdist_is_the_project(sdist: Path, sources: set[str]) -> None:
