@@ -10,7 +10,7 @@ from typing import Any
 from editvc.core.history import Tree
 from editvc.interchange.delta_file import DELTA
 from editvc.interchange.hf_checkpoint import changes_of, files_to_copy, planned_sizes
-from editvc.interchange.manifest import LEDGER, LOCK, MANIFEST, SIGNATURE
+from editvc.interchange.manifest import BUNDLE, LEDGER, LOCK, MANIFEST, SIGNATURE
 from editvc.interchange.peft_writer import planned_sizes as adapter_sizes
 from editvc.interchange.staging import require_free
 from editvc.models.checkpoint import Checkpoint
@@ -25,7 +25,7 @@ from editvc.publish.card import public_source
 from editvc.publish.model_signature import signer
 from editvc.session.delta_cache import delta_file
 from editvc.session.session import Session
-from editvc.session.trees import tree_at
+from editvc.session.trees import commit_at, tree_at
 
 Sizes = dict[str, int | None]
 """Bytes by file name; ``None`` for what is known only once it is written."""
@@ -95,6 +95,7 @@ def preview_publish(
     revision: str = "HEAD",
     format: str = "hf",
     force: bool = False,
+    bundle: bool = True,
     sign: Path | None = None,
     password: str | None = None,
 ) -> ExportPreview:
@@ -111,7 +112,8 @@ def preview_publish(
     public = public_source(session.materialiser.base.source)
     tree = tree_at(session, revision)
     sizes = _sizes(session, tree, revision, format, None, False, False, public)
-    papers = (*PAPERS, MANIFEST, *([SIGNATURE] if sign is not None else []))
+    asked = {BUNDLE: bundle, SIGNATURE: sign is not None}
+    papers = (*PAPERS, MANIFEST, *(name for name, wanted in asked.items() if wanted))
     return _preview(session, health, format, repo_id, sizes, papers)
 
 
@@ -144,7 +146,7 @@ def _sizes(
         return {DELTA: len(delta_file(session, tree))}
     if format in ("gguf", "gguf-lora"):
         return {MODEL if format == "gguf" else ADAPTER: None, MODELFILE: None}
-    origin = origin_of(session, tree, revision)
+    origin = origin_of(tree, commit_at(session, revision))
     if format == "lora":
         delta = linear_delta(session, tree) if linear else maker.delta(tree)
         return {
