@@ -20,7 +20,7 @@ from editvc.porcelain.export_hf import with_room
 from editvc.porcelain.export_result import origin_of
 from editvc.porcelain.health import HealthReport, check_health
 from editvc.porcelain.linear import linear_delta
-from editvc.porcelain.publish import HealthRefused
+from editvc.porcelain.publish import require_healthy
 from editvc.publish.card import public_source
 from editvc.publish.model_signature import signer
 from editvc.session.delta_cache import delta_file
@@ -106,9 +106,7 @@ def preview_publish(
     if sign is not None:
         signer(sign, password)
     require_exportable(session, revision, format)
-    health = check_health(session, revision)
-    if health.verdict == "refuse" and not force:
-        raise HealthRefused(health.reasons)
+    health = require_healthy(session, revision, force=force)
     public = public_source(session.materialiser.base.source)
     tree = tree_at(session, revision)
     sizes = _sizes(session, tree, revision, format, None, False, False, public)
