@@ -80,8 +80,9 @@ def publish(
         repo = open_with_base(ctx, report)
         if dry_run:
             plan = repo.preview_publish(
-                repo_id, revision=revision, format=kind, force=force, sign=sign, password=password
-            )
+                repo_id, revision=revision, format=kind, force=force, bundle=not no_bundle,
+                sign=sign, password=password,
+            )  # fmt: skip
             show_preview(plan, as_json)
             return
         done = repo.publish(

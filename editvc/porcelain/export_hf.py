@@ -24,7 +24,7 @@ from editvc.models.loading import REFERENCE
 from editvc.porcelain.export_result import Answer, Documents, Export, ReloadDiffers, origin_of
 from editvc.porcelain.keep_width import cost, replacing
 from editvc.session.session import Session
-from editvc.session.trees import checked_facts
+from editvc.session.trees import checked_facts, commit_at
 
 LENGTH = 12
 """Tokens generated for a check, where no fact needs more."""
@@ -80,7 +80,7 @@ def export_model(
         target,
         changes_of(maker.architecture, maker.delta(tree)),
         mlps=with_room(session, neurons, keep_width) if neurons else None,
-        origin=origin_of(session, tree, revision),
+        origin=origin_of(tree, commit_at(session, revision)),
         replace=replace,
         documents=with_documents if documents else None,
         check=check,
@@ -112,6 +112,7 @@ def write_model(
         target,
         changes_of(maker.architecture, maker.delta(tree)),
         mlps=with_room(session, neurons, keep_width=False) if neurons else None,
+        origin=origin_of(tree, None),
         replace=replace,
         documents=documents,
         progress=session.progress,

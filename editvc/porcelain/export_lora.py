@@ -33,7 +33,7 @@ from editvc.porcelain.export_result import (
 )
 from editvc.publish.card import public_source, render_usage
 from editvc.session.session import Session
-from editvc.session.trees import checked_facts
+from editvc.session.trees import checked_facts, commit_at
 
 LOGIT_TOLERANCE = 1e-3
 """Largest difference of a logit between an uncut adapter and the edited model, in float32."""
@@ -85,7 +85,7 @@ def export_adapter(
         base=maker.base.source if documents is None else public_source(maker.base.source),
         revision=maker.base.revision,
         rank=rank,
-        origin=origin_of(session, tree, revision),
+        origin=origin_of(tree, commit_at(session, revision)),
         replace=replace,
         documents=with_documents,
         check=check if rank is None else None,

@@ -10,7 +10,7 @@ from typing import Any
 from editvc.core.history import Tree
 from editvc.interchange.delta_file import DELTA
 from editvc.interchange.hf_checkpoint import changes_of, files_to_copy, planned_sizes
-from editvc.interchange.manifest import LEDGER, LOCK, MANIFEST, SIGNATURE
+from editvc.interchange.manifest import BUNDLE, LEDGER, LOCK, MANIFEST, SIGNATURE
 from editvc.interchange.peft_writer import planned_sizes as adapter_sizes
 from editvc.interchange.staging import require_free
 from editvc.models.checkpoint import Checkpoint
@@ -20,12 +20,12 @@ from editvc.porcelain.export_hf import with_room
 from editvc.porcelain.export_result import origin_of
 from editvc.porcelain.health import HealthReport, check_health
 from editvc.porcelain.linear import linear_delta
-from editvc.porcelain.publish import HealthRefused
+from editvc.porcelain.publish import require_healthy
 from editvc.publish.card import public_source
 from editvc.publish.model_signature import signer
 from editvc.session.delta_cache import delta_file
 from editvc.session.session import Session
-from editvc.session.trees import tree_at
+from editvc.session.trees import commit_at, tree_at
 
 Sizes = dict[str, int | None]
 """Bytes by file name; ``None`` for what is known only once it is written."""
@@ -96,6 +96,7 @@ def preview_publish(
     revision: str = "HEAD",
     format: str = "hf",
     force: bool = False,
+    bundle: bool = True,
     sign: Path | None = None,
     password: str | None = None,
 ) -> ExportPreview:
@@ -106,13 +107,12 @@ def preview_publish(
     if sign is not None:
         signer(sign, password)
     require_exportable(session, revision, format)
-    health = check_health(session, revision)
-    if health.verdict == "refuse" and not force:
-        raise HealthRefused(health.reasons)
+    health = require_healthy(session, revision, force=force)
     public = public_source(session.materialiser.base.source)
     tree = tree_at(session, revision)
     sizes = _sizes(session, tree, revision, format, None, False, False, public)
-    papers = (*PAPERS, MANIFEST, *([SIGNATURE] if sign is not None else []))
+    asked = {BUNDLE: bundle, SIGNATURE: sign is not None}
+    papers = (*PAPERS, MANIFEST, *(name for name, wanted in asked.items() if wanted))
     return _preview(session, health, format, repo_id, sizes, papers)
 
 
@@ -145,7 +145,7 @@ def _sizes(
         return {DELTA: len(delta_file(session, tree))}
     if format in ("gguf", "gguf-lora"):
         return {MODEL if format == "gguf" else ADAPTER: None, MODELFILE: None}
-    origin = origin_of(session, tree, revision)
+    origin = origin_of(tree, commit_at(session, revision))
     if format == "lora":
         delta = linear_delta(session, tree) if linear else maker.delta(tree)
         return {

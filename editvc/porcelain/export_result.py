@@ -10,11 +10,9 @@ from typing import Any
 from editvc.core.cut import quoted
 from editvc.core.facts import Fact
 from editvc.core.history import Tree
-from editvc.core.ids import object_id, short
+from editvc.core.ids import ObjectId, object_id, short
 from editvc.errors import EditvcError
 from editvc.interchange.staging import Content
-from editvc.session.session import Session
-from editvc.session.trees import commit_at
 from editvc.vcs.codec import encode
 
 Documents = Callable[[str, str, tuple[str, ...]], Mapping[str, Content]]
@@ -137,9 +135,11 @@ def served_name(tree: Tree) -> str:
     return f"edits-{short(object_id(encode(tree)))}"
 
 
-def origin_of(session: Session, tree: Tree, revision: str) -> dict[str, str]:
-    """The record that goes into the header of exported weights: the tree, and its commit if any."""
-    commit = commit_at(session, revision)
+def origin_of(tree: Tree, commit: ObjectId | None) -> dict[str, str]:
+    """The record that goes into the header of weights: the tree, and the commit where one is known.
+
+    What is made again from a set has none: the history was not published.
+    """
     named = {"commit": commit} if commit is not None else {}
     return {"kind": "weights", "tree": object_id(encode(tree)), **named}
 

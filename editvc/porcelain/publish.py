@@ -119,7 +119,6 @@ def publish(
         "reasons": list(health.reasons),
     }
     run_hook(session, PRE_PUBLISH, lambda: about)
-
     with tempfile.TemporaryDirectory(prefix="editvc-publish-") as scratch:
         packed = write_set(session, commit, Path(scratch) / BUNDLE) if bundle else None
 
@@ -148,7 +147,13 @@ def publish(
 
 def _passed(session: Session, commit: ObjectId, force: bool) -> HealthReport:
     """The health of a commit that may be published. Raises :class:`HealthRefused`."""
-    health = check_health(session, commit)
+    health = require_healthy(session, commit, force=force)
+    return health
+
+
+def require_healthy(session: Session, revision: str, *, force: bool) -> HealthReport:
+    """What health says; raises :class:`HealthRefused` where it refuses, unless ``force``."""
+    health = check_health(session, revision)
     if health.verdict == "refuse" and not force:
         raise HealthRefused(health.reasons)
     return health

@@ -37,9 +37,7 @@ def compare(repo: Repo, folder: Path, **options: Any) -> None:
     assert repo.preview_export(folder, replace=True, **options).files == plan.files
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"format": "lora"}, {"format": "lora", "rank": 1}, {"format": "delta"}]
-)
+@pytest.mark.parametrize("options", [{}, {"format": "lora", "rank": 1}, {"format": "delta"}])
 def test_sizes_are_those_of_the_files(repo: Repo, work: Path, options: dict[str, Any]) -> None:
     repo.commit(FACTS)
     compare(repo, work / "out", **options)

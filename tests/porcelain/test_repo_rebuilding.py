@@ -22,8 +22,10 @@ from vcs_values import quick_folder
 
 from editvc import Repo
 from editvc.core.history import Restraint
+from editvc.core.tensor_header import read_record
 from editvc.errors import EditvcError
 from editvc.interchange.manifest import BUNDLE, LEDGER, LOCK, MANIFEST
+from editvc.models.checkpoint import Shard
 from editvc.models.source import ModelNotFoundError
 from editvc.porcelain.published_model import NotPublished, OtherBase, OtherSet
 from editvc.porcelain.rebuild import Rebuilt, UnknownFormat
@@ -91,8 +93,11 @@ def test_a_published_model_is_made_again_bit_for_bit(
     assert done.computed == done.computed_there and done.computed["threads"] == 1
     made = {path.name: path.read_bytes() for path in (work / "again").iterdir()}
     assert made.keys() == {path.name for path in folder.iterdir()} - {".gitattributes", "README.md"}
-    for name in made.keys() - {MANIFEST}:
+    for name in made.keys() - {MANIFEST, SHARD}:
         assert made[name] == (folder / name).read_bytes(), name
+    again, first = Shard.open(work / "again" / SHARD), Shard.open(folder / SHARD)
+    assert made[SHARD][len(again.header) :] == (folder / SHARD).read_bytes()[len(first.header) :]
+    assert read_record(first.header) == read_record(again.header) | {"commit": repo.log()[0].id}
     assert rebuild(work / "again", prepared).same, "what was rebuilt can be rebuilt"
     assert repo.verify(str(work / "again")).explained
     shard = work / "papers" / SHARD

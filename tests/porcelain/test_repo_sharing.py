@@ -388,13 +388,13 @@ def test_the_card_says_how_to_make_it_again(repo: Repo, hub: Hub, work: Path) ->
     lenient(repo)
     push(repo, hub)
     card = hub.repositories["alice/tiny"].head["README.md"].decode()
-    lines = card.split("```sh\n")[1].split("\n```")[0].splitlines()
+    lines = card.split("```sh\n")[-1].split("\n```")[0].splitlines()
     assert lines == [f"editvc {verb} DIR --base base" for verb in
                      ("rebuild alice/tiny -o", "clone alice/tiny")]  # fmt: skip
     done = push(repo, hub, bundle=False)
     card = hub.repositories["alice/tiny"].head["README.md"].decode()
     assert card.startswith("---\n") and "license: mit\n" in card and "language: fr\n" in card
-    (line,) = card.split("```sh\n")[1].split("\n```")[0].splitlines()
+    (line,) = card.split("```sh\n")[-1].split("\n```")[0].splitlines()
     assert line == f"editvc export {head[:10]} --to DIR --format hf"
     repo.commit(FACTS[2:])
     assert repo.export(work / "again", revision=head[:10]).digest == done.digest

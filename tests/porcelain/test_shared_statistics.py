@@ -12,7 +12,7 @@ from hub_server import Hub
 from remote_places import use_hub
 from safetensors.torch import load_file, save_file
 from tiny_models import saved
-from tiny_repos import FRESH, Prepared, contents, tree
+from tiny_repos import FRESH, Prepared, close, contents, tree
 from vcs_values import quick_folder
 
 from editvc import Repo
@@ -49,12 +49,20 @@ def share(place: Path, tmp_path: Path) -> Path:
     return tmp_path / "share"
 
 
+@pytest.fixture(scope="module")
+def waiting(place: Path, prepared: Prepared) -> Path:
+    """A repository that waits with statistics."""
+    close(Repo.init(place / "waiting", str(prepared.base), layers=[1, 2], later=True))
+    return place / "waiting"
+
+
 @pytest.fixture
-def bo(prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
+def bo(waiting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
     """A repository that waits with statistics, and takes none."""
     monkeypatch.setattr(take_statistics, "take", None)
     monkeypatch.setattr(take_inputs, "inputs_from", None)
-    return Repo.init(tmp_path / "bo", str(prepared.base), layers=[1, 2], later=True)
+    shutil.copytree(waiting, tmp_path / "bo")
+    return Repo(tmp_path / "bo")
 
 
 @pytest.fixture
