@@ -110,7 +110,7 @@ def publish(
     require_in_weights(session, revision)
     # One commit from here on: what is judged is what is pushed, wherever HEAD goes meanwhile.
     commit = session.repository.revisions.commit(revision)
-    health = _passed(session, commit, force)
+    health = require_healthy(session, commit, force=force)
     about = {
         "repository": repo_id,
         "commit": commit,
@@ -143,12 +143,6 @@ def publish(
     return Published(
         pushed.url, pushed.commit, exported.digest, tuple(overridden), exported.warnings, size
     )
-
-
-def _passed(session: Session, commit: ObjectId, force: bool) -> HealthReport:
-    """The health of a commit that may be published. Raises :class:`HealthRefused`."""
-    health = require_healthy(session, commit, force=force)
-    return health
 
 
 def require_healthy(session: Session, revision: str, *, force: bool) -> HealthReport:
