@@ -26,6 +26,7 @@ from editvc.editing.subject_inputs import (
     name_rows,
     subject_inputs,
     template_moment,
+    together,
 )
 from editvc.editing.twins import twins
 from editvc.models.forward import inputs_at_ends
@@ -60,15 +61,24 @@ def find_gates(
 
     Raises the errors of :mod:`editvc.models.tokenization`, and ``NoUpProjError``.
     """
+    return find_shared_gates(lm, [[request] for request in requests], recipe, inputs)
+
+
+def find_shared_gates(
+    lm: LanguageModel, groups: Sequence[Sequence[Request]], recipe: GatedRecipe, inputs: LayerInputs
+) -> list[Gate]:
+    """:func:`find_gates`, one for each group of requests of one subject: it opens in all of them."""
     moment, template = inputs.moment, template_moment(lm, recipe)
     if template is not None:
         moment = moment + recipe.template_weight * template
     weights = FilterWeights(recipe.stranger_weight, recipe.subject_weight)
     solver = FilterSolver(moment, weights)
-    requests = [before_marks(request) for request in requests]
+    members = [[before_marks(request) for request in group] for group in groups]
+    requests = [group[0] for group in members]
     multiplied = lm.architecture.gate_proj is not None
     gates = []
-    subjects = subject_inputs(lm, requests, recipe)
+    each = iter(subject_inputs(lm, [request for group in members for request in group], recipe))
+    subjects = [together([next(each) for _ in group]) for group in members]
     all_others = [strangers(inputs.names, [request.subject]) for request in requests]
     like = _like(lm, requests, recipe, inputs, solver, subjects, all_others)
     firsts = first_openings(lm, requests, recipe, inputs, moment)
