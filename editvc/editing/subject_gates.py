@@ -67,7 +67,7 @@ def find_gates(
 def find_shared_gates(
     lm: LanguageModel, groups: Sequence[Sequence[Request]], recipe: GatedRecipe, inputs: LayerInputs
 ) -> list[Gate]:
-    """:func:`find_gates`, one for each group of requests of one subject: it opens in all of them."""
+    """:func:`find_gates`, one for each group of requests of one subject, all of which it knows."""
     moment, template = inputs.moment, template_moment(lm, recipe)
     if template is not None:
         moment = moment + recipe.template_weight * template

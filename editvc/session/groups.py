@@ -73,9 +73,9 @@ def _members(
     for entry in filter(None, map(edits.get, sorted(places))):
         recipe, element = elements.element(entry.element)
         request = elements.request(entry.element)
-        if isinstance(element, GatedEdit) and request is not None:
-            if plumbing.read_fact(entry.fact).subject == subject:
-                found.setdefault(recipe, {})[request] = entry
+        its = plumbing.read_fact(entry.fact).subject
+        if isinstance(element, GatedEdit) and request is not None and its == subject:
+            found.setdefault(recipe, {})[request] = entry
     return {recipe: found[recipe] for recipe in sorted(found)}
 
 

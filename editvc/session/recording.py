@@ -68,7 +68,7 @@ class CommitResult:
 
 
 def with_changes(session: Session, tree: Tree, changes: Mapping[SlotId, Entry | None]) -> Tree:
-    """The tree after setting (or, with ``None``, emptying) slots, its groups made anew with them."""
+    """The tree after setting (or, with ``None``, emptying) slots, its groups made anew."""
     after = replace(tree, edits=session.repository.edits_of(tree).update(changes).root)
     return replace(after, groups=groups_after(session, tree, after, changes))
 
