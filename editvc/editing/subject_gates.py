@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -136,9 +137,13 @@ def _like(
 
 def strangers(names: Sequence[str], subjects: Sequence[str]) -> list[int]:
     """Which names have nothing to do with any subject: none is one, holds one or is held by one."""
-    folded = [subject.casefold() for subject in subjects]
-    places = []
-    for place, name in enumerate(map(str.casefold, names)):
-        if not any(subject in name or name in subject for subject in folded):
-            places.append(place)
-    return places
+    folded, own = _folded(tuple(names)), [subject.casefold() for subject in subjects]
+    held = {place for subject in own for place, name in enumerate(folded) if subject in name}
+    held |= {place for subject in own for place, name in enumerate(folded) if name in subject}
+    return [place for place in range(len(folded)) if place not in held]
+
+
+@lru_cache(maxsize=4)
+def _folded(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names without regard to case: every request is held against all of them."""
+    return tuple(map(str.casefold, names))

@@ -68,7 +68,7 @@ def _members(
     """The live gated edits of a subject that can be made again, by recipe; ``slots`` may be new."""
     plumbing, elements = session.repository, session.materialiser.elements
     edits = plumbing.edits_of(tree)
-    places = {*slots, *(row.slot for row in plumbing.facts_of(subject))}
+    places = {*slots, *(SlotId(row.slot) for row in plumbing.facts_of(subject))}
     found: dict[ObjectId, dict[str, Entry]] = {}
     for entry in filter(None, map(edits.get, sorted(places))):
         recipe, element = elements.element(entry.element)
