@@ -17,6 +17,7 @@ from editvc.core.methods.gated import GatedRecipe
 from editvc.evaluation.probes import forced
 from editvc.session.take_inputs import take_inputs
 from editvc.session.trees import tree_at
+from editvc.vcs.object_links import ELEMENT, checked_links
 
 LAYER = 1
 CAPITAL = Fact("France", "The capital of {} is", "Rome")
@@ -156,8 +157,12 @@ def test_a_tree_without_its_groups_is_a_sum_as_it_was_before_there_were_any(gate
     assert torch.equal(found.down, down)
 
 
-def test_gc_keeps_what_a_tree_shares(gated: Repo) -> None:
+def test_a_tree_names_what_its_facts_share_and_gc_keeps_it(gated: Repo) -> None:
     commit(gated, [CAPITAL, LANGUAGE])
     bits = neurons(gated)
+    named = checked_links(tree_at(gated.session, "HEAD").to_json())
+    assert [(ELEMENT, group) for group in groups(gated)] == [
+        link for link in named if link[0] == ELEMENT
+    ]
     gated.gc()
     assert equal(neurons(gated), bits) and gated.fsck().errors == ()
