@@ -26,7 +26,7 @@ one, too, with nothing located again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -83,6 +83,13 @@ class GatedEdit:
     telling: Tensor | None
     figures: Mapping[str, float]
     first: FirstGate | None = None
+
+    def share(self, parts: int) -> GatedEdit:
+        """One of so many equal parts: where all of them answer, they are this edit."""
+        if parts == 1:
+            return self
+        first = self.first and replace(self.first, value=self.first.value / parts)
+        return replace(self, value=self.value / parts, first=first)
 
     def to_bytes(self, origin: Mapping[str, Any] | None = None) -> bytes:
         """safetensors: ``layer.N.filter`` and so on, the figures in the record.

@@ -81,15 +81,19 @@ class Tree:
 
     ``edits`` is the root node of the edit set (``vcs/edit_set.py``), ``None`` for the empty set.
     ``patches`` are those that stand for no fact, such as imported adapters, in the order of ids.
+    ``groups`` are elements made for several facts of one subject together, which take the place of
+    what was made of each: a function of the edits (``session/groups.py``), in the order of ids.
     """
 
     base: ObjectId
     edits: ObjectId | None = None
     restraint: Restraint | None = None
     patches: tuple[ObjectId, ...] = ()
+    groups: tuple[ObjectId, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "patches", tuple(sorted(set(self.patches))))
+        for name in ("patches", "groups"):
+            object.__setattr__(self, name, tuple(sorted(set(getattr(self, name)))))
 
     def to_json(self) -> dict[str, Any]:
         """The canonical form, from which the tree's id is computed."""
@@ -99,7 +103,8 @@ class Tree:
             "edits": self.edits,
             "restraint": self.restraint.to_json() if self.restraint else None,
         }
-        return record | ({"patches": list(self.patches)} if self.patches else {})
+        beside = {"patches": list(self.patches), "groups": list(self.groups)}
+        return record | {name: ids for name, ids in beside.items() if ids}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Tree:
@@ -110,6 +115,7 @@ class Tree:
             edits=record["edits"],
             restraint=Restraint(**restraint) if restraint is not None else None,
             patches=tuple(record.get("patches", ())),
+            groups=tuple(record.get("groups", ())),
         )
 
 

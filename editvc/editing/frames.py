@@ -137,6 +137,16 @@ def tokenize_frames(
     return framed
 
 
+def joined(same: Sequence[Frames]) -> Frames:
+    """The ways of asking for several facts of one subject, which all hold the same texts."""
+    begun = [one.at_first for one in same if one.at_first is not None]
+    return Frames(_joined([one.behind for one in same]), _joined(begun) if begun else None)
+
+
+def _joined(same: Sequence[TokenizedEdit]) -> TokenizedEdit:
+    return TokenizedEdit(tuple(row for one in same for row in one.rows), same[0].held)
+
+
 def _held(
     tokenizer: PreTrainedTokenizerFast, request: Request, contexts: Sequence[str]
 ) -> tuple[TokenizedPrompt, ...]:

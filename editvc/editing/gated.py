@@ -18,9 +18,9 @@ from editvc.algebra.gated_edit import FirstGate, GatedEdit
 from editvc.core.facts import Request
 from editvc.core.methods.gated import GatedRecipe
 from editvc.core.progress import Progress
-from editvc.editing.frames import tokenize_frames
+from editvc.editing.frames import joined, tokenize_frames
 from editvc.editing.resources import Resources
-from editvc.editing.subject_gates import Gate, find_gates
+from editvc.editing.subject_gates import Gate, find_shared_gates
 from editvc.editing.subject_states import edit_site
 from editvc.editing.target_search import Target, search_targets
 from editvc.models.language_model import LanguageModel
@@ -38,10 +38,26 @@ def make_elements(
     Raises what :func:`editvc.editing.subject_gates.find_gates` and
     :func:`editvc.editing.target_search.search_targets` raise.
     """
+    return make_shared(lm, [[request] for request in requests], recipe, resources, progress)
+
+
+def make_shared(
+    lm: LanguageModel,
+    groups: Sequence[Sequence[Request]],
+    recipe: GatedRecipe,
+    resources: Resources,
+    progress: Progress | None,
+) -> list[GatedEdit]:
+    """:func:`make_elements`, one for each group of requests of one subject.
+
+    Its gate opens in all of them, and its value is searched for with all of them asked.
+    """
     if progress is not None:
-        progress("targets", 0, len(requests))  # the first batch may take a minute
-    gates = find_gates(lm, requests, recipe, resources.inputs(recipe))
-    frames = tokenize_frames(lm.tokenizer, requests, recipe.contexts, recipe.held_contexts)
+        progress("targets", 0, len(groups))  # the first batch may take a minute
+    gates = find_shared_gates(lm, groups, recipe, resources.inputs(recipe))
+    requests = [request for group in groups for request in group]
+    each = iter(tokenize_frames(lm.tokenizer, requests, recipe.contexts, recipe.held_contexts))
+    frames = [joined([next(each) for _ in group]) for group in groups]
     search = partial(search_targets, lm, recipe=recipe, turns=recipe.v_turns, progress=progress)
     targets = search([one.behind for one in frames])
     begins = {

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from editvc.editing.subject_inputs import (
     name_rows,
     subject_inputs,
     template_moment,
+    together,
 )
 from editvc.editing.twins import twins
 from editvc.models.forward import inputs_at_ends
@@ -60,15 +62,24 @@ def find_gates(
 
     Raises the errors of :mod:`editvc.models.tokenization`, and ``NoUpProjError``.
     """
+    return find_shared_gates(lm, [[request] for request in requests], recipe, inputs)
+
+
+def find_shared_gates(
+    lm: LanguageModel, groups: Sequence[Sequence[Request]], recipe: GatedRecipe, inputs: LayerInputs
+) -> list[Gate]:
+    """:func:`find_gates`, one for each group of requests of one subject, all of which it knows."""
     moment, template = inputs.moment, template_moment(lm, recipe)
     if template is not None:
         moment = moment + recipe.template_weight * template
     weights = FilterWeights(recipe.stranger_weight, recipe.subject_weight)
     solver = FilterSolver(moment, weights)
-    requests = [before_marks(request) for request in requests]
+    members = [[before_marks(request) for request in group] for group in groups]
+    requests = [group[0] for group in members]
     multiplied = lm.architecture.gate_proj is not None
     gates = []
-    subjects = subject_inputs(lm, requests, recipe)
+    each = iter(subject_inputs(lm, [request for group in members for request in group], recipe))
+    subjects = [together([next(each) for _ in group]) for group in members]
     all_others = [strangers(inputs.names, [request.subject]) for request in requests]
     like = _like(lm, requests, recipe, inputs, solver, subjects, all_others)
     firsts = first_openings(lm, requests, recipe, inputs, moment)
@@ -126,9 +137,13 @@ def _like(
 
 def strangers(names: Sequence[str], subjects: Sequence[str]) -> list[int]:
     """Which names have nothing to do with any subject: none is one, holds one or is held by one."""
-    folded = [subject.casefold() for subject in subjects]
-    places = []
-    for place, name in enumerate(map(str.casefold, names)):
-        if not any(subject in name or name in subject for subject in folded):
-            places.append(place)
-    return places
+    folded, own = _folded(tuple(names)), [subject.casefold() for subject in subjects]
+    held = {place for subject in own for place, name in enumerate(folded) if subject in name}
+    held |= {place for subject in own for place, name in enumerate(folded) if name in subject}
+    return [place for place in range(len(folded)) if place not in held]
+
+
+@lru_cache(maxsize=4)
+def _folded(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names without regard to case: every request is held against all of them."""
+    return tuple(map(str.casefold, names))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from editvc.core.facts import Request
@@ -60,6 +61,13 @@ def subject_inputs(
     (states,) = inputs_at_ends(lm, rows, recipe.layers).values()
     parts = states.split_with_sizes(counts)
     return [SubjectInputs(part, part[places]) for part, places in zip(parts, plain, strict=True)]
+
+
+def together(same: Sequence[SubjectInputs]) -> SubjectInputs:
+    """What the MLP sees of one subject in all of several requests."""
+    return SubjectInputs(
+        torch.cat([one.everywhere for one in same]), torch.cat([one.plain for one in same])
+    )
 
 
 def template_moment(lm: LanguageModel, recipe: GatedRecipe) -> Tensor | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from editvc.algebra.codebook import Codebook
 from editvc.algebra.codebook_entry import CodebookEntry
@@ -29,9 +30,23 @@ READERS: Mapping[str, Callable[[bytes], Element]] = {
 """How the bytes of each kind of element are read."""
 
 
+class LiveGate(NamedTuple):
+    """A gated edit at work: that of its fact, or one that ``shared`` facts of a subject have."""
+
+    entry: Entry
+    recipe: GatedRecipe
+    edit: GatedEdit
+    shared: int
+
+
 def request_digest(base: ObjectId, recipe: ObjectId, fact: Fact) -> str:
     """What an element answers: this request, on this base, with this recipe."""
     return digest_of([base, recipe, *fact.request.parts])
+
+
+def group_digest(requests: Iterable[str]) -> str:
+    """What an element answers that is made for several requests together, by their digests."""
+    return digest_of(["together", *sorted(requests)])
 
 
 class Elements:
@@ -72,17 +87,42 @@ class Elements:
         elements = (self.element(entry.element)[1] for entry in entries)
         return [one for one in elements if isinstance(one, Patch)]
 
-    def gated(self, tree: Tree) -> list[tuple[Entry, GatedRecipe, GatedEdit]]:
+    def gated(self, tree: Tree) -> list[LiveGate]:
         """The live edits of a tree that are gated, in slot order, each with its recipe."""
         entries = self.repository.edits_of(tree).entries()
         elements = ((entry, *self.element(entry.element)) for entry in entries)
         gated = [(entry, key, one) for entry, key, one in elements if isinstance(one, GatedEdit)]
         recipes = {key: self.repository.read_recipe(key) for key in {key for _, key, _ in gated}}
+        groups = self._groups(tree, [entry for entry, _, _ in gated])
         return [
-            (entry, recipe, one)
+            LiveGate(entry, recipe, *groups.get(entry, (one, 1)))
             for entry, key, one in gated
             if isinstance(recipe := recipes[key], GatedRecipe)  # no other makes gated edits
         ]
+
+    def request(self, identifier: ObjectId) -> str | None:
+        """The digest of the request that an element answers; None of one that is not made again."""
+        found: str | None = metadata(self.repository.store.get(identifier)).get("request")
+        return found
+
+    def members(self, group: ObjectId) -> frozenset[str]:
+        """The digests of the requests that an element was made for together."""
+        return frozenset(metadata(self.repository.store.get(group))["members"])
+
+    def _groups(self, tree: Tree, gated: Sequence[Entry]) -> dict[Entry, tuple[GatedEdit, int]]:
+        """What takes the place of gated edits, by the entries whose facts it was made for.
+
+        One of which a fact is not live takes the place of nothing.
+        """
+        if not tree.groups:
+            return {}
+        live = {request: one for one in gated if (request := self.request(one.element)) is not None}
+        found: dict[Entry, tuple[GatedEdit, int]] = {}
+        for group in tree.groups:
+            members, (_, edit) = self.members(group), self.element(group)
+            if isinstance(edit, GatedEdit) and members <= live.keys():
+                found |= {live[request]: (edit, len(members)) for request in members}
+        return found
 
     def in_codebooks(self, tree: Tree) -> dict[Entry, CodebookEntry]:
         """The live edits of a tree that are codebook entries, in slot order."""

@@ -14,7 +14,7 @@ from editvc.models.checkpoint import Checkpoint, TensorNotFound
 
 
 class Gates:
-    """Makes neurons of trees of one repository: no set is solved, an edit is what it is alone."""
+    """Makes neurons of trees of one repository: no set is solved."""
 
     def __init__(
         self,
@@ -37,18 +37,23 @@ class Gates:
         return {layer: Neurons.concatenated(parts) for layer, parts in sorted(layers.items())}
 
     def each(self, tree: Tree) -> list[tuple[Entry, int, Neurons]]:
-        """The neurons of each gated edit, with the layer that they are in, in slot order."""
-        edits = self.elements.gated(tree)
-        biased = self._biased(edits[0][2].layer) if edits else False
+        """The neurons of each gated edit, with the layer that they are in, in slot order.
+
+        Facts that share one have equal shares of it.
+        """
+        gates = self.elements.gated(tree)
+        biased = self._biased(gates[0].edit.layer) if gates else False
         return [
             (
-                entry,
-                edit.layer,
-                Plateau(recipe.slope, recipe.rise).neurons(
-                    edit, self.statistics.inputs_of(recipe).constant, biased=biased
+                one.entry,
+                one.edit.layer,
+                Plateau(one.recipe.slope, one.recipe.rise).neurons(
+                    one.edit.share(one.shared),
+                    self.statistics.inputs_of(one.recipe).constant,
+                    biased=biased,
                 ),
             )
-            for entry, recipe, edit in edits
+            for one in gates
         ]
 
     def _biased(self, layer: int) -> bool:

@@ -111,18 +111,19 @@ def _at_ends(
     """What ``reading`` gives at the last token of each row, by layer: (rows, width)."""
     if not rows:
         return {layer: torch.zeros(0, width, dtype=torch.float64) for layer in layers}
-    order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
+    # Names are seen again and again: twins of one subject are those of many.
+    several = sorted(dict.fromkeys(map(tuple, rows)), key=len)
     found: dict[int, list[Tensor]] = {layer: [] for layer in layers}
     done = 0
-    for batch in batches(order, lambda place: len(rows[place])):
-        cut = [rows[place] for place in batch]
+    for cut in batches(several, len):
         ends = [range(len(row) - 1, len(row)) for row in cut]
         for layer, states in reading(lm, cut, ends, layers).items():
             found[layer].append(states.double().cpu())
-        done += len(batch)
+        done += len(cut)
         if progress is not None:
-            progress(label, done, len(rows))
-    back = torch.tensor(order).argsort()
+            progress(label, done, len(several))
+    number = {row: place for place, row in enumerate(several)}
+    back = torch.tensor([number[tuple(row)] for row in rows])
     return {layer: torch.cat(parts)[back] for layer, parts in found.items()}
 
 

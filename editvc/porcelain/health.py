@@ -215,7 +215,7 @@ def gate_figures(session: Session, tree: Tree) -> tuple[LayerGates, ...]:
     """
     plumbing, statistics = session.repository, session.materialiser.statistics
     layers: dict[int, list[tuple[Entry, GatedRecipe, GatedEdit]]] = {}
-    for entry, recipe, edit in session.materialiser.elements.gated(tree):
+    for entry, recipe, edit, _ in session.materialiser.elements.gated(tree):
         layers.setdefault(edit.layer, []).append((entry, recipe, edit))
     found = []
     for layer, members in sorted(layers.items()):

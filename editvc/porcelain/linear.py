@@ -70,8 +70,8 @@ def linear_delta(session: Session, tree: Tree) -> Delta:
     """
     materialiser = session.materialiser
     by_layer: dict[int, list[GatedEdit]] = {}
-    for _, _, edit in materialiser.elements.gated(tree):
-        by_layer.setdefault(edit.layer, []).append(edit)
+    for one in materialiser.elements.gated(tree):
+        by_layer.setdefault(one.edit.layer, []).append(one.edit)
     total = materialiser.delta(tree)
     for layer, edits in sorted(by_layer.items()):
         recipe = choose(session, METHOD, [f"layers=[{layer}]"]).recipe

@@ -13,6 +13,7 @@ from editvc.core.ids import ObjectId, SlotId
 from editvc.errors import EditvcError
 from editvc.session.changes import fact_changes
 from editvc.session.delta_cache import keep_delta_file
+from editvc.session.groups import groups_after
 from editvc.session.on_branch import Tip
 from editvc.session.session import Session
 from editvc.session.signing import signed
@@ -67,8 +68,9 @@ class CommitResult:
 
 
 def with_changes(session: Session, tree: Tree, changes: Mapping[SlotId, Entry | None]) -> Tree:
-    """The tree after setting (or, with ``None``, emptying) slots."""
-    return replace(tree, edits=session.repository.edits_of(tree).update(changes).root)
+    """The tree after setting (or, with ``None``, emptying) slots, its groups made anew."""
+    after = replace(tree, edits=session.repository.edits_of(tree).update(changes).root)
+    return replace(after, groups=groups_after(session, tree, after, changes))
 
 
 def build(

@@ -36,6 +36,7 @@ def links(record: dict[str, Any]) -> Iterator[Link]:
         yield "base", record["base"]
         yield from _optional("edits", record["edits"])
         yield from (("patch", patch) for patch in record.get("patches", ()))
+        yield from ((ELEMENT, group) for group in record.get("groups", ()))
     elif kind == "edits" and "children" in record:
         yield from (("edits", child) for child, _ in record["children"].values())
     elif kind == "edits":

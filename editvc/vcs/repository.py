@@ -312,6 +312,11 @@ class Repository:
         self._facts += map(FactRow.of, written, facts)
         return written
 
+    def facts_of(self, subject: str) -> list[FactRow]:
+        """The facts of exactly this subject, those among them that were just written."""
+        written = [row for row in self._facts if row.subject == subject]
+        return [*self.index.facts(subject=subject), *written]
+
     def write_located(self, objects: Iterable[bytes]) -> list[ObjectId]:
         """Store located edits; for each, the id of the one that answers its request.
 

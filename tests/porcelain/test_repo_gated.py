@@ -237,7 +237,7 @@ def test_an_adapter_holds_the_linear_solution_where_asked(gated: Repo, tmp_path:
     assert done.checks[0].startswith("loaded with PEFT") and "of 2 facts" in done.checks[-1]
     assert "reach other names" in done.notes[-1] and (tmp_path / "out").is_dir()
     found = linear_delta(session, at_head).layers[LAYER].dense()
-    edits = [edit for _, _, edit in session.materialiser.elements.gated(at_head)]
+    edits = [one.edit for one in session.materialiser.elements.gated(at_head)]
     recipe = gated.choose("memit", options=[f"layers=[{LAYER}]"]).recipe
     moment = session.materialiser.statistics.weighted_moment(recipe, LAYER)
     keys = torch.stack([edit.key.double() for edit in edits], dim=1)  # (v, n)

@@ -56,7 +56,8 @@ def test_a_gate_that_opens_for_a_subject_of_the_other_side(
     near = forked(repo, recipe=recipe).merge("side").near
     assert len(near) == 8
     tree = tree_at(repo.session, "HEAD")
-    made = {entry.fact: edit for entry, _, edit in repo.session.materialiser.elements.gated(tree)}
+    live = repo.session.materialiser.elements.gated(tree)
+    made = {one.entry.fact: one.edit for one in live}
     for pair in near:
         gate, other = made[pair.acting.id], made[pair.on.id]
         score = float(other.input.double() @ gate.filter.double())

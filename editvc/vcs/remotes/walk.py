@@ -65,7 +65,7 @@ def known_behind(store: ObjectStore, commits: Iterable[ObjectId]) -> dict[Object
         commit = codec.decode_commit(store.get(identifier))
         tree = codec.decode_tree(store.get(commit.tree))
         known |= {identifier: "commit", commit.tree: "tree", tree.base: "base"}
-        known |= dict.fromkeys(tree.patches, "patch")
+        known |= dict.fromkeys(tree.patches, "patch") | dict.fromkeys(tree.groups, ELEMENT)
         waiting = [tree.edits] if tree.edits else []
         while waiting:
             node = waiting.pop()
