@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from test_store_faults import StopBefore, Stopped
 from tiny_repos import FACTS, FRESH, OTHERS, Prepared, close, opened, same_bits
-from vcs_values import quick_folder
+from vcs_values import copy_repository, quick_folder
 
 from editvc import Repo
 from editvc.core.history import Restraint
@@ -48,7 +48,7 @@ def ready(prepared: Prepared) -> Iterator[Repo]:
 
 def copied(ready: Repo, to: Path, fault: StopBefore | None = None) -> Repo:
     """A copy that shares what only reads: the loaded model, numbers, factors."""
-    shutil.copytree(ready.session.repository.folder, to / ".editvc")
+    copy_repository(ready.session.repository.folder, to / ".editvc")
     return warm(ready, opened(to, fault))
 
 

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from vcs_values import BASE, commit_facts, create, fact, quick_folder
+from vcs_values import BASE, commit_facts, copy_repository, create, fact, quick_folder
 
 from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId
@@ -51,14 +51,15 @@ def work() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def before() -> Iterator[Path]:
     """A repository with a branch, a commit of 40 facts and one of a single fact."""
-    repo = create(tmp_path_factory.mktemp("before"))
-    first = commit_facts(repo, *(fact(number) for number in range(40)))
-    commit_facts(repo, fact(50))
-    repo.refs.create_branch("side", first, **WHO)
-    repo.close()
-    return repo.folder
+    with quick_folder() as folder:
+        repo = create(folder)
+        first = commit_facts(repo, *(fact(number) for number in range(40)))
+        commit_facts(repo, fact(50))
+        repo.refs.create_branch("side", first, **WHO)
+        repo.close()
+        yield repo.folder
 
 
 def live(repo: Repository) -> set[Fact]:
@@ -69,7 +70,7 @@ def live(repo: Repository) -> set[Fact]:
 def without_index(repo: Repository, state: Callable[[Repository], object]) -> object:
     """The state of a copy that has lost its index: the next command builds it anew."""
     copy = repo.folder.parent / "copy" / ".editvc"
-    shutil.copytree(repo.folder, copy, ignore=shutil.ignore_patterns("index.db*"))
+    copy_repository(repo.folder, copy, index=False)
     with closing(Repository(copy)) as again:
         assert fsck(again).errors == ()
         seen = state(again)
@@ -90,7 +91,7 @@ def every_stop(
     with closing(Repository(before)) as repo:
         old = state(repo)
     copy = work / "whole" / ".editvc"
-    shutil.copytree(before, copy)
+    copy_repository(before, copy)
     counting = StopBefore(float("inf"))
     with closing(Repository(copy, counting)) as repo:
         act(repo)
@@ -99,7 +100,7 @@ def every_stop(
     seen = []
     for steps in range(len(counting.taken) + 1):
         folder = work / str(steps) / ".editvc"
-        shutil.copytree(before, folder)
+        copy_repository(before, folder)
         stopping = Repository(folder, StopBefore(steps))
         acknowledged = steps == len(counting.taken)
         if acknowledged:

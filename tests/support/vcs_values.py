@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,6 +66,20 @@ def quick_folder() -> Iterator[Path]:
     place = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=place, prefix="editvc-test-") as folder:
         yield Path(folder)
+
+
+def copy_repository(folder: Path, to: Path, *, index: bool = True) -> None:
+    """A copy of an ``.editvc``, with or without its index. Objects are linked: whoever writes one
+    puts a new file in its place. Copying is most of what a test of every step takes.
+    """
+    objects = str(folder / "objects")
+    for place, _, names in os.walk(folder):
+        here = f"{to}{place.removeprefix(str(folder))}"
+        os.makedirs(here)
+        copy = os.link if place.startswith(objects) else shutil.copyfile
+        for name in names:
+            if index or not name.startswith("index.db"):
+                copy(f"{place}/{name}", f"{here}/{name}")
 
 
 def fact(number: int, target: str = "green") -> Fact:
