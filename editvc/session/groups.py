@@ -17,7 +17,7 @@ from editvc.core.ids import ObjectId, SlotId
 from editvc.core.methods.gated import GatedRecipe
 from editvc.editing.gated import make_shared
 from editvc.materialise.elements import group_digest
-from editvc.materialise.make_elements import StoredResources
+from editvc.materialise.make_elements import GatheredResources
 
 if TYPE_CHECKING:
     from editvc.session.session import Session
@@ -88,7 +88,7 @@ def _group(session: Session, recipe: ObjectId, members: Members) -> ObjectId:
     by = plumbing.read_recipe(recipe)
     assert isinstance(by, GatedRecipe), "no other recipe makes gated edits"
     requests = [plumbing.read_fact(members[one].fact).request for one in sorted(members)]
-    resources = StoredResources(maker)
+    resources = GatheredResources.of(maker, by)
     (made,) = make_shared(session.base_model(), [requests], by, resources, session.progress)
     origin = {"base": maker.base.id, "recipe": recipe, "request": digest}
     (written,) = plumbing.write_located([made.to_bytes(origin | {"members": sorted(members)})])
