@@ -157,10 +157,10 @@ def _edit_one(lm: LanguageModel, row: TokenizedPrompt, recipe: MendRecipe, edito
         for matrix, (right, left) in changes.items()
     }
     figures = {"loss": float(of_row.losses), "loss_after": float(after), "error": 0.0}
-    return Patch(_delta(lm.architecture, parts), figures)
+    return Patch(delta_of(lm.architecture, parts), figures)
 
 
-def _delta(architecture: Architecture, parts: Mapping[Matrix, Factored]) -> Delta:
+def delta_of(architecture: Architecture, parts: Mapping[Matrix, Factored]) -> Delta:
     """Down projections by layer, and the others by name, in the orientation the model keeps."""
     layers, weights = {}, {}
     for (layer, part), factored in parts.items():
