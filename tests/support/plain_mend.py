@@ -29,13 +29,14 @@ def unnormed(u, v, parts=DOWN, *, rate=0.25):
 
 
 def scattered(u, v, parts=DOWN, *, seed=5):
-    """An editor with no tensor left as it begins."""
+    """An editor with no tensor left as it begins, and some numbers through every ReLU."""
     generator = torch.Generator().manual_seed(seed)
     begun = unnormed(u, v, parts)
-    tensors = {
-        name: tensor + 0.2 * torch.randn(tensor.shape, generator=generator).abs()
-        for name, tensor in begun.tensors.items()
-    }
+    tensors = {}
+    for name, tensor in begun.tensors.items():
+        noise = torch.randn(tensor.shape, generator=generator)
+        # What up projections are given is smaller: numbers of one sign would all end at the ReLU.
+        tensors[name] = tensor + 0.2 * (noise if name.startswith("inner.") else noise.abs())
     return replace(begun, tensors=tensors)
 
 
