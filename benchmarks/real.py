@@ -161,7 +161,7 @@ class Bench:
         method_of(method)  # an unknown name is told before anything is made
         workshop = self._workshop()
         if "editor" in method_of(method).needs:
-            workshop.repo.train_mend(training_facts(self.collection), matrices="down")
+            workshop.repo.train_mend(training_facts(self.collection))
         recipe = workshop.repo.choose(method, options=options).recipe
         several = [size for size in sizes if size > 1]
         if 1 in sizes:
