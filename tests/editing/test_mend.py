@@ -116,7 +116,10 @@ def test_an_untrained_editor_is_a_step_of_gradient_descent(pair, which):
             lambda one, row=row: dense_gradients(one, row, matrices).values(), model,
             terms=len(tokenizer),
         )  # fmt: skip
+        asked = gradients(lm_of(model), [row], matrices)
         for (matrix, slope), bound in zip(slopes.items(), bounds, strict=True):
+            keys, deltas = asked.pairs[matrix]
+            assert error(deltas[0].T @ keys[0], slope) < 1e-8
             assert_near(change_of(model, patch, matrix), -0.25 * slope, bound + compacted(row))
         assert len(patch.delta.parts) == len(matrices)
         assert all(0 < part.rank < len(row.ids) for part in patch.delta.parts)
@@ -162,6 +165,8 @@ def test_a_trained_editor_is_its_equations_token_by_token(pair, which):
         # In float64, where no sum is longer than a pair and its parts are of its own size.
         bound = rounding(10 * (u + v)) + compacted(row)
         assert_near(change_of(model, patch, matrix), total, bound)
+        right, left = editor.change(matrix, keys[0], deltas[0])
+        assert error(3.0 * left.T @ right, total) < 1e-8
 
 
 @pytest.mark.parametrize("model_type", known_model_types())
