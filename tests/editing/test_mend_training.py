@@ -182,3 +182,7 @@ def test_an_editor_of_all_matrices_is_trained_in_all(gpt2, tokenizer):
     assert "matrices" not in QUICK.to_json()
     same = {name for name, tensor in one.tensors.items() if torch.equal(tensor, two.tensors[name])}
     assert same == {"mean", "std", "inner.mean", "inner.std"}
+    slow = replace(WHOLE, steps=1, lr_lr=0.0)  # rates learn by a number of their own
+    kept = train(lm_of(gpt2, tokenizer), FACTS, slow, seed=1)
+    for name in ("rate", "inner.rate"):
+        assert torch.equal(kept.tensors[name], torch.full_like(kept.tensors[name], slow.edit_lr))
