@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from editvc.core.hook_runner import HookRunner
     from editvc.core.ids import ObjectId
     from editvc.core.methods.locate import LocatedRecipe
+    from editvc.core.methods.mend import Matrices
     from editvc.core.methods.recipe import Recipe
     from editvc.core.progress import Progress
     from editvc.core.trust import Trust
@@ -1317,19 +1318,21 @@ class Repo:
         steps: int | None = None,
         seed: int = 0,
         published: bool = False,
+        matrices: Matrices = "mlp",
         remark: Callable[[str], None] | None = None,
     ) -> Trained:
         """Train MEND's editor on facts, and use it for commits with that method from now on.
 
         ``layers`` are the last three without a choice, ``steps`` the most that training takes.
         ``published``: the editor's blocks are those of the paper's equations, not of its code.
+        ``matrices``: all of the MLPs (``mlp``), or the down projections alone (``down``).
         ``remark`` hears how the facts held out do as training goes on.
         """
         from editvc.porcelain.train import train_mend
 
         return train_mend(
             self.session, facts, layers=layers, steps=steps, seed=seed, published=published,
-            remark=remark,
+            matrices=matrices, remark=remark,
         )  # fmt: skip
 
     def plan_mend(
@@ -1340,10 +1343,12 @@ class Repo:
         steps: int | None = None,
         seed: int = 0,
         published: bool = False,
+        matrices: Matrices = "mlp",
     ) -> TrainingPlan:
         """What :meth:`train_mend` would do, with nothing trained or written."""
         from editvc.porcelain.train import plan_mend
 
         return plan_mend(
-            self.session, facts, layers=layers, steps=steps, seed=seed, published=published
-        )
+            self.session, facts, layers=layers, steps=steps, seed=seed, published=published,
+            matrices=matrices,
+        )  # fmt: skip

@@ -35,6 +35,10 @@ def train() -> None:
     "--published", is_flag=True,
     help="The editor's blocks as papers print them: a ReLU in both, a bias in the first alone.",
 )  # fmt: skip
+@click.option(
+    "--matrices", type=click.Choice(["mlp", "down"]), default="mlp", show_default=True,
+    help="What is edited: all matrices of the MLPs, or their down projections.",
+)  # fmt: skip
 @target_option
 @confirm_option
 @dry_run_option
@@ -48,6 +52,7 @@ def mend(
     steps: int | None,
     seed: int,
     published: bool,
+    matrices: Literal["mlp", "down"],
     target: Literal["answers", "alt"] | None,
     confirm_subjects: bool,
     dry_run: bool,
@@ -63,10 +68,14 @@ def mend(
     with progress() as report:
         repo = open_with_base(ctx, report)
         if dry_run:
-            plan = repo.plan_mend(facts, layers=chosen, steps=steps, seed=seed, published=published)
+            plan = repo.plan_mend(
+                facts, layers=chosen, steps=steps, seed=seed, published=published,
+                matrices=matrices,
+            )  # fmt: skip
             emit_json(plan.to_json()) if as_json else say(plan.summary())
             return
         done = repo.train_mend(
-            facts, layers=chosen, steps=steps, seed=seed, published=published, remark=note
-        )
+            facts, layers=chosen, steps=steps, seed=seed, published=published,
+            matrices=matrices, remark=note,
+        )  # fmt: skip
     emit_json(done.to_json()) if as_json else say_done(done.summary())

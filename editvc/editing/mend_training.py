@@ -20,9 +20,18 @@ import torch
 from torch import Tensor
 
 from editvc.core.facts import Fact, Request
+from editvc.core.methods.mend import Matrices
 from editvc.core.progress import Progress
 from editvc.editing.mend import Gradients, changed, gradients
-from editvc.editing.mend_editor import FIXED, Editor, Pairs
+from editvc.editing.mend_editor import (
+    Editor,
+    Matrix,
+    Pairs,
+    Statistics,
+    is_fixed,
+    is_rate,
+    matrices_of,
+)
 from editvc.errors import EditvcError
 from editvc.models.forward import at_targets, final_states, target_losses
 from editvc.models.language_model import LanguageModel
@@ -52,7 +61,8 @@ class Settings:
     Both fall in a straight line, for these are hundreds of steps, not the paper's many thousands.
     ``held_out`` is the share of the facts that training is judged by, every ``interval`` steps; it
     ends early after ``patience`` such looks without a better one. ``published`` is that of
-    :class:`editvc.editing.mend_editor.Editor`.
+    :class:`editvc.editing.mend_editor.Editor`. ``matrices``: all of the MLP, or down projections
+    alone.
     """
 
     layers: tuple[int, ...]
@@ -67,6 +77,7 @@ class Settings:
     interval: int = 50
     patience: int = 4
     published: bool = False
+    matrices: Matrices = "mlp"
 
     def kept_back(self, facts: int) -> int:
         """How many of so many facts are held out."""
@@ -75,8 +86,11 @@ class Settings:
     def to_json(self) -> dict[str, Any]:
         """By name, as an editor's ``origin`` has them."""
         record = asdict(self) | {"layers": list(self.layers)}
-        if not self.published:  # as before there was a choice
+        # As before there was a choice.
+        if not self.published:
             del record["published"]
+        if self.matrices == "down":
+            del record["matrices"]
         return record
 
 
@@ -129,7 +143,8 @@ def train(
 
     The same facts, settings and seed give the same editor on one machine. ``origin`` of the editor
     holds the settings, the seed and what was judged: ``validation`` on the facts held out,
-    ``training`` on as many of the others. Raises :class:`TooFewFacts` and the errors of
+    ``training`` on as many of the others. Raises :class:`TooFewFacts`, what
+    :func:`editvc.editing.mend_editor.matrices_of` raises, and the errors of
     :mod:`editvc.models.tokenization`.
     """
     require_enough(len(facts))
@@ -139,10 +154,9 @@ def train(
     count = settings.kept_back(len(examples))
     held_out = [examples[index] for index in order[:count]]
     train_set = [examples[index] for index in order[count:]]
-    mean, std = normalisation(lm, train_set, settings)
     editor = Editor.untrained(
-        settings.layers, mean, std,
-        rank=settings.rank, rate=settings.edit_lr, seed=seed, published=settings.published,
+        normalisation(lm, train_set, settings), rank=settings.rank, rate=settings.edit_lr,
+        seed=seed, published=settings.published,
     )  # fmt: skip
     best = _optimised(lm, editor, train_set, held_out, settings, draw, progress, watch)
     figures = {
@@ -180,26 +194,29 @@ def _questions_near(facts: Sequence[Fact], number: int) -> tuple[str, ...]:
 
 def normalisation(
     lm: LanguageModel, examples: Sequence[TrainingExample], settings: Settings
-) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of the pairs of all edits' tokens, (layers, z) float32 each.
+) -> Statistics:
+    """Mean and standard deviation of the pairs of all edits' tokens.
 
     A deviation of 0 (a neuron that never fires) is given as 1.
     """
-    sums: dict[int, Tensor] = {}
-    squares: dict[int, Tensor] = {}
+    sums: dict[Matrix, Tensor] = {}
+    squares: dict[Matrix, Tensor] = {}
     count = 0
+    matrices = matrices_of(lm.architecture, settings.layers, settings.matrices)
     for batch in _chunks(examples, settings.batch):
-        of_edits = edit_gradients(lm, batch, settings)
+        of_edits = edit_gradients(lm, batch, matrices)
         count += int(of_edits.mask.sum())
-        for layer, pairs in of_edits.pairs.items():
+        for matrix, pairs in of_edits.pairs.items():
             flat = torch.cat(pairs, dim=-1).flatten(0, 1).double()  # (tokens, z), 0 where padded
-            sums[layer] = sums.get(layer, 0.0) + flat.sum(0)
-            squares[layer] = squares.get(layer, 0.0) + flat.square().sum(0)
-    mean = torch.stack([sums[layer] for layer in settings.layers]) / count
-    second = torch.stack([squares[layer] for layer in settings.layers]) / count
-    variance = (second - mean.square()).clamp_min(0)
-    std = torch.where(variance > 0, variance.sqrt(), torch.ones_like(variance))
-    return mean.float(), std.float()
+            sums[matrix] = sums.get(matrix, 0.0) + flat.sum(0)
+            squares[matrix] = squares.get(matrix, 0.0) + flat.square().sum(0)
+    statistics = {}
+    for matrix in matrices:
+        mean = sums[matrix] / count
+        variance = (squares[matrix] / count - mean.square()).clamp_min(0)
+        std = torch.where(variance > 0, variance.sqrt(), torch.ones_like(variance))
+        statistics[matrix] = (mean.float(), std.float())
+    return statistics
 
 
 def _optimised(
@@ -214,18 +231,19 @@ def _optimised(
 ) -> Editor:
     """The editor of the look with the least loss on the facts held out."""
     tensors = {
-        name: tensor.clone().requires_grad_(name not in FIXED)
+        name: tensor.clone().requires_grad_(not is_fixed(name))
         for name, tensor in editor.tensors.items()
     }
     learning = replace(editor, tensors=tensors)
-    network = [tensors[name] for name in tensors if name not in (*FIXED, "rate")]
+    network = [tensors[name] for name in tensors if not (is_fixed(name) or is_rate(name))]
+    rates = [tensors[name] for name in tensors if is_rate(name)]
     groups: list[dict[str, Any]] = [
         {"params": network},
-        {"params": [tensors["rate"]], "lr": settings.lr_lr},
+        {"params": rates, "lr": settings.lr_lr},
     ]
     adam = torch.optim.Adam(groups, lr=settings.lr)
     decay = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.02, settings.steps)
-    parameters = [*network, tensors["rate"]]
+    parameters = [*network, *rates]
     best, least, waited = editor, float("inf"), 0
     batches = _drawn(train_set, settings.batch, draw)
     for step in range(1, settings.steps + 1):
@@ -263,7 +281,7 @@ def example_losses(
     """The loss (examples,) of single edits; wording and locality prompt are drawn for each."""
     wordings = [_pick(example.wordings, draw) for example in examples]
     prompts = [_pick(example.locality, draw) for example in examples]
-    changes = changes_of(editor, edit_gradients(lm, examples, settings))
+    changes = changes_of(editor, edit_gradients(lm, examples, editor.matrices))
     with changed(lm, twice(changes)):
         hidden, _ = final_states(lm, [*(row.ids[:-1] for row in wordings), *prompts])
     nll = target_losses(lm, hidden[: len(wordings)], wordings)
@@ -272,24 +290,24 @@ def example_losses(
 
 
 def edit_gradients(
-    lm: LanguageModel, examples: Sequence[TrainingExample], settings: Settings
+    lm: LanguageModel, examples: Sequence[TrainingExample], matrices: Sequence[Matrix]
 ) -> Gradients:
-    """What the edits themselves ask of each layer."""
-    return gradients(lm, [example.edit for example in examples], settings.layers)
+    """What the edits themselves ask of each matrix."""
+    return gradients(lm, [example.edit for example in examples], matrices)
 
 
-def changes_of(editor: Editor, of_edits: Gradients) -> dict[int, Pairs]:
+def changes_of(editor: Editor, of_edits: Gradients) -> dict[Matrix, Pairs]:
     """The editor's change for every row of a batch; padded tokens add nothing."""
     seen = of_edits.mask[..., None]  # (rows, columns, 1)
-    changes = {layer: editor.change(layer, *pairs) for layer, pairs in of_edits.pairs.items()}
-    return {layer: (right, left * seen) for layer, (right, left) in changes.items()}
+    changes = {matrix: editor.change(matrix, *pairs) for matrix, pairs in of_edits.pairs.items()}
+    return {matrix: (right, left * seen) for matrix, (right, left) in changes.items()}
 
 
-def twice(changes: Mapping[int, Pairs]) -> dict[int, Pairs]:
+def twice(changes: Mapping[Matrix, Pairs]) -> dict[Matrix, Pairs]:
     """The changes of a batch for that batch given twice."""
     return {
-        layer: (torch.cat([right, right]), torch.cat([left, left]))
-        for layer, (right, left) in changes.items()
+        matrix: (torch.cat([right, right]), torch.cat([left, left]))
+        for matrix, (right, left) in changes.items()
     }
 
 
@@ -319,7 +337,7 @@ def judge(
     """How single edits of these facts go: the prompt, the last paraphrase, a locality prompt."""
     sums = dict.fromkeys(("success", "paraphrase", "locality", "nll", "kl"), 0.0)
     for batch in _chunks(examples, settings.batch):
-        changes = changes_of(editor, edit_gradients(lm, batch, settings))
+        changes = changes_of(editor, edit_gradients(lm, batch, editor.matrices))
         for name, rows in (
             ("success", [example.edit for example in batch]),
             ("paraphrase", [example.wordings[-1] for example in batch]),

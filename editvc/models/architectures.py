@@ -181,6 +181,18 @@ class Architecture:
             return f"{self.activation}(first half) * second half of {self.up_proj}"
         return f"{self.activation}({self.gate_proj}) * {self.up_proj}"
 
+    @property
+    def mlp_matrices(self) -> Mapping[str, str]:
+        """Paths of an MLP's matrices inside a block: ``up``, ``gate`` where there is one, ``down``.
+
+        One that holds both up and gate is ``up``. Where the block does not say how an MLP begins,
+        there is ``down`` alone.
+        """
+        paths = {"up": self.up_proj, "gate": self.gate_proj, "down": self.down_proj}
+        if self.gate_proj == self.up_proj:
+            del paths["gate"]
+        return {part: path for part, path in paths.items() if path is not None}
+
     def weight_name(self, layer: int) -> str:
         """Name of the down projection's weight, as the model's own parameters are named."""
         return f"{self.layers}.{layer}.{self.down_proj}.weight"

@@ -129,6 +129,10 @@ class LanguageModel:
         """The module of one down projection; its input is the key, ``(..., v)``."""
         return self.block(layer).get_submodule(self.architecture.down_proj)
 
+    def mlp_matrix(self, layer: int, part: str) -> Module:
+        """The module of one matrix of an MLP, by its name in ``architecture.mlp_matrices``."""
+        return self.block(layer).get_submodule(self.architecture.mlp_matrices[part])
+
     def up_proj(self, layer: int) -> Module:
         """The first matrix of one MLP; its input is what the MLP sees, ``(..., u)``.
 

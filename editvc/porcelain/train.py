@@ -8,8 +8,9 @@ from typing import Any
 
 from editvc.core.facts import Fact
 from editvc.core.ids import ObjectId, digest_of, short
-from editvc.core.methods.mend import MendRecipe, last_three
+from editvc.core.methods.mend import Matrices, MendRecipe, last_three
 from editvc.core.methods.recipe import require_layers
+from editvc.editing.mend_editor import matrices_of
 from editvc.editing.mend_training import EditorMetrics, Settings, require_enough, train
 from editvc.session.choose_recipe import EDITOR
 from editvc.session.fact_input import Facts, sourced
@@ -32,10 +33,11 @@ class TrainingPlan:
 
     def summary(self) -> str:
         """In words."""
+        only = " (down projections alone)" if self.settings.matrices == "down" else ""
         return (
-            f"An editor for layers {list(self.settings.layers)} from {len(self.facts)} facts, "
-            f"{self.held_out} of them held out: at most {self.settings.steps} steps of "
-            f"{self.settings.batch} edits, seed {self.seed}"
+            f"An editor for layers {list(self.settings.layers)}{only} "
+            f"from {len(self.facts)} facts, {self.held_out} of them held out: "
+            f"at most {self.settings.steps} steps of {self.settings.batch} edits, seed {self.seed}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -89,22 +91,25 @@ def plan_mend(
     steps: int | None,
     seed: int,
     published: bool = False,
+    matrices: Matrices = "mlp",
 ) -> TrainingPlan:
     """Settings and facts of a training; a fact that stands twice in the files counts once.
 
-    Raises ``NoSuchLayer``, ``RecipeError`` for layers in no order, ``TooFewFacts``, and what stands
-    in the way of the base.
+    Raises ``NoSuchLayer``, ``RecipeError`` for layers in no order, ``EditorError`` where the MLPs
+    of the base are not known whole and all their matrices are asked for, ``TooFewFacts``, and what
+    stands in the way of the base.
     """
     base = session.repository.read_base()
     chosen = tuple(layers) if layers is not None else last_three((), base.layers)
     MendRecipe(layers=chosen)  # refuses what no recipe could name
     require_layers(chosen, base)
+    settings = Settings(layers=chosen, published=published, matrices=matrices)
+    matrices_of(session.materialiser.architecture, chosen, matrices)  # refuses what is not known
     records = sourced(facts)
     require_room(session, records)
     used = tuple(one.fact for one in records if one.duplicate_of is None)
     require_enough(len(used))
     session.require_base()
-    settings = Settings(layers=chosen, published=published)
     return TrainingPlan(used, settings if steps is None else replace(settings, steps=steps), seed)
 
 
@@ -116,10 +121,14 @@ def train_mend(
     steps: int | None,
     seed: int,
     published: bool = False,
+    matrices: Matrices = "mlp",
     remark: Callable[[str], None] | None = None,
 ) -> Trained:
     """Train an editor, store it, and put it into config.toml."""
-    plan = plan_mend(session, facts, layers=layers, steps=steps, seed=seed, published=published)
+    plan = plan_mend(
+        session, facts, layers=layers, steps=steps, seed=seed, published=published,
+        matrices=matrices,
+    )  # fmt: skip
 
     def watch(step: int, metrics: EditorMetrics) -> None:
         if remark is not None:

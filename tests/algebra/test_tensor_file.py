@@ -29,7 +29,7 @@ from editvc.algebra.tensor_file import (
     unpack,
     unpack_tensors,
 )
-from editvc.editing.mend_editor import Editor
+from editvc.editing.mend_editor import Editor, Matrix
 from editvc.errors import DamageError
 
 DTYPES = (torch.float16, torch.float32, torch.float64, torch.int64, torch.bool)
@@ -141,7 +141,7 @@ def test_tensors_by_part_and_rising_layer() -> None:
 VECTOR, MATRIX = torch.arange(3.0), torch.arange(6.0).view(2, 3)
 EYE = torch.eye(3, dtype=torch.float64)
 DELTA = Delta({1: Factored(MATRIX.double(), EYE)})
-EDITOR = Editor.untrained((1,), MATRIX[:1], MATRIX[:1] + 1, rank=2, rate=0.1, seed=0)
+EDITOR = Editor.untrained({Matrix(1, "down"): (MATRIX[0], MATRIX[0] + 1)}, rank=2, rate=0.1, seed=0)
 STORED: dict[str, tuple[bytes, Callable[[bytes], object]]] = {
     "delta": (delta_to_bytes(DELTA, {}), delta_from_bytes),
     "patch": (Patch(DELTA, {}).to_bytes(), Patch.from_bytes),

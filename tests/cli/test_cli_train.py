@@ -57,6 +57,9 @@ def test_a_dry_run_writes_nothing(here: Path, learnt: Path) -> None:
     assert said.out.startswith("An editor for layers [1, 2, 3] from 6 facts, 1 of them held out")
     plan = inside("train", "mend", learnt, "--seed", "4", "--dry-run", "--json").json
     assert (plan["facts"], plan["held_out"], plan["seed"]) == (6, 1, 4)
+    assert plan["settings"]["matrices"] == "mlp"
+    only = inside("train", "mend", learnt, "--matrices", "down", "--dry-run")
+    assert only.out.startswith("An editor for layers [1, 2, 3] (down projections alone) from 6")
     assert contents(here) == before
 
 
@@ -66,6 +69,7 @@ def test_a_dry_run_writes_nothing(here: Path, learnt: Path) -> None:
         (["--layers", "2,x"], 2, "list of layer numbers"),
         (["--layers", "3,9"], 1, "there is no layer 9: the base has 4"),
         (["--steps", "0"], 2, "--steps"),
+        (["--matrices", "up"], 2, "--matrices"),
     ],
 )
 def test_what_cannot_be_trained(learnt: Path, options: list[str], code: int, words: str) -> None:

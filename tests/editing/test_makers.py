@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from model_fixtures import REQUESTS, recipe, tiny_gpt2
+from plain_mend import blank, on
 from tiny_models import lm_of
 
 from editvc.algebra.preconditioners import Whitening
@@ -35,10 +36,7 @@ class Stored:
 
     def editor(self, recipe):
         self.asked.append("editor")
-        size = (len(recipe.layers), 160)
-        return Editor.untrained(
-            recipe.layers, torch.zeros(size), torch.ones(size), rank=4, rate=0.01, seed=0
-        )
+        return Editor.untrained(blank(160, on(recipe.layers)), rank=4, rate=0.01, seed=0)
 
 
 # By module: a recipe, what is needed for it, and the method's own function.

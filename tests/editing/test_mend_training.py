@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from plain_mend import LAYERS, compacted, plain_loss, scattered
+from plain_mend import LAYERS, compacted, on, plain_loss, scattered
 from tiny_models import lm_of, tiny_gpt2
 from tolerances import assert_near, model_rounding, moved_by_weights, rounding
 
@@ -44,31 +44,36 @@ FACTS = [
 ]
 QUICK = Settings(
     layers=LAYERS, rank=8, steps=80, batch=4, edit_lr=1e-2, lr=1e-2, lr_lr=1e-3, cedit=1.0,
-    interval=10,
+    interval=10, matrices="down",
 )  # fmt: skip
+WHOLE = replace(QUICK, matrices="mlp")
+MLP = ("up", "down")
 
 
 def test_the_pairs_of_the_training_set_have_mean_0_and_deviation_1_once_normed(tokenizer):
     model = tiny_gpt2(len(tokenizer)).double()
-    examples = examples_of(lm_of(model, tokenizer), FACTS)
-    mean, std = normalisation(lm_of(model), examples, QUICK)
-    for place, layer in enumerate(LAYERS):
-        alone = [gradients(lm_of(model), [one.edit], LAYERS).pairs[layer] for one in examples]
-        tokens = torch.cat([torch.cat(pairs, dim=-1)[0] for pairs in alone])
-        normed = (tokens - mean[place]) / std[place]
+    examples, matrices = examples_of(lm_of(model, tokenizer), FACTS), on(LAYERS, MLP)
+    statistics = normalisation(lm_of(model), examples, WHOLE)
+    assert set(statistics) == set(matrices)
+    assert set(normalisation(lm_of(model), examples[:1], QUICK)) == set(on(LAYERS))
+    asked = [gradients(lm_of(model), [one.edit], matrices) for one in examples]
+    for matrix, (mean, std) in statistics.items():
+        tokens = torch.cat([torch.cat(one.pairs[matrix], dim=-1)[0] for one in asked])
+        normed = (tokens - mean) / std
         # Mean and deviation are stored in float32; a mean that is far off loses more of it.
-        far = float((mean[place] / std[place]).abs().max())
+        far = float((mean / std).abs().max())
         bound = rounding(1, torch.float32, scale=1 + far)
         assert_near(normed.mean(0), torch.zeros(160), bound, scale=160**0.5)
         assert_near(normed.std(0, correction=0), torch.ones(160), bound)
 
 
-def test_the_loss_is_its_formula(tokenizer):
+@pytest.mark.parametrize("parts", [("down",), MLP])
+def test_the_loss_is_its_formula(tokenizer, parts):
     """One example with one wording and one locality prompt: nothing is left to the draw."""
     model = tiny_gpt2(len(tokenizer)).double()
     fact = replace(FACTS[0], paraphrases=(), locality=("The river is",))
     (example,) = examples_of(lm_of(model, tokenizer), [fact])
-    editor = scattered(32, 128)
+    editor = scattered(32, 128, parts)
 
     def loss(one):
         return example_losses(
@@ -96,8 +101,8 @@ def test_training_lowers_the_loss_and_touches_nothing(gpt2, tokenizer):
     before = {name: tensor.clone() for name, tensor in gpt2.state_dict().items()}
     state = torch.get_rng_state()
     examples = examples_of(lm_of(gpt2, tokenizer), FACTS)
-    mean, std = normalisation(lm_of(gpt2), examples, QUICK)
-    begun = Editor.untrained(LAYERS, mean, std, rank=8, rate=QUICK.edit_lr, seed=0)
+    statistics = normalisation(lm_of(gpt2), examples, QUICK)
+    begun = Editor.untrained(statistics, rank=8, rate=QUICK.edit_lr, seed=0)
     trained = train(lm_of(gpt2, tokenizer), FACTS, QUICK)
 
     def loss(editor):
@@ -114,7 +119,7 @@ def test_training_lowers_the_loss_and_touches_nothing(gpt2, tokenizer):
 
 def test_every_tensor_but_the_statistics_is_trained(gpt2, tokenizer):
     examples = examples_of(lm_of(gpt2, tokenizer), FACTS)[:4]
-    editor = scattered(32, 128)
+    editor = scattered(32, 128, MLP)
     for tensor in editor.tensors.values():
         tensor.requires_grad_(True)
     draw = torch.Generator().manual_seed(0)
@@ -165,3 +170,19 @@ def test_a_published_editor_is_trained_in_both_blocks(gpt2, tokenizer):
     assert trained.published and trained.origin["settings"]["published"]
     assert all(trained.tensors[name].any() for name in ("0.up", "1.up", "1.offset", "0.bias"))
     assert "published" not in QUICK.to_json()
+
+
+def test_an_editor_of_all_matrices_is_trained_in_all(gpt2, tokenizer):
+    """From one step to the next all of it moves, but what it norms pairs by."""
+    one, two = (
+        train(lm_of(gpt2, tokenizer), FACTS, replace(WHOLE, steps=steps, interval=2), seed=1)
+        for steps in (1, 2)
+    )
+    assert one.parts == MLP and one.origin["settings"]["matrices"] == "mlp"
+    assert "matrices" not in QUICK.to_json()
+    same = {name for name, tensor in one.tensors.items() if torch.equal(tensor, two.tensors[name])}
+    assert same == {"mean", "std", "inner.mean", "inner.std"}
+    slow = replace(WHOLE, steps=1, lr_lr=0.0)  # rates learn by a number of their own
+    kept = train(lm_of(gpt2, tokenizer), FACTS, slow, seed=1)
+    for name in ("rate", "inner.rate"):
+        assert torch.equal(kept.tensors[name], torch.full_like(kept.tensors[name], slow.edit_lr))

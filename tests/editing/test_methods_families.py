@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from model_fixtures import REQUESTS, seeded
+from plain_mend import blank, on
 from tiny_families import COMMON, ENDS, tiny
 from tiny_models import lm_of
 from tolerances import (
@@ -182,9 +183,9 @@ def test_pmet_needs_a_path_to_attention_and_says_so(tokenizer):
 
 
 def untrained(lm, layers):
-    weight = lm.down_proj(layers[0]).weight
-    size = (len(layers), sum(weight.shape))
-    return Editor.untrained(layers, torch.zeros(size), torch.ones(size), rank=4, rate=0.01, seed=0)
+    matrices = on(layers, lm.architecture.mlp_matrices)
+    pairs = sum(lm.down_proj(layers[0]).weight.shape)
+    return Editor.untrained(blank(pairs, matrices), rank=4, rate=0.01, seed=0)
 
 
 def patches_of(lm):

@@ -205,6 +205,20 @@ def test_weight_names():
     assert architecture_of("llama").weight_name(0) == "model.layers.0.mlp.down_proj.weight"
 
 
+def test_the_matrices_of_an_mlp():
+    """Up, gate and down; one that holds two of them has one name."""
+    parts = {
+        "gpt2": {"up": "mlp.c_fc", "down": "mlp.c_proj"},
+        "opt": {"up": "fc1", "down": "fc2"},
+        "llama": {"up": "mlp.up_proj", "gate": "mlp.gate_proj", "down": "mlp.down_proj"},
+        "phi3": {"up": "mlp.gate_up_proj", "down": "mlp.down_proj"},
+    }
+    for model_type, paths in parts.items():
+        assert architecture_of(model_type).mlp_matrices == paths
+    unknown = replace(architecture_of("gpt2"), up_proj=None, activation=None)
+    assert unknown.mlp_matrices == {"down": "mlp.c_proj"}
+
+
 def test_importing_the_table_imports_no_torch():
     code = (
         "import sys; from editvc.models.architectures import architecture_of;"

@@ -7,18 +7,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import PeftModel
 from repo_rounding import factors
+from tiny_models import same_parameters
 from tiny_repos import FACTS, FRESH, OTHERS, contents, dense, same_bits, tree
-from tolerances import assert_near, rounding
+from tolerances import assert_near, rounding, size
+from transformers import AutoModelForCausalLM
 
 from editvc import Repo
+from editvc.core.history import Restraint
 from editvc.core.methods.recipe import NoSuchLayer, RecipeError
 from editvc.editing.mend import edit
 from editvc.editing.mend_editor import Editor, EditorError
 from editvc.editing.mend_training import TooFewFacts
 from editvc.errors import EditvcError
 from editvc.materialise.editors import NoEditor
-from editvc.models.loading import load
+from editvc.models.loading import load, quiet_loading
 from editvc.models.source import open_model
 from editvc.porcelain.configure import configure
 from editvc.session.choose_recipe import EDITOR
@@ -149,3 +153,50 @@ def test_training_finds_the_same_editor_in_a_copy(trained: Repo, tmp_path: Path)
     shutil.copytree(trained.session.repository.folder, tmp_path / ".editvc")
     copy = Repo(tmp_path)
     assert copy.train_mend(LEARNT, steps=2).editor == trained.session.repository.config.get(EDITOR)
+
+
+def test_an_editor_is_for_all_matrices_or_for_down_projections(trained: Repo) -> None:
+    stored = trained.session.repository
+    whole = stored.config.get(EDITOR)
+    down = trained.train_mend(LEARNT, steps=2, matrices="down").editor
+    records = [metadata(stored.store.get(one)) for one in (whole, down)]
+    assert [record.get("matrices") for record in records] == [["up", "down"], None]
+    assert [record["settings"].get("matrices") for record in records] == ["mlp", None]
+    assert "(down projections alone)" in trained.plan_mend(LEARNT, matrices="down").summary()
+    trained.commit(EDITS[:1], recipe=trained.choose("mend").recipe)
+    assert not trained.materialise().weights
+    trained.commit(EDITS[1:], recipe=trained.choose("mend", options=[f"editor={whole}"]).recipe)
+    both = trained.materialise()
+    assert set(both.weights) == {f"transformer.h.{layer}.mlp.c_fc.weight" for layer in (1, 2, 3)}
+    assert set(both.layers) == {1, 2, 3}
+    with pytest.raises(EditorError, match="got 'up'"):
+        trained.plan_mend(LEARNT, matrices="up")  # type: ignore[arg-type]
+
+
+def test_changes_of_all_matrices_are_exported_judged_and_restrained(
+    trained: Repo, work: Path
+) -> None:
+    trained.commit(EDITS, recipe=trained.choose("mend").recipe)
+    edited = trained.load_model()
+    trained.export(work / "out")
+    again = AutoModelForCausalLM.from_pretrained(work / "out", dtype=torch.float32)
+    assert same_parameters(again, edited)
+    base = trained.load_model("base")
+    trained.export(work / "adapter", format="lora")
+    with quiet_loading():
+        adapted = PeftModel.from_pretrained(trained.load_model("base"), work / "adapter")
+    merged = adapted.merge_and_unload()
+    names = {name for name, _ in trained.health().others}
+    assert names >= {f"transformer.h.{layer}.mlp.c_fc.weight" for layer in (1, 2, 3)}
+    for name in names:
+        before, after = base.get_parameter(name), edited.get_parameter(name)
+        assert not torch.equal(before, after)
+        # A product of two factors in float32, added to the weight.
+        change = rounding(after.shape[0], torch.float32, scale=size(after - before) / size(after))
+        assert_near(merged.get_parameter(name), after, rounding(2, torch.float32) + change)
+    before = trained.materialise()
+    trained.compact(Restraint(rank=1))
+    after = trained.materialise()
+    assert {part.rank for part in after.layers.values()} == {1}
+    for name, part in before.weights.items():  # a restraint is for down projections
+        assert part.rank > 1 and torch.equal(after.weights[name].dense(), part.dense())

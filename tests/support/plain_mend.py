@@ -7,27 +7,36 @@ from dataclasses import replace
 import torch
 from tolerances import rounding
 
-from editvc.editing.mend_editor import Editor
+from editvc.editing.mend_editor import Editor, Matrix
 
 LAYERS = (1, 2)
+DOWN = ("down",)
 
 
-def unnormed(u, v, *, rate=0.25):
+def on(layers, parts=DOWN):
+    """The matrices of some layers."""
+    return tuple(Matrix(layer, part) for layer in layers for part in parts)
+
+
+def blank(size, matrices):
+    """Statistics that leave pairs of so many numbers as they are."""
+    return {matrix: (torch.zeros(size), torch.ones(size)) for matrix in matrices}
+
+
+def unnormed(u, v, parts=DOWN, *, rate=0.25):
     """The identity on pairs as they are."""
-    size = u + v
-    return Editor.untrained(
-        LAYERS, torch.zeros(2, size), torch.ones(2, size), rank=4, rate=rate, seed=0
-    )
+    return Editor.untrained(blank(u + v, on(LAYERS, parts)), rank=4, rate=rate, seed=0)
 
 
-def scattered(u, v, *, seed=5):
-    """An editor with no tensor left as it begins."""
+def scattered(u, v, parts=DOWN, *, seed=5):
+    """An editor with no tensor left as it begins, and some numbers through every ReLU."""
     generator = torch.Generator().manual_seed(seed)
-    begun = unnormed(u, v)
-    tensors = {
-        name: tensor + 0.2 * torch.randn(tensor.shape, generator=generator).abs()
-        for name, tensor in begun.tensors.items()
-    }
+    begun = unnormed(u, v, parts)
+    tensors = {}
+    for name, tensor in begun.tensors.items():
+        noise = torch.randn(tensor.shape, generator=generator)
+        # What up projections are given is smaller: numbers of one sign would all end at the ReLU.
+        tensors[name] = tensor + 0.2 * (noise if name.startswith("inner.") else noise.abs())
     return replace(begun, tensors=tensors)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from editvc.core.ids import ObjectId
 from editvc.core.methods.method import Foreign, Layers, Method, by_name
 from editvc.core.methods.recipe import Recipe
 from editvc.core.settings import OPTIONAL_OBJECT, TEXT, number, setting
+
+Matrices = Literal["mlp", "down"]
+"""What an editor is for: every matrix of the MLPs of its layers, or their down projections."""
 
 
 def last_three(in_force: Layers, depth: int) -> Layers:
@@ -34,8 +37,8 @@ ROWS = by_name(
             "a trained network turns the gradient of a fact into a change (`editvc train mend`)",
             "Mitchell et al. 2022, Fast Model Editing at Scale, arXiv 2110.11309",
             element="patch",
-            differs="down projections alone; blocks as in MEND's code, a ReLU in the first; "
-            "`train mend --published` has those of the equations",
+            differs="blocks as in MEND's code, a ReLU in the first; `train mend --published` has "
+            "those of the equations; trained for hundreds of steps",
             maker="editvc.editing.mend:make_elements",
             needs=("editor",),
             default_layers=last_three,
