@@ -1,4 +1,395 @@
+"""Slopes of what `shapes.py` measured, and a plan for a 70B model and many edits made of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import exp, log
 from pathlib import Path
 from typing import Any
+
 Row = dict[str, Any]
-def write_tables(*a): pass
+GIB = 2**30
+HOUR = 3600.0
+LOCK = 1 << 28
+"""Bytes of the longest lock and ledger that are read: ``editvc.publish.lock.LARGEST``."""
+CHUNK = 1 << 14
+"""Tokens of a chunk of text: one task of a worker."""
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a file; none where there is no file yet."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is planned for: ``edited`` layers of ``layers``, of sizes u and v."""
+
+    name: str
+    u: int
+    v: int
+    layers: int
+    edited: int
+
+
+BIG = Model("70B", 8192, 28672, 80, 5)
+COUNTS = (1_000, 100_000, 1_000_000)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One figure along one size, the rest held: ``log y = log c + slope log x``, least squares."""
+
+    points: tuple[tuple[float, float], ...]
+
+    @property
+    def slope(self) -> float:
+        """The power of x; 0 of one point."""
+        xs, ys = ([log(one) for one in column] for column in zip(*self.points, strict=True))
+        middle = sum(xs) / len(xs)
+        spread = sum((x - middle) ** 2 for x in xs)
+        level = sum(ys) / len(ys)
+        both = sum((x - middle) * (y - level) for x, y in zip(xs, ys, strict=True))
+        return both / spread if spread else 0.0
+
+    def at(self, x: float) -> float:
+        """What was measured at x, or the line through the two largest points there."""
+        known = dict(self.points)
+        if x in known:
+            return known[x]
+        last = Curve(self.points[-2:])
+        (x0, y0) = last.points[-1]
+        return y0 * exp(last.slope * (log(x) - log(x0)))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The rows, read as curves."""
+
+    rows: Sequence[Row]
+
+    @property
+    def idle(self) -> float:
+        """Bytes of a process that only imports."""
+        return float(self.one("idle")["peak"])
+
+    def one(self, part: str, **case: Any) -> Row:
+        """The first row of a case."""
+        return next(self.of(part, **case))
+
+    def of(self, part: str, **case: Any) -> Iterator[Row]:
+        """The rows of a part with these values."""
+        for row in self.rows:
+            if row["part"] == part and all(row.get(key) == value for key, value in case.items()):
+                yield row
+
+    def curve(self, part: str, x: str, y: Callable[[Row], float], **case: Any) -> Curve:
+        """A figure of a part along a size; what is not above 0 (hidden by idle memory) is out."""
+        points = sorted((row[x], y(row)) for row in self.of(part, **case))
+        return Curve(tuple((size, value) for size, value in points if value > 0))
+
+    def beyond(self, row: Row) -> float:
+        """Bytes of the peak beyond those of imports."""
+        return float(row["peak"]) - self.idle
+
+
+def step(name: str) -> Callable[[Row], float]:
+    """Processor seconds of one step."""
+    return lambda row: float(row["processor"].get(name, 0.0))
+
+
+# What is measured along which size: title, part, step, the rest of the case, what is expected.
+LADDER: Sequence[tuple[str, str, str, dict[str, Any]]] = (
+    ("factor of the second moment", "factor", "made", {}),
+    ("solve, 100 edits", "solve", "solution", {"n": 100}),
+    ("solve, 1,000 edits", "solve", "solution", {"n": 1000}),
+    ("gates, 1,000 edits to neurons", "gates", "neurons", {"n": 1000}),
+    ("export, the delta of 100 edits in one layer", "export", "written", {"n": 100, "layers": 1}),
+    ("export, 200 neurons more in one layer", "widen", "written", {"n": 100, "layers": 1}),
+    ("second moment, 512 tokens", "moment", "tokens", {}),
+    ("forward, 64 tokens, one layer", "pass", "forward", {"n": 64}),
+    ("backward, 64 tokens, one layer", "pass", "backward", {"n": 64}),
+)
+
+
+def ladder(found: Measured) -> str:
+    """Every part along the shapes: seconds, memory, slopes in v, and how well the last is foreseen.
+
+    u grows with v, so 2 is a part that is linear in the size of a weight, 3 a factorisation.
+    """
+    sizes = sorted({row["v"] for row in found.rows if "v" in row})
+    heads = " | ".join(f"{v:,}" for v in sizes)
+    lines = [
+        f"| processor s, at v = | {heads} | slope | last, foreseen from the others |",
+        f"|---|{'--:|' * len(sizes)}--:|--:|",
+    ]
+    for title, part, name, case in LADDER:
+        curve = found.curve(part, "v", step(name), **case)
+        lines.append(ladder_row(title, curve, sizes, "{:.3g}".format))
+    lines += ["", f"| peak beyond imports, GiB | {heads} | slope | last, foreseen |",
+              f"|---|{'--:|' * len(sizes)}--:|--:|"]  # fmt: skip
+    for title, part, name, case in LADDER:
+        if name != "backward":
+            curve = found.curve(part, "v", found.beyond, **case)
+            lines.append(ladder_row(title, curve, sizes, lambda y: f"{y / GIB:.2f}"))
+    return "\n".join(lines)
+
+
+def ladder_row(title: str, curve: Curve, sizes: Sequence[int], told: Callable[[float], str]) -> str:
+    known = dict(curve.points)
+    cells = [told(known[v]) if v in known else "-" for v in sizes]
+    foreseen = "-"
+    if len(curve.points) > 2:
+        x, y = curve.points[-1]
+        foreseen = f"{Curve(curve.points[:-1]).at(x) / y:.2f} times it"
+    return f"| {title} | {' | '.join(cells)} | {Curve(curve.points[-3:]).slope:.2f} | {foreseen} |"
+
+
+def along(found: Measured) -> str:
+    """Slopes in the number of edits, layers and tokens, at the largest shape with three points."""
+    lines = ["| what | along | at v | points | slope |", "|---|---|--:|---|--:|"]
+    for title, part, name, x in (
+        ("solve, fewer edits than v", "solve", "solution", "n"),
+        ("gates: bytes to edits", "gates", "read", "n"),
+        ("gates: edits to neurons", "gates", "neurons", "n"),
+        ("gates: peak beyond imports", "gates", "", "n"),
+        ("export: layers of which one is edited", "export", "written", "layers"),
+        ("forward, tokens", "pass", "forward", "n"),
+        ("backward, tokens", "pass", "backward", "n"),
+    ):
+        case: dict[str, Any] = {"primal": False} if part == "solve" else {}
+        if part == "export":
+            case["n"] = 100
+        y = step(name) if name else found.beyond
+        by_size = {
+            v: found.curve(part, x, y, v=v, **case)
+            for v in sorted({row["v"] for row in found.of(part)})
+        }
+        most = max(len(curve.points) for curve in by_size.values())
+        v = max(v for v, curve in by_size.items() if len(curve.points) == most)
+        curve, unit = by_size[v], (1.0 if name else GIB)
+        told = ", ".join(f"{px:,}: {py / unit:.3g}" for px, py in curve.points)
+        unit_name = "s" if name else "GiB"
+        lines.append(f"| {title} | {x} | {v:,} | {told} {unit_name} | {curve.slope:.2f} |")
+    return "\n".join(lines)
+
+
+# -- the plan ---------------------------------------------------------------------------------
+
+
+def primal_work(n: float, u: int, v: int) -> float:
+    """Operations of a set of n >= v edits in one layer: whitening, gram, factor, solution."""
+    return 3 * n * v * v + 2 * n * u * v + v**3 / 3 + 3 * u * v * v
+
+
+def primal_seconds(found: Measured, n: float, u: int, v: int) -> float:
+    """By the rate of the largest set that was solved so."""
+    row = max(found.of("solve", primal=True), key=lambda one: one["n"] * one["v"] ** 2)
+    rate = primal_work(row["n"], row["u"], row["v"]) / row["processor"]["solution"]
+    return primal_work(n, u, v) / rate
+
+
+def solve_seconds(found: Measured, n: int, model: Model) -> float:
+    """All edited layers: along v where n was measured, as v x v sums beyond."""
+    if n < model.v:
+        return model.edited * found.curve("solve", "v", step("solution"), n=n).at(model.v)
+    return model.edited * primal_seconds(found, n, model.u, model.v)
+
+
+def solve_bytes(n: int, model: Model) -> float:
+    """What a command holds that solves a set: see the formula in the table."""
+    u, v = model.u, model.v
+    each = 4 * (u + v) + 8 * (u + v) + 8 * v
+    return model.edited * (n * each + 8 * v * v + 8 * min(n, v) ** 2)
+
+
+def pass_seconds(found: Measured, model: Model) -> tuple[float, float]:
+    """A token through all blocks, forward and back, from 64 at once."""
+    sides = (found.curve("pass", "v", step(side), n=64) for side in ("forward", "backward"))
+    forward, backward = (model.layers * curve.at(model.v) / 64 for curve in sides)
+    return forward, backward
+
+
+def tokens_of(found: Measured, method: str) -> dict[str, float]:
+    """Tokens an edit sends through every block."""
+    return dict(counted(found, method)["tokens"])
+
+
+def counted(found: Measured, method: str) -> Row:
+    """Where the tokens of an edit were counted last: the embedded model, then SmolLM2."""
+    return [*found.of("locating", method=method)][-1]
+
+
+def told_tokens(found: Measured, method: str) -> str:
+    """In words."""
+    row, tokens = counted(found, method), tokens_of(found, method)
+    model = Path(row["model"]).name
+    return (
+        f"{tokens['forward']:.0f} tokens forward and {tokens['backward']:.0f} back an edit, as "
+        f"counted on {model}; `pass` of 64"
+    )
+
+
+def locating_seconds(found: Measured, method: str, model: Model) -> float:
+    """One edit."""
+    tokens, (forward, backward) = tokens_of(found, method), pass_seconds(found, model)
+    return tokens["forward"] * forward + tokens["backward"] * backward
+
+
+def locating_work(found: Measured, method: str, model: Model) -> float:
+    """Floating-point operations of one edit: two a parameter and token, in each direction."""
+    row = max(found.of("pass"), key=lambda one: one["v"])
+    size = row["parameters"] * model.u * model.v / (row["u"] * row["v"])
+    return 2 * size * model.layers * sum(tokens_of(found, method).values())
+
+
+def gate_bytes(found: Measured, model: Model) -> float:
+    """Memory of an edit that becomes neurons: from 100 to 1,000 edits, at the largest shape."""
+    u = min(model.u, max(row["u"] for row in found.of("gates")))
+    few, many = (found.one("gates", u=u, n=n)["peak"] for n in (100, 1000))
+    return (many - few) / 900 * model.u / u
+
+
+def widened_bytes(n: int, model: Model) -> float:
+    """What 2 n neurons add to an export in 16 bits: all layers have one width."""
+    return 2 * n * 3 * model.u * 2 * model.layers
+
+
+def export_seconds(found: Measured, model: Model) -> float:
+    """Edited layers by the first row, others by what a second layer added; and hashed, both."""
+    one, two = (
+        found.curve("export", "v", step("written"), n=100, layers=layers).at(model.v)
+        for layers in (1, 2)
+    )
+    return model.edited * one + (model.layers - model.edited) * max(0.0, two - one)
+
+
+def statistics_seconds(found: Measured, model: Model) -> float:
+    """10 v tokens through all blocks, and added to the moments of the edited layers."""
+    tokens, per = 10 * model.v, found.one("moment")
+    batch = found.curve("moment", "v", step("batch")).at(model.v)
+    added = found.curve("moment", "v", step("tokens")).at(model.v) - batch
+    moments = tokens / per["in a batch"] * batch + tokens / per["tokens"] * max(0.0, added)
+    return tokens * pass_seconds(found, model)[0] + model.edited * moments
+
+
+def plan(found: Measured, model: Model) -> str:
+    """Hours, memory and bytes of a 70B model, each with the formula that it is from."""
+    v, edited = model.v, model.edited
+    once = [
+        ("statistics of text, h", statistics_seconds(found, model) / HOUR,
+         "10 v tokens: forward through all layers, `moment` in the edited ones"),
+        ("statistics stored, GiB", edited * 2 * v * v / GIB, "a triangle of float32: 2 v² a layer"),
+        ("their running sums, GiB", edited * 16 * v * v / GIB,
+         "sums and those of one chunk, float64: 16 v² a layer, all layers at once"),
+        ("sent by workers, GiB", edited * 8 * v * v * -(-10 * v // CHUNK) / GIB,
+         "8 v² a layer and chunk of 16,384 tokens"),
+        ("factors, h", edited * found.curve("factor", "v", step("made")).at(v) / HOUR,
+         "`factor` a layer, once a recipe"),
+        ("the most memory of one factor, GiB",
+         found.curve("factor", "v", found.beyond).at(v) / GIB, "peak of `factor`"),
+        ("factors in the cache, and in every worker, GiB", edited * 8 * v * v / GIB,
+         "8 v² a layer"),
+    ]  # fmt: skip
+    lines = ["| once | | from |", "|---|--:|---|"]
+    lines += [f"| {title} | {figure(value)} | {formula} |" for title, value, formula in once]
+    heads = " | ".join(f"{n:,} edits" for n in COUNTS)
+    lines += ["", f"| a set of | {heads} | from |", f"|---|{'--:|' * len(COUNTS)}---|"]
+    for title, formula, value in each_set(found, model):
+        cells = " | ".join(figure(value(n)) for n in COUNTS)
+        lines.append(f"| {title} | {cells} | {formula} |")
+    return "\n".join(lines)
+
+
+Line = tuple[str, str, Callable[[int], float]]
+
+
+def each_set(found: Measured, model: Model) -> Sequence[Line]:
+    """Title, formula, and the figure of n edits."""
+    u, v, edited = model.u, model.v, model.edited
+    memit, gated = (locating_seconds(found, method, model) for method in ("memit", "gated"))
+    work = locating_work(found, "memit", model)
+    lock = found.one("locating")["lock"]
+    return (
+        ("`memit`: located, processor h", told_tokens(found, "memit"), lambda n: n * memit / HOUR),
+        ("the same in exaFLOP", "2 a parameter and token", lambda n: n * work / 1e18),
+        ("solved, processor h", "`solve`; from v edits on as v x v sums",
+         lambda n: solve_seconds(found, n, model) / HOUR),
+        ("memory to solve, GiB", "a layer: n (12 (u + v) + 8 v) + 8 v² + 8 min(n, v)²",
+         lambda n: solve_bytes(n, model) / GIB),
+        ("elements stored, GiB", "4 (u + v) an edit and layer",
+         lambda n: n * edited * 4 * (u + v) / GIB),
+        ("a commit's delta, GiB", "4 (u + v) a rank and layer, of rank min(n, u)",
+         lambda n: min(n, u) * edited * 4 * (u + v) / GIB),
+        ("exported, processor h", "`export`: no matter how many edits",
+         lambda n: export_seconds(found, model) / HOUR),
+        ("lock, MiB", f"{lock:.0f} bytes an edit, counted", lambda n: n * lock / 2**20),
+        ("`gated`: located, processor h", told_tokens(found, "gated"),
+         lambda n: n * gated / HOUR),
+        ("elements stored, GiB", "4 (5 u + v) an edit", lambda n: n * 4 * (5 * u + v) / GIB),
+        ("memory to make neurons, GiB", "`gates`: the slope of its peak",
+         lambda n: n * gate_bytes(found, model) / GIB),
+        ("added to the export, GiB", "12 u an edit, in each of the layers",
+         lambda n: widened_bytes(n, model) / GIB),
+    )  # fmt: skip
+
+
+def breaks(found: Measured, model: Model, memory: float) -> str:
+    """How many edits each limit allows, the least first; ``memory`` in GiB."""
+    v, edited = model.v, model.edited
+    room = memory * GIB
+    weights = 2 * locating_parameters(found, model)
+    fixed = edited * 16 * v * v
+    rows = [
+        ("`gated`: the export is twice the base", weights / widened_bytes(1, model),
+         "every layer is as wide as the edited one"),
+        ("`gated`: memory to make neurons", room / gate_bytes(found, model),
+         "edits, and neurons in float64, all at once"),
+        ("`memit`: memory to solve", max(0.0, room - fixed) / (solve_bytes(2, model)
+         - solve_bytes(1, model)), "keys and residuals in float64, and whitened, all layers"),
+        ("`publish`: the longest lock that is read", LOCK / found.one("locating")["lock"],
+         "256 MiB"),
+    ]  # fmt: skip
+    lines = ["| edits | what no longer fits | why |", "|--:|---|---|"]
+    for title, count, why in sorted(rows, key=lambda row: row[1]):
+        lines.append(f"| {figure(count)} | {title} | {why} |")
+    factor = found.curve("factor", "v", found.beyond).at(v)
+    lines += ["", "| with no edit at all | GiB |", "|---|--:|",
+              f"| statistics running, {edited} layers | {edited * 16 * v * v / GIB:,.0f} |",
+              f"| factoring one layer | {factor / GIB:,.0f} |",
+              f"| factors held, {edited} layers | {edited * 8 * v * v / GIB:,.0f} |"]  # fmt: skip
+    return "\n".join(lines)
+
+
+def locating_parameters(found: Measured, model: Model) -> float:
+    """The parameters of the blocks."""
+    row = max(found.of("pass"), key=lambda one: one["v"])
+    return float(row["parameters"] * model.u * model.v / (row["u"] * row["v"]) * model.layers)
+
+
+def figure(value: float) -> str:
+    """Two digits that count, or a whole number."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def write_tables(page: Path, rows: Sequence[Row], memory: float) -> None:
+    """Put every table between its marks in a page."""
+    found, text = Measured(rows), page.read_text(encoding="utf-8")
+    tables = {
+        "ladder": ladder(found),
+        "along": along(found),
+        "plan": plan(found, BIG),
+        "breaks": breaks(found, BIG, memory),
+    }
+    for name, table in tables.items():
+        begin, end = f"<!-- shapes.py {name} -->", f"<!-- end {name} -->"
+        before, found_begin, rest = text.partition(begin)
+        _, found_end, after = rest.partition(end)
+        if not found_begin or not found_end:
+            raise ValueError(f"{page} has no place for the table: {begin} and {end}, a line each")
+        text = f"{before}{begin}\n\n{table}\n\n{end}{after}"
+    page.write_text(text, encoding="utf-8")
