@@ -79,6 +79,8 @@ def cases(part: str, upto: int) -> Iterator[Case]:
                 shape | {"n": n} for n in (100, 1000, 4000) if n < v and n * v <= 4000 * 7168
             )
             yield from (shape | {"n": n * v} for n in (1, 2, 4) if small and n * v < 8000)
+        elif part == "change":
+            yield from (shape | {"n": n} for n in (1000, 2000, 4000, 8000) if u == 512)
         elif part == "gates":
             yield from (shape | {"n": n} for n in (100, 1000, 4000))
         elif part == "export":

@@ -116,6 +116,22 @@ def solve(case: Case, clock: Clock) -> Mapping[str, Any]:
     return {"primal": system.primal, "rank": solution.rank}
 
 
+def change(case: Case, clock: Clock) -> Mapping[str, Any]:
+    """One commit of n edits, the first: what it adds to the weights, as its delta keeps it."""
+    import torch
+
+    from editvc.algebra.preconditioners import Whitening
+    from editvc.algebra.solvers import SOLVERS, Edits
+
+    u, v, n = case["u"], case["v"], case["n"]
+    edits, none = Edits(random(v, n).double(), random(u, n).double()), Edits.empty(u, v)
+    solver, whitening = SOLVERS["ridge"], Whitening(torch.eye(v, dtype=torch.float64))
+    clock("")
+    made = solver.change(solver.system(none, whitening), none, none, edits)
+    clock("made")
+    return {"rank": made.rank}
+
+
 def gates(case: Case, clock: Clock) -> Mapping[str, Any]:
     """So many gated edits from their bytes to neurons, as files of bfloat16 keep them."""
     import torch
@@ -308,6 +324,7 @@ PARTS: dict[str, Callable[[Case, Clock], Mapping[str, Any]]] = {
     "idle": idle,
     "factor": factor,
     "solve": solve,
+    "change": change,
     "gates": gates,
     "export": export,
     "widen": widen,

@@ -14,6 +14,9 @@ GIB = 2**30
 HOUR = 3600.0
 LOCK = 1 << 28
 """Bytes of the longest lock and ledger that are read: ``editvc.publish.lock.LARGEST``."""
+STORE = Path(__file__).resolve().parent.parent / "docs" / "data" / "store.jsonl"
+PAYLOAD = 2 * 15_360
+"""Bytes of the element and the delta that `store.py` gives a commit."""
 CHUNK = 1 << 14
 """Tokens of a chunk of text: one task of a worker."""
 
@@ -154,6 +157,8 @@ def along(found: Measured) -> str:
     lines = ["| what | along | at v | points | slope |", "|---|---|--:|---|--:|"]
     for title, part, name, x in (
         ("solve, fewer edits than v", "solve", "solution", "n"),
+        ("one commit of n edits", "change", "made", "n"),
+        ("one commit of n edits: peak", "change", "", "n"),
         ("gates: bytes to edits", "gates", "read", "n"),
         ("gates: edits to neurons", "gates", "neurons", "n"),
         ("gates: peak beyond imports", "gates", "", "n"),
@@ -207,6 +212,12 @@ def solve_bytes(n: int, model: Model) -> float:
     return model.edited * (n * each + 8 * v * v + 8 * min(n, v) ** 2)
 
 
+def change_bytes(found: Measured, n: float) -> float:
+    """One layer of a commit of n edits: matrices of n x n, by those of the most edits measured."""
+    row = max(found.of("change"), key=lambda one: one["n"])
+    return found.beyond(row) * (n / row["n"]) ** 2
+
+
 def pass_seconds(found: Measured, model: Model) -> tuple[float, float]:
     """A token through all blocks, forward and back, from 64 at once."""
     sides = (found.curve("pass", "v", step(side), n=64) for side in ("forward", "backward"))
@@ -257,6 +268,13 @@ def gate_bytes(found: Measured, model: Model) -> float:
 def widened_bytes(n: int, model: Model) -> float:
     """What 2 n neurons add to an export in 16 bits: all layers have one width."""
     return 2 * n * 3 * model.u * 2 * model.layers
+
+
+def store_bytes() -> float:
+    """Bytes of a commit of one fact beside its element and delta."""
+    collected = [row for row in read(STORE) if row["operation"] == "gc"]
+    row = next(row for row in collected if row["system"] == "editvc")
+    return float(row["bytes"] / row["commits"] - PAYLOAD)
 
 
 def export_seconds(found: Measured, model: Model) -> float:
@@ -316,24 +334,29 @@ def each_set(found: Measured, model: Model) -> Sequence[Line]:
     lock = found.one("locating")["lock"]
     return (
         ("`memit`: located, processor h", told_tokens(found, "memit"), lambda n: n * memit / HOUR),
-        ("the same in exaFLOP", "2 a parameter and token", lambda n: n * work / 1e18),
-        ("solved, processor h", "`solve`; from v edits on as v x v sums",
+        ("`memit`: located, exaFLOP", "2 a parameter and token", lambda n: n * work / 1e18),
+        ("`memit`: solved, processor h", "`solve`; from v edits on as v x v sums",
          lambda n: solve_seconds(found, n, model) / HOUR),
-        ("memory to solve, GiB", "a layer: n (12 (u + v) + 8 v) + 8 v² + 8 min(n, v)²",
+        ("`memit`: memory to solve, GiB", "a layer: n (12 (u + v) + 8 v) + 8 v² + 8 min(n, v)²",
          lambda n: solve_bytes(n, model) / GIB),
-        ("elements stored, GiB", "4 (u + v) an edit and layer",
+        ("`memit`: elements stored, GiB", "4 (u + v) an edit and layer",
          lambda n: n * edited * 4 * (u + v) / GIB),
-        ("a commit's delta, GiB", "4 (u + v) a rank and layer, of rank min(n, u)",
-         lambda n: min(n, u) * edited * 4 * (u + v) / GIB),
-        ("exported, processor h", "`export`: no matter how many edits",
+        ("`memit`: a commit's delta, GiB", "4 (u + v) a rank and layer, of rank n",
+         lambda n: n * edited * 4 * (u + v) / GIB),
+        ("`memit`: all in one commit, memory of a layer, GiB", "`change`: its peak, as n²",
+         lambda n: change_bytes(found, n) / GIB),
+        ("either: facts, set, history and index, GiB",
+         "one fact a commit, after gc, as `store.py` found",
+         lambda n: n * store_bytes() / GIB),
+        ("`memit`: exported, processor h", "`export`: no matter how many edits",
          lambda n: export_seconds(found, model) / HOUR),
-        ("lock, MiB", f"{lock:.0f} bytes an edit, counted", lambda n: n * lock / 2**20),
+        ("either: lock, MiB", f"{lock:.0f} bytes an edit, counted", lambda n: n * lock / 2**20),
         ("`gated`: located, processor h", told_tokens(found, "gated"),
          lambda n: n * gated / HOUR),
-        ("elements stored, GiB", "4 (5 u + v) an edit", lambda n: n * 4 * (5 * u + v) / GIB),
-        ("memory to make neurons, GiB", "`gates`: the slope of its peak",
+        ("`gated`: elements stored, GiB", "4 (5 u + v) an edit", lambda n: n * 4 * (5 * u + v) / GIB),
+        ("`gated`: memory to make neurons, GiB", "`gates`: the slope of its peak",
          lambda n: n * gate_bytes(found, model) / GIB),
-        ("added to the export, GiB", "12 u an edit, in each of the layers",
+        ("`gated`: added to the export, GiB", "12 u an edit, in each of the layers",
          lambda n: widened_bytes(n, model) / GIB),
     )  # fmt: skip
 
@@ -351,6 +374,8 @@ def breaks(found: Measured, model: Model, memory: float) -> str:
          "edits, and neurons in float64, all at once"),
         ("`memit`: memory to solve", max(0.0, room - fixed) / (solve_bytes(2, model)
          - solve_bytes(1, model)), "keys and residuals in float64, and whitened, all layers"),
+        ("`memit`: a single commit", (room / change_bytes(found, 1)) ** 0.5,
+         "matrices of n x n in float64, for its delta"),
         ("`publish`: the longest lock that is read", LOCK / found.one("locating")["lock"],
          "256 MiB"),
     ]  # fmt: skip

@@ -47,6 +47,7 @@ def rows(upto: int = 8192) -> list[dict[str, Any]]:
         ("factor", {}, {"read", "made", "from the cache"}),
         ("solve", {"n": 8}, {"solution", "capacity"}),
         ("solve", {"n": V}, {"solution"}),
+        ("change", {"n": 8}, {"made"}),
         ("gates", {"n": 8}, {"read", "neurons"}),
         ("export", {"n": 8, "layers": 2}, {"written"}),
         ("widen", {"n": 8, "layers": 1}, {"written"}),
@@ -61,6 +62,7 @@ def test_a_part_does_what_it_says(part: str, case: dict[str, int], steps: set[st
     expected = {
         "factor": {"bytes": 8 * V * V},
         "solve": {"primal": case.get("n") == V, "rank": min(case.get("n", 0), U)},
+        "change": {"rank": 8},
         "gates": {"neurons": 16, "bytes": 4 * (5 * U + V)},
         "export": {"bytes": 2 * weights},
         "widen": {"bytes": weights + 2 * 3 * U * 16},
@@ -97,8 +99,8 @@ def test_the_plan_is_the_law_carried_on(tmp_path: Path) -> None:
         one.split(" | ")[0].strip("| "): one.split(" | ") for one in plan(part, BIG).splitlines()
     }
     hours = 5 * 1e-9 * 8192 * 28672 * 1000 / 3600
-    assert float(lines["solved, processor h"][1]) == pytest.approx(hours, rel=0.05)
-    assert lines["lock, MiB"][3] == "488"
+    assert float(lines["`memit`: solved, processor h"][1]) == pytest.approx(hours, rel=0.05)
+    assert lines["either: lock, MiB"][3] == "488"
     # By hand: a million edits of 5 layers; keys, residuals, whitened keys, and two factors.
     expected = 5 * (1e6 * (12 * (8192 + 28672) + 8 * 28672) + 16 * 28672**2)
     assert solve_bytes(1_000_000, BIG) == expected and expected / GIB > 3000
