@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from shapes_parts import PARTS, ROOT, Case
-from shapes_plan import Row, read, write_tables
+from shapes_plan import write_tables
+from shapes_rows import Row, read
 
 PAGE, KEPT = ROOT / "docs" / "scale.md", ROOT / "docs" / "data" / "shapes.jsonl"
 SHAPES = ((512, 1792), (1024, 3584), (2048, 7168), (4096, 14336), (8192, 28672))

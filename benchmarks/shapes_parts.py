@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shapes_plan import read
+from shapes_rows import read
 
 from editvc.core.facts import Fact
 

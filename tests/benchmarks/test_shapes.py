@@ -11,7 +11,8 @@ import pytest
 import shapes
 from shapes import cases, measure, measured
 from shapes_parts import PARTS
-from shapes_plan import BIG, GIB, Curve, Measured, plan, read, solve_bytes, write_tables
+from shapes_plan import BIG, plan, solve_bytes, write_tables
+from shapes_rows import GIB, Curve, Measured, read
 
 U, V = 128, 256
 ROOT = Path(__file__).resolve().parents[2]
