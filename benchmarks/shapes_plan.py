@@ -73,9 +73,9 @@ def change_bytes(found: Measured, n: float) -> float:
 
 
 def pass_seconds(found: Measured, model: Model) -> tuple[float, float]:
-    """A token through all blocks, forward and back, from 64 at once."""
-    sides = (found.curve("pass", "v", step(side), n=64) for side in ("forward", "backward"))
-    forward, backward = (model.layers * curve.at(model.v) / 64 for curve in sides)
+    """A token through all blocks, forward and back, from 256 at once."""
+    sides = (found.curve("pass", "v", step(side), n=256) for side in ("forward", "backward"))
+    forward, backward = (model.layers * curve.at(model.v) / 256 for curve in sides)
     return forward, backward
 
 
@@ -95,7 +95,7 @@ def told_tokens(found: Measured, method: str) -> str:
     model = Path(row["model"]).name
     return (
         f"{tokens['forward']:.0f} tokens forward and {tokens['backward']:.0f} back an edit, as "
-        f"counted on {model}; `pass` of 64"
+        f"counted on {model}; `pass` of 256"
     )
 
 
@@ -153,14 +153,14 @@ def plan(found: Measured, model: Model) -> str:
     """Hours, memory and bytes of a 70B model, each with the formula that it is from."""
     v, edited = model.v, model.edited
     once = [
-        ("statistics of text, h", statistics_seconds(found, model) / HOUR,
+        ("statistics of text, processor h", statistics_seconds(found, model) / HOUR,
          "10 v tokens: forward through all layers, `moment` in the edited ones"),
         ("statistics stored, GiB", edited * 2 * v * v / GIB, "a triangle of float32: 2 v² a layer"),
         ("their running sums, GiB", edited * 16 * v * v / GIB,
          "sums and those of one chunk, float64: 16 v² a layer, all layers at once"),
         ("sent by workers, GiB", edited * 8 * v * v * -(-10 * v // CHUNK) / GIB,
          "8 v² a layer and chunk of 16,384 tokens"),
-        ("factors, h", edited * found.curve("factor", "v", step("made")).at(v) / HOUR,
+        ("factors, processor h", edited * found.curve("factor", "v", step("made")).at(v) / HOUR,
          "`factor` a layer, once a recipe"),
         ("the most memory of one factor, GiB",
          found.curve("factor", "v", found.beyond).at(v) / GIB, "peak of `factor`"),
@@ -198,7 +198,7 @@ def each_set(found: Measured, model: Model) -> Sequence[Line]:
          lambda n: n * edited * 4 * (u + v) / GIB),
         ("`memit`: a commit's delta, GiB", "4 (u + v) a rank and layer, of rank n",
          lambda n: n * edited * 4 * (u + v) / GIB),
-        ("`memit`: all in one commit, memory of a layer, GiB", "`change`: its peak, as n²",
+        ("`memit`: all in one commit, memory of a layer, GiB", "`change`: its peak, as n²; what is linear in n comes on top",
          lambda n: change_bytes(found, n) / GIB),
         ("either: facts, set, history and index, GiB",
          "one fact a commit, after gc, as `store.py` found",

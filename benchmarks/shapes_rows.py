@@ -91,8 +91,8 @@ LADDER: Sequence[tuple[str, str, str, dict[str, Any]]] = (
     ("export, the delta of 100 edits in one layer", "export", "written", {"n": 100, "layers": 1}),
     ("export, 200 neurons more in one layer", "widen", "written", {"n": 100, "layers": 1}),
     ("second moment, 512 tokens", "moment", "tokens", {}),
-    ("forward, 64 tokens, one layer", "pass", "forward", {"n": 64}),
-    ("backward, 64 tokens, one layer", "pass", "backward", {"n": 64}),
+    ("forward, 256 tokens, one layer", "pass", "forward", {"n": 256}),
+    ("backward, 256 tokens, one layer", "pass", "backward", {"n": 256}),
 )
 
 
