@@ -23,6 +23,7 @@ import editvc
 from editvc.algebra.gated_edit import GatedEdit
 from editvc.core.facts import Fact
 from editvc.core.history import Entry
+from editvc.session.on_branch import tip_of_head
 from editvc.session.recording import advance, with_changes
 from editvc.session.take_inputs import take_inputs, with_known_inputs
 from editvc.session.trees import tree_at
@@ -45,10 +46,8 @@ def main() -> None:
         empty = repo.session.repository.tree_of(None)
         for count in COUNTS:
             tree = with_changes(repo.session, empty, {one.slot: one for one in entries[:count]})
-            advance(
-                repo.session, repo.status().commit, tree, message="all", author="a <a>",
-                verb="commit",
-            )  # fmt: skip
+            tip = tip_of_head(repo.session)
+            advance(repo.session, tip, tree, message="all", author="a <a>", verb="commit")
         for number in range(1, len(COUNTS) + 1):  # of the commits
             subprocess.run([sys.executable, __file__, scratch, str(number)], check=True)
 
