@@ -49,6 +49,8 @@ def main() -> None:
         except EditvcError:
             return
 
+    for example in target.examples:
+        read(example)  # what it imports is no part of what a case takes
     limits = [f"-max_total_time={asked.seconds}", f"-timeout={SLOW}", "-rss_limit_mb=0"]
     atheris.Setup([sys.argv[0], *limits, str(corpus)], read)
     atheris.Fuzz()
