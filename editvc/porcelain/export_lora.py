@@ -85,7 +85,7 @@ def export_adapter(
         base=maker.base.source if documents is None else public_source(maker.base.source),
         revision=maker.base.revision,
         rank=rank,
-        origin=origin_of(tree, commit_at(session, revision)),
+        origin=origin_of(tree, commit_at(session, revision) if documents else None),
         replace=replace,
         documents=with_documents,
         check=check if rank is None else None,

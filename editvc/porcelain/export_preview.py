@@ -139,13 +139,13 @@ def _sizes(
     keep_width: bool,
     public: str | None,
 ) -> Sizes:
-    """The files of a format; an adapter calls its base by its ``public`` name, or as it is here."""
+    """The files of a format; what is published names its base by its ``public`` name."""
     maker = session.materialiser
     if format == "delta":
         return {DELTA: len(delta_file(session, tree))}
     if format in ("gguf", "gguf-lora"):
         return {MODEL if format == "gguf" else ADAPTER: None, MODELFILE: None}
-    origin = origin_of(tree, commit_at(session, revision))
+    origin = origin_of(tree, commit_at(session, revision) if public is not None else None)
     if format == "lora":
         delta = linear_delta(session, tree) if linear else maker.delta(tree)
         return {

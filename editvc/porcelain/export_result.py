@@ -135,10 +135,11 @@ def served_name(tree: Tree) -> str:
     return f"edits-{short(object_id(encode(tree)))}"
 
 
-def origin_of(tree: Tree, commit: ObjectId | None) -> dict[str, str]:
-    """The record that goes into the header of weights: the tree, and the commit where one is known.
+def origin_of(tree: Tree, commit: ObjectId | None = None) -> dict[str, str]:
+    """The record that goes into the header of weights: the tree, and the ``commit`` of a published
+    one.
 
-    What is made again from a set has none: the history was not published.
+    What is exported has none: equal sets are equal files, whatever the history.
     """
     named = {"commit": commit} if commit is not None else {}
     return {"kind": "weights", "tree": object_id(encode(tree)), **named}
