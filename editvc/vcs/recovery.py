@@ -76,9 +76,8 @@ def reindex(folder: Path, fault: Fault | None = None) -> list[str]:
     A sound file stays the same one, for those who have it open. Another one is kept aside. Raises
     ``NoOperations``.
     """
-    files = Files(fault)
-    store, path = DiskStore(folder / "objects", files), folder / "index.db"
-    with locked(folder):
+    files, path = Files(fault), folder / "index.db"
+    with locked(folder), closing(DiskStore(folder / "objects", files)) as store:
         try:
             with closing(Index(path, fault)) as index:
                 if index.version < VERSION:

@@ -391,10 +391,10 @@ def _fill(draft: Path, objects: Iterable[bytes], files: Files) -> None:
     """Make the store of a repository, with ``objects``, and its index, HEAD on no commit yet."""
     from editvc.vcs import index_schema
 
-    store = DiskStore(draft / "objects", files)
-    store.prepare()
-    store.put_all(objects)
-    index_schema.create(draft / "index.db")
-    with closing(Index(draft / "index.db", files.fault)) as index:
-        recorded(index, store)
-        Refs(index).initialise(FIRST_BRANCH)
+    with closing(DiskStore(draft / "objects", files)) as store:
+        store.prepare()
+        store.put_all(objects)
+        index_schema.create(draft / "index.db")
+        with closing(Index(draft / "index.db", files.fault)) as index:
+            recorded(index, store)
+            Refs(index).initialise(FIRST_BRANCH)

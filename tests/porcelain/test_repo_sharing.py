@@ -305,7 +305,15 @@ def test_what_is_published_can_be_loaded_and_made_again(
     local = repo.export(work / "export")
     assert local.digest == done.digest
     assert done.warnings == local.warnings != (), "the tiny model says nothing it was edited to"
-    assert files["model.safetensors"] == (work / "export" / "model.safetensors").read_bytes()
+    (work / "published").write_bytes(files["model.safetensors"])
+    sent, kept = (
+        Shard.open(path) for path in (work / "published", work / "export" / "model.safetensors")
+    )
+    assert read_record(sent.header) == read_record(kept.header) | {"commit": repo.log()[0].id}
+    assert (
+        files["model.safetensors"][len(sent.header) :]
+        == ((work / "export" / "model.safetensors").read_bytes()[len(kept.header) :])
+    )
 
     live = [fact for fact in FACTS if fact is not FACTS[3]]
     commits = {row.number: row.id for row in repo.log()}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from vcs_values import BASE, CONFIG, RECIPE, STATISTICS, commit_facts, create, f
 from editvc.core.history import Commit, Tree
 from editvc.vcs.config_file import ConfigError
 from editvc.vcs.files import WriteError
+from editvc.vcs.folder_lock import FolderLock
 from editvc.vcs.fsck import fsck
 from editvc.vcs.index_rows import CommitRow
 from editvc.vcs.refs import BranchMoved
@@ -28,6 +30,16 @@ def test_create_makes_all_of_it(tmp_path: Path) -> None:
     assert repo.store.get(RECIPE.statistics) == STATISTICS
     assert repo.cache.folder.is_dir()
     assert fsck(repo).clean
+
+
+def test_who_made_a_repository_and_closed_it_keeps_gc_from_nothing(tmp_path: Path) -> None:
+    """Whether or not Python has cleared away what was needed to make it."""
+    gc.disable()
+    try:
+        create(tmp_path).close()
+        assert FolderLock(tmp_path / ".editvc" / "objects").take()
+    finally:
+        gc.enable()
 
 
 def test_create_copies_the_template_under_the_given_configuration(tmp_path: Path) -> None:
