@@ -13,7 +13,7 @@ from editvc.vcs.folder_lock import FolderLock
 
 @pytest.fixture
 def doubled(tmp_path: Path) -> Iterator[FolderLock]:
-    """One that is held, and whose descriptor a child has that is about to become another program."""
+    """One that is held, and whose descriptor a child has that is about to be another program."""
     lock = FolderLock(tmp_path)
     lock.share()
     assert lock._descriptor is not None
