@@ -246,14 +246,12 @@ def open_repo(ctx: click.Context, progress: Progress | None = None) -> Repo:
     from editvc.repo import Repo
 
     device, dtype = compute_of(ctx)
-    repo = Repo(
+    return Repo(
         ctx.find_root().obj, progress=progress, remark=note, device=device, dtype=dtype,
         trust=Trust.from_environment(os.environ),
         hooks=_unverified if ctx.meta.get(_NO_VERIFY) else _run_hook,
         sign=ctx.meta.get(_SIGN), workers=ctx.meta.get(_WORKERS),
     )  # fmt: skip
-    ctx.call_on_close(repo.close)
-    return repo
 
 
 def _run_hook(path: Path, document: bytes) -> HookEnd:

@@ -14,7 +14,6 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._descriptor: int | None = None
-        self._process = os.getpid()
 
     def share(self) -> None:
         """Hold it with others, from now on; waits while one holds it alone."""
@@ -35,15 +34,9 @@ class FolderLock:
         return True
 
     def release(self) -> None:
-        """Let it go, and with it what a process that is just being started has of it.
-
-        A child that was forked with it only forgets it: the lock is its parent's.
-        """
+        """Let it go."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            if os.getpid() == self._process:
-                with suppress(OSError):
-                    fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     def __del__(self) -> None:
