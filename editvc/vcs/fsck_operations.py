@@ -176,18 +176,22 @@ def dangling(repository: Repository, records: Records) -> tuple[Dangling, ...]:
 
 
 def leads_to(
-    starts: Iterable[ObjectId], records: Records, whole: Callable[[ObjectId], Mapping[str, Any]]
+    starts: Iterable[ObjectId],
+    records: Records,
+    whole: Callable[[ObjectId], Mapping[str, Any] | None],
 ) -> set[ObjectId]:
     """All objects that some objects need, as far as they are there.
 
-    ``whole`` reads the record of a node of an edit set, of which ``records`` has the kind alone.
+    ``whole`` reads the record of a node of an edit set, of which ``records`` has the kind alone; it
+    gives None for one that has gone since.
     """
     reached, waiting = set[ObjectId](), list(starts)
     while waiting:
         identifier = waiting.pop()
         if identifier in records and identifier not in reached:
             reached.add(identifier)
-            record = records[identifier]
-            record = whole(identifier) if record["kind"] == "edits" else record
-            waiting.extend(following for _, following in links(dict(record)))
+            known = records[identifier]
+            record = whole(identifier) if known["kind"] == "edits" else known
+            if record is not None:
+                waiting.extend(following for _, following in links(dict(record)))
     return reached
