@@ -23,6 +23,7 @@ from editvc.vcs.fsck_operations import (
     check_operations,
     dangling,
     leads_to,
+    node_of,
     operations_in,
     other_lines,
 )
@@ -32,7 +33,7 @@ from editvc.vcs.pending import NAME
 from editvc.vcs.reachable import config_links, pending_links
 from editvc.vcs.refs import HEAD, readable
 from editvc.vcs.repository import Repository
-from editvc.vcs.store import DiskStore, ObjectDamaged, ObjectMissing, ObjectStore
+from editvc.vcs.store import DiskStore, ObjectDamaged
 
 READERS, BATCH = 8, 64
 """Threads that read objects, and how many one takes at a time."""
@@ -132,19 +133,11 @@ def fsck(repository: Repository, progress: Progress | None = None) -> Report:
         check.wrong(f"results/{name}", "is not what its name says; it may be deleted")
     strays = [str(path.relative_to(repository.folder.parent)) for path in repository.strays()]
     kept = [commit.commit for commit in lost] + [line.operation for line in lines]
-    aside = leads_to(kept, check.records, partial(_node, repository.store))
+    aside = leads_to(kept, check.records, partial(node_of, repository.store))
     unreached = sorted(check.records.keys() - check.reached - aside)
     counts = Counter(str(record["kind"]) for record in check.records.values())
     garbage = (*strays, *unreached)
     return Report(tuple(check.errors), garbage, tuple(sorted(counts.items())), lost, lines)
-
-
-def _node(store: ObjectStore, node: ObjectId) -> dict[str, Any] | None:
-    """What a node of an edit set says; None where ``gc`` has taken it since it was verified."""
-    try:
-        return codec.record_of(store.get(node))
-    except ObjectMissing:
-        return None
 
 
 def _read_objects(check: _Check, progress: Progress | None) -> None:

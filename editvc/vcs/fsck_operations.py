@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from editvc.core.ids import ObjectId
+from editvc.vcs import codec
 from editvc.vcs.index_rebuild import heads, line, lines, place
 from editvc.vcs.object_links import links
 from editvc.vcs.operation import Operation, View
@@ -23,7 +24,7 @@ from editvc.vcs.refs import (
     readable,
 )
 from editvc.vcs.repository import Repository
-from editvc.vcs.store import DIGITS
+from editvc.vcs.store import DIGITS, ObjectMissing, ObjectStore
 
 Records = Mapping[ObjectId, Mapping[str, Any]]
 Wrong = Callable[[str, str], None]
@@ -195,3 +196,11 @@ def leads_to(
             if record is not None:
                 waiting.extend(following for _, following in links(dict(record)))
     return reached
+
+
+def node_of(store: ObjectStore, node: ObjectId) -> dict[str, Any] | None:
+    """What a node of an edit set says; None where ``gc`` has taken it since it was verified."""
+    try:
+        return codec.record_of(store.get(node))
+    except ObjectMissing:
+        return None
