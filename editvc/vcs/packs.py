@@ -273,7 +273,7 @@ class PackFolder:
         Raises :class:`PackDamaged` where all that have it are damaged.
         """
         damage: PackDamaged | None = None
-        for packs in (self._known, self.all):  # another process may have packed meanwhile
+        for packs in (self._known, *[self.all] * LOOKS):  # others may pack and merge meanwhile
             for pack in packs():
                 try:
                     data = pack.get(identifier)
@@ -288,7 +288,8 @@ class PackFolder:
 
     def contains(self, identifier: ObjectId) -> bool:
         """Whether a pack lists this id (not whether it is sound)."""
-        return any(identifier in pack for packs in (self._known, self.all) for pack in packs())
+        looks = (self._known, *[self.all] * LOOKS)
+        return any(identifier in pack for packs in looks for pack in packs())
 
     def freshened(self, identifier: ObjectId) -> bool:
         """Whether a known pack has this object sound, and counts as written to just now."""
@@ -334,6 +335,11 @@ def _names(folder: Path) -> list[str]:
         return sorted(name for name in os.listdir(folder) if PACK_NAME.fullmatch(name))
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+LOOKS = 4
+"""How often packs are listed anew for an object: one that is merged away between its listing and
+its opening has its objects in a pack that the next listing shows."""
 
 
 def freshened(path: Path) -> bool:
