@@ -33,7 +33,7 @@ from editvc.vcs.pending import NAME
 from editvc.vcs.reachable import config_links, pending_links
 from editvc.vcs.refs import HEAD, readable
 from editvc.vcs.repository import Repository
-from editvc.vcs.store import DiskStore, ObjectDamaged
+from editvc.vcs.store import DiskStore, ObjectDamaged, ObjectMissing
 
 READERS, BATCH = 8, 64
 """Threads that read objects, and how many one takes at a time."""
@@ -154,6 +154,8 @@ def _read_objects(check: _Check, progress: Progress | None) -> None:
     with ThreadPoolExecutor(READERS) as readers:
         read = chain.from_iterable(readers.map(partial(_read_batch, store), batches))
         for done, (identifier, record) in enumerate(zip(ids, read, strict=True), 1):
+            if isinstance(record, ObjectMissing):
+                continue  # gc took it since it was listed; what needs it says so
             if isinstance(record, Exception):
                 check.unsound.add(identifier)
                 check.wrong(identifier, str(record))
